@@ -1,0 +1,122 @@
+"""Sums, divisors and counts of the cell levels on every slice column: what an ADC must resolve.
+
+All slices and polarities of a weight are handled at once: a table maps each code to a 64-bit word whose
+eight bytes are the levels of eight (slice, polarity) lanes, so that adding words adds eight columns. Rows are
+added in chunks short enough that no byte overflows.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LANES = 8
+WORD = np.dtype("<u8")
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnStats:
+    """Statistics of every slice column; axes are row tile, slice, polarity, column.
+
+    Attributes:
+        sums: sum of cell levels, uint16 or uint32 (T, S, P, N).
+        gcds: greatest common divisor of the levels, uint8 (T, S, P, N); 0 for a column of zeros.
+        nonzeros: cells with a level above 0, uint16 or uint32 (T, S, P, N).
+    """
+
+    sums: NDArray[np.unsignedinteger]
+    gcds: NDArray[np.uint8]
+    nonzeros: NDArray[np.unsignedinteger]
+
+
+def level_table(weight_bits: int, bits_per_cell: int) -> NDArray[np.uint8]:
+    """Cell levels of every signed code, sign-magnitude on a differential pair.
+
+    Returns:
+        Shape (2**(weight_bits+1) - 1, S, 2). Row c belongs to code c and, as Python counts from the end,
+        row -c to code -c: a code is its own index.
+    """
+    top = (1 << weight_bits) - 1
+    magnitudes = np.arange(top + 1)
+    shifts = np.arange(0, weight_bits, bits_per_cell)
+    levels = (magnitudes[:, None] >> shifts) & ((1 << bits_per_cell) - 1)
+    table = np.zeros((2 * top + 1, len(shifts), 2), np.uint8)
+    table[: top + 1, :, 0] = levels
+    table[top + 1 :, :, 1] = levels[:0:-1]
+    return table
+
+
+def column_stats(
+    codes: NDArray[np.signedinteger], *, weight_bits: int, bits_per_cell: int, tile_rows: int
+) -> ColumnStats:
+    """Statistics of the slice columns of a weight matrix.
+
+    Args:
+        codes: signed codes (K, N), |code| < 2**weight_bits.
+        weight_bits: magnitude bits, 1 to 15.
+        bits_per_cell: bits one cell stores, 1 to 8.
+        tile_rows: wordlines of a crossbar; the last row tile may be shorter.
+
+    Returns:
+        Arrays of shape (ceil(K / tile_rows), S, 2, N), slice 0 least significant, polarity 0 positive.
+    """
+    levels = level_table(weight_bits, bits_per_cell)
+    _, slices, polarities = levels.shape
+    lanes = levels.reshape(len(levels), slices * polarities)
+    tiles, columns = -(-codes.shape[0] // tile_rows), codes.shape[1]
+    shape = (tiles, lanes.shape[1], columns)
+    sums = np.empty(shape, _counter(tile_rows * int(lanes.max())))
+    gcds = np.empty(shape, np.uint8)
+    nonzeros = np.empty(shape, _counter(tile_rows))
+    for first in range(0, lanes.shape[1], LANES):
+        part = np.s_[first : first + LANES]
+        group = lanes[:, part]
+        level_words, count_words = _words(group), _words(group > 0)
+        for tile in range(tiles):
+            rows = codes[tile * tile_rows : (tile + 1) * tile_rows]
+            sums[tile, part] = _lane_sums(rows, level_words, int(group.max()))[: group.shape[1]]
+            nonzeros[tile, part] = _lane_sums(rows, count_words, 1)[: group.shape[1]]
+            gcds[tile, part] = _lane_gcds(rows, group)
+    final = (tiles, slices, polarities, columns)
+    return ColumnStats(sums.reshape(final), gcds.reshape(final), nonzeros.reshape(final))
+
+
+def _counter(highest: int) -> type[np.unsignedinteger]:
+    return np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
+
+
+def _words(lanes: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Pack up to eight byte lanes (M, L) into one word each (M,), lane 0 in the lowest byte."""
+    padded = np.zeros((len(lanes), LANES), np.uint8)
+    padded[:, : lanes.shape[1]] = lanes
+    words: NDArray[np.uint64] = padded.view(WORD)[:, 0]
+    return words
+
+
+def _lane_sums(codes: NDArray[np.signedinteger], words: NDArray[np.uint64], highest: int) -> NDArray[np.uint32]:
+    """Sum each lane over the rows; (LANES, N)."""
+    chunk = 255 // highest
+    sums = np.zeros((LANES, codes.shape[1]), np.uint32)
+    for row in range(0, len(codes), chunk):
+        added = np.add.reduce(words.take(codes[row : row + chunk]), axis=0)
+        sums += added.view(np.uint8).reshape(-1, LANES).T
+    return sums
+
+
+def _lane_gcds(codes: NDArray[np.signedinteger], lanes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Greatest common divisor of each lane over the rows; (L, N)."""
+    if lanes.max() > LANES:  # a byte cannot hold one flag a level
+        return np.stack([np.gcd.reduce(lane.take(codes), axis=0) for lane in lanes.T])
+    flags = np.where(lanes > 0, 1 << (lanes.astype(np.int64) - 1).clip(0), 0)
+    seen = np.bitwise_or.reduce(_words(flags).take(codes), axis=0)
+    by_lane = seen.view(np.uint8).reshape(-1, LANES).T[: lanes.shape[1]]
+    return np.asarray(_GCD_OF_FLAGS.take(by_lane))
+
+
+def _gcd_of_flags() -> NDArray[np.uint8]:
+    """For each set of levels 1 to 8, given as flag bits, their greatest common divisor."""
+    sets = np.arange(256)[:, None] >> np.arange(LANES) & 1
+    return np.asarray(np.gcd.reduce(sets * np.arange(1, LANES + 1), axis=1), np.uint8)
+
+
+_GCD_OF_FLAGS = _gcd_of_flags()

@@ -1,0 +1,355 @@
+"""What a hardware description must say: the sizes and prices of one design, each with its source.
+
+A description is a TOML file in SI units, the unit being the suffix of the key; hw_models/isaac.toml is a
+complete one. Citation keys in brackets, here and in the files, are in hw_models/SOURCES.md.
+"""
+
+import reprlib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError
+
+from bsc.errors import UsageError
+
+MAX_ADC_BITS: Final = 16
+"""Largest resolution an ADC law has an entry for."""
+
+ANCHOR_ADC_BITS: Final = 8
+"""Resolution that ADC laws are relative to."""
+
+Kind = Literal["paper", "survey", "derived", "assumed"]
+"""Where a number comes from: the design's own publication, a collection or tool that quotes it, arithmetic, nobody."""
+
+Scope = Literal["ima", "imas", "tile_peripherals", "tile", "tiles", "chip"]
+"""A part of the chip that a publication gives a sub-total for; `imas` are those of a tile, `tiles` those of a chip."""
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Tolerance = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Record(BaseModel):
+    """A frozen table of a TOML file that refuses unknown keys and values of another type."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Quantity(Record):
+    """A number with its origin.
+
+    Attributes:
+        value: in the SI unit that the suffix of its key names, finite and not negative.
+        kind: how far it can be trusted.
+        source: citation key, then table and row or the arithmetic.
+        note: what a reader should know before using it.
+    """
+
+    value: Amount
+    kind: Kind
+    source: Text
+    note: Text | None = None
+
+
+class Crossbar(Record):
+    """Size of one array: rows take inputs, columns give sums."""
+
+    rows: PositiveInt
+    cols: PositiveInt
+    bits_per_cell: PositiveInt
+    source: Text
+
+
+class Dac(Record):
+    """Row drivers; `bits` is what one row takes in one input cycle."""
+
+    bits: PositiveInt
+    source: Text
+
+
+class Adc(Record):
+    """Converters; `bits` is the resolution that the prices hold for, `law` scales them to others by default."""
+
+    per_crossbar: PositiveInt
+    bits: Annotated[int, Field(ge=1, le=MAX_ADC_BITS)]
+    law: Text
+    rate_hz: Quantity
+    source: Text
+
+
+class Timing(Record):
+    """Durations; `read_s` is one input cycle of an array, conversions of all its columns included."""
+
+    read_s: Quantity
+
+
+class Hierarchy(Record):
+    """How many parts make the next larger one."""
+
+    crossbars_per_ima: PositiveInt
+    imas_per_tile: PositiveInt
+    tiles_per_chip: PositiveInt
+    source: Text
+
+
+class Component(Record):
+    """One row of a published component table.
+
+    Attributes:
+        count: how many the row covers; its power and area are those of all of them.
+        shared_by: owners (IMAs, tiles or chips) that the row is divided over.
+        spec: the row's description.
+        power_w: power of the row at full activity.
+        area_m2: area of the row.
+    """
+
+    count: PositiveInt
+    shared_by: PositiveInt = 1
+    spec: Text
+    power_w: Quantity
+    area_m2: Quantity
+
+
+class Components(Record):
+    """Component tables by level; a row belongs to one IMA, one tile or the chip."""
+
+    ima: Mapping[str, Component] = {}
+    tile: Mapping[str, Component] = {}
+    chip: Mapping[str, Component] = {}
+
+
+class Published(Record):
+    """A sub-total the publication prints, for `bsc.target_check` to re-add."""
+
+    name: Text
+    scope: Scope
+    power_w: Amount
+    area_m2: Amount
+    tolerance: Tolerance
+    source: Text
+
+
+class FullRate(Record):
+    """The activity at which an action spends all of a component's published power.
+
+    Attributes:
+        component: level and name, such as `ima.adc`.
+        per_s: actions a second of one owner (IMA, tile or chip).
+        source: the arithmetic.
+    """
+
+    component: Text
+    per_s: Amount
+    source: Text
+
+
+class Action(Record):
+    """The price of one action; `per` says in words what one action is."""
+
+    energy_j: Quantity
+    per: Text
+    at_full_rate: FullRate | None = None
+
+
+class Actions(Record):
+    """Every action the cost model charges; one that is left out has an unknown price.
+
+    Attributes:
+        adc_conversion: one conversion at `adc.bits`.
+        dac_row: one row driven for one input cycle.
+        crossbar_cell: one cell of an activated array for one read.
+        sample_hold: one column sampled.
+        shift_add: one partial result accumulated.
+        input_register_bit: one bit read by a row driver.
+        output_register_word: one partial result stored.
+        edram_bit: one bit read from or written to the tile buffer.
+        bus_bit: one bit carried between tile buffer and IMA.
+    """
+
+    adc_conversion: Action | None = None
+    dac_row: Action | None = None
+    crossbar_cell: Action | None = None
+    sample_hold: Action | None = None
+    shift_add: Action | None = None
+    input_register_bit: Action | None = None
+    output_register_word: Action | None = None
+    edram_bit: Action | None = None
+    bus_bit: Action | None = None
+
+    def priced(self) -> dict[str, Action]:
+        """The actions that have a price, by name, in the order of the fields."""
+        return {name: action for name, action in self if action is not None}
+
+
+class Area(Record):
+    """Areas that follow the number and size of the arrays, and those that do not.
+
+    Attributes:
+        adc_m2: one converter at `adc.bits`.
+        dac_row_m2: the driver of one row.
+        crossbar_cell_m2: one cell.
+        sample_hold_column_m2: the sample-and-hold of one column.
+        ima_fixed_m2: the rest of an IMA.
+        tile_fixed_m2: what a tile has besides its IMAs.
+    """
+
+    adc_m2: Quantity
+    dac_row_m2: Quantity
+    crossbar_cell_m2: Quantity
+    sample_hold_column_m2: Quantity
+    ima_fixed_m2: Quantity
+    tile_fixed_m2: Quantity
+
+
+class Target(Record):
+    """One hardware design; `area` is None where areas are unknown."""
+
+    name: Text
+    description: Text
+    citation: Text
+    node_m: Quantity
+    crossbar: Crossbar
+    dac: Dac
+    adc: Adc
+    timing: Timing
+    hierarchy: Hierarchy
+    action: Actions
+    area: Area | None = None
+    component: Components = Components()
+    published: Annotated[tuple[Published, ...], Field(strict=False)] = ()
+
+    @classmethod
+    def from_toml(cls, text: str, where: str) -> Self:
+        """Read a description.
+
+        Args:
+            text: the TOML text.
+            where: file name for messages.
+
+        Raises:
+            UsageError: BSC206, for the first thing that is wrong with the text.
+        """
+        target = read_record(cls, text, where=where, code="BSC206")
+        for name, action in target.action.priced().items():
+            full_rate = action.at_full_rate
+            if full_rate is not None and full_rate.component not in target.components():
+                raise UsageError(
+                    "BSC206",
+                    f"{where}: key 'action.{name}.at_full_rate.component' names no component",
+                    seen=repr(full_rate.component),
+                    fix=f"add the table [component.{full_rate.component}] or name one that is there",
+                )
+        return target
+
+    def components(self) -> dict[str, Component]:
+        """Every component row by level and name, such as `ima.adc`."""
+        return {f"{level}.{name}": row for level, rows in self.component for name, row in rows.items()}
+
+    def sources(self) -> dict[str, Quantity]:
+        """Every quantity by its key path, such as `action.dac_row.energy_j`, in the order of the fields."""
+        return dict(_quantities(self, ""))
+
+
+@dataclass(frozen=True)
+class AdcLaw:
+    """How the cost of one conversion follows the resolution.
+
+    Attributes:
+        name: what the command line calls it.
+        formula: the law in words or symbols.
+        source: citation key, then where it was read.
+        kind: how far it can be trusted.
+        valid_bits: lowest and highest resolution the source vouches for; the rest is extrapolated.
+        energy: energy of 0 to 16 bits over that of 8 bits; 0 bits is no conversion; NaN where a table has no entry.
+        area: the same for area; None when the law says nothing about it.
+    """
+
+    name: str
+    formula: str
+    source: str
+    kind: Kind
+    valid_bits: tuple[int, int]
+    energy: tuple[float, ...]
+    area: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for table in (self.energy, self.area or self.energy):
+            assert len(table) == MAX_ADC_BITS + 1, table
+            assert table[0] == 0.0, table
+            assert table[ANCHOR_ADC_BITS] == 1.0, table
+
+    def relative_energy(self, bits: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Energy of one conversion over that at 8 bits, for each resolution; same shape as `bits`.
+
+        Raises:
+            UsageError: BSC207, for a resolution outside 0 to 16 or missing from the law's table.
+        """
+        return self._look_up("energy", self.energy, bits)
+
+    def relative_area(self, bits: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Area of one converter over that at 8 bits, for a law with `area`; otherwise as `relative_energy`."""
+        assert self.area is not None, self.name
+        return self._look_up("area", self.area, bits)
+
+    def extrapolated(self, bits: NDArray[np.integer[Any]]) -> bool:
+        """Whether any resolution other than 0, which is no conversion, lies outside `valid_bits`."""
+        low, high = self.valid_bits
+        return bool(np.any((bits != 0) & ((bits < low) | (bits > high))))
+
+    def _look_up(self, what: str, costs: tuple[float, ...], bits: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        table = np.asarray(costs)
+        known = np.flatnonzero(np.isfinite(table))
+        missing = np.setdiff1d(bits, known)
+        if missing.size:
+            raise UsageError(
+                "BSC207",
+                f"ADC law '{self.name}' has no {what} for {missing[0]} bits",
+                seen=f"a law for {', '.join(map(str, known))} bits",
+                fix="use another law, or a table of your own that has this resolution",
+            )
+        relative: NDArray[np.float64] = table[bits]
+        return relative
+
+
+R = TypeVar("R", bound=Record)
+
+# Problem and fix by pydantic's name of the error; for any other its own message says what to write instead.
+_KEY_ERRORS: Final = {
+    "missing": ("is missing", "add the key to this table"),
+    "extra_forbidden": ("is not known", "remove it or correct its spelling"),
+}
+
+
+def read_record(record: type[R], text: str, *, where: str, code: str) -> R:
+    """Read TOML text as a record.
+
+    Args:
+        record: what the text must describe.
+        text: the TOML text.
+        where: file name for messages.
+        code: code of the error, `BSC2..`.
+
+    Raises:
+        UsageError: for the first thing that is wrong with the text.
+    """
+    try:
+        return record.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(code, f"{where}: not TOML", seen=str(error), fix="correct the syntax there") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        problem, fix = _KEY_ERRORS.get(first["type"], ("cannot be used", first["msg"].removeprefix("Value error, ")))
+        raise UsageError(code, f"{where}: key '{key}' {problem}", seen=reprlib.repr(first["input"]), fix=fix) from error
+
+
+def _quantities(table: Record | Mapping[str, object], path: str) -> Iterator[tuple[str, Quantity]]:
+    for key, value in dict(table).items():
+        if isinstance(value, Quantity):
+            yield f"{path}{key}", value
+        elif isinstance(value, Record | Mapping):
+            yield from _quantities(value, f"{path}{key}.")

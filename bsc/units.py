@@ -1,0 +1,55 @@
+"""SI values to text: the only place where prefixes such as pJ or mm² exist."""
+
+import math
+from typing import Final
+
+UNKNOWN: Final = "n/a"
+_TIMES: Final = "\N{MULTIPLICATION SIGN}"
+
+_PREFIXES: Final = (
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+    (1e-3, "m"),
+    (1e-6, "µ"),
+    (1e-9, "n"),
+    (1e-12, "p"),
+    (1e-15, "f"),
+    (1e-18, "a"),
+)
+_SQUARED_PREFIXES: Final = ((1.0, ""), (1e-6, "m"), (1e-12, "µ"), (1e-18, "n"))
+
+# A number is shown with the largest prefix that leaves it at least this big after rounding to three digits.
+# Squared prefixes are a million apart, so areas go down to 0.0100 mm² and up to 9999 µm².
+_SMALLEST: Final = 0.9995
+_SMALLEST_SQUARED: Final = 0.009995
+
+
+def format_si(value: float | None, unit: str) -> str:
+    """Three significant digits and a prefix, four digits from 1000 on: `1.56 pJ`, `0.372 mm²`, `1200 µm²`.
+
+    Args:
+        value: finite, in the SI unit itself; None for an unknown value, which reads `n/a`.
+        unit: symbol without prefix; one that ends in `²` takes squared prefixes.
+    """
+    if value is None:
+        return UNKNOWN
+    if value == 0:
+        return f"0 {unit}"
+    squared = unit.endswith("²")
+    prefixes, smallest = (_SQUARED_PREFIXES, _SMALLEST_SQUARED) if squared else (_PREFIXES, _SMALLEST)
+    scale, prefix = next((entry for entry in prefixes if abs(value) >= smallest * entry[0]), prefixes[-1])
+    return f"{_three_digits(value / scale)} {prefix}{unit}"
+
+
+def format_ratio(ratio: float | None) -> str:
+    """A factor with three significant digits and a multiplication sign; None reads `n/a`."""
+    return UNKNOWN if ratio is None else f"{_three_digits(ratio)}{_TIMES}"
+
+
+def _three_digits(number: float) -> str:
+    assert math.isfinite(number), number
+    exponent = int(f"{number:.2e}".partition("e")[2])
+    return f"{number:.{max(0, 2 - exponent)}f}"

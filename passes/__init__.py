@@ -1,0 +1,13 @@
+"""The passes, one file each: Graph -> Graph."""
+
+from bsc.passbase import Pass
+from passes.assign_adc import AssignAdc
+from passes.eliminate import Eliminate
+from passes.fold_batchnorm import FoldBatchNorm
+from passes.quantize import Quantize
+from passes.slice_bits import SliceBits
+from passes.tile import Tile
+
+PASSES: dict[str, type[Pass]] = {
+    cls.name: cls for cls in (FoldBatchNorm, Quantize, SliceBits, Eliminate, Tile, AssignAdc)
+}

@@ -1,0 +1,119 @@
+"""assign-adc: give every slice column the resolution of its conversions.
+
+    before   column sums, divisors (T, S, P, N)
+    after    bits and step (T, S, P, N); 0 bits where nothing is converted
+
+`lossless` is a proof that needs no data. A column sum y is at most U = (2**dac_bits - 1) * sum of its cells,
+whatever the input, and a multiple of its cells' greatest common divisor g. With step g and
+b = ceil(log2(U / g + 1)) bits every reachable y has a code of its own, so the conversion is exact; a column of
+zeros (U = 0) is never converted. `isaac` gives every column of an allocated crossbar 8 bits [isaac16] and
+`fixed` any other width, both with step 1 and saturation: whether such a column is exact is known, not assumed.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.errors import DoesNotFitError, UsageError
+from bsc.graph import Graph
+from bsc.layer import AdcAssignment, CrossbarLayer, Slicing, Tiling
+from bsc.passbase import Pass, PassResult, required
+from bsc.tiles import per_column, per_crossbar
+
+ISAAC_BITS = 8
+MAX_BITS = 16
+
+Granularity = Literal["column", "tile", "slice"]
+
+
+@dataclass(frozen=True)
+class AssignAdc(Pass):
+    """Assign ADC resolutions to every tiled layer; layers that have them are left alone.
+
+    Attributes:
+        policy: "lossless", "isaac" or "fixed".
+        granularity: what shares one resolution and step under "lossless": each "column", each "tile"
+            (crossbar) or each "slice" of a layer.
+        bits: resolution of "fixed", 1 to 16.
+    """
+
+    name = "assign-adc"
+
+    policy: Literal["lossless", "isaac", "fixed"] = "lossless"
+    granularity: Granularity = "column"
+    bits: int = ISAAC_BITS
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= MAX_BITS:
+            raise UsageError(
+                "BSC205",
+                f"pass 'assign-adc': bits must be 1 to {MAX_BITS}",
+                seen=str(self.bits),
+                fix="choose assign-adc{policy=fixed bits=8}",
+            )
+
+    def run(self, graph: Graph) -> PassResult:
+        """See the module docstring.
+
+        Raises:
+            ModelError: BSC309 for a layer that is not tiled.
+            DoesNotFitError: BSC401 when a lossless column needs more than 16 bits.
+        """
+        layers: dict[str, CrossbarLayer] = {}
+        arrays: dict[str, NDArray[Any]] = {}
+        for layer in graph.layers():
+            if layer.adc is None:
+                adc = AdcAssignment(
+                    policy=self.policy,
+                    granularity=self.granularity,
+                    bits=f"{layer.name}/adc-bits",
+                    step=f"{layer.name}/adc-step",
+                )
+                arrays[adc.bits], arrays[adc.step] = self._assign(graph, layer)
+                layers[layer.name] = replace(layer, adc=adc)
+        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+
+    def _assign(self, graph: Graph, layer: CrossbarLayer) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
+        tiling = required(layer.tiling, layer.name, self.name, "tile")
+        if self.policy != "lossless":
+            bits = ISAAC_BITS if self.policy == "isaac" else self.bits
+            read = per_column(graph.array(tiling.allocated), tiling.column_starts, layer.mapped_shape[1])
+            return np.where(read, np.uint8(bits), np.uint8(0)), np.ones(read.shape, np.uint8)
+        bound = graph.array(tiling.sums).astype(np.uint32) * np.uint32(slicing.max_drive)
+        step = graph.array(tiling.gcds).astype(np.uint32)
+        converted = bound > 0
+        if self.granularity == "slice":
+            bound = np.broadcast_to(bound.max(axis=(0, 2, 3), keepdims=True, initial=0), bound.shape)
+            step = np.broadcast_to(np.gcd.reduce(step, axis=(0, 2, 3), keepdims=True), bound.shape)
+        elif self.granularity == "tile":
+            columns = layer.mapped_shape[1]
+            bound = per_column(per_crossbar(np.maximum, bound, tiling.column_starts), tiling.column_starts, columns)
+            step = per_column(per_crossbar(np.gcd, step, tiling.column_starts), tiling.column_starts, columns)
+        needed = np.where(converted, lossless_bits(bound, step), 0)
+        if needed.max(initial=0) > MAX_BITS:
+            raise _too_wide(layer, slicing, tiling, int(needed.max()))
+        return needed.astype(np.uint8), np.where(converted, step, 1).astype(np.uint8)
+
+
+def lossless_bits(bound: NDArray[np.unsignedinteger], step: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
+    """ceil(log2(bound / step + 1)): bits that tell 0, step, 2 step, ... bound apart; 0 where bound is 0.
+
+    Args:
+        bound: largest column sum, a multiple of `step`, below 2**32.
+        step: common divisor of all reachable sums; read as 1 where it is 0.
+    """
+    highest_code = bound // np.maximum(step, 1)
+    _, exponent = np.frexp(highest_code.astype(np.float64))  # the least exponent with code < 2**exponent
+    return np.asarray(exponent, np.int64)
+
+
+def _too_wide(layer: CrossbarLayer, slicing: Slicing, tiling: Tiling, bits: int) -> DoesNotFitError:
+    return DoesNotFitError(
+        "BSC401",
+        f"layer '{layer.name}': a lossless conversion needs more than {MAX_BITS} bits",
+        seen=f"{bits} bits for {slicing.bits_per_cell}-bit cells, {slicing.dac_bits}-bit DAC, {tiling.rows} rows",
+        fix="use fewer rows, fewer bits per cell or a narrower DAC",
+    )

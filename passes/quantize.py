@@ -1,0 +1,154 @@
+"""quantize: weights become signed integer codes; inputs get a format and, with calibration data, a step.
+
+    before   float weights (K, N)
+    after    codes (K, N), |code| < 2**bits, and weight_step (1,) or (N,)
+    keeps    |weight - code * weight_step| <= weight_step / 2, one step where a code is clipped
+
+Inputs are unsigned where the operators before them prove that nothing is negative, or where calibration data
+never was; otherwise they are two's complement. Without calibration data every input vector gets its own
+power-of-two step at run time. Formats: `bsc.quantizer`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.errors import ModelError, UsageError
+from bsc.graph import DigitalOp, Graph
+from bsc.layer import CrossbarLayer, Quantised
+from bsc.passbase import Pass, PassResult
+from bsc.quantizer import Scale, step_for, to_codes
+
+BLOCK_COLUMNS = 256
+MAX_WEIGHT_BITS = 15
+MAX_ACTIVATION_BITS = 16
+
+# fmt: off
+NON_NEGATIVE_OPS = frozenset({
+    "Abs", "Exp", "HardSigmoid", "ReduceL1", "ReduceL2", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt",
+})
+# Never negative when their first input is not ...
+SIGN_KEEPING_OPS = frozenset({
+    "AveragePool", "Cast", "DepthToSpace", "Dropout", "Expand", "Flatten", "GlobalAveragePool", "GlobalMaxPool",
+    "Identity", "MaxPool", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Reshape", "Slice", "SpaceToDepth",
+    "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+})
+# ... and when none of their inputs is.
+SIGN_KEEPING_OF_ALL = frozenset({"Add", "Concat", "Div", "Max", "Min", "Mul"})
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Quantize(Pass):
+    """Give every layer integer codes; layers that already have them are left alone.
+
+    Attributes:
+        bits: magnitude bits of a weight, 1 to 15; the sign is kept apart.
+        activation_bits: bits of an input with its sign, 2 to 16.
+        scale: "power-of-two" steps as in the paper, or "max-abs".
+        per: one weight step a "tensor" or a "channel" (column).
+    """
+
+    name = "quantize"
+
+    bits: int = 8
+    activation_bits: int = 8
+    scale: Scale = "power-of-two"
+    per: Literal["tensor", "channel"] = "tensor"
+
+    def __post_init__(self) -> None:
+        for option, value, low, high in (
+            ("bits", self.bits, 1, MAX_WEIGHT_BITS),
+            ("activation-bits", self.activation_bits, 2, MAX_ACTIVATION_BITS),
+        ):
+            if not low <= value <= high:
+                raise UsageError(
+                    "BSC205",
+                    f"pass 'quantize': {option} must be {low} to {high}",
+                    seen=str(value),
+                    fix=f"choose quantize{{{option}=8}}",
+                )
+
+    def run(self, graph: Graph) -> PassResult:
+        """See the module docstring. Raises `ModelError` BSC303 for a weight or bias that is not finite."""
+        layers: dict[str, CrossbarLayer] = {}
+        arrays: dict[str, NDArray[Any]] = {}
+        non_negative = non_negative_tensors(graph)
+        for layer in graph.layers():
+            if layer.quant is None:
+                codes, step = self._weights(graph, layer)
+                signed, input_step = self._input(graph, layer, layer.input in non_negative)
+                quant = Quantised(
+                    weight_bits=self.bits,
+                    codes=f"{layer.name}/codes",
+                    weight_step=f"{layer.name}/weight-step",
+                    input_bits=self.activation_bits,
+                    input_signed=signed,
+                    input_step=input_step,
+                )
+                arrays |= {quant.codes: codes, quant.weight_step: step}
+                layers[layer.name] = replace(layer, quant=quant)
+        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+
+    def _weights(self, graph: Graph, layer: CrossbarLayer) -> tuple[NDArray[np.signedinteger], NDArray[np.float64]]:
+        stored = graph.array(layer.weight)
+        matrix = layer.matrix(stored).astype(np.result_type(stored.dtype, np.float32), copy=False)
+        axis = 0 if self.per == "channel" else None
+        largest = np.atleast_1d(np.maximum(matrix.max(axis=axis), -matrix.min(axis=axis))).astype(np.float64)
+        _check_finite(largest, layer, "weight")
+        if layer.bias is not None:
+            _check_finite(graph.array(layer.bias), layer, "bias")
+        # Steps are rounded to the weights' own precision, so that the division is exact in it.
+        step = step_for(largest, bits=self.bits, scale=self.scale).astype(matrix.dtype)
+        top = (1 << self.bits) - 1
+        codes = np.empty(matrix.shape, np.int8 if self.bits < 8 else np.int16)
+        for start in range(0, matrix.shape[1], BLOCK_COLUMNS):
+            block = np.s_[start : start + BLOCK_COLUMNS]
+            codes[:, block] = to_codes(matrix[:, block], step[block] if len(step) > 1 else step, -top, top)
+        return codes, step.astype(np.float64)
+
+    def _input(self, graph: Graph, layer: CrossbarLayer, proved: bool) -> tuple[bool, float | None]:
+        """(signed, step) of the layer's input codes."""
+        seen = graph.ranges.get(layer.input)
+        signed = not proved and (seen is None or seen[0] < 0)
+        if seen is None:
+            return signed, None
+        largest = np.array(max(abs(seen[0]), abs(seen[1])))
+        return signed, float(step_for(largest, bits=self.activation_bits - signed, scale=self.scale))
+
+
+def non_negative_tensors(graph: Graph) -> set[str]:
+    """The tensors that the operators before them prove never negative."""
+    known: set[str] = set()
+
+    def proved(tensor: str) -> bool:
+        return tensor in known or (graph.has_array(tensor) and bool((graph.array(tensor) >= 0).all()))
+
+    for op in graph.ops():
+        if isinstance(op, DigitalOp) and not op.domain and _keeps_non_negative(op, proved):
+            known |= set(op.outputs)
+    return known
+
+
+def _keeps_non_negative(op: DigitalOp, proved: Callable[[str], bool]) -> bool:
+    if op.op_type in NON_NEGATIVE_OPS:
+        return True
+    if op.op_type == "Clip":
+        return proved(op.inputs[0]) or (len(op.inputs) > 1 and proved(op.inputs[1]))
+    if op.op_type in SIGN_KEEPING_OPS:
+        return proved(op.inputs[0])
+    return op.op_type in SIGN_KEEPING_OF_ALL and all(proved(name) for name in op.inputs)
+
+
+def _check_finite(values: NDArray[Any], layer: CrossbarLayer, what: str) -> None:
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise ModelError(
+            "BSC303",
+            f"layer '{layer.name}': a {what} is not a finite number",
+            seen=f"{values.ravel()[np.argmin(finite)]}",
+            fix="train or export the model again; NaN and infinity cannot be programmed into cells",
+        )

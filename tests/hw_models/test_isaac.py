@@ -1,0 +1,144 @@
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hw_models
+from bsc.errors import UsageError
+from bsc.target import Actions, Target
+from bsc.target_check import check, require_consistent, total
+
+TEXT = files("hw_models").joinpath("isaac.toml").read_text(encoding="utf-8")
+SOURCES = files("hw_models").joinpath("SOURCES.md").read_text(encoding="utf-8")
+
+
+def test_re_adds_to_what_was_published() -> None:
+    target = hw_models.load("isaac")
+    require_consistent(target)
+    assert [line.name for line in check(target)] == [
+        "power of one IMA",
+        "area of one IMA",
+        "power of 12 IMAs",
+        "area of 12 IMAs",
+        "power of tile peripherals",
+        "area of tile peripherals",
+        "power of one tile",
+        "area of one tile",
+        "power of 168 tiles",
+        "area of 168 tiles",
+        "power of chip with links",
+        "area of chip with links",
+        "adc_conversion at full rate",
+        "dac_row at full rate",
+        "crossbar_cell at full rate",
+        "sample_hold at full rate",
+        "shift_add at full rate",
+        "input_register_bit at full rate",
+        "output_register_word at full rate",
+        "edram_bit at full rate",
+        "bus_bit at full rate",
+        "[area] of ima",
+        "[area] of tile_peripherals",
+    ]
+
+
+def test_by_hand() -> None:
+    target = hw_models.load("isaac")
+    adc = target.action.adc_conversion
+    assert adc is not None
+    # 8 converters of 2 mW, each for 128 columns in 100 ns.
+    assert adc.energy_j.value == pytest.approx(2e-3 / (128 / 100e-9))
+    assert target.adc.rate_hz.value == pytest.approx(target.crossbar.cols / target.timing.read_s.value)
+    tile_w = total(target, "tile", "power_w")
+    assert tile_w / (tile_w - 12 * 16e-3) == pytest.approx(2.39, abs=0.005)
+
+
+def test_every_action_is_priced_and_proved_at_full_rate() -> None:
+    priced = hw_models.load("isaac").action.priced()
+    assert list(priced) == list(Actions.model_fields)
+    assert all(action.at_full_rate is not None for action in priced.values())
+
+
+IMA_ROWS = ["adc", "dac", "sample_hold", "crossbar", "shift_add", "input_register", "output_register"]
+
+
+@pytest.mark.parametrize("measure", ["power_w", "area_m2"])
+@pytest.mark.parametrize(
+    ("level", "row", "name"),
+    [("ima", row, "one IMA") for row in IMA_ROWS]
+    + [("tile", row, "tile peripherals") for row in ("edram", "bus", "router")]
+    + [("chip", "hyper_transport", "chip with links")],
+)
+def test_a_component_that_is_off_by_a_tenth_is_found(level: str, row: str, name: str, measure: str) -> None:
+    description: dict[str, Any] = tomllib.loads(TEXT)
+    description["component"][level][row][measure]["value"] *= 1.1
+    failed = [line.name for line in check(Target.model_validate(description)) if not line.ok]
+    assert f"{measure.partition('_')[0]} of {name}" in failed
+
+
+@pytest.mark.parametrize("name", list(Actions.model_fields))
+def test_a_price_that_is_off_by_a_hundredth_is_found(name: str) -> None:
+    description: dict[str, Any] = tomllib.loads(TEXT)
+    description["action"][name]["energy_j"]["value"] *= 1.01
+    failed = [line.name for line in check(Target.model_validate(description)) if not line.ok]
+    assert failed == [f"{name} at full rate"]
+
+
+def texts(table: object) -> Iterator[str]:
+    if isinstance(table, dict):
+        for value in table.values():
+            yield from texts(value)
+    elif isinstance(table, list):
+        for value in table:
+            yield from texts(value)
+    elif isinstance(table, str):
+        yield table
+
+
+def test_every_citation_key_is_explained() -> None:
+    explained = set(re.findall(r"^## (\S+)$", SOURCES, flags=re.MULTILINE))
+    laws = [law.source for law in hw_models.laws().values()]
+    cited = {key for text in [*texts(tomllib.loads(TEXT)), *laws] for key in re.findall(r"\[([\w-]+)\]", text)}
+    assert cited <= explained
+    assert all("[" in quantity.source for quantity in hw_models.load("isaac").sources().values())
+    assert all("[" in source for source in laws)
+
+
+def test_every_shipped_description_is_consistent_and_uses_a_shipped_law() -> None:
+    assert "isaac" in hw_models.names()
+    for name in hw_models.names():
+        target = hw_models.load(name)
+        require_consistent(target)
+        assert target.name == name
+        assert target.adc.law in hw_models.laws()
+
+
+def test_a_description_of_the_users(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    assert hw_models.load(str(path)) == hw_models.load("isaac")
+
+
+@pytest.mark.parametrize(("name", "hint"), [("isac", "did you mean 'isaac'? "), ("zzz", "")])
+def test_words_for_an_unknown_name(name: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        hw_models.load(name)
+    assert str(caught.value) == (
+        "[BSC206] no hardware description of that name\n"
+        f"  seen: '{name}'\n"
+        f"  fix:  {hint}shipped: {', '.join(hw_models.names())}; for your own give a path that ends in .toml"
+    )
+
+
+def test_words_for_a_missing_file() -> None:
+    with pytest.raises(UsageError) as caught:
+        hw_models.load("no/such.toml")
+    assert str(caught.value) == (
+        "[BSC202] no/such.toml: cannot be read\n"
+        "  seen: [Errno 2] No such file or directory: 'no/such.toml'\n"
+        "  fix:  give the path of a UTF-8 text file"
+    )
