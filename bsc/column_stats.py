@@ -81,6 +81,18 @@ def column_stats(
     return ColumnStats(sums.reshape(final), gcds.reshape(final), nonzeros.reshape(final))
 
 
+def lossless_bits(bound: NDArray[np.unsignedinteger], step: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
+    """ceil(log2(bound / step + 1)): bits that tell 0, step, 2 step, ... bound apart; 0 where bound is 0.
+
+    Args:
+        bound: largest column sum, a multiple of `step`, below 2**32.
+        step: common divisor of all reachable sums; read as 1 where it is 0.
+    """
+    highest_code = bound // np.maximum(step, 1)
+    _, exponent = np.frexp(highest_code.astype(np.float64))  # the least exponent with code < 2**exponent
+    return np.asarray(exponent, np.int64)
+
+
 def _counter(highest: int) -> type[np.unsignedinteger]:
     return np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
 

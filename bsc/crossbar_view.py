@@ -20,7 +20,7 @@ def crossbar_layer(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> 
     Args:
         node: shapes inferred; constants are initialisers.
         name: its unique name.
-        arrays: side table; a `Gemm` with alpha or beta adds its scaled weights or bias.
+        arrays: side table; a `Gemm` adds its weights and bias where they are scaled or the bias is no (N,).
 
     Returns:
         (layer, "") or (None, why it stays digital); the reason is "" for operators that are digital by nature.
@@ -33,15 +33,18 @@ def crossbar_layer(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> 
 
 
 def _conv(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
-    weight, why = _static(node, 1)
-    bias, why_bias = _static(node, 2, optional=True)
+    weight, why = _weight(node)
+    bias, why_bias = _bias(node)
     if weight is None or why_bias:
         return None, why or why_bias
-    filters, channels, *kernel = _sizes(weight)
     groups = _int(node, "group", 1)
     x = _input_shape(node, name)
-    if groups < 1 or len(x) != len(kernel) + 2 or x[1] != channels * groups or filters % groups:
-        raise _mismatch(node, name, f"input {list(x)}, weights {_sizes(weight)}, group {groups}")
+    sizes = _sizes(weight)
+    fits = len(x) == len(sizes) > 2 and groups >= 1 and x[1] == sizes[1] * groups and sizes[0] % groups == 0
+    if not fits or (bias is not None and _sizes(bias) != sizes[:1]):
+        biased = "" if bias is None else f", bias {_sizes(bias)}"
+        raise _mismatch(node, name, f"input {list(x)}, weights {sizes}, group {groups}{biased}")
+    filters, channels, *kernel = sizes
     geometry = _geometry(node, name, tuple(kernel), x[2:])
     positions = output_sizes(geometry, x[2:])
     if min(positions) < 1:
@@ -64,20 +67,22 @@ def _conv(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[Cr
 
 
 def _gemm(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
-    weight, why = _static(node, 1)
-    bias, why_bias = _static(node, 2, optional=True)
+    weight, why = _weight(node)
+    bias, why_bias = _bias(node)
     if weight is None or why_bias:
         return None, why or why_bias
     if _int(node, "transA", 0):
         return None, "its input is transposed (transA)"
     transposed = bool(_int(node, "transB", 0))
-    sizes = _sizes(weight)
-    rows, columns = reversed(sizes) if transposed else sizes
-    if bias is not None and math.prod(_sizes(bias)) not in (1, columns):
-        return None, "its bias is a matrix"
     x = _input_shape(node, name)
-    if len(x) != 2 or x[1] != rows:
-        raise _mismatch(node, name, f"input {list(x)}, weights {_sizes(weight)}, transB {int(transposed)}")
+    sizes = _sizes(weight)
+    if not len(x) == len(sizes) == 2 or x[1] != sizes[int(transposed)]:
+        raise _mismatch(node, name, f"input {list(x)}, weights {sizes}, transB {int(transposed)}")
+    rows, columns = reversed(sizes) if transposed else sizes
+    if bias is not None and math.prod(_sizes(bias)[:-1]) != 1:
+        return None, "its bias is a matrix"
+    if bias is not None and math.prod(_sizes(bias)) not in (1, columns):
+        raise _mismatch(node, name, f"weights {sizes}, transB {int(transposed)}, bias {_sizes(bias)}")
     layer = CrossbarLayer(
         name=name,
         op_type="Gemm",
@@ -86,15 +91,15 @@ def _gemm(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> tuple[Cro
         rows=rows,
         columns=columns,
         vectors=x[0],
-        weight=_scaled(weight, _float(node, "alpha", 1.0), f"{name}/alpha*weight", arrays),
+        weight=_scaled(weight, _float(node, "alpha", 1.0), sizes, f"{name}/alpha*weight", arrays),
         transposed=transposed,
-        bias=None if bias is None else _scaled(bias, _float(node, "beta", 1.0), f"{name}/beta*bias", arrays),
+        bias=None if bias is None else _scaled(bias, _float(node, "beta", 1.0), [columns], f"{name}/beta*bias", arrays),
     )
     return layer, ""
 
 
 def _matmul(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
-    weight, why = _static(node, 1)
+    weight, why = _weight(node)
     if weight is None:
         return None, why
     sizes = _sizes(weight)
@@ -127,8 +132,10 @@ def _geometry(node: ir.Node, name: str, kernel: tuple[int, ...], spatial: tuple[
     ones = (1,) * axes
     strides, dilations = _ints(node, "strides", ones), _ints(node, "dilations", ones)
     flat = _ints(node, "pads", (0,) * 2 * axes)
-    if len(strides) != axes or len(dilations) != axes or len(flat) != 2 * axes or min(*strides, *dilations, *ones) < 1:
+    if len(strides) != axes or len(dilations) != axes or len(flat) != 2 * axes or min(*strides, *dilations) < 1:
         raise _mismatch(node, name, f"kernel {kernel}, strides {strides}, dilations {dilations}, pads {flat}")
+    if _ints(node, "kernel_shape", kernel) != kernel:
+        raise _mismatch(node, name, f"kernel {kernel} in the weights, kernel_shape {_ints(node, 'kernel_shape', ())}")
     mode = _str(node, "auto_pad", "NOTSET")
     pads = tuple(zip(flat[:axes], flat[axes:], strict=True))
     if mode == "VALID":
@@ -140,30 +147,54 @@ def _geometry(node: ir.Node, name: str, kernel: tuple[int, ...], spatial: tuple[
         ]
         halves = [(total // 2, total - total // 2) for total in totals]
         pads = tuple(halves if mode == "SAME_UPPER" else [(more, less) for less, more in halves])
+    elif mode != "NOTSET":
+        raise _mismatch(node, name, f"auto_pad '{mode}'")
     if min(min(pair) for pair in pads) < 0:
         raise _mismatch(node, name, f"negative pads {pads}")
     return ConvGeometry(kernel=kernel, strides=strides, dilations=dilations, pads=pads)
 
 
-def _static(node: ir.Node, index: int, *, optional: bool = False) -> tuple[ir.Value | None, str]:
-    """The constant float input at `index`, or why there is none; an omitted optional one gives (None, "")."""
-    what = "weights" if index == 1 else "bias"
-    value = node.inputs[index] if index < len(node.inputs) else None
+def _weight(node: ir.Node) -> tuple[ir.Value | None, str]:
+    """The constant float weights, or why there are none."""
+    left, right = (*node.inputs, None, None)[:2]
+    if right is None:
+        return None, "its weights are missing"
+    static_input = left is not None and left.is_initializer()
+    if right.is_initializer():
+        why = "both operands are constants" if static_input else _unfit(right, "weights are")
+        return (None, why) if why else (right, "")
+    source = right.producer()
+    if source is not None and all(value is None or value.is_initializer() for value in source.inputs):
+        return None, f"its weights come from {source.op_type}, which is not folded"
+    return None, "its weights are the left operand" if static_input else "both operands are activations"
+
+
+def _bias(node: ir.Node) -> tuple[ir.Value | None, str]:
+    """The constant float bias; (None, "") when there is none, else why it cannot be used."""
+    value = node.inputs[2] if len(node.inputs) > 2 else None
     if value is None:
-        return None, "" if optional else f"its {what} are missing"
-    if value.const_value is None:
-        return None, "both operands are activations" if index == 1 else "its bias is computed at run time"
+        return None, ""
+    why = _unfit(value, "bias is") if value.is_initializer() else "its bias is computed at run time"
+    return (None, why) if why else (value, "")
+
+
+def _unfit(value: ir.Value, what: str) -> str:
+    """Why a crossbar cannot hold a constant, else ""."""
+    assert value.const_value is not None
     if value.const_value.dtype not in WEIGHT_TYPES:
-        return None, f"its {what} are {value.const_value.dtype.name}"
-    return value, ""
+        return f"its {what} {value.const_value.dtype.name}"
+    return f"its {what} empty" if 0 in _sizes(value) else ""
 
 
-def _scaled(value: ir.Value, factor: float, key: str, arrays: dict[str, ArraySource]) -> str:
-    if factor == 1.0:
+def _scaled(value: ir.Value, factor: float, sizes: list[int], key: str, arrays: dict[str, ArraySource]) -> str:
+    """The key of `factor` times the constant, spread over `sizes`; its own name when that changes nothing."""
+    if factor == 1.0 and _sizes(value) == sizes:
         return _name(value)
     source = value.const_value
     assert source is not None
-    arrays[key] = (source.numpy() * np.float64(factor)).astype(np.float32)
+    scaled = source.numpy() * np.float64(factor)
+    spread = np.broadcast_to(scaled, np.broadcast_shapes(scaled.shape, tuple(sizes))).reshape(sizes)
+    arrays[key] = spread.astype(np.promote_types(source.dtype.numpy(), np.float32))
     return key
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.layer import CrossbarLayer
 
+UNKNOWN_DTYPE = "?"  # not for NumPy, which reads it as bool
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...]
 
 
@@ -33,7 +34,7 @@ class TensorType:
     Attributes:
         name: ONNX value name.
         shape: sizes for an inference of one batch; None when unknown.
-        dtype: NumPy name such as "float32".
+        dtype: NumPy name such as "float32"; `UNKNOWN_DTYPE` when shape inference cannot tell.
     """
 
     name: str

@@ -32,7 +32,7 @@ def to_vectors(x: NDArray[Any], conv: ConvGeometry | None, groups: int) -> NDArr
         (V, G, K); K runs over channels of the group, then taps. A convolution's V runs over B, then positions.
     """
     if conv is None:
-        return x.reshape(-1, 1, x.shape[-1])
+        return x.reshape(math.prod(x.shape[:-1]), 1, x.shape[-1])
     axes = len(conv.kernel)
     padded = np.pad(x, ((0, 0), (0, 0), *conv.pads))
     spans = tuple((kernel - 1) * dilation + 1 for kernel, dilation in zip(conv.kernel, conv.dilations, strict=True))
@@ -41,8 +41,9 @@ def to_vectors(x: NDArray[Any], conv: ConvGeometry | None, groups: int) -> NDArr
     windows = windows[(*steps, *(slice(None, None, dilation) for dilation in conv.dilations))]
     batch, channels = x.shape[:2]
     positions, taps = windows.shape[2 : 2 + axes], windows.shape[2 + axes :]
-    grouped = windows.reshape(batch, groups, channels // groups, math.prod(positions), math.prod(taps))
-    return grouped.transpose(0, 3, 1, 2, 4).reshape(batch * math.prod(positions), groups, -1)
+    places, rows = math.prod(positions), channels // groups * math.prod(taps)
+    grouped = windows.reshape(batch, groups, channels // groups, places, math.prod(taps))
+    return grouped.transpose(0, 3, 1, 2, 4).reshape(batch * places, groups, rows)
 
 
 def from_vectors(y: NDArray[Any], x_shape: tuple[int, ...], conv: ConvGeometry | None) -> NDArray[Any]:

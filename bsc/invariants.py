@@ -43,10 +43,12 @@ def _check_layer(graph: Graph, layer: CrossbarLayer) -> None:
         holds(-top <= codes.min(initial=0) and codes.max(initial=0) <= top, f"a code outside -{top}..{top}")
         holds(len(graph.array(quant.weight_step)) in (1, layer.columns), "one weight step a tensor or a column")
     if (kept := layer.kept) is not None:
-        for key, size in ((kept.rows, rows), (kept.columns, columns)):
+        for key, size, whole in ((kept.rows, rows, layer.rows), (kept.columns, columns, layer.columns)):
             if key is not None:
                 numbers = graph.array(key)
-                holds(len(numbers) == size and bool((np.diff(numbers) > 0).all()), "kept lines are not ascending")
+                inside = bool(((numbers >= 0) & (numbers < whole)).all())
+                holds(len(numbers) == size and inside, "kept lines outside the matrix")
+                holds(bool((np.diff(numbers) > 0).all()), "kept lines are not ascending")
     if (tiling := layer.tiling) is not None:
         holds(layer.slicing is not None, "tiled but not sliced")
         slices = layer.slicing.slices if layer.slicing else 0
@@ -57,5 +59,6 @@ def _check_layer(graph: Graph, layer: CrossbarLayer) -> None:
             holds(graph.array(key).shape == per_column, f"{key} is not {per_column}")
         holds(graph.array(tiling.allocated).shape == per_crossbar, f"{tiling.allocated} is not {per_crossbar}")
         if (adc := layer.adc) is not None:
-            holds(graph.array(adc.bits).shape == per_column, f"{adc.bits} is not {per_column}")
+            for key in (adc.bits, adc.step):
+                holds(graph.array(key).shape == per_column, f"{key} is not {per_column}")
             holds(bool((graph.array(adc.step) > 0).all()), "an ADC step of 0")

@@ -7,9 +7,12 @@ P polarities (0 positive, 1 negative), T row tiles, C column tiles, V input vect
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
+
+AdcPolicy = Literal["lossless", "isaac", "fixed"]
+AdcGranularity = Literal["column", "tile", "slice"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +158,8 @@ class AdcAssignment:
         step: key, cell units of one ADC code, uint8 (T, S, P, N).
     """
 
-    policy: str
-    granularity: str
+    policy: AdcPolicy
+    granularity: AdcGranularity
     bits: str
     step: str
 

@@ -1,8 +1,8 @@
 """onnx-import: a trained ONNX file becomes a `Graph`.
 
 The file is opened read-only; weights of external data files stay memory-mapped. Constants are folded,
-functions inlined and `Identity` removed before any operator is looked at, so that a weight is found however
-the exporter wrapped it. What each operator becomes is decided in `bsc.crossbar_view`.
+functions inlined and inner `Identity` removed before any operator is looked at, so that a weight is found
+however the exporter wrapped it. What each operator becomes is decided in `bsc.crossbar_view`.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from onnxscript import optimizer
 
 from bsc.crossbar_view import crossbar_layer
 from bsc.errors import ModelError, UsageError
-from bsc.graph import ArraySource, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+from bsc.graph import UNKNOWN_DTYPE, ArraySource, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
 
 OPSETS = range(11, 26)
 DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
@@ -46,6 +46,7 @@ def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None 
     """
     model = _load(path)
     _check_external_data(model, path)
+    sha256 = _digest(model, path)  # folding may drop external tensors, so it comes first
     opsets = _check_opsets(model, path)
     _give_shapes(model, input_shapes or {})
     _simplify(model)
@@ -55,10 +56,8 @@ def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None 
     constants = {name: value.const_value for name, value in model.graph.initializers.items()}
     arrays: dict[str, ArraySource] = {name: tensor for name, tensor in constants.items() if tensor is not None}
     inputs = tuple(value.name or "" for value in model.graph.inputs if value.name not in arrays)
-    ops = _operators(model, arrays)
-    info = ModelInfo(
-        name=path.name, sha256=_digest(model, path), opsets=dict(sorted(opsets.items())), dynamic_batch=dynamic_batch
-    )
+    ops = _operators(model, arrays, opsets)
+    info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=dynamic_batch)
     return Graph(
         info=info,
         ops=ops,
@@ -67,6 +66,13 @@ def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None 
         outputs=tuple(value.name or "" for value in model.graph.outputs),
         arrays=arrays,
     )
+
+
+def model_digest(path: Path) -> str:
+    """The digest that `ModelInfo.sha256` holds for this file. Raises as `import_model`."""
+    model = _load(path)
+    _check_external_data(model, path)
+    return _digest(model, path)
 
 
 def parse_input_shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -108,10 +114,21 @@ def _load(path: Path) -> ir.Model:
         with _quiet():
             model = ir.load(path)
     except Exception as error:  # protobuf, onnx-ir and NumPy each raise their own kinds on hostile bytes
-        raise _unreadable(path, f"{type(error).__name__}: {_first_line(error)}") from None
+        raise _unreadable(path, _cause(error)) from None
     if len(model.graph) == 0:
         raise _unreadable(path, f"a model without operators in {size} bytes")
+    if not all(isinstance(name, str) for name in _names(model)):
+        raise _unreadable(path, "a name that is not UTF-8 text")
     return model
+
+
+def _names(model: ir.Model) -> Iterator[object]:
+    """Every name an operator record may take over; protobuf hands out bytes where they are not UTF-8."""
+    values = [*model.graph.inputs, *model.graph.outputs]
+    for node in model.graph.all_nodes():
+        yield from (node.name or "", node.op_type, node.domain, *node.attributes)
+        values += [value for value in (*node.inputs, *node.outputs) if value is not None]
+    yield from (value.name or "" for value in values)
 
 
 def _unreadable(path: Path, seen: str) -> ModelError:
@@ -123,8 +140,11 @@ def _unreadable(path: Path, seen: str) -> ModelError:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0][:200]
+def _cause(error: BaseException) -> str:
+    """What went wrong first, in one line: the libraries wrap it in the names of their own steps."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0][:200]}"
 
 
 @contextlib.contextmanager
@@ -139,10 +159,17 @@ def _quiet() -> Iterator[None]:
 
 
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    """External tensors wherever a file can hold them: initialisers and attributes, in functions too."""
+    tensors: list[object] = []
     for graph in (model.graph, *model.graph.subgraphs()):
-        for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                yield value.const_value
+        tensors += [value.const_value for value in graph.initializers.values()]
+    nodes = [
+        *model.graph.all_nodes(),
+        *(node for function in model.functions.values() for node in function.all_nodes()),
+    ]
+    for attr in (attr for node in nodes for attr in node.attributes.values()):
+        tensors += attr.value if attr.type == ir.AttributeType.TENSORS else [attr.value]
+    return (tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
 
 
 def _check_external_data(model: ir.Model, path: Path) -> None:
@@ -190,7 +217,8 @@ def _check_opsets(model: ir.Model, path: Path) -> dict[str, int]:
 
 
 def _give_shapes(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Apply --input-shape."""
+    """Apply --input-shape; a size given for a symbol holds in every input that uses the symbol."""
+    symbols: dict[str | None, int] = {}
     values = {value.name: value for value in model.graph.inputs}
     for name, shape in shapes.items():
         if name not in values:
@@ -212,29 +240,34 @@ def _give_shapes(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None
                 seen=f"{list(shape)} given, model declares {declared}",
                 fix="change only the sizes that the model leaves open",
             )
+        symbols |= {old.value: new for old, new in zip(declared or (), shape, strict=False) if not isinstance(old, int)}
         values[name].shape = ir.Shape(shape)
+    symbols.pop(None, None)
+    for value in values.values():
+        if value.shape is not None:
+            value.shape = ir.Shape(
+                size if isinstance(size, int) else symbols.get(size.value, size) for size in value.shape
+            )
 
 
 def _simplify(model: ir.Model) -> None:
-    """Inline functions, fold constants, drop `Identity` and what nothing reads."""
+    """Inline functions, fold constants, drop inner `Identity` and what nothing reads."""
     cleanup = ir.passes.Sequential(
         common.RemoveInitializersFromInputsPass(),
-        common.IdentityEliminationPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.RemoveUnusedNodesPass(),
     )
+    for index, node in enumerate(model.graph):  # now, as the passes below would name what they touch "node_1"
+        node.name = node.name or f"{node.op_type}_{index}"
     with _quiet():
         try:
             common.InlinePass()(model)
-            cleanup(model)
             common.TopologicalSortPass()(model)
         except Exception as error:
-            raise ModelError(
-                "BSC301",
-                "the model's graph is inconsistent",
-                seen=_first_line(error),
-                fix="check the file with onnx.checker.check_model and export it again",
-            ) from None
+            raise _inconsistent(_cause(error)) from None
+        _check_connected(model)
+        _drop_identities(model)
+        cleanup(model)
         # A fold that fails leaves its operator digital, where onnxruntime judges it.
         with contextlib.suppress(Exception):
             optimizer.fold_constants(model)
@@ -245,8 +278,56 @@ def _simplify(model: ir.Model) -> None:
                 output_size_limit=NO_SIZE_LIMIT,
                 should_fold=lambda node: None if node.op_type in LAYOUT_OPS else False,
             )
+        _drop_identities(model)
         cleanup(model)
-        common.OutputFixPass()(model)
+    _separate_constant_outputs(model)
+
+
+def _inconsistent(seen: str) -> ModelError:
+    return ModelError(
+        "BSC301",
+        "the model's graph is inconsistent",
+        seen=seen,
+        fix="check the file with onnx.checker.check_model and export it again",
+    )
+
+
+def _check_connected(model: ir.Model) -> None:
+    """Every tensor that is read, by an operator or by the user, must come from somewhere."""
+    for node in model.graph.all_nodes():
+        for value in node.inputs:
+            if value is not None and _from_nowhere(value):
+                raise _inconsistent(f"nothing makes tensor '{value.name}', which node '{node.name}' reads")
+    for value in model.graph.outputs:
+        if _from_nowhere(value):
+            raise _inconsistent(f"nothing makes tensor '{value.name}', an output of the model")
+
+
+def _from_nowhere(value: ir.Value) -> bool:
+    return value.producer() is None and not value.is_graph_input() and not value.is_initializer()
+
+
+def _drop_identities(model: ir.Model) -> None:
+    """Remove `Identity` operators; those that make an output stay, as outputs keep their names."""
+    for node in list(model.graph):
+        if node.op_type != "Identity" or node.domain not in ("", "ai.onnx"):
+            continue
+        source, result = node.inputs[0], node.outputs[0]
+        if source is not None and not result.is_graph_output():
+            result.replace_all_uses_with(source)
+            model.graph.remove(node, safe=True)
+
+
+def _separate_constant_outputs(model: ir.Model) -> None:
+    """Let an `Identity` make each output that is a constant: only operators make tensors when a plan runs."""
+    for position, value in enumerate(model.graph.outputs):
+        if value.is_initializer():
+            name = value.name
+            value.name = f"{name}/constant"
+            node = ir.node("Identity", [value], name=f"{name}/output")
+            node.outputs[0].name = name
+            model.graph.append(node)
+            model.graph.outputs[position] = node.outputs[0]
 
 
 def _fix_batch(model: ir.Model) -> bool:
@@ -293,13 +374,13 @@ def _digest(model: ir.Model, path: Path) -> str:
     return digest.hexdigest()
 
 
-def _operators(model: ir.Model, arrays: dict[str, ArraySource]) -> list[Op]:
-    """Every node as an operator record; folded scalings of weights are added to `arrays`."""
+def _operators(model: ir.Model, arrays: dict[str, ArraySource], opsets: Mapping[str, int]) -> list[Op]:
+    """Every node as an operator record; what the crossbar view derives from weights is added to `arrays`."""
     names: set[str] = set()
     ops: list[Op] = []
     for index, node in enumerate(model.graph):
-        _check_known(node, model.opset_imports)
         node.name = name = _unique(node.name or f"{node.op_type}_{index}", names)
+        _check_known(node, opsets)
         layer, why = crossbar_layer(node, name, arrays)
         ops.append(layer or _digital(node, name, why))
     if all(isinstance(op, DigitalOp) for op in ops):
@@ -327,8 +408,8 @@ def _check_known(node: ir.Node, opsets: Mapping[str, int]) -> None:
     domain = "" if node.domain == "ai.onnx" else node.domain
     if domain not in DOMAINS:
         problem, seen = "operator domain is not supported", f"domain '{domain}'"
-    elif not domain and not onnx.defs.has(node.op_type, opsets.get("", OPSETS.stop - 1), ""):
-        problem, seen = "operator is unknown to ONNX", f"opset {opsets.get('')}"
+    elif not domain and not onnx.defs.has(node.op_type, opsets[""], ""):
+        problem, seen = "operator is unknown to ONNX", f"opset {opsets['']}"
     else:
         return
     raise ModelError(
@@ -383,6 +464,7 @@ def _tensor_types(model: ir.Model) -> dict[str, TensorType]:
 def _tensor_type(value: ir.Value) -> TensorType:
     sizes = None if value.shape is None else tuple(value.shape)
     known = sizes is not None and all(isinstance(size, int) for size in sizes)
-    dtype = "?" if value.dtype is None else str(np.dtype(value.dtype.numpy()))
+    untyped = value.dtype in (None, ir.DataType.UNDEFINED)
+    dtype = UNKNOWN_DTYPE if untyped or value.dtype is None else str(np.dtype(value.dtype.numpy()))
     shape = tuple(int(size) for size in sizes if isinstance(size, int)) if known and sizes is not None else None
     return TensorType(name=value.name or "", shape=shape, dtype=dtype)

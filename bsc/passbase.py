@@ -56,3 +56,18 @@ def required(value: T | None, layer: str, consumer: str, producer: str) -> T:
             fix=f"put '{producer}' before '{consumer}' in --passes",
         )
     return value
+
+
+def refuse_after(value: object, layer: str, late: str, done: str) -> None:
+    """Refuse to run the pass `late` once `done` has set `value`, which rests on what `late` would change.
+
+    Raises:
+        ModelError: BSC309 when it is not None.
+    """
+    if value is not None:
+        raise ModelError(
+            "BSC309",
+            f"layer '{layer}': pass '{late}' comes too late",
+            seen=f"the result of '{done}' in the graph",
+            fix=f"put '{late}' before '{done}' in --passes",
+        )

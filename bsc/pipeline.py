@@ -106,6 +106,13 @@ def _parse_step(name: str, options: str, registry: Mapping[str, type[Pass]]) -> 
                 seen=f"options are {', '.join(f'{option}=...' for option in known) or 'none'}",
                 fix=_nearest(key, known),
             )
+        if key.replace("-", "_") in values:
+            raise UsageError(
+                "BSC205",
+                f"pipeline: pass '{name}' has option '{key}' twice",
+                seen=f"{{{options}}}",
+                fix="keep one of them",
+            )
         values[key.replace("-", "_")] = _parse_value(name, key, value, known[key])
     return cls(**values)
 

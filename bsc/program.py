@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from bsc.errors import ModelError
-from bsc.graph import DigitalOp, Graph
+from bsc.graph import UNKNOWN_DTYPE, DigitalOp, Graph
 from bsc.layer import CrossbarLayer
 
 RunLayer = Callable[[str, NDArray[Any]], NDArray[Any]]
@@ -54,7 +54,11 @@ Step = Segment | LayerStep
 
 
 def schedule(graph: Graph) -> tuple[Step, ...]:
-    """Put a graph's operators into an order of layers and digital segments."""
+    """Put a graph's operators into an order of layers and digital segments.
+
+    Raises:
+        ModelError: BSC305 when a segment reads a tensor of unknown element type.
+    """
     depth = _crossbar_depths(graph)
     deepest = max(depth.values(), default=0)
     groups: list[list[CrossbarLayer] | list[DigitalOp]] = []
@@ -87,7 +91,7 @@ def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
     read = list(dict.fromkeys(name for op in ops for name in op.inputs if name and name not in made))
     constants = [name for name in read if graph.has_array(name)]
     inputs = [name for name in read if not graph.has_array(name)]
-    outputs = [name for op in ops for name in op.outputs if name in wanted]
+    outputs = [name for op in ops for name in op.outputs if name and name in wanted]
     opsets = [helper.make_opsetid(domain, version) for domain, version in graph.info.opsets.items()]
     model = helper.make_model(
         helper.make_graph(
@@ -95,7 +99,7 @@ def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
             "segment",
             [_value_info(graph, name) for name in inputs],
             [onnx.ValueInfoProto(name=name) for name in outputs],
-            [numpy_helper.from_array(np.ascontiguousarray(graph.array(name)), name) for name in constants],
+            [numpy_helper.from_array(np.asarray(graph.array(name), order="C"), name) for name in constants],
         ),
         opset_imports=opsets,
         ir_version=helper.find_min_ir_version_for(opsets, ignore_unknown=True),
@@ -106,8 +110,15 @@ def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
 
 def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
     """Element type only: sizes may change with the batch."""
-    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(graph.tensors[name].dtype))
-    return helper.make_tensor_value_info(name, dtype, None)
+    dtype = graph.tensors[name].dtype
+    if dtype == UNKNOWN_DTYPE:
+        raise ModelError(
+            "BSC305",
+            f"the element type of tensor '{name}' is unknown",
+            seen="an operator before it that ONNX's shape inference does not know",
+            fix="replace the operators that make it by standard ONNX operators",
+        )
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)
 
 
 class Program:

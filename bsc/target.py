@@ -4,39 +4,20 @@ A description is a TOML file in SI units, the unit being the suffix of the key; 
 complete one. Citation keys in brackets, here and in the files, are in hw_models/SOURCES.md.
 """
 
-import reprlib
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError
+from pydantic import Field, PositiveInt
 
+from bsc.adc_law import MAX_ADC_BITS
 from bsc.errors import UsageError
-
-MAX_ADC_BITS: Final = 16
-"""Largest resolution an ADC law has an entry for."""
-
-ANCHOR_ADC_BITS: Final = 8
-"""Resolution that ADC laws are relative to."""
-
-Kind = Literal["paper", "survey", "derived", "assumed"]
-"""Where a number comes from: the design's own publication, a collection or tool that quotes it, arithmetic, nobody."""
+from bsc.record import Kind, Record, Text, read_record
 
 Scope = Literal["ima", "imas", "tile_peripherals", "tile", "tiles", "chip"]
 """A part of the chip that a publication gives a sub-total for; `imas` are those of a tile, `tiles` those of a chip."""
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Tolerance = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Record(BaseModel):
-    """A frozen table of a TOML file that refuses unknown keys and values of another type."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class Quantity(Record):
@@ -252,99 +233,6 @@ class Target(Record):
     def sources(self) -> dict[str, Quantity]:
         """Every quantity by its key path, such as `action.dac_row.energy_j`, in the order of the fields."""
         return dict(_quantities(self, ""))
-
-
-@dataclass(frozen=True)
-class AdcLaw:
-    """How the cost of one conversion follows the resolution.
-
-    Attributes:
-        name: what the command line calls it.
-        formula: the law in words or symbols.
-        source: citation key, then where it was read.
-        kind: how far it can be trusted.
-        valid_bits: lowest and highest resolution the source vouches for; the rest is extrapolated.
-        energy: energy of 0 to 16 bits over that of 8 bits; 0 bits is no conversion; NaN where a table has no entry.
-        area: the same for area; None when the law says nothing about it.
-    """
-
-    name: str
-    formula: str
-    source: str
-    kind: Kind
-    valid_bits: tuple[int, int]
-    energy: tuple[float, ...]
-    area: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        for table in (self.energy, self.area or self.energy):
-            assert len(table) == MAX_ADC_BITS + 1, table
-            assert table[0] == 0.0, table
-            assert table[ANCHOR_ADC_BITS] == 1.0, table
-
-    def relative_energy(self, bits: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """Energy of one conversion over that at 8 bits, for each resolution; same shape as `bits`.
-
-        Raises:
-            UsageError: BSC207, for a resolution outside 0 to 16 or missing from the law's table.
-        """
-        return self._look_up("energy", self.energy, bits)
-
-    def relative_area(self, bits: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """Area of one converter over that at 8 bits, for a law with `area`; otherwise as `relative_energy`."""
-        assert self.area is not None, self.name
-        return self._look_up("area", self.area, bits)
-
-    def extrapolated(self, bits: NDArray[np.integer[Any]]) -> bool:
-        """Whether any resolution other than 0, which is no conversion, lies outside `valid_bits`."""
-        low, high = self.valid_bits
-        return bool(np.any((bits != 0) & ((bits < low) | (bits > high))))
-
-    def _look_up(self, what: str, costs: tuple[float, ...], bits: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        table = np.asarray(costs)
-        known = np.flatnonzero(np.isfinite(table))
-        missing = np.setdiff1d(bits, known)
-        if missing.size:
-            raise UsageError(
-                "BSC207",
-                f"ADC law '{self.name}' has no {what} for {missing[0]} bits",
-                seen=f"a law for {', '.join(map(str, known))} bits",
-                fix="use another law, or a table of your own that has this resolution",
-            )
-        relative: NDArray[np.float64] = table[bits]
-        return relative
-
-
-R = TypeVar("R", bound=Record)
-
-# Problem and fix by pydantic's name of the error; for any other its own message says what to write instead.
-_KEY_ERRORS: Final = {
-    "missing": ("is missing", "add the key to this table"),
-    "extra_forbidden": ("is not known", "remove it or correct its spelling"),
-}
-
-
-def read_record(record: type[R], text: str, *, where: str, code: str) -> R:
-    """Read TOML text as a record.
-
-    Args:
-        record: what the text must describe.
-        text: the TOML text.
-        where: file name for messages.
-        code: code of the error, `BSC2..`.
-
-    Raises:
-        UsageError: for the first thing that is wrong with the text.
-    """
-    try:
-        return record.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(code, f"{where}: not TOML", seen=str(error), fix="correct the syntax there") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        problem, fix = _KEY_ERRORS.get(first["type"], ("cannot be used", first["msg"].removeprefix("Value error, ")))
-        raise UsageError(code, f"{where}: key '{key}' {problem}", seen=reprlib.repr(first["input"]), fix=fix) from error
 
 
 def _quantities(table: Record | Mapping[str, object], path: str) -> Iterator[tuple[str, Quantity]]:

@@ -11,7 +11,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from bsc.target import ANCHOR_ADC_BITS, MAX_ADC_BITS, AdcLaw, Kind, Record, Text, read_record
+from bsc.adc_law import ANCHOR_ADC_BITS, MAX_ADC_BITS, AdcLaw
+from bsc.record import Kind, Record, Text, read_record
 
 
 def _relative(cost: Callable[[int], float]) -> tuple[float, ...]:

@@ -11,21 +11,20 @@ zeros (U = 0) is never converted. `isaac` gives every column of an allocated cro
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.adc_law import MAX_ADC_BITS
+from bsc.column_stats import lossless_bits
 from bsc.errors import DoesNotFitError, UsageError
 from bsc.graph import Graph
-from bsc.layer import AdcAssignment, CrossbarLayer, Slicing, Tiling
+from bsc.layer import AdcAssignment, AdcGranularity, AdcPolicy, CrossbarLayer, Slicing, Tiling
 from bsc.passbase import Pass, PassResult, required
 from bsc.tiles import per_column, per_crossbar
 
 ISAAC_BITS = 8
-MAX_BITS = 16
-
-Granularity = Literal["column", "tile", "slice"]
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,15 @@ class AssignAdc(Pass):
 
     name = "assign-adc"
 
-    policy: Literal["lossless", "isaac", "fixed"] = "lossless"
-    granularity: Granularity = "column"
+    policy: AdcPolicy = "lossless"
+    granularity: AdcGranularity = "column"
     bits: int = ISAAC_BITS
 
     def __post_init__(self) -> None:
-        if not 1 <= self.bits <= MAX_BITS:
+        if not 1 <= self.bits <= MAX_ADC_BITS:
             raise UsageError(
                 "BSC205",
-                f"pass 'assign-adc': bits must be 1 to {MAX_BITS}",
+                f"pass 'assign-adc': bits must be 1 to {MAX_ADC_BITS}",
                 seen=str(self.bits),
                 fix="choose assign-adc{policy=fixed bits=8}",
             )
@@ -93,27 +92,15 @@ class AssignAdc(Pass):
             bound = per_column(per_crossbar(np.maximum, bound, tiling.column_starts), tiling.column_starts, columns)
             step = per_column(per_crossbar(np.gcd, step, tiling.column_starts), tiling.column_starts, columns)
         needed = np.where(converted, lossless_bits(bound, step), 0)
-        if needed.max(initial=0) > MAX_BITS:
+        if needed.max(initial=0) > MAX_ADC_BITS:
             raise _too_wide(layer, slicing, tiling, int(needed.max()))
         return needed.astype(np.uint8), np.where(converted, step, 1).astype(np.uint8)
-
-
-def lossless_bits(bound: NDArray[np.unsignedinteger], step: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
-    """ceil(log2(bound / step + 1)): bits that tell 0, step, 2 step, ... bound apart; 0 where bound is 0.
-
-    Args:
-        bound: largest column sum, a multiple of `step`, below 2**32.
-        step: common divisor of all reachable sums; read as 1 where it is 0.
-    """
-    highest_code = bound // np.maximum(step, 1)
-    _, exponent = np.frexp(highest_code.astype(np.float64))  # the least exponent with code < 2**exponent
-    return np.asarray(exponent, np.int64)
 
 
 def _too_wide(layer: CrossbarLayer, slicing: Slicing, tiling: Tiling, bits: int) -> DoesNotFitError:
     return DoesNotFitError(
         "BSC401",
-        f"layer '{layer.name}': a lossless conversion needs more than {MAX_BITS} bits",
+        f"layer '{layer.name}': a lossless conversion needs more than {MAX_ADC_BITS} bits",
         seen=f"{bits} bits for {slicing.bits_per_cell}-bit cells, {slicing.dac_bits}-bit DAC, {tiling.rows} rows",
         fix="use fewer rows, fewer bits per cell or a narrower DAC",
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bsc.graph import Graph
 from bsc.layer import CrossbarLayer, Kept
-from bsc.passbase import Pass, PassResult, required
+from bsc.passbase import Pass, PassResult, refuse_after, required
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Eliminate(Pass):
     name = "eliminate"
 
     def run(self, graph: Graph) -> PassResult:
-        """See the module docstring. Raises `ModelError` BSC309 for a layer that is not quantised."""
+        """See the module docstring. Raises `ModelError` BSC309 for a layer that is not quantised, or tiled already."""
         layers: dict[str, CrossbarLayer] = {}
         arrays: dict[str, NDArray[Any]] = {}
         for layer in graph.layers():
@@ -37,6 +37,7 @@ class Eliminate(Pass):
 
 def _without_zeros(graph: Graph, layer: CrossbarLayer, arrays: dict[str, NDArray[Any]]) -> CrossbarLayer:
     quant = required(layer.quant, layer.name, Eliminate.name, "quantize")
+    refuse_after(layer.tiling, layer.name, Eliminate.name, "tile")
     codes = graph.array(quant.codes)
     if layer.groups > 1:
         return replace(layer, kept=Kept(rows=None, columns=None, shape=(codes.shape[0], codes.shape[1])))

@@ -15,29 +15,39 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.graph import DigitalOp, Graph
 from bsc.layer import CrossbarLayer
-from bsc.passbase import Pass, PassResult
+from bsc.passbase import Pass, PassResult, refuse_after
 
 
 @dataclass(frozen=True)
 class FoldBatchNorm(Pass):
-    """Fold every batch normalisation that follows a crossbar layer."""
+    """Fold every batch normalisation that follows a crossbar layer, one behind another too."""
 
     name = "fold-batchnorm"
 
     def run(self, graph: Graph) -> PassResult:
-        """See the module docstring. Raises `ModelError` BSC303 for a variance that gives no finite scale."""
-        folded = {layer.name: norm for layer in graph.layers() if (norm := _following_norm(graph, layer))}
-        if not folded:
-            return PassResult(graph, ())
-        layers: dict[str, CrossbarLayer] = {}
-        arrays: dict[str, NDArray[Any]] = {}
-        for layer in graph.layers():
-            if (norm := folded.get(layer.name)) is not None:
-                weight, bias = _fold(graph, layer, norm)
-                keys = f"{layer.name}/folded-weight", f"{layer.name}/folded-bias"
-                arrays |= zip(keys, (weight, bias), strict=True)
-                layers[layer.name] = replace(layer, weight=keys[0], bias=keys[1], output=norm.outputs[0])
-        return PassResult(graph.without({norm.name for norm in folded.values()}, layers, arrays), tuple(layers))
+        """See the module docstring.
+
+        Raises:
+            ModelError: BSC303 for a variance that gives no finite scale, BSC309 for a layer that is quantised.
+        """
+        changed: dict[str, None] = {}
+        while norms := {layer.name: norm for layer in graph.layers() if (norm := _following_norm(graph, layer))}:
+            graph = _without_norms(graph, norms)
+            changed |= dict.fromkeys(norms)
+        return PassResult(graph, tuple(changed))
+
+
+def _without_norms(graph: Graph, norms: dict[str, DigitalOp]) -> Graph:
+    """Fold one normalisation into each layer named in `norms`."""
+    layers: dict[str, CrossbarLayer] = {}
+    arrays: dict[str, NDArray[Any]] = {}
+    for layer in graph.layers():
+        if (norm := norms.get(layer.name)) is not None:
+            refuse_after(layer.quant, layer.name, FoldBatchNorm.name, "quantize")
+            keys = f"{layer.name}/folded-weight", f"{layer.name}/folded-bias"
+            arrays |= zip(keys, _fold(graph, layer, norm), strict=True)
+            layers[layer.name] = replace(layer, weight=keys[0], bias=keys[1], output=norm.outputs[0])
+    return graph.without({norm.name for norm in norms.values()}, layers, arrays)
 
 
 def _following_norm(graph: Graph, layer: CrossbarLayer) -> DigitalOp | None:
@@ -49,10 +59,11 @@ def _following_norm(graph: Graph, layer: CrossbarLayer) -> DigitalOp | None:
     columns_are_axis_1 = layer.conv is not None or (shape is not None and len(shape) == 2)
     if (
         isinstance(norm, DigitalOp)
-        and norm.op_type == "BatchNormalization"
+        and (norm.domain, norm.op_type) == ("", "BatchNormalization")
         and norm.inputs[0] == layer.output
-        and all(graph.has_array(key) for key in norm.inputs[1:5])
+        and all(graph.has_array(key) and graph.array(key).shape == (layer.columns,) for key in norm.inputs[1:5])
         and not norm.attributes.get("training_mode", 0)
+        and not any(norm.outputs[1:])  # before opset 14, further outputs mean training
         and columns_are_axis_1
     ):
         return norm
@@ -72,7 +83,8 @@ def _fold(graph: Graph, layer: CrossbarLayer, norm: DigitalOp) -> tuple[NDArray[
             seen=f"variance {var.min():g} to {var.max():g}, epsilon {epsilon:g}",
             fix="train again or repair the normalisation's statistics",
         )
-    old = 0.0 if layer.bias is None else graph.array(layer.bias).astype(np.float64)
+    old = 0.0 if layer.bias is None else graph.array(layer.bias).astype(np.float64).ravel()
     weight = graph.array(layer.weight)
     along_columns = gain.reshape((-1, *(1,) * (weight.ndim - 1)) if layer.transposed else (1, -1))
-    return (weight * along_columns).astype(np.float32), ((old - mean) * gain + beta).astype(np.float32)
+    with np.errstate(over="ignore"):  # `quantize` refuses what is not finite
+        return (weight * along_columns).astype(np.float32), ((old - mean) * gain + beta).astype(np.float32)

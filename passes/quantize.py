@@ -97,11 +97,12 @@ class Quantize(Pass):
         stored = graph.array(layer.weight)
         matrix = layer.matrix(stored).astype(np.result_type(stored.dtype, np.float32), copy=False)
         axis = 0 if self.per == "channel" else None
-        largest = np.atleast_1d(np.maximum(matrix.max(axis=axis), -matrix.min(axis=axis))).astype(np.float64)
-        _check_finite(largest, layer, "weight")
+        lowest, highest = matrix.min(axis=axis, initial=0), matrix.max(axis=axis, initial=0)
+        _check_finite(np.stack([lowest, highest]), layer, "weight")
         if layer.bias is not None:
             _check_finite(graph.array(layer.bias), layer, "bias")
         # Steps are rounded to the weights' own precision, so that the division is exact in it.
+        largest = np.atleast_1d(np.maximum(highest, -lowest)).astype(np.float64)
         step = step_for(largest, bits=self.bits, scale=self.scale).astype(matrix.dtype)
         top = (1 << self.bits) - 1
         codes = np.empty(matrix.shape, np.int8 if self.bits < 8 else np.int16)
@@ -129,7 +130,7 @@ def non_negative_tensors(graph: Graph) -> set[str]:
 
     for op in graph.ops():
         if isinstance(op, DigitalOp) and not op.domain and _keeps_non_negative(op, proved):
-            known |= set(op.outputs)
+            known |= {name for name in op.outputs if name}
     return known
 
 
@@ -137,7 +138,8 @@ def _keeps_non_negative(op: DigitalOp, proved: Callable[[str], bool]) -> bool:
     if op.op_type in NON_NEGATIVE_OPS:
         return True
     if op.op_type == "Clip":
-        return proved(op.inputs[0]) or (len(op.inputs) > 1 and proved(op.inputs[1]))
+        lowest, highest = (*op.inputs[1:], "", "")[:2]
+        return (proved(op.inputs[0]) or proved(lowest)) and (not highest or proved(highest))
     if op.op_type in SIGN_KEEPING_OPS:
         return proved(op.inputs[0])
     return op.op_type in SIGN_KEEPING_OF_ALL and all(proved(name) for name in op.inputs)

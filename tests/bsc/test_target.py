@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bsc.adc_law import AdcLaw
 from bsc.errors import GateError, UsageError
-from bsc.target import AdcLaw, Target
+from bsc.target import Target
 from bsc.target_check import check, require_consistent, total
 
 SMALL = """

@@ -1,0 +1,167 @@
+"""Data for calibration and replay: a .npz file of model inputs by name, and labels if there are any."""
+
+import hashlib
+import math
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.errors import ModelError, UsageError
+
+LABEL_NAMES = ("label", "labels", "y")
+DEFAULT_BATCH = 256
+
+
+class InputSpec(Protocol):
+    """A model input: shape for one batch, or None where it is not known, and NumPy type name."""
+
+    @property
+    def name(self) -> str:
+        """ONNX value name."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Sizes for one batch."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """NumPy type name."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dataset:
+    """Inputs, and the classes they belong to.
+
+    Attributes:
+        inputs: by model input, first axis samples.
+        labels: class of each sample, int64 (samples,), or None.
+        batch: samples that are run together; a divisor of their number if the model fixes it.
+        sha256: of the file; "" for made-up data.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    labels: NDArray[np.int64] | None
+    batch: int
+    sha256: str
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.inputs.values())))
+
+    def batches(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """The samples in order, `batch` at a time."""
+        for start in range(0, self.samples, self.batch):
+            yield {name: values[start : start + self.batch] for name, values in self.inputs.items()}
+
+
+def load_dataset(path: Path, specs: Sequence[InputSpec], *, dynamic_batch: bool, limit: int | None = None) -> Dataset:
+    """Read a .npz file.
+
+    Args:
+        path: arrays named like the model's inputs; a lone array serves a lone input under any name. Labels are
+            an integer array called label, labels or y.
+        specs: the model's inputs.
+        dynamic_batch: the model takes any number of samples at once.
+        limit: use only the first so many samples.
+
+    Raises:
+        UsageError: BSC202 if the file cannot be opened.
+        ModelError: BSC308 if it does not fit the model.
+    """
+    arrays = _read(path)
+    labels = next((arrays.pop(name) for name in LABEL_NAMES if name in arrays), None)
+    if len(specs) == 1 and len(arrays) == 1 and specs[0].name not in arrays:
+        arrays = {specs[0].name: next(iter(arrays.values()))}
+    inputs = {spec.name: _fit(path, spec, arrays) for spec in specs}
+    counts = {name: len(values) for name, values in inputs.items()}
+    if labels is not None:
+        counts["labels"] = labels.shape[0] if labels.ndim else 0
+        if labels.dtype.kind not in "iu" or labels.ndim != 1 or (labels.size and labels.min() < 0):
+            seen = f"{labels.dtype} of shape {labels.shape}"
+            raise _unfit(path, "array of labels", seen, "give class numbers from 0, one a sample")
+    if len(set(counts.values())) > 1 or 0 in counts.values():
+        listing = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        raise _unfit(path, "numbers of samples", listing, "give every array the same number of samples, at least one")
+    fixed = None if dynamic_batch else max((spec.shape or (1,))[0] for spec in specs if spec.shape != ())
+    batch = DEFAULT_BATCH if fixed is None else fixed
+    keep = min(limit or next(iter(counts.values())), next(iter(counts.values())))
+    if fixed is not None and keep % fixed:
+        fix = f"use a multiple of {fixed} samples, or export the model with a free batch axis"
+        raise _unfit(path, "number of samples", f"{keep} samples, the model takes {fixed} at a time", fix)
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Dataset(
+        inputs={name: values[:keep] for name, values in inputs.items()},
+        labels=None if labels is None else labels[:keep].astype(np.int64),
+        batch=batch,
+        sha256=digest,
+    )
+
+
+def random_dataset(specs: Sequence[InputSpec], *, dynamic_batch: bool, samples: int, seed: int) -> Dataset:
+    """Standard normal inputs for models whose inputs are floats.
+
+    Raises:
+        ModelError: BSC308 for other inputs.
+    """
+    generator = np.random.default_rng(seed)
+    inputs = {}
+    for spec in specs:
+        if spec.shape is None or not spec.shape or not spec.dtype.startswith("float"):
+            raise ModelError(
+                "BSC308",
+                f"input '{spec.name}' cannot be filled with random numbers",
+                seen=f"{spec.dtype} of shape {spec.shape}",
+                fix="give real inputs with --data FILE.npz",
+            )
+        count = samples if dynamic_batch else math.ceil(samples / spec.shape[0]) * spec.shape[0]
+        inputs[spec.name] = generator.standard_normal((count, *spec.shape[1:])).astype(spec.dtype)
+    batch = DEFAULT_BATCH if dynamic_batch else (specs[0].shape or (1,))[0]
+    return Dataset(inputs=inputs, labels=None, batch=batch, sha256="")
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("a single array, not a .npz archive")
+            return {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise UsageError(
+            "BSC202",
+            f"data file '{path.name}' cannot be opened",
+            seen=error.strerror or str(error),
+            fix="give the path of a .npz file",
+        ) from None
+    except (ValueError, EOFError, zipfile.BadZipFile, KeyError, AttributeError) as error:
+        seen = (str(error).splitlines() or [type(error).__name__])[0]
+        raise _unfit(path, "format", seen, "write it with numpy.savez, without object arrays") from None
+
+
+def _fit(path: Path, spec: InputSpec, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    if spec.name not in arrays:
+        seen = f"arrays {', '.join(sorted(arrays)) or 'none'}"
+        raise _unfit(path, f"input '{spec.name}'", seen, "name the arrays like the inputs")
+    values = arrays[spec.name]
+    if not np.can_cast(values.dtype, spec.dtype, "same_kind"):
+        seen = f"type {values.dtype}, the model takes {spec.dtype}"
+        raise _unfit(path, f"input '{spec.name}'", seen, "convert the array")
+    if values.ndim == 0 or (spec.shape is not None and values.shape[1:] != spec.shape[1:]):
+        wanted = "(samples, ...)" if spec.shape is None else f"(samples, {str(spec.shape[1:])[1:]}"
+        raise _unfit(path, f"input '{spec.name}'", f"shape {values.shape}", f"give shape {wanted}")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise _unfit(path, f"input '{spec.name}'", "NaN or infinity", "remove the samples that are not finite")
+    return values.astype(spec.dtype, copy=False)
+
+
+def _unfit(path: Path, what: str, seen: str, fix: str) -> ModelError:
+    return ModelError("BSC308", f"data file '{path.name}': {what} does not fit", seen=seen, fix=fix)

@@ -1,0 +1,52 @@
+"""Records read from files that people write: strict types, no unknown keys, one error for the first mistake."""
+
+import reprlib
+import tomllib
+from typing import Annotated, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from bsc.errors import UsageError
+
+Kind = Literal["paper", "survey", "derived", "assumed"]
+"""Where a number comes from: the design's own publication, a collection or tool that quotes it, arithmetic, nobody."""
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Record(BaseModel):
+    """A frozen table of a file that refuses unknown keys and values of another type."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+R = TypeVar("R", bound=Record)
+
+# Problem and fix by pydantic's name of the error; for any other its own message says what to write instead.
+_KEY_ERRORS: Final = {
+    "missing": ("is missing", "add the key to this table"),
+    "extra_forbidden": ("is not known", "remove it or correct its spelling"),
+}
+
+
+def read_record(record: type[R], text: str, *, where: str, code: str) -> R:
+    """Read TOML text as a record.
+
+    Args:
+        record: what the text must describe.
+        text: the TOML text.
+        where: file name for messages.
+        code: code of the error, `BSC2..`.
+
+    Raises:
+        UsageError: for the first thing that is wrong with the text.
+    """
+    try:
+        return record.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(code, f"{where}: not TOML", seen=str(error), fix="correct the syntax there") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        problem, fix = _KEY_ERRORS.get(first["type"], ("cannot be used", first["msg"].removeprefix("Value error, ")))
+        raise UsageError(code, f"{where}: key '{key}' {problem}", seen=reprlib.repr(first["input"]), fix=fix) from error
