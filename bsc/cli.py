@@ -146,9 +146,7 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
     opened = read_plan(plan)
     if layer is None:
         if crossbar is not None:
-            raise UsageError(
-                "BSC201", "--crossbar needs --layer", seen=f"--crossbar {crossbar}", fix="add --layer NAME"
-            )
+            raise UsageError("BSC201", "--crossbar needs --layer", seen=crossbar, fix="add --layer NAME")
         summaries = summarise(opened)
         if as_json:
             click.echo(to_json(summary_json(opened.document, summaries)), nl=False)
@@ -300,7 +298,7 @@ def _parse_xbar(text: str) -> tuple[int, int]:
             "BSC201",
             "--xbar cannot be read",
             seen=repr(text),
-            fix="write ROWSxCOLS with sizes of 1 or more, as 128x128",
+            fix="write ROWSxCOLS, each 1 or more, as 128x128",
         )
     return int(rows), int(cols)
 

@@ -5,6 +5,7 @@ eight bytes are the levels of eight (slice, polarity) lanes, so that adding word
 added in chunks short enough that no byte overflows.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 LANES = 8
 WORD = np.dtype("<u8")
+BLOCK_CELLS = 1 << 17
+"""Codes looked up at a time: their words, 1 MB, stay in cache, and memory does not grow with the layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,15 +71,17 @@ def column_stats(
     sums = np.empty(shape, _counter(tile_rows * int(lanes.max())))
     gcds = np.empty(shape, np.uint8)
     nonzeros = np.empty(shape, _counter(tile_rows))
+    width = max(1, BLOCK_CELLS // tile_rows)
     for first in range(0, lanes.shape[1], LANES):
         part = np.s_[first : first + LANES]
         group = lanes[:, part]
-        level_words, count_words = _words(group), _words(group > 0)
-        for tile in range(tiles):
-            rows = codes[tile * tile_rows : (tile + 1) * tile_rows]
-            sums[tile, part] = _lane_sums(rows, level_words, int(group.max()))[: group.shape[1]]
-            nonzeros[tile, part] = _lane_sums(rows, count_words, 1)[: group.shape[1]]
-            gcds[tile, part] = _lane_gcds(rows, group)
+        level_words, count_words, flag_words = _words(group), _words(group > 0), _flag_words(group)
+        for tile, start in itertools.product(range(tiles), range(0, columns, width)):
+            block = np.s_[start : start + width]
+            index = codes[tile * tile_rows : (tile + 1) * tile_rows, block].astype(np.intp)
+            sums[tile, part, block] = _lane_sums(index, level_words, int(group.max()))[: group.shape[1]]
+            nonzeros[tile, part, block] = _lane_sums(index, count_words, 1)[: group.shape[1]]
+            gcds[tile, part, block] = _lane_gcds(index, group, flag_words)
     final = (tiles, slices, polarities, columns)
     return ColumnStats(sums.reshape(final), gcds.reshape(final), nonzeros.reshape(final))
 
@@ -105,24 +110,32 @@ def _words(lanes: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.uint64]
     return words
 
 
-def _lane_sums(codes: NDArray[np.signedinteger], words: NDArray[np.uint64], highest: int) -> NDArray[np.uint32]:
+def _flag_words(lanes: NDArray[np.uint8]) -> NDArray[np.uint64] | None:
+    """Words with one flag bit a level, 1 to 8, in each byte lane; None where a level is higher."""
+    if lanes.max() > LANES:
+        return None
+    return _words(np.where(lanes > 0, 1 << (lanes.astype(np.int64) - 1).clip(0), 0))
+
+
+def _lane_sums(codes: NDArray[np.intp], words: NDArray[np.uint64], highest: int) -> NDArray[np.uint32]:
     """Sum each lane over the rows; (LANES, N)."""
     chunk = 255 // highest
     sums = np.zeros((LANES, codes.shape[1]), np.uint32)
     for row in range(0, len(codes), chunk):
-        added = np.add.reduce(words.take(codes[row : row + chunk]), axis=0)
+        added = np.add.reduce(words[codes[row : row + chunk]], axis=0)
         sums += added.view(np.uint8).reshape(-1, LANES).T
     return sums
 
 
-def _lane_gcds(codes: NDArray[np.signedinteger], lanes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _lane_gcds(
+    codes: NDArray[np.intp], lanes: NDArray[np.uint8], flag_words: NDArray[np.uint64] | None
+) -> NDArray[np.uint8]:
     """Greatest common divisor of each lane over the rows; (L, N)."""
-    if lanes.max() > LANES:  # a byte cannot hold one flag a level
-        return np.stack([np.gcd.reduce(lane.take(codes), axis=0) for lane in lanes.T])
-    flags = np.where(lanes > 0, 1 << (lanes.astype(np.int64) - 1).clip(0), 0)
-    seen = np.bitwise_or.reduce(_words(flags).take(codes), axis=0)
+    if flag_words is None:
+        return np.stack([np.gcd.reduce(lane[codes], axis=0) for lane in lanes.T])
+    seen = np.bitwise_or.reduce(flag_words[codes], axis=0)
     by_lane = seen.view(np.uint8).reshape(-1, LANES).T[: lanes.shape[1]]
-    return np.asarray(_GCD_OF_FLAGS.take(by_lane))
+    return np.asarray(_GCD_OF_FLAGS[by_lane])
 
 
 def _gcd_of_flags() -> NDArray[np.uint8]:

@@ -26,7 +26,8 @@ def crossbar_layer(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> 
         (layer, "") or (None, why it stays digital); the reason is "" for operators that are digital by nature.
 
     Raises:
-        ModelError: BSC305 when a shape it needs is unknown or contradicts the weights.
+        ModelError: BSC301 for an attribute of the wrong type; BSC305 when a shape it needs is unknown or
+            contradicts the weights.
     """
     view = _VIEWS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     return (None, "") if view is None else view(node, name, arrays)
@@ -231,20 +232,32 @@ def _name(value: ir.Value | None) -> str:
 
 
 def _int(node: ir.Node, name: str, default: int) -> int:
-    attr = node.attributes.get(name)
+    attr = _attribute(node, name, ir.AttributeType.INT)
     return default if attr is None else attr.as_int()
 
 
 def _float(node: ir.Node, name: str, default: float) -> float:
-    attr = node.attributes.get(name)
+    attr = _attribute(node, name, ir.AttributeType.FLOAT)
     return default if attr is None else attr.as_float()
 
 
 def _str(node: ir.Node, name: str, default: str) -> str:
-    attr = node.attributes.get(name)
+    attr = _attribute(node, name, ir.AttributeType.STRING)
     return default if attr is None else attr.as_string()
 
 
 def _ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    attr = node.attributes.get(name)
+    attr = _attribute(node, name, ir.AttributeType.INTS)
     return default if attr is None else tuple(attr.as_ints())
+
+
+def _attribute(node: ir.Node, name: str, kind: ir.AttributeType) -> ir.Attr | None:
+    attr = node.attributes.get(name)
+    if attr is not None and attr.type != kind:
+        raise ModelError(
+            "BSC301",
+            f"layer '{node.name}' ({node.op_type}): attribute '{name}' has the wrong type",
+            seen=attr.type.name,
+            fix=f"export the model again; ONNX wants {kind.name}",
+        )
+    return attr

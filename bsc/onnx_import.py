@@ -10,10 +10,12 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
@@ -53,8 +55,7 @@ def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None 
     dynamic_batch = _fix_batch(model)
     _infer_shapes(model)
 
-    constants = {name: value.const_value for name, value in model.graph.initializers.items()}
-    arrays: dict[str, ArraySource] = {name: tensor for name, tensor in constants.items() if tensor is not None}
+    arrays = _constants(model)
     inputs = tuple(value.name or "" for value in model.graph.inputs if value.name not in arrays)
     ops = _operators(model, arrays, opsets)
     info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=dynamic_batch)
@@ -298,9 +299,10 @@ def _check_connected(model: ir.Model) -> None:
         for value in node.inputs:
             if value is not None and _from_nowhere(value):
                 raise _inconsistent(f"nothing makes tensor '{value.name}', which node '{node.name}' reads")
-    for value in model.graph.outputs:
-        if _from_nowhere(value):
-            raise _inconsistent(f"nothing makes tensor '{value.name}', an output of the model")
+    for graph in (model.graph, *model.graph.subgraphs()):
+        for value in graph.outputs:
+            if _from_nowhere(value):
+                raise _inconsistent(f"nothing makes tensor '{value.name}', an output of graph '{graph.name}'")
 
 
 def _from_nowhere(value: ir.Value) -> bool:
@@ -312,9 +314,11 @@ def _drop_identities(model: ir.Model) -> None:
     for node in list(model.graph):
         if node.op_type != "Identity" or node.domain not in ("", "ai.onnx"):
             continue
-        source, result = node.inputs[0], node.outputs[0]
-        if source is not None and not result.is_graph_output():
-            result.replace_all_uses_with(source)
+        if len(node.inputs) != 1 or len(node.outputs) != 1 or node.outputs[0].is_graph_output():
+            continue
+        source = node.inputs[0]
+        if source is not None:
+            node.outputs[0].replace_all_uses_with(source)
             model.graph.remove(node, safe=True)
 
 
@@ -362,6 +366,32 @@ def _infer_shapes(model: ir.Model) -> None:
             value.shape = None
     with _quiet(), contextlib.suppress(Exception):
         common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+
+
+def _constants(model: ir.Model) -> dict[str, ArraySource]:
+    """The side table: every constant by name."""
+    arrays: dict[str, ArraySource] = {}
+    files: dict[str, NDArray[np.uint8]] = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes and tensor.dtype.bitwidth % 8 == 0:
+            arrays[name] = _mapped(tensor, files)
+        elif tensor is not None:
+            try:
+                np.asarray(tensor)
+            except Exception as error:
+                raise _inconsistent(f"constant '{name}': {_cause(error)}") from None
+            arrays[name] = tensor
+    return arrays
+
+
+def _mapped(tensor: ir.ExternalTensor, files: dict[str, NDArray[np.uint8]]) -> NDArray[Any]:
+    """A view of its file. One mapping serves all tensors of a file, as each mapping holds a file descriptor."""
+    path = str(tensor.path)
+    if path not in files:
+        files[path] = np.memmap(path, np.uint8, "r")
+    start = tensor.offset or 0
+    return files[path][start : start + tensor.nbytes].view(tensor.dtype.numpy()).reshape(tensor.shape.numpy())
 
 
 def _digest(model: ir.Model, path: Path) -> str:
@@ -425,6 +455,10 @@ def _digital(node: ir.Node, name: str, why: str) -> DigitalOp:
     for attr in node.attributes.values():
         if isinstance(attr, ir.Attr) and isinstance(attr.value, int | float | str | tuple):
             attributes[attr.name] = attr.value
+    try:
+        serialised = ir.serde.serialize_node(node).SerializeToString(deterministic=True)
+    except Exception as error:
+        raise _inconsistent(f"node '{name}': {_cause(error)}") from None
     return DigitalOp(
         name=name,
         op_type=node.op_type,
@@ -432,7 +466,7 @@ def _digital(node: ir.Node, name: str, why: str) -> DigitalOp:
         inputs=(*(value.name or "" if value else "" for value in node.inputs), *_captured(node)),
         outputs=tuple(value.name or "" for value in node.outputs),
         attributes=attributes,
-        node=ir.serde.serialize_node(node).SerializeToString(deterministic=True),
+        node=serialised,
         why=why,
     )
 

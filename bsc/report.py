@@ -88,7 +88,7 @@ class LayerReport:
             f"weights    {layer.weight_bits} bit + sign, {layer.slices} slices of {layer.bits_per_cell} bit",
             f"inputs     {layer.input_bits} bit {sign}, {step}, {layer.dac_bits}-bit DAC",
             f"mapped     {layer.mapped_rows} of {layer.rows} rows, {layer.mapped_columns} of {layer.columns} columns",
-            f"ADC        {layer.adc_policy} per {layer.adc_granularity}",
+            f"ADC        {_assignment(layer)}",
         ]
         return Group(
             Text("\n".join(lines)),
@@ -241,7 +241,7 @@ def _layer_table(summaries: Sequence[LayerSummary]) -> Table:
             f"{layer.row_tiles}×{summary.column_tiles}",
             f"{summary.crossbars} of {summary.possible_crossbars}",
             f"{summary.utilisation:.1%}",
-            "  ".join(f"{100 * part.density:.1f}" for part in reversed(summary.slices)),
+            "  ".join(f"{100 * part.density:.3g}" for part in reversed(summary.slices)),
         )
     return table
 
@@ -330,13 +330,18 @@ def _notes(summaries: Sequence[LayerSummary], comparison: Comparison) -> Text:
     by_kind = comparison.energy_by_kind()
     known = sum(by_kind.values())
     basis = ", ".join(f"{kind} {energy / known:.1%}" for kind, energy in sorted(by_kind.items()) if energy)
-    policies = ", ".join(_unique(f"{s.layer.adc_policy} per {s.layer.adc_granularity}" for s in summaries))
+    policies = ", ".join(_unique(_assignment(summary.layer) for summary in summaries))
     return Text(
         f"ADC assignment    {policies}; {lossless} of {columns} slice columns are proved lossless for any input\n"
         f"free ADCs         would save at most {format_ratio(comparison.free_adc_bound)} of the total\n"
         f"prices rest on    {basis or UNKNOWN} ({comparison.target.citation})\n"
         f"not modelled      {NOT_MODELLED}"
     )
+
+
+def _assignment(layer: PlanLayer) -> str:
+    """The ADC policy in words; only lossless resolutions are shared over something."""
+    return f"lossless per {layer.adc_granularity}" if layer.adc_policy == "lossless" else layer.adc_policy
 
 
 def _unique(values: Iterable[str]) -> list[str]:

@@ -22,7 +22,7 @@ def _relative(cost: Callable[[int], float]) -> tuple[float, ...]:
 
 _ISAAC: Final = AdcLaw(
     name="isaac",
-    formula="0.194878·N + 4.2005e-4·2^N pJ; area 81.73·N + 2.1335·2^N µm²",
+    formula="0.194878·N + 4.2005e-4·2^N pJ",
     source="[accelergy-isaac] isaac_adc.csv, closed form through its seven points, each within rounding",
     kind="derived",
     valid_bits=(4, 10),
@@ -50,7 +50,7 @@ _LINEAR: Final = AdcLaw(
 
 _PUMA: Final = AdcLaw(
     name="puma",
-    formula="N² (power and latency each in proportion to N); area constant",
+    formula="N²",
     source="[puma-sim] constants.py: adc_pow_dyn_dict, adc_lat_dict, adc_area_dict",
     kind="survey",
     valid_bits=(1, 9),
@@ -60,7 +60,7 @@ _PUMA: Final = AdcLaw(
 
 _NEUROSIM: Final = AdcLaw(
     name="neurosim",
-    formula="(1.1294·N + 8.8998) µW · (N + 1) ns; area 269 + 109·(N - 1)",
+    formula="(1.1294·N + 8.8998)·(N + 1) fJ",
     source="[neurosim] SarADC.cpp, 32 nm LP, without the column-resistance term; area: n-transistor term alone",
     kind="survey",
     valid_bits=(4, 10),
@@ -70,7 +70,7 @@ _NEUROSIM: Final = AdcLaw(
 
 _EXPONENTIAL: Final = AdcLaw(
     name="exponential",
-    formula="2^(N - 8), energy and area",
+    formula="2^(N - 8)",
     source="[hwcomponents] IsaacADC: one price at 8 bits, doubled for each bit",
     kind="survey",
     valid_bits=(4, 10),

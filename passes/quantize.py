@@ -22,7 +22,7 @@ from bsc.layer import CrossbarLayer, Quantised
 from bsc.passbase import Pass, PassResult
 from bsc.quantizer import Scale, step_for, to_codes
 
-BLOCK_COLUMNS = 256
+BLOCK_ROWS = 64
 MAX_WEIGHT_BITS = 15
 MAX_ACTIVATION_BITS = 16
 
@@ -73,7 +73,7 @@ class Quantize(Pass):
                 )
 
     def run(self, graph: Graph) -> PassResult:
-        """See the module docstring. Raises `ModelError` BSC303 for a weight or bias that is not finite."""
+        """See the module docstring. Raises `ModelError` BSC303 for a weight, bias or range that is not finite."""
         layers: dict[str, CrossbarLayer] = {}
         arrays: dict[str, NDArray[Any]] = {}
         non_negative = non_negative_tensors(graph)
@@ -106,9 +106,9 @@ class Quantize(Pass):
         step = step_for(largest, bits=self.bits, scale=self.scale).astype(matrix.dtype)
         top = (1 << self.bits) - 1
         codes = np.empty(matrix.shape, np.int8 if self.bits < 8 else np.int16)
-        for start in range(0, matrix.shape[1], BLOCK_COLUMNS):
-            block = np.s_[start : start + BLOCK_COLUMNS]
-            codes[:, block] = to_codes(matrix[:, block], step[block] if len(step) > 1 else step, -top, top)
+        for start in range(0, len(matrix), BLOCK_ROWS):  # few enough for the temporaries to stay in cache
+            block = np.s_[start : start + BLOCK_ROWS]
+            codes[block] = to_codes(matrix[block], step, -top, top)
         return codes, step.astype(np.float64)
 
     def _input(self, graph: Graph, layer: CrossbarLayer, proved: bool) -> tuple[bool, float | None]:
@@ -117,6 +117,7 @@ class Quantize(Pass):
         signed = not proved and (seen is None or seen[0] < 0)
         if seen is None:
             return signed, None
+        _check_finite(np.array(seen), layer, "calibrated input")
         largest = np.array(max(abs(seen[0]), abs(seen[1])))
         return signed, float(step_for(largest, bits=self.activation_bits - signed, scale=self.scale))
 
@@ -152,5 +153,5 @@ def _check_finite(values: NDArray[Any], layer: CrossbarLayer, what: str) -> None
             "BSC303",
             f"layer '{layer.name}': a {what} is not a finite number",
             seen=f"{values.ravel()[np.argmin(finite)]}",
-            fix="train or export the model again; NaN and infinity cannot be programmed into cells",
+            fix="train or export the model again; NaN and infinity have no code",
         )

@@ -131,6 +131,6 @@ def test_text_of_a_graph(tmp_path: Path) -> None:
         "digital   gelu  com.microsoft.Gelu  d -> y\n"
         "digital   left  MatMul  v, u -> p  (its weights are the left operand)\n"
         "digital   Add_4  Add  p, high -> q\n"
-        "output    y:?[?]\n"
+        "output    y:float32[?]\n"
         "output    q:float32[2x4]\n"
     )

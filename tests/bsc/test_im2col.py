@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -109,6 +109,7 @@ def convolutions(draw: st.DrawFn) -> tuple[tuple[int, ...], ConvGeometry, int]:
     return (draw(st.integers(1, 2)), groups * draw(st.integers(1, 2)), *spatial), conv, groups
 
 
+@settings(deadline=None)
 @given(convolutions())
 def test_vectors_are_those_of_a_naive_loop(case: tuple[tuple[int, ...], ConvGeometry, int]) -> None:
     shape, conv, groups = case

@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike
 
 from bsc.graph import Graph
 from bsc.invariants import check_claim, check_graph
-from bsc.layer import CrossbarLayer
 from bsc.passbase import PassResult
 from passes import PASSES
 from tests.passes.layers import FC_CODES, coded_layer, compiled, the_layer
@@ -20,6 +19,8 @@ MAPPED = compiled(
     coded_layer([[9, -6, 0], [0, 0, 0], [1, 1, 0]], weight_bits=4),
     *(PASSES[name]() for name in ("eliminate", "slice-bits", "tile", "assign-adc")),
 )
+TILING = the_layer(MAPPED).tiling
+assert TILING is not None
 
 
 def with_array(key: str, values: ArrayLike) -> Breakage:
@@ -28,11 +29,6 @@ def with_array(key: str, values: ArrayLike) -> Breakage:
 
 def with_fields(**fields: Any) -> Breakage:
     return lambda graph: graph.with_layers({"fc": replace(the_layer(graph), **fields)})
-
-
-def with_part(part: str, **fields: Any) -> Breakage:
-    """Change fields of one stage's record."""
-    return lambda graph: with_fields(**{part: replace(getattr(the_layer(graph), part), **fields)})(graph)
 
 
 BREAKAGES = {
@@ -47,7 +43,7 @@ BREAKAGES = {
     "order of kept columns": (with_array("fc/columns", [1, 0]), "kept lines are not ascending"),
     "a kept column twice": (with_array("fc/columns", [1, 1]), "kept lines are not ascending"),
     "no slices": (with_fields(slicing=None), "tiled but not sliced"),
-    "row tiles": (with_part("tiling", row_tiles=2), "row tiles do not cover the rows"),
+    "row tiles": (with_fields(tiling=replace(TILING, row_tiles=2)), "row tiles do not cover the rows"),
     "sums": (with_array("fc/sums", [0]), "fc/sums is not (1, 2, 2, 2)"),
     "divisors": (with_array("fc/gcds", [0]), "fc/gcds is not (1, 2, 2, 2)"),
     "counts": (with_array("fc/nonzeros", [0]), "fc/nonzeros is not (1, 2, 2, 2)"),
@@ -72,10 +68,6 @@ def test_a_broken_layer_is_caught(breakage: Breakage, words: str) -> None:
     with pytest.raises(AssertionError) as caught:
         check_graph(breakage(MAPPED))
     assert str(caught.value) == f"layer 'fc': {words}"
-
-
-def renamed(layer: CrossbarLayer) -> Graph:
-    return MAPPED.with_layers({"fc": replace(layer, name="new")})
 
 
 CLAIMS = {

@@ -1,5 +1,4 @@
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -8,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bsc import pipeline
 from bsc.errors import ModelError, UsageError
 from bsc.graph import Graph
 from bsc.passbase import Pass, PassResult
-from bsc.pipeline import format_pipeline, parse_pipeline, run_pipeline
+from bsc.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
 from passes import PASSES
 from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate
@@ -73,6 +73,7 @@ def test_text_round_trips(passes: list[Pass]) -> None:
     assert parse_pipeline(format_pipeline(passes), PASSES) == tuple(passes)
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False), st.integers(), st.sampled_from(["up", "up-or-down"]))
 def test_text_of_a_users_pass_round_trips(factor: float, how_often: int, mode: Any) -> None:
     step = Scaled(factor=factor, how_often=how_often, mode=mode)
@@ -194,21 +195,32 @@ class Planted(Pass):
     name = "planted"
 
     result: PassResult
-    seconds: float = 0.0
+    work: Callable[[], None] = lambda: None
 
     def run(self, graph: Graph) -> PassResult:  # noqa: ARG002
-        time.sleep(self.seconds)
+        self.work()
         return self.result
 
 
-def test_the_time_is_the_passes_own() -> None:
-    graph = float_layer([[1.0]])
-    _, (idle, busy) = run_pipeline(
-        graph,
-        [Planted(PassResult(graph, ())), Planted(PassResult(graph, ()), 0.02)],
-        after_pass=lambda *_: time.sleep(0.02),
-    )
-    assert idle.seconds < 0.02 <= busy.seconds
+class Clock:
+    """Stands in for the module `time`."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_the_time_is_the_passes_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(pipeline, "time", clock)
+    same = PassResult(float_layer([[1.0]]), ())
+    passes = [Planted(same), Planted(same, lambda: clock.wait(2.0))]
+    _, times = run_pipeline(same.graph, passes, after_pass=lambda *_: clock.wait(5.0))
+    assert times == [PassTime("planted", 0.0), PassTime("planted", 2.0)]
 
 
 def test_a_pass_that_lies_about_what_it_changed_is_caught() -> None:

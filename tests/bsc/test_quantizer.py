@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsc.quantizer import Scale, code_limits, input_cycles, step_for, to_codes
@@ -52,6 +52,7 @@ def test_codes_by_hand() -> None:
     assert to_codes(values, step(1.0, 8), -255, 255).tolist() == [255, 255, 128, 2, 4, -2, 0, 0, -255]
 
 
+@settings(deadline=None)
 @given(NORMAL | POWERS_OF_TWO, st.lists(st.floats(-1, 1), max_size=20), st.integers(1, 15))
 def test_codes_are_the_papers(maximum: float, shares: list[float], bits: int) -> None:
     values = np.array([maximum * share for share in (*shares, 1.0, -0.5)])
@@ -60,18 +61,21 @@ def test_codes_are_the_papers(maximum: float, shares: list[float], bits: int) ->
     assert codes.tolist() == [papers_code(value, maximum, bits) for value in values.tolist()]
 
 
+@settings(deadline=None)
 @given(NORMAL | POWERS_OF_TWO, st.integers(1, 15))
 def test_power_of_two_steps_cover_the_maximum_and_no_more_than_twice_it(maximum: float, bits: int) -> None:
     covered = step(maximum, bits) * 2**bits
     assert maximum <= covered < 2 * maximum
 
 
+@settings(deadline=None)
 @given(st.lists(NORMAL, min_size=1), st.sampled_from(["power-of-two", "max-abs"]))
 def test_steps_of_an_array_are_those_of_its_elements(maxima: list[float], scale: Scale) -> None:
     steps = step_for(np.array(maxima), bits=8, scale=scale)
     assert steps.tolist() == [step(maximum, 8, scale) for maximum in maxima]
 
 
+@settings(deadline=None)
 @given(NORMAL, st.floats(-1, 1), st.integers(1, 15), st.sampled_from(["power-of-two", "max-abs"]))
 def test_a_code_is_within_half_a_step_unless_clipped(maximum: float, share: float, bits: int, scale: Scale) -> None:
     size, top, value = step(maximum, bits, scale), (1 << bits) - 1, maximum * share

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsc.tiles import column_tiles, column_widths, crossbars_with_weights, per_column, per_crossbar
@@ -54,6 +54,7 @@ def test_no_columns() -> None:
     assert per_column(crossbars, (), 0).shape == values.shape
 
 
+@settings(deadline=None)
 @given(
     counts=st.tuples(*[st.integers(1, 3)] * 3),
     widths=st.lists(st.integers(1, 4), min_size=1, max_size=5),

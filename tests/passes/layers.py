@@ -12,8 +12,6 @@ from bsc.layer import CrossbarLayer, Quantised
 from bsc.passbase import Pass
 from bsc.pipeline import run_pipeline
 
-Shape = tuple[int, ...]
-
 FC_WEIGHT = "fc.weight"
 FC_CODES = "fc/codes"
 
@@ -43,7 +41,7 @@ def network(
     *ops: Op,
     arrays: Mapping[str, ArrayLike],
     outputs: tuple[str, ...] = ("y",),
-    shapes: Mapping[str, Shape] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> Graph:
     """A graph with the model input 'x'; shapes not given are unknown. A pass that writes to `arrays` fails."""
@@ -115,12 +113,11 @@ def assert_runs_once(step: Pass, graph: Graph) -> None:
 
 
 @st.composite
-def sparse_codes(draw: st.DrawFn, *, weight_bits: int = 8, columns: int | None = None) -> NDArray[np.int16]:
-    """Codes (K, N) of up to 40 x 12, most of them zero, with some rows and columns of zeros."""
-    shape = draw(st.integers(1, 40)), columns or draw(st.integers(1, 12))
+def sparse_codes(draw: st.DrawFn) -> NDArray[np.int16]:
+    """8-bit codes (K, N) of up to 40 x 12, most of them zero, with some rows and columns of zeros."""
+    shape = draw(st.integers(1, 40)), draw(st.integers(1, 12))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    top = (1 << weight_bits) - 1
-    codes = random.integers(-top, top, shape, np.int16, endpoint=True)
+    codes = random.integers(-255, 255, shape, np.int16, endpoint=True)
     for share, size in ((0.6, shape), (0.3, (shape[0], 1)), (0.3, (1, shape[1]))):
         codes[np.broadcast_to(random.random(size) < share, shape)] = 0
     return codes

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from bsc.errors import ModelError, UsageError
 from bsc.graph import DigitalOp, Graph
 from bsc.layer import Quantised
-from passes.quantize import Quantize
+from passes.quantize import BLOCK_ROWS, Quantize
 from tests.passes.layers import (
     FC_WEIGHT,
     array,
@@ -80,7 +80,7 @@ def test_an_empty_matrix(shape: tuple[int, int], per: str) -> None:
 
 @settings(deadline=None)
 @given(
-    shape=st.tuples(st.integers(1, 5), st.sampled_from([1, 2, 255, 256, 257])),
+    shape=st.tuples(st.sampled_from([1, 2, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS + 1]), st.integers(1, 5)),
     magnitude=st.sampled_from([0.0, 1e-45, 1e-6, 1.0, 0.3, 1e30, 3e38]),
     bits=st.integers(1, 15),
     options=st.fixed_dictionaries(
@@ -187,27 +187,33 @@ def test_calibrated_inputs_follow_the_options() -> None:
     assert (quant.input_bits, quant.input_signed, quant.input_step) == (4, True, 1.4 / 7)
 
 
+def words_for(what: str, seen: str) -> str:
+    return (
+        f"[BSC303] layer 'fc': a {what} is not a finite number\n"
+        f"  seen: {seen}\n"
+        "  fix:  train or export the model again; NaN and infinity have no code"
+    )
+
+
 @pytest.mark.parametrize("per", ["tensor", "channel"])
 @pytest.mark.parametrize(("value", "seen"), [(NAN, "nan"), (INF, "inf"), (-INF, "-inf")])
 def test_words_for_a_weight_that_is_no_number(value: float, seen: str, per: Any) -> None:
     with pytest.raises(ModelError) as caught:
         Quantize(per=per).run(float_layer([[1.0, 2.0], [value, 0.0]]))
-    assert str(caught.value) == (
-        "[BSC303] layer 'fc': a weight is not a finite number\n"
-        f"  seen: {seen}\n"
-        "  fix:  train or export the model again; NaN and infinity cannot be programmed into cells"
-    )
+    assert str(caught.value) == words_for("weight", seen)
 
 
 def test_words_for_a_bias_that_is_no_number() -> None:
     graph = network(fc(1, 2, bias="b"), arrays={FC_WEIGHT: np.ones((1, 2)), "b": [0.0, -INF]})
     with pytest.raises(ModelError) as caught:
         Quantize().run(graph)
-    assert str(caught.value) == (
-        "[BSC303] layer 'fc': a bias is not a finite number\n"
-        "  seen: -inf\n"
-        "  fix:  train or export the model again; NaN and infinity cannot be programmed into cells"
-    )
+    assert str(caught.value) == words_for("bias", "-inf")
+
+
+def test_words_for_a_calibrated_range_that_is_no_number() -> None:
+    with pytest.raises(ModelError) as caught:
+        Quantize().run(float_layer([[1.0]], ranges={"x": (0.0, INF)}))
+    assert str(caught.value) == words_for("calibrated input", "inf")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,448 @@
+"""The command line as a user meets it: what is printed, which exit code, what is left on the disk."""
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+
+import bsc.compiler
+import bsc.plan_io
+from bsc.cli import main
+from bsc.testing import mlp_model, random_weights, save, tiny_model
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "mnist" / "model.onnx"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def model(folder: Path) -> Path:
+    return save(mlp_model(12, 8, 3), folder / "mlp.onnx")
+
+
+def nan_weights() -> onnx.ModelProto:
+    weight = random_weights(4, 2)
+    weight[1, 1] = np.nan
+    return tiny_model("(float[N,4] x) => (float[N,2] y) { [fc] y = MatMul (x, w) }", {"w": weight})
+
+
+def unknown_domain() -> onnx.ModelProto:
+    text = "(float[N,4] x) => (float[N,2] y) { [fc] h = MatMul (x, w) [odd] y = acme.Magic (h) }"
+    return tiny_model(text, {"w": random_weights(4, 2)}, domains=("acme",))
+
+
+def external_data(location: str) -> Callable[[], onnx.ModelProto]:
+    def build() -> onnx.ModelProto:
+        model = mlp_model(4, 2)
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=location)
+        return model
+
+    return build
+
+
+BAD_MODELS: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], int, str]] = {
+    "empty": (
+        lambda: b"",
+        3,
+        "error [BSC301] model 'bad.onnx' is not a readable ONNX model\n"
+        "  seen: an empty file\n"
+        "  fix:  export the model again; check that the file was copied whole\n",
+    ),
+    "nan": (
+        nan_weights,
+        3,
+        "error [BSC303] layer 'fc': a weight is not a finite number\n"
+        "  seen: nan\n"
+        "  fix:  train or export the model again; NaN and infinity have no code\n",
+    ),
+    "domain": (
+        unknown_domain,
+        3,
+        "error [BSC304] node 'odd' (Magic): operator domain is not supported\n"
+        "  seen: domain 'acme'\n"
+        "  fix:  replace the operator by standard ONNX operators before compiling\n",
+    ),
+    "missing data": (
+        external_data("weights.bin"),
+        3,
+        "error [BSC302] model 'bad.onnx': external data of tensor 'w0' is missing\n"
+        "  seen: no file 'weights.bin' beside the model\n"
+        "  fix:  copy the external data file into the model's folder\n",
+    ),
+    "outside data": (
+        external_data("../weights.bin"),
+        3,
+        "error [BSC302] model 'bad.onnx': external data of tensor 'w0' lies outside the model's folder\n"
+        "  seen: '../weights.bin'\n"
+        "  fix:  store the weights beside the model with a relative path\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_MODELS)
+def test_bad_model_is_one_clear_error(name: str, folder: Path) -> None:
+    build, code, message = BAD_MODELS[name]
+    content = build()
+    path = folder / "bad.onnx"
+    path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
+    before = path.read_bytes()
+    result = run("compile", path)
+    assert (result.exit_code, result.stderr, result.stdout) == (code, message, "")
+    assert path.read_bytes() == before
+    assert list(folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", ["truncated", "text", "junk"])
+def test_bytes_that_are_no_model(content: str, folder: Path) -> None:
+    whole = EXAMPLE.read_bytes()
+    data = {"truncated": whole[: len(whole) // 2], "text": b"hello, this is no model\n" * 50, "junk": bytes(range(256))}
+    path = folder / "bad.onnx"
+    path.write_bytes(data[content])
+    result = run("compile", path)
+    assert result.exit_code == 3
+    assert result.stderr.startswith("error [BSC301] model 'bad.onnx' is not a readable ONNX model\n  seen: ")
+    assert "Traceback" not in result.stderr
+    assert list(folder.iterdir()) == [path]
+
+
+BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "xbar": (
+        ("--xbar", "128"),
+        2,
+        "error [BSC201] --xbar cannot be read\n  seen: '128'\n  fix:  write ROWSxCOLS, each 1 or more, as 128x128\n",
+    ),
+    "xbar zero": (
+        ("--xbar", "0x128"),
+        2,
+        "error [BSC201] --xbar cannot be read\n  seen: '0x128'\n  fix:  write ROWSxCOLS, each 1 or more, as 128x128\n",
+    ),
+    "xbar huge": (
+        ("--xbar", "128x16385"),
+        2,
+        "error [BSC205] pass 'tile': cols must be 1 to 16384\n  seen: 16385\n  fix:  choose tile{cols=128}\n",
+    ),
+    "adc": (
+        ("--adc", "best"),
+        2,
+        "error [BSC201] --adc cannot be read\n  seen: 'best'\n  fix:  write lossless, isaac or fixed=N, as fixed=6\n",
+    ),
+    "adc bits": (
+        ("--adc", "fixed=17"),
+        2,
+        "error [BSC205] pass 'assign-adc': bits must be 1 to 16\n"
+        "  seen: 17\n"
+        "  fix:  choose assign-adc{policy=fixed bits=8}\n",
+    ),
+    "target": (
+        ("--hw", "isaak"),
+        2,
+        "error [BSC206] no hardware description of that name\n"
+        "  seen: 'isaak'\n"
+        "  fix:  did you mean 'isaac'? shipped: isaac; for your own give a path that ends in .toml\n",
+    ),
+    "pass": (
+        ("--passes", "quantise"),
+        2,
+        "error [BSC205] pipeline: unknown pass 'quantise'\n"
+        "  seen: passes are fold-batchnorm, quantize, slice-bits, eliminate, tile, assign-adc\n"
+        "  fix:  did you mean 'quantize'?\n",
+    ),
+    "pass order": (
+        ("--passes", "quantize,tile"),
+        3,
+        "error [BSC309] layer 'fc0': pass 'tile' needs what 'slice-bits' computes\n"
+        "  seen: no result of 'slice-bits' in the graph\n"
+        "  fix:  put 'slice-bits' before 'tile' in --passes\n",
+    ),
+    "half a pipeline": (
+        ("--passes", "quantize,slice-bits,tile"),
+        3,
+        "error [BSC309] layer 'fc0': pass 'plan' needs what 'assign-adc' computes\n"
+        "  seen: no result of 'assign-adc' in the graph\n"
+        "  fix:  put 'assign-adc' before 'plan' in --passes\n",
+    ),
+    "two sayings": (
+        ("--passes", "quantize", "--xbar", "64x64"),
+        2,
+        "error [BSC201] --passes and --xbar cannot be used together\n"
+        "  seen: --passes 'quantize'\n"
+        "  fix:  write what --xbar says into the pipeline text, or leave --passes out\n",
+    ),
+    "stop": (
+        ("--stop-after", "slice"),
+        2,
+        "error [BSC205] --stop-after names no pass of the pipeline: 'slice'\n"
+        "  seen: passes fold-batchnorm, quantize, slice-bits, eliminate, tile, assign-adc\n"
+        "  fix:  use one of these names\n",
+    ),
+    "calibration": (
+        ("--calib", "none.npz"),
+        2,
+        "error [BSC202] data file 'none.npz' cannot be opened\n"
+        "  seen: No such file or directory\n"
+        "  fix:  give the path of a .npz file\n",
+    ),
+    "output folder": (
+        ("-o", "nowhere/plan.bsc"),
+        2,
+        "error [BSC204] output 'nowhere/plan.bsc' cannot be written\n"
+        "  seen: No such file or directory\n"
+        "  fix:  choose a folder you may write to\n",
+    ),
+    "output is a file": (
+        ("-o", "mlp.onnx", "--force"),
+        2,
+        "error [BSC203] output 'mlp.onnx' exists already\n"
+        "  seen: something that is not a plan folder, which is never replaced\n"
+        "  fix:  choose another --output\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_OPTIONS)
+def test_bad_option_is_one_clear_error(name: str, model: Path) -> None:
+    options, code, message = BAD_OPTIONS[name]
+    before = model.read_bytes()
+    result = run("compile", model.name, *options)
+    assert (result.exit_code, result.stderr, result.stdout) == (code, message, "")
+    assert list(model.parent.iterdir()) == [model]
+    assert model.read_bytes() == before
+
+
+def test_missing_model(folder: Path) -> None:
+    result = run("compile", "none.onnx")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error [BSC202] model 'none.onnx' cannot be opened\n"
+        "  seen: No such file or directory\n"
+        "  fix:  give the path of an ONNX file\n",
+    )
+    assert list(folder.iterdir()) == []
+
+
+def test_existing_plan_needs_force(model: Path) -> None:
+    assert run("compile", model.name).exit_code == 0
+    plan = model.with_suffix(".bsc")
+    first = {path: path.read_bytes() for path in plan.rglob("*") if path.is_file()}
+    result = run("compile", model.name, "--adc", "isaac")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error [BSC203] output 'mlp.bsc' exists already\n"
+        "  seen: a plan folder\n"
+        "  fix:  add --force to replace it, or choose another --output\n",
+    )
+    assert {path: path.read_bytes() for path in plan.rglob("*") if path.is_file()} == first
+    assert run("compile", model.name, "--adc", "isaac", "--force").exit_code == 0
+    assert json.loads((plan / "plan.json").read_text())["layers"][0]["adc_policy"] == "isaac"
+    assert sorted(path.name for path in model.parent.iterdir()) == ["mlp.bsc", "mlp.onnx"]
+
+
+def test_full_disk_leaves_nothing(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bsc.plan_io, "save_file", no_space)
+    result = run("compile", model.name)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error [BSC204] output 'mlp.bsc' cannot be written\n"
+        "  seen: No space left on device\n"
+        "  fix:  free some space or choose another --output\n",
+    )
+    assert list(model.parent.iterdir()) == [model]
+
+
+def test_compile_writes_the_report_it_prints(model: Path) -> None:
+    result = run("compile", model.name, "--time-passes")
+    assert result.exit_code == 0
+    assert result.stdout == Path("mlp.bsc/report.txt").read_text(encoding="utf-8")
+    assert result.stderr.endswith("wrote mlp.bsc/\n")
+    assert [line.split()[0] for line in result.stderr.splitlines()[:6]] == [
+        "fold-batchnorm",
+        "quantize",
+        "slice-bits",
+        "eliminate",
+        "tile",
+        "assign-adc",
+    ]
+    as_json = run("compile", model.name, "--force", "--json")
+    assert json.loads(as_json.stdout) == json.loads(Path("mlp.bsc/cost.json").read_text())
+
+
+def test_stop_after_prints_the_graph(model: Path) -> None:
+    result = run("compile", model.name, "--stop-after", "slice-bits", "--dump-ir", "ir")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "model     mlp.onnx\n"
+        "input     x:float32[1x12]\n"
+        "crossbar  fc0  Gemm  x -> h0  12x8  1 vectors\n"
+        "          weights 8 bit + sign, inputs 8 bit signed dynamic step\n"
+        "          4 slices of 2 bit, 1-bit DAC\n"
+        "digital   relu0  Relu  h0 -> a0\n"
+        "crossbar  fc1  Gemm  a0 -> y  8x3  1 vectors\n"
+        "          weights 8 bit + sign, inputs 8 bit unsigned dynamic step\n"
+        "          4 slices of 2 bit, 1-bit DAC\n"
+        "output    y:float32[1x3]\n"
+    )
+    names = ["00-import.txt", "01-fold-batchnorm.txt", "02-quantize.txt", "03-slice-bits.txt"]
+    assert sorted(path.name for path in Path("ir").iterdir()) == names
+    assert Path("ir/03-slice-bits.txt").read_text(encoding="utf-8") == result.stdout
+    assert not Path("mlp.bsc").exists()
+
+
+def test_a_plan_records_the_line_that_rebuilds_it(model: Path) -> None:
+    assert run("compile", model.name, "--xbar", "16x8", "--granularity", "tile", "-o", "a.bsc").exit_code == 0
+    line = json.loads(Path("a.bsc/plan.json").read_text())["pipeline"]
+    assert run("compile", model.name, "--passes", line, "-o", "b.bsc").exit_code == 0
+    files = [path.relative_to("a.bsc") for path in Path("a.bsc").rglob("*") if path.is_file()]
+    assert {name: Path("a.bsc", name).read_bytes() for name in files} == {
+        name: Path("b.bsc", name).read_bytes() for name in files
+    }
+
+
+def test_inspect_and_cost(model: Path) -> None:
+    assert run("compile", model.name).exit_code == 0
+    assert run("inspect", "mlp.bsc").stdout == Path("mlp.bsc/report.txt").read_text(encoding="utf-8")
+    assert run("cost", "mlp.bsc").stdout == Path("mlp.bsc/report.txt").read_text(encoding="utf-8")
+    assert "ADC law 'saberi'" in run("cost", "mlp.bsc", "--adc-law", "saberi").stdout
+    layers = json.loads(run("inspect", "mlp.bsc", "--json").stdout)["layers"]
+    assert layers["fc0"] == json.loads(run("inspect", "mlp.bsc", "--layer", "fc0", "--json").stdout)
+    assert run("inspect", "mlp.bsc", "--layer", "fc1", "--crossbar", "0,0,0,-").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("inspect", "mlp.bsc", "--layer", "fc9"),
+            "error [BSC201] the plan has no layer 'fc9'\n  seen: layers fc0, fc1\n  fix:  did you mean 'fc1'?\n",
+        ),
+        (
+            ("inspect", "mlp.bsc", "--crossbar", "0,0,0,+"),
+            "error [BSC201] --crossbar needs --layer\n  seen: 0,0,0,+\n  fix:  add --layer NAME\n",
+        ),
+        (
+            ("inspect", "mlp.bsc", "--layer", "fc0", "--crossbar", "0,0,4,+"),
+            "error [BSC201] layer 'fc0' has no crossbar '0,0,4,+'\n"
+            "  seen: 1 row tiles, 1 column tiles, 4 slices; all-zero ones are left out\n"
+            "  fix:  write ROW-TILE,COLUMN-TILE,SLICE,SIGN counted from 0, such as 0,0,1,+\n",
+        ),
+        (
+            ("verify", "none.bsc"),
+            "error [BSC202] plan 'none.bsc' cannot be opened\n"
+            "  seen: no such folder\n"
+            "  fix:  give the folder that 'bsc compile' wrote, such as model.bsc\n",
+        ),
+        (
+            ("cost", "mlp.bsc", "--adc-law", "sabery"),
+            "error [BSC207] no ADC law of that name\n"
+            "  seen: 'sabery'\n"
+            "  fix:  did you mean 'saberi'? shipped: isaac, saberi, linear, puma, neurosim, exponential; "
+            "for your own give a path that ends in .toml\n",
+        ),
+    ],
+)
+def test_bad_arguments_for_a_plan(arguments: tuple[str, ...], message: str, model: Path) -> None:
+    assert run("compile", model.name).exit_code == 0
+    result = run(*arguments)
+    assert (result.exit_code, result.stderr) == (2, message)
+
+
+def test_verify(model: Path) -> None:
+    assert run("compile", model.name).exit_code == 0
+    result = run("verify", "mlp.bsc", "--model", model.name, "--limit", "5")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[:5] == [
+        "model      mlp.onnx",
+        "data       random inputs, seed 0, 5 samples",
+        "exact: yes",
+        "           0 of 55 layer results differ from the quantised integer model",
+        lines[4],
+    ]
+    assert lines[5].startswith("float      largest difference 0.")
+    found = json.loads(run("verify", "mlp.bsc", "--json").stdout)
+    assert (found["exact"], found["samples"], found["accuracy"]) == (True, 64, None)
+
+
+def test_a_lossy_plan_is_not_exact_and_says_so(model: Path) -> None:
+    assert run("compile", model.name, "--adc", "fixed=1").exit_code == 0
+    result = run("verify", "mlp.bsc")
+    assert result.exit_code == 0  # it never claimed to be
+    assert "exact: no" in result.stdout
+
+
+def test_hw_commands(folder: Path) -> None:
+    assert run("hw", "list").stdout.startswith("isaac ")
+    shown = run("hw", "show", "isaac").stdout
+    assert "1.56 pJ" in shown
+    assert json.loads(run("hw", "show", "isaac", "--json").stdout)["name"] == "isaac"
+    checked = run("hw", "check", "isaac")
+    assert checked.exit_code == 0
+    assert all(line.startswith("ok ") for line in checked.stdout.splitlines())
+    text = (Path(__file__).parent.parent / "hw_models" / "isaac.toml").read_text(encoding="utf-8")
+    (folder / "mine.toml").write_text(text.replace("value = 16e-3", "value = 18e-3"), encoding="utf-8")
+    failed = run("hw", "check", "mine.toml")
+    assert failed.exit_code == 5
+    assert "FAIL  power of one IMA" in failed.stdout
+    assert failed.stderr.startswith("error [BSC502] target 'isaac': ")
+
+
+def test_internal_error_shows_no_traceback(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(bsc.compiler, "compile_model", broken)
+    result = run("compile", model.name)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "internal error: RuntimeError: a bug\n"
+        "  fix:  this is a bug of bsc; run again with 'bsc --debug ...' and report what it prints\n",
+    )
+    assert "Traceback" in run("--debug", "compile", model.name).stderr
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from bsc.cli import main\n"
+        "try: main(['--help'], prog_name='bsc')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'onnx', 'onnxruntime', 'torch', 'networkx', 'pydantic', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_same_bytes_on_every_run(model: Path) -> None:
+    """Another folder, another hash seed, another process."""
+    plans = []
+    for seed in ("1", "2"):
+        here = model.parent / seed
+        here.mkdir()
+        (here / model.name).write_bytes(model.read_bytes())
+        command = [sys.executable, "-m", "bsc", "compile", model.name]
+        environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parent.parent), "PATH": "/usr/bin:/bin"}
+        subprocess.run(command, cwd=here, env=environment, check=True, capture_output=True)
+        plan = here / "mlp.bsc"
+        plans.append({p.relative_to(plan): p.read_bytes() for p in sorted(plan.rglob("*")) if p.is_file()})
+    assert plans[0] == plans[1]
+    assert len(plans[0]) >= 6
