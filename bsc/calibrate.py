@@ -1,12 +1,11 @@
 """Calibration: run the float model on sample inputs and note the range of what every crossbar layer reads."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.dataset import Dataset
+from bsc.dataset import Dataset, require_finite
 from bsc.graph import Graph
 from bsc.im2col import from_vectors, to_vectors
 from bsc.layer import CrossbarLayer
@@ -17,12 +16,16 @@ def calibrate(graph: Graph, data: Dataset) -> Graph:
     """A graph that knows the lowest and highest value of every layer's input on `data`.
 
     Memory does not grow with the number of samples.
+
+    Raises:
+        ModelError: BSC308 for data on which an activation is not finite.
     """
     layers = {layer.name: layer for layer in graph.layers()}
     ranges: dict[str, tuple[float, float]] = {}
 
     def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
         layer = layers[name]
+        require_finite(x, f"the input of layer '{name}'")
         low, high = ranges.get(layer.input, (np.inf, -np.inf))
         ranges[layer.input] = (min(low, float(x.min())), max(high, float(x.max())))
         return float_result(graph, layer, x)
@@ -41,9 +44,3 @@ def float_result(graph: Graph, layer: CrossbarLayer, x: NDArray[Any]) -> NDArray
     if layer.bias is not None:
         y = y + graph.array(layer.bias).ravel()
     return from_vectors(y.astype(x.dtype), x.shape, layer.conv)
-
-
-def float_layers(graph: Graph) -> Callable[[str, NDArray[Any]], NDArray[Any]]:
-    """For `Program.run`: every layer in floating point."""
-    layers = {layer.name: layer for layer in graph.layers()}
-    return lambda name, x: float_result(graph, layers[name], x)

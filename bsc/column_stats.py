@@ -78,6 +78,7 @@ def column_stats(
         level_words, count_words, flag_words = _words(group), _words(group > 0), _flag_words(group)
         for tile, start in itertools.product(range(tiles), range(0, columns, width)):
             block = np.s_[start : start + width]
+            # As indices, for `words[index]`: `words.take` branches on every sign and is five times slower.
             index = codes[tile * tile_rows : (tile + 1) * tile_rows, block].astype(np.intp)
             sums[tile, part, block] = _lane_sums(index, level_words, int(group.max()))[: group.shape[1]]
             nonzeros[tile, part, block] = _lane_sums(index, count_words, 1)[: group.shape[1]]

@@ -65,29 +65,38 @@ def count_offset(plan: Plan, bits: int) -> list[LayerCounts]:
 
 def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     packed, starts = layer.column_tiles()
+    widths = column_widths(starts, layer.mapped_columns)
+    existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
+    largest = per_crossbar(np.maximum, arrays.adc_bits, starts)
+    converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
+    conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
+    conversions[0] = 0
     return _count(
         layer,
         rows=layer.mapped_rows,
-        columns=layer.mapped_columns,
-        packed=packed,
-        starts=starts,
-        adc_bits=arrays.adc_bits,
-        allocated=arrays.allocated,
+        conversions=conversions,
+        crossbars=np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64),
+        rows_driven=int((existing * _rows_driven(layer, packed, widths)).sum()),
+        columns_sampled=int((existing * widths).sum()),
+        conversions_per_read=int(converting[arrays.allocated].max(initial=0)),
     )
 
 
 def _count_dense(layer: PlanLayer, *, slices: int, polarities: int, bits: int, unit_columns: int = 0) -> LayerCounts:
+    """Nothing eliminated; every column, the unit columns of each crossbar too, is converted at `bits`."""
     packed, starts = column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)
-    row_tiles = -(-layer.rows // layer.tile_rows)
+    row_tiles, planes = -(-layer.rows // layer.tile_rows), slices * polarities
+    crossbars = row_tiles * len(starts) * planes
+    columns = row_tiles * layer.columns * planes + crossbars * unit_columns
+    at_bits = np.arange(RESOLUTIONS) == bits
     return _count(
         layer,
         rows=layer.rows,
-        columns=layer.columns,
-        packed=packed,
-        starts=starts,
-        adc_bits=np.full((row_tiles, slices, polarities, layer.columns), bits, np.uint8),
-        allocated=np.ones((row_tiles, len(starts), slices, polarities), np.bool_),
-        unit_columns=unit_columns,
+        conversions=at_bits * np.int64(columns),
+        crossbars=at_bits * np.int64(crossbars),
+        rows_driven=layer.rows * (layer.groups if packed > 1 else len(starts)) * planes,
+        columns_sampled=columns,
+        conversions_per_read=int(column_widths(starts, layer.columns).max()) + unit_columns,
     )
 
 
@@ -95,59 +104,41 @@ def _count(
     layer: PlanLayer,
     *,
     rows: int,
-    columns: int,
-    packed: int,
-    starts: tuple[int, ...],
-    adc_bits: NDArray[np.uint8],
-    allocated: NDArray[np.bool_],
-    unit_columns: int = 0,
+    conversions: NDArray[np.int64],
+    crossbars: NDArray[np.int64],
+    rows_driven: int,
+    columns_sampled: int,
+    conversions_per_read: int,
 ) -> LayerCounts:
-    cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
-    reads = layer.vectors * len(cycles)
-    widths = column_widths(starts, columns)
-    rows_driven = _rows_driven(layer, rows, packed, widths)
-    existing = allocated.sum(axis=(2, 3))  # (T, C)
-    crossbars = int(allocated.sum())
-    columns_sampled = int((existing * (widths + unit_columns)).sum())
-    row_drives = int((existing * rows_driven).sum()) * reads
-
-    conversions = np.bincount(adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
-    conversions[0] = 0
-    largest = per_crossbar(np.maximum, adc_bits, starts)
-    converting = per_crossbar(np.add, (adc_bits > 0).astype(np.int64), starts)
-    if unit_columns:  # a unit column is converted like the others of its crossbar
-        conversions += np.bincount(largest[allocated], minlength=RESOLUTIONS) * unit_columns
-        converting += unit_columns
-    in_bits = layer.groups * rows * layer.input_bits
-    out_bits = layer.columns * layer.input_bits
-    moved_bits = layer.vectors * (in_bits + out_bits)
+    """From the counts of one read, over all crossbars, to those of one inference."""
+    reads = layer.vectors * len(input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits))
+    moved_bits = layer.vectors * layer.input_bits * (layer.groups * rows + layer.columns)
     converted = int(conversions.sum()) * reads
     return LayerCounts(
         name=layer.name,
         conversions=conversions * reads,
         actions={
-            "dac_row": row_drives,
-            "crossbar_cell": crossbars * layer.tile_rows * layer.tile_cols * reads,
+            "dac_row": rows_driven * reads,
+            "crossbar_cell": int(crossbars.sum()) * layer.tile_rows * layer.tile_cols * reads,
             "sample_hold": columns_sampled * reads,
             "shift_add": converted,
-            "input_register_bit": row_drives * layer.dac_bits,
+            "input_register_bit": rows_driven * reads * layer.dac_bits,
             "output_register_word": converted,
             "edram_bit": moved_bits,
             "bus_bit": moved_bits,
         },
-        crossbars=np.bincount(largest[allocated], minlength=RESOLUTIONS).astype(np.int64),
+        crossbars=crossbars,
         reads=reads,
-        conversions_per_read=int(converting[allocated].max(initial=0)),
+        conversions_per_read=conversions_per_read,
         dac_bits=layer.dac_bits,
         array_rows=layer.tile_rows,
         array_cols=layer.tile_cols,
     )
 
 
-def _rows_driven(layer: PlanLayer, rows: int, packed: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
+def _rows_driven(layer: PlanLayer, packed: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Wordlines in use on the crossbars of each row and column tile, (T, C)."""
     if packed > 1:
-        groups_on_tile = widths // (layer.columns // layer.groups)
-        return groups_on_tile[None, :] * rows
-    starts = np.arange(0, rows, layer.tile_rows)
-    return np.broadcast_to(np.minimum(rows - starts, layer.tile_rows)[:, None], (len(starts), len(widths)))
+        return widths[None, :] // (layer.columns // layer.groups) * layer.mapped_rows
+    starts = np.arange(0, layer.mapped_rows, layer.tile_rows)
+    return np.broadcast_to(np.minimum(layer.mapped_rows - starts, layer.tile_rows)[:, None], (len(starts), len(widths)))

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from bsc.errors import ModelError, UsageError
 
 LABEL_NAMES = ("label", "labels", "y")
 DEFAULT_BATCH = 256
+FLOATS = ("float16", "float32", "float64")
+MAX_RANDOM_VALUES = 1 << 28
 
 
 class InputSpec(Protocol):
@@ -78,7 +79,8 @@ def load_dataset(path: Path, specs: Sequence[InputSpec], *, dynamic_batch: bool,
         ModelError: BSC308 if it does not fit the model.
     """
     arrays = _read(path)
-    labels = next((arrays.pop(name) for name in LABEL_NAMES if name in arrays), None)
+    taken = {spec.name for spec in specs}
+    labels = next((arrays.pop(name) for name in LABEL_NAMES if name in arrays and name not in taken), None)
     if len(specs) == 1 and len(arrays) == 1 and specs[0].name not in arrays:
         arrays = {specs[0].name: next(iter(arrays.values()))}
     inputs = {spec.name: _fit(path, spec, arrays) for spec in specs}
@@ -91,9 +93,10 @@ def load_dataset(path: Path, specs: Sequence[InputSpec], *, dynamic_batch: bool,
     if len(set(counts.values())) > 1 or 0 in counts.values():
         listing = ", ".join(f"{name}: {count}" for name, count in counts.items())
         raise _unfit(path, "numbers of samples", listing, "give every array the same number of samples, at least one")
-    fixed = None if dynamic_batch else max((spec.shape or (1,))[0] for spec in specs if spec.shape != ())
+    fixed = None if dynamic_batch else max(1, *(spec.shape[0] for spec in specs if spec.shape))
     batch = DEFAULT_BATCH if fixed is None else fixed
-    keep = min(limit or next(iter(counts.values())), next(iter(counts.values())))
+    samples = next(iter(counts.values()))
+    keep = min(limit or samples, samples)
     if fixed is not None and keep % fixed:
         fix = f"use a multiple of {fixed} samples, or export the model with a free batch axis"
         raise _unfit(path, "number of samples", f"{keep} samples, the model takes {fixed} at a time", fix)
@@ -116,22 +119,39 @@ def random_dataset(specs: Sequence[InputSpec], *, dynamic_batch: bool, samples: 
     generator = np.random.default_rng(seed)
     inputs = {}
     for spec in specs:
-        if spec.shape is None or not spec.shape or not spec.dtype.startswith("float"):
+        sizes = spec.shape or (0,)
+        if spec.dtype not in FLOATS or not 0 < math.prod(sizes) <= MAX_RANDOM_VALUES:
             raise ModelError(
                 "BSC308",
                 f"input '{spec.name}' cannot be filled with random numbers",
                 seen=f"{spec.dtype} of shape {spec.shape}",
                 fix="give real inputs with --data FILE.npz",
             )
-        count = samples if dynamic_batch else math.ceil(samples / spec.shape[0]) * spec.shape[0]
-        inputs[spec.name] = generator.standard_normal((count, *spec.shape[1:])).astype(spec.dtype)
+        count = samples if dynamic_batch else math.ceil(samples / sizes[0]) * sizes[0]
+        inputs[spec.name] = generator.standard_normal((count, *sizes[1:])).astype(spec.dtype)
     batch = DEFAULT_BATCH if dynamic_batch else (specs[0].shape or (1,))[0]
     return Dataset(inputs=inputs, labels=None, batch=batch, sha256="")
 
 
+def require_finite(values: NDArray[Any], what: str) -> None:
+    """Refuse NaN and infinity, which no code stands for.
+
+    Raises:
+        ModelError: BSC308 naming `what`.
+    """
+    if not np.isfinite(values).all():
+        raise ModelError(
+            "BSC308",
+            f"{what} is not finite",
+            seen="NaN or infinity from the operators before it",
+            fix="leave out samples on which the model itself does not give finite results",
+        )
+
+
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream:  # NumPy leaves a file of its own open when it is no archive
+            archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("a single array, not a .npz archive")
             return {name: archive[name] for name in archive.files}
@@ -142,7 +162,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             seen=error.strerror or str(error),
             fix="give the path of a .npz file",
         ) from None
-    except (ValueError, EOFError, zipfile.BadZipFile, KeyError, AttributeError) as error:
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own kinds on hostile bytes
         seen = (str(error).splitlines() or [type(error).__name__])[0]
         raise _unfit(path, "format", seen, "write it with numpy.savez, without object arrays") from None
 
@@ -152,15 +172,22 @@ def _fit(path: Path, spec: InputSpec, arrays: Mapping[str, NDArray[Any]]) -> NDA
         seen = f"arrays {', '.join(sorted(arrays)) or 'none'}"
         raise _unfit(path, f"input '{spec.name}'", seen, "name the arrays like the inputs")
     values = arrays[spec.name]
-    if not np.can_cast(values.dtype, spec.dtype, "same_kind"):
+    if not _can_cast(values.dtype, spec.dtype):
         seen = f"type {values.dtype}, the model takes {spec.dtype}"
         raise _unfit(path, f"input '{spec.name}'", seen, "convert the array")
     if values.ndim == 0 or (spec.shape is not None and values.shape[1:] != spec.shape[1:]):
-        wanted = "(samples, ...)" if spec.shape is None else f"(samples, {str(spec.shape[1:])[1:]}"
-        raise _unfit(path, f"input '{spec.name}'", f"shape {values.shape}", f"give shape {wanted}")
+        sizes = "..." if spec.shape is None else ", ".join(map(str, spec.shape[1:]))
+        raise _unfit(path, f"input '{spec.name}'", f"shape {values.shape}", f"give shape (samples, {sizes})")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise _unfit(path, f"input '{spec.name}'", "NaN or infinity", "remove the samples that are not finite")
     return values.astype(spec.dtype, copy=False)
+
+
+def _can_cast(dtype: np.dtype[Any], name: str) -> bool:
+    try:
+        return np.can_cast(dtype, name, "same_kind")
+    except TypeError:  # no NumPy type of that name
+        return False
 
 
 def _unfit(path: Path, what: str, seen: str, fix: str) -> ModelError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Self
 
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bsc.errors import UsageError
 from bsc.layer import AdcGranularity, AdcPolicy, ConvGeometry
@@ -25,7 +25,17 @@ from bsc.target import Target
 from bsc.tiles import column_tiles
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, Field(pattern=r"^(target\.json|(layers|digital)/[0-9]{4,}\.(safetensors|onnx))$")]
+FileName = Annotated[str, Field(pattern=r"^(target\.json|(layers|digital)/[0-9]{4,9}\.(safetensors|onnx))$")]
+
+# Far above what can be compiled: they keep a plan that was tampered with from filling the memory.
+Rows = Annotated[int, Field(ge=1, le=1 << 30)]
+Columns = Annotated[int, Field(ge=1, le=1 << 22)]
+Lines = Annotated[int, Field(ge=1, le=1 << 14)]
+Extent = Annotated[int, Field(ge=1, le=1 << 16)]
+Pad = Annotated[int, Field(ge=0, le=1 << 16)]
+MAX_PRODUCTS = 1 << 53
+
+PositiveFinite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ModelRecord(Record):
@@ -58,7 +68,7 @@ class StepRecord(Record):
     layer: str | None = Field(default=None, description="name of the crossbar layer")
     digital: FileName | None = Field(default=None, description="ONNX file of the digital operators")
     inputs: tuple[str, ...] = Field(description="tensors it reads")
-    outputs: tuple[str, ...] = Field(description="tensors it writes")
+    outputs: tuple[str, ...] = Field(min_length=1, description="tensors it writes")
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> Self:
@@ -72,10 +82,10 @@ class StepRecord(Record):
 class ConvRecord(Record):
     """How a convolution's input becomes rows; one entry per spatial axis."""
 
-    kernel: tuple[PositiveInt, ...]
-    strides: tuple[PositiveInt, ...]
-    dilations: tuple[PositiveInt, ...]
-    pads: tuple[tuple[NonNegativeInt, NonNegativeInt], ...]
+    kernel: tuple[Extent, ...] = Field(min_length=1)
+    strides: tuple[Extent, ...]
+    dilations: tuple[Extent, ...]
+    pads: tuple[tuple[Pad, Pad], ...]
 
     @model_validator(mode="after")
     def _has_one_entry_an_axis(self) -> Self:
@@ -93,19 +103,19 @@ class PlanLayer(Record):
 
     name: str
     op_type: str
-    rows: PositiveInt = Field(description="K of one group's weight matrix in the model")
-    columns: PositiveInt = Field(description="N of all groups together in the model")
+    rows: Rows = Field(description="K of one group's weight matrix in the model")
+    columns: Columns = Field(description="N of all groups together in the model")
     groups: PositiveInt
     vectors: PositiveInt = Field(description="V, input vectors of one inference")
     conv: ConvRecord | None = Field(description="null when the input's last axis already is the rows")
     weight_bits: Annotated[int, Field(ge=1, le=15)] = Field(description="magnitude bits; the sign is kept apart")
     input_bits: Annotated[int, Field(ge=2, le=16)] = Field(description="bits of an input code with its sign")
     input_signed: bool = Field(description="two's complement inputs; otherwise 0 or more")
-    input_step: PositiveFloat | None = Field(description="value of one input code; null: set per vector at run time")
+    input_step: PositiveFinite | None = Field(description="value of one input code; null: set per vector at run time")
     bits_per_cell: Annotated[int, Field(ge=1, le=8)]
     dac_bits: Annotated[int, Field(ge=1, le=8)]
-    tile_rows: PositiveInt = Field(description="wordlines of a crossbar")
-    tile_cols: PositiveInt = Field(description="bitlines of a crossbar")
+    tile_rows: Lines = Field(description="wordlines of a crossbar")
+    tile_cols: Lines = Field(description="bitlines of a crossbar")
     mapped_rows: NonNegativeInt = Field(description="K that is left after elimination")
     mapped_columns: NonNegativeInt = Field(description="N that is left after elimination")
     adc_policy: AdcPolicy
@@ -116,8 +126,12 @@ class PlanLayer(Record):
     def _fits_together(self) -> Self:
         if self.columns % self.groups or self.mapped_rows > self.rows or self.mapped_columns > self.columns:
             raise ValueError("rows, columns and groups do not fit together")
+        if bool(self.mapped_rows) != bool(self.mapped_columns):
+            raise ValueError("a layer without rows has no columns either")
         if self.groups > 1 and (self.mapped_rows, self.mapped_columns) != (self.rows, self.columns):
             raise ValueError("a grouped layer keeps all its rows and columns")
+        if self.rows * self.columns * self.vectors > MAX_PRODUCTS:
+            raise ValueError("rows, columns and vectors are too many to count")
         return self
 
     @property
@@ -149,8 +163,8 @@ class PlanDocument(Record):
     target: str = Field(description="name of the hardware description in target.json")
     calibration: CalibrationRecord | None
     pipeline: str = Field(description="the passes that made the plan, every option spelled out")
-    inputs: tuple[TensorRecord, ...]
-    outputs: tuple[TensorRecord, ...]
+    inputs: tuple[TensorRecord, ...] = Field(min_length=1)
+    outputs: tuple[TensorRecord, ...] = Field(min_length=1)
     steps: tuple[StepRecord, ...] = Field(description="in the order they run")
     layers: tuple[PlanLayer, ...]
     files: dict[FileName, Sha256] = Field(default={}, description="SHA-256 of every other file of the folder")
@@ -160,6 +174,13 @@ class PlanDocument(Record):
         names = [layer.name for layer in self.layers]
         if len(set(names)) != len(names) or sorted(names) != sorted(step.layer for step in self.steps if step.layer):
             raise ValueError("layers and steps do not name the same layers once each")
+        made = {tensor.name for tensor in self.inputs}
+        for step in self.steps:
+            if not made.issuperset(step.inputs):
+                raise ValueError("a step reads a tensor before any step has written it")
+            made.update(step.outputs)
+        if not made.issuperset(tensor.name for tensor in self.outputs):
+            raise ValueError("no step writes an output of the model")
         return self
 
 

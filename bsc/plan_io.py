@@ -7,6 +7,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def write_plan(plan: Plan, folder: Path, *, extra: dict[str, str], force: bool =
     """
     check_free(folder, force=force)
     with _output_errors(folder):
+        folder = folder.absolute()  # "." has no name to put anything beside
         temporary = _beside(folder)
         try:
             temporary.mkdir()
@@ -59,11 +61,12 @@ def check_free(folder: Path, *, force: bool) -> None:
     """Whether a plan may be written to `folder`.
 
     Raises:
-        UsageError: BSC203 if something is there that may not be replaced.
+        UsageError: BSC203 if something is there that may not be replaced; BSC204 if that cannot be told.
     """
-    if not folder.exists() and not folder.is_symlink():
-        return
-    is_plan = folder.is_dir() and not folder.is_symlink() and (folder / DOCUMENT).is_file()
+    with _output_errors(folder):
+        if not folder.exists() and not folder.is_symlink():
+            return
+        is_plan = folder.is_dir() and not folder.is_symlink() and (folder / DOCUMENT).is_file()
     if force and is_plan:
         return
     raise UsageError(
@@ -78,31 +81,27 @@ def read_plan(folder: Path) -> Plan:
     """Open a plan folder.
 
     Raises:
-        UsageError: BSC202 if there is no such folder.
-        ModelError: BSC307 if it is not a plan or was altered; raised late for the arrays of a layer.
+        UsageError: BSC202 if it cannot be opened; raised late for the files of layers and digital operators.
+        ModelError: BSC307 if it is not a plan or was altered; raised late likewise.
     """
-    if not folder.is_dir():
-        raise UsageError(
-            "BSC202",
-            f"plan '{folder.name}' cannot be opened",
-            seen="no such folder",
-            fix="give the folder that 'bsc compile' wrote, such as model.bsc",
-        )
-    document = _read_document(folder)
+    with _input_errors(folder):
+        if not folder.is_dir():
+            raise _unopened(folder, "no such folder")
+        document = _read_document(folder)
+        try:
+            target = Target.model_validate_json(_checked(folder, TARGET, document).read_bytes())
+        except ValidationError as error:
+            raise _altered(folder, f"{TARGET}: {_first(error)}") from None
 
-    def checked(name: str) -> Path:
-        return _checked(folder, name, document)
+    def arrays(layer: PlanLayer) -> LayerArrays:
+        with _input_errors(folder):
+            return _read_arrays(_checked(folder, layer.arrays, document), layer)
 
-    try:
-        target = Target.model_validate_json(checked(TARGET).read_bytes())
-    except ValidationError as error:
-        raise _altered(folder, f"{TARGET}: {_first(error)}") from None
-    return Plan(
-        document=document,
-        target=target,
-        arrays=lambda layer: _read_arrays(checked(layer.arrays), layer),
-        digital=lambda name: checked(name).read_bytes(),
-    )
+    def digital(name: str) -> bytes:
+        with _input_errors(folder):
+            return _checked(folder, name, document).read_bytes()
+
+    return Plan(document=document, target=target, arrays=arrays, digital=digital)
 
 
 def to_json(value: Any) -> str:
@@ -123,6 +122,23 @@ def _output_errors(folder: Path) -> Iterator[None]:
             seen=reason,
             fix="free some space or choose another --output" if full else "choose a folder you may write to",
         ) from None
+
+
+@contextlib.contextmanager
+def _input_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unopened(folder, error.strerror or str(error)) from None
+
+
+def _unopened(folder: Path, seen: str) -> UsageError:
+    return UsageError(
+        "BSC202",
+        f"plan '{folder.name}' cannot be opened",
+        seen=seen,
+        fix="give the folder that 'bsc compile' wrote, such as model.bsc",
+    )
 
 
 def _fill(plan: Plan, folder: Path) -> PlanDocument:
@@ -155,7 +171,7 @@ def _move_into_place(temporary: Path, folder: Path) -> None:
     folder.rename(aside)
     try:
         temporary.rename(folder)
-    except OSError:
+    except BaseException:  # an interrupt too
         aside.rename(folder)
         raise
     shutil.rmtree(aside, ignore_errors=True)
@@ -213,11 +229,16 @@ def _read_arrays(path: Path, layer: PlanLayer) -> LayerArrays:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays: dict[str, NDArray[Any]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        loaded = LayerArrays(**arrays)
     except (SafetensorError, TypeError, ValueError) as error:
         raise _altered(path.parent.parent, f"layer '{layer.name}': {error}") from None
-    if (wrong := _first_wrong(layer, loaded)) is not None:
-        raise _altered(path.parent.parent, f"layer '{layer.name}': array '{wrong}' does not fit {DOCUMENT}")
+    expected = {field.name: field.default for field in fields(LayerArrays)}
+    wrong = [name for name, default in expected.items() if default is MISSING and name not in arrays]
+    wrong += sorted(arrays.keys() - expected)
+    if wrong:
+        raise _altered(path.parent.parent, f"layer '{layer.name}': array '{wrong[0]}' is missing or unknown")
+    loaded = LayerArrays(**arrays)
+    if (unfit := _first_wrong(layer, loaded)) is not None:
+        raise _altered(path.parent.parent, f"layer '{layer.name}': array '{unfit}' does not fit {DOCUMENT}")
     return loaded
 
 
@@ -228,6 +249,7 @@ def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
     per_crossbar = (layer.row_tiles, len(layer.column_tiles()[1]), layer.slices, 2)
     top = (1 << layer.weight_bits) - 1
     steps = (1,) if arrays.weight_step.size == 1 else (layer.columns,)
+    largest = float(np.finfo(np.float64).max)
 
     def lines(kept: NDArray[Any] | None, mapped: int, of: int) -> bool:
         if kept is None:
@@ -237,8 +259,8 @@ def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
 
     checks = {
         "codes": _is(arrays.codes, "i", (rows, columns), -top, top),
-        "weight_step": _is(arrays.weight_step, "f", steps, 0, np.finfo(np.float64).max),
-        "bias": arrays.bias is None or (arrays.bias.size in (1, layer.columns) and np.isfinite(arrays.bias).all()),
+        "weight_step": _is(arrays.weight_step, "f", steps, 0, largest),
+        "bias": arrays.bias is None or _is(arrays.bias, "f", (layer.columns,), -largest, largest),
         "kept_rows": lines(arrays.kept_rows, rows, layer.rows),
         "kept_columns": lines(arrays.kept_columns, columns, layer.columns),
         "sums": _is(arrays.sums, "u", per_column, 0, layer.tile_rows * ((1 << layer.bits_per_cell) - 1)),
@@ -254,4 +276,4 @@ def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
 def _is(array: NDArray[Any], kind: str, shape: tuple[int, ...], low: float, high: float) -> bool:
     if array.dtype.kind != kind or array.shape != shape:
         return False
-    return array.size == 0 or bool(low <= array.min() and array.max() <= high)
+    return array.size == 0 or bool(low <= array.min().item() and array.max().item() <= high)

@@ -6,6 +6,7 @@ cycle, slice and polarity a column sum, its ADC, and shift-and-add. A plan is ex
 Floats are used only where they hold every integer exactly.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.column_stats import level_table
-from bsc.im2col import from_vectors, to_vectors
+from bsc.dataset import require_finite
+from bsc.errors import ModelError
+from bsc.im2col import from_vectors, output_sizes, to_vectors
 from bsc.plan import LayerArrays, Plan, PlanLayer
 from bsc.program import Program
 from bsc.quantizer import code_limits, input_cycles, step_for, to_codes
@@ -95,7 +98,14 @@ def input_codes(layer: PlanLayer, x: NDArray[Any]) -> tuple[NDArray[Any], NDArra
 
     Returns:
         Codes (V, G, K) over the model's rows as whole floats, and the value of one code, (V, 1) or (1, 1).
+
+    Raises:
+        ModelError: BSC307 if the activation is not of the shape the layer was compiled for, BSC308 if it is
+            not finite.
     """
+    _require_fit(layer, x)
+    require_finite(x, f"the input of layer '{layer.name}'")
+    x = x.astype(np.result_type(x.dtype, np.float32), copy=False)  # half precision holds neither codes nor steps
     low, high = code_limits(layer.input_bits, signed=layer.input_signed)
     conv = layer.conv.geometry() if layer.conv else None
     if layer.input_step is not None:
@@ -209,6 +219,23 @@ class _RowTile:
         return _flat(np.einsum("gvsn,s->gvn", by_slice, self.weights, dtype=np.float64))
 
 
+def _require_fit(layer: PlanLayer, x: NDArray[Any]) -> None:
+    if layer.conv is None:
+        fits = x.ndim > 0 and (layer.groups, layer.rows) == (1, x.shape[-1])
+    else:
+        taps = math.prod(layer.conv.kernel)
+        fits = x.ndim == 2 + len(layer.conv.kernel) and x.shape[1] * taps == layer.groups * layer.rows
+        positions = output_sizes(layer.conv.geometry(), x.shape[2:]) if fits else ()
+        fits = fits and min(positions) > 0 and math.prod(positions) <= layer.vectors
+    if not fits:
+        raise ModelError(
+            "BSC307",
+            f"layer '{layer.name}': the activation is not of the shape that the plan records",
+            seen=f"shape {x.shape} for {layer.groups} x {layer.rows} rows and {layer.vectors} vectors",
+            fix="compile the model again, with --input-shape if its sizes vary",
+        )
+
+
 def _driven(arrays: LayerArrays, codes: NDArray[Any]) -> NDArray[Any]:
     """Input codes of the mapped rows, group first: (G, V, K)."""
     mapped = codes if arrays.kept_rows is None else codes[:, :, arrays.kept_rows]
@@ -217,12 +244,13 @@ def _driven(arrays: LayerArrays, codes: NDArray[Any]) -> NDArray[Any]:
 
 def _by_group(matrix: NDArray[Any], groups: int) -> NDArray[Any]:
     """Split the columns of (K, N) by group: (G, K, N / G)."""
-    return matrix.reshape(len(matrix), groups, -1).transpose(1, 0, 2)
+    return matrix.reshape(len(matrix), groups, matrix.shape[1] // groups).transpose(1, 0, 2)
 
 
 def _flat(results: NDArray[Any]) -> NDArray[Any]:
     """Results of every group (G, V, N / G) side by side: (V, N)."""
-    return results.transpose(1, 0, 2).reshape(results.shape[1], -1)
+    groups, vectors, columns = results.shape
+    return results.transpose(1, 0, 2).reshape(vectors, groups * columns)
 
 
 def _exact_dtype(bound: int) -> type[np.floating[Any]] | type[np.int64]:

@@ -121,7 +121,7 @@ class CrossbarReport:
         table = _table("Bitlines", names, 0)
         arrays = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_step)
         for bitline, row in enumerate(zip(model_columns, *(array[where] for array in arrays), strict=True)):
-            table.add_row(str(bitline), *map(str, row))
+            _add_row(table, str(bitline), *map(str, row))
         density = np.count_nonzero(levels) / max(1, levels.size)
         head = (
             f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)\n"
@@ -188,7 +188,7 @@ class TargetReport:
         table.columns[1].justify = "right"
         for key, quantity in target.sources().items():
             unit = next((unit for suffix, unit in UNITS.items() if key.endswith(suffix)), "")
-            table.add_row(key, format_si(quantity.value, unit), quantity.kind, quantity.source)
+            _add_row(table, key, format_si(quantity.value, unit), quantity.kind, quantity.source)
         return Group(Text(f"{target.name}: {target.description}\n{sizes}\n{target.citation}\n"), table)
 
 
@@ -202,10 +202,15 @@ def to_text(report: RenderableType, width: int = 110) -> str:
 
 def _table(title: str, columns: Sequence[str], left: int = 1) -> Table:
     """A table whose first `left` columns are text and the others numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(columns):
         table.add_column(name, justify="left" if position < left else "right", overflow="fold")
     return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Add cells as they are: names and citation keys may hold brackets, which rich would read as markup."""
+    table.add_row(*map(Text, cells))
 
 
 def _heading(document: PlanDocument) -> Text:
@@ -233,7 +238,8 @@ def _layer_table(summaries: Sequence[LayerSummary]) -> Table:
     for summary in summaries:
         layer = summary.layer
         groups = f" /{layer.groups}" if layer.groups > 1 else ""
-        table.add_row(
+        _add_row(
+            table,
             layer.name,
             layer.op_type,
             f"{layer.rows}×{layer.columns}{groups}",
@@ -260,7 +266,8 @@ def _resolution_table(summaries: Sequence[LayerSummary], *, proved: bool = False
         columns = int(counts.sum())
         mean = f"{counts @ np.arange(len(counts)) / columns:.2f}" if columns else UNKNOWN
         lossless = sum(part.columns if proved else part.lossless for part in parts)
-        table.add_row(
+        _add_row(
+            table,
             str(index),
             *(str(count) if count else "." for count in counts[: highest + 1]),
             mean,
@@ -277,7 +284,8 @@ def _cost_table(comparison: Comparison) -> Table:
 
     def row(name: str, values: tuple[float | None, float | None, float | None], unit: str) -> None:
         ours, flat, shifted = values
-        table.add_row(
+        _add_row(
+            table,
             name,
             format_si(ours, unit),
             format_si(flat, unit),
@@ -300,7 +308,7 @@ def _cost_table(comparison: Comparison) -> Table:
     row("area", (plan.total_area_m2, uniform.total_area_m2, offset.total_area_m2), "m²")
     counts = ((cost.crossbars, cost.imas, cost.tiles) for cost in costs)
     shown = [f"{crossbars} / {imas} / {tiles}" for crossbars, imas, tiles in counts]
-    table.add_row("crossbars / IMAs / tiles", shown[0], shown[1], "", shown[2], "")
+    _add_row(table, "crossbars / IMAs / tiles", shown[0], shown[1], "", shown[2], "")
     return table
 
 
@@ -314,7 +322,8 @@ def _law_table(comparison: Comparison) -> Table:
     for each in comparison.spread:
         low, high = each.law.valid_bits
         extrapolated = ", extrapolated here" if each.extrapolated else ""
-        table.add_row(
+        _add_row(
+            table,
             each.law.name,
             each.law.formula,
             f"{low}..{high} bit{extrapolated}",

@@ -94,15 +94,14 @@ def verify(plan: Plan, data: Dataset, source: str, model: Path | None) -> Verifi
         outputs["quantised"].append(outputs["replayed"][-1] if replayer.exact else replayer.quantised(batch)[name])
         if session is not None:
             outputs["float"].append(session.run([name], dict(batch))[0])
-    results = {kind: np.concatenate(parts) for kind, parts in outputs.items() if parts}
-    difference = _difference(results["replayed"], results.get("float"))
+    difference = _difference(outputs["replayed"], outputs["float"])
     return Verification(
         samples=data.samples,
         source=source,
         tallies=replayer.tallies,
         difference_max=difference[0],
         difference_rms=difference[1],
-        accuracy=None if data.labels is None else _accuracy(results, data.labels),
+        accuracy=None if data.labels is None else _accuracy(outputs, data.labels),
     )
 
 
@@ -124,23 +123,31 @@ def _float_session(plan: Plan, model: Path) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _difference(replayed: NDArray[Any], reference: NDArray[Any] | None) -> tuple[float | None, float | None]:
-    if reference is None:
+def _difference(replayed: list[NDArray[Any]], reference: list[NDArray[Any]]) -> tuple[float | None, float | None]:
+    """(largest, relative RMS); None where there is no reference, or nothing finite to say."""
+    if not reference:
         return None, None
-    wanted = reference.astype(np.float64)
-    error = replayed.astype(np.float64) - wanted
+    wanted = np.concatenate([batch.ravel() for batch in reference]).astype(np.float64)
+    error = np.concatenate([batch.ravel() for batch in replayed]).astype(np.float64) - wanted
+    if not np.isfinite(error).all():
+        return None, None
     scale = float(np.sqrt(np.mean(wanted**2)))
     return float(np.abs(error).max()), float(np.sqrt(np.mean(error**2))) / scale if scale else None
 
 
-def _accuracy(results: dict[str, NDArray[Any]], labels: NDArray[np.int64]) -> Accuracy:
-    shape = results["replayed"].shape
-    if len(shape) != 2 or len(labels) != shape[0] or labels.max() >= shape[1]:
+def _accuracy(outputs: dict[str, list[NDArray[Any]]], labels: NDArray[np.int64]) -> Accuracy:
+    replayed = outputs["replayed"]
+    scores = all(batch.ndim == 2 for batch in replayed) and sum(map(len, replayed)) == len(labels)
+    if not scores or labels.max() >= replayed[0].shape[1]:
         raise ModelError(
             "BSC308",
             "the labels do not fit the model's first output",
-            seen=f"labels 0..{labels.max()}, output of shape {shape}",
+            seen=f"labels 0..{labels.max()}, output of shape {replayed[0].shape} for a batch",
             fix="give class numbers below the number of outputs, or leave the labels out",
         )
-    share = {kind: float(np.mean(values.argmax(axis=1) == labels)) for kind, values in results.items()}
+    share = {
+        kind: float(np.mean(np.concatenate([batch.argmax(axis=1) for batch in batches]) == labels))
+        for kind, batches in outputs.items()
+        if batches
+    }
     return Accuracy(float_model=share.get("float"), quantised=share["quantised"], replayed=share["replayed"])

@@ -91,10 +91,12 @@ class AssignAdc(Pass):
             columns = layer.mapped_shape[1]
             bound = per_column(per_crossbar(np.maximum, bound, tiling.column_starts), tiling.column_starts, columns)
             step = per_column(per_crossbar(np.gcd, step, tiling.column_starts), tiling.column_starts, columns)
-        needed = np.where(converted, lossless_bits(bound, step), 0)
+        needed = np.empty(bound.shape, np.uint8)
+        for tile in range(len(needed)):  # one at a time, so that the temporaries stay in cache
+            needed[tile] = np.where(converted[tile], lossless_bits(bound[tile], step[tile]), 0)
         if needed.max(initial=0) > MAX_ADC_BITS:
             raise _too_wide(layer, slicing, tiling, int(needed.max()))
-        return needed.astype(np.uint8), np.where(converted, step, 1).astype(np.uint8)
+        return needed, np.where(converted, step, 1).astype(np.uint8)
 
 
 def _too_wide(layer: CrossbarLayer, slicing: Slicing, tiling: Tiling, bits: int) -> DoesNotFitError:

@@ -1,0 +1,181 @@
+"""Plans to test with: of single layers straight from weight codes, and of tiny ONNX models."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike, NDArray
+from safetensors.numpy import load_file, save_file
+
+import hw_models
+from bsc.compiler import CompileOptions, compile_model, default_pipeline
+from bsc.layer import CrossbarLayer, Quantised
+from bsc.plan import LayerArrays, Plan, PlanLayer
+from bsc.planner import make_plan
+from bsc.target import Target
+from bsc.testing import random_weights, save, tiny_model
+from passes.assign_adc import AssignAdc
+from passes.eliminate import Eliminate
+from passes.slice_bits import SliceBits
+from passes.tile import Tile
+from tests.passes.layers import compiled, fc, network
+
+ISAAC = hw_models.load("isaac")
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """A layer as if `quantize` had just run, and its arrays."""
+
+    layer: CrossbarLayer
+    arrays: Mapping[str, ArrayLike]
+
+
+def coded(
+    codes: ArrayLike,
+    *,
+    name: str = "fc",
+    weight_bits: int = 8,
+    weight_step: ArrayLike = (1.0,),
+    input_bits: int = 8,
+    input_signed: bool = False,
+    input_step: float | None = 1.0,
+    **fields: Any,
+) -> Coded:
+    """A layer with these codes (K, N); `fields` are further ones of `CrossbarLayer`."""
+    matrix = np.asarray(codes, np.int16)
+    quant = Quantised(
+        weight_bits=weight_bits,
+        codes=f"{name}/codes",
+        weight_step=f"{name}/weight-step",
+        input_bits=input_bits,
+        input_signed=input_signed,
+        input_step=input_step,
+    )
+    layer = fc(*matrix.shape, name=name, quant=quant, **fields)
+    return Coded(layer, {quant.codes: matrix, quant.weight_step: np.asarray(weight_step, np.float64)})
+
+
+def plan_of(
+    *layers: Coded,
+    bits_per_cell: int = 2,
+    dac_bits: int = 1,
+    rows: int = 128,
+    cols: int = 128,
+    eliminate: bool = False,
+    adc: AssignAdc | None = None,
+    arrays: Mapping[str, ArrayLike] | None = None,
+    target: Target = ISAAC,
+) -> Plan:
+    """The plan of layers that lead from 'x' to 'y', with no digital operator; `arrays` holds their biases."""
+    tables: dict[str, ArrayLike] = dict(arrays or {})
+    for each in layers:
+        tables |= each.arrays
+    graph = network(*(each.layer for each in layers), arrays=tables)
+    steps = [SliceBits(bits_per_cell=bits_per_cell, dac_bits=dac_bits), Tile(rows=rows, cols=cols)]
+    if eliminate:
+        steps.insert(1, Eliminate())
+    return make_plan(compiled(graph, *steps, adc or AssignAdc()), target, "made by hand", None)
+
+
+def only_layer(plan: Plan) -> tuple[PlanLayer, LayerArrays]:
+    """The only layer of a plan."""
+    (layer,) = plan.layers
+    return layer, plan.arrays(layer)
+
+
+def with_adc(arrays: LayerArrays, bits: ArrayLike, step: ArrayLike = 1) -> LayerArrays:
+    """The arrays with other converters; what is given is spread over all columns."""
+    shape = arrays.adc_bits.shape
+    return replace(
+        arrays,
+        adc_bits=np.broadcast_to(np.asarray(bits, np.uint8), shape),
+        adc_step=np.broadcast_to(np.asarray(step, np.uint8), shape),
+    )
+
+
+def model_plan(
+    model: onnx.ModelProto,
+    folder: Path,
+    *,
+    rows: int = 16,
+    cols: int = 8,
+    policy: str = "lossless",
+    granularity: str = "column",
+    calibration: Mapping[str, NDArray[Any]] | None = None,
+) -> Plan:
+    """The plan of a model, compiled by the default pipeline; the files it needs are written to `folder`."""
+    data = None
+    if calibration is not None:
+        data = folder / "calibration.npz"
+        np.savez(data, allow_pickle=False, **calibration)
+    pipeline = default_pipeline(ISAAC, rows=rows, cols=cols, policy=policy, granularity=granularity)
+    options = CompileOptions(pipeline=pipeline, calibration=data)
+    plan = compile_model(save(model, folder / "model.onnx"), ISAAC, options).plan
+    assert plan is not None
+    return plan
+
+
+def pruned(weights: NDArray[Any], *, rows: int = 0, columns: int = 0) -> NDArray[Any]:
+    """The matrix with its first rows and columns set to zero."""
+    weights[:rows] = 0
+    weights[:, :columns] = 0
+    return weights
+
+
+CNN = tiny_model(
+    """(float[N,3,8,8] image) => (float[N,5] scores) {
+        [stem] a = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (image, w0, b0)
+        [norm] b = BatchNormalization (a, gamma, beta, mean, var)
+        c = Relu (b)
+        [depthwise] d = Conv <group = 4, pads = [1, 1, 1, 1]> (c, w1)
+        e = Add (c, d)
+        f = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (e)
+        g = Flatten (f)
+        [head] scores = Gemm (g, w2, b2)
+    }""",
+    {
+        "w0": random_weights(4, 3, 3, 3),
+        "b0": random_weights(4, seed=1),
+        "gamma": np.array([0.5, 1, 2, 1], np.float32),
+        "beta": np.array([0.25, 0, -0.25, 1], np.float32),
+        "mean": np.array([0, 0.5, 0, -0.5], np.float32),
+        "var": np.array([1, 0.25, 4, 1], np.float32),
+        "w1": random_weights(4, 1, 3, 3, seed=2),
+        "w2": pruned(random_weights(16, 5, seed=3), rows=3, columns=1),
+        "b2": random_weights(5, seed=4),
+    },
+)
+"""A residual block over a depthwise layer, batch normalisation, pooling, and a head with rows and a column pruned."""
+
+
+def document_of(folder: Path) -> dict[str, Any]:
+    """What plan.json of a folder says."""
+    parsed: dict[str, Any] = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    return parsed
+
+
+def write_document(folder: Path, document: object) -> None:
+    """Write plan.json as it is."""
+    (folder / "plan.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def rehash(folder: Path, name: str) -> None:
+    """Record the hash of a file that was changed, as someone would who wants the change to go unnoticed."""
+    document = document_of(folder)
+    document["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    write_document(folder, document)
+
+
+def replace_arrays(folder: Path, name: str, **arrays: NDArray[Any] | None) -> None:
+    """Replace arrays in a layer's file, or remove those that are None, and record the new hash."""
+    tables = load_file(folder / name) | arrays
+    save_file(
+        {key: np.ascontiguousarray(values) for key, values in tables.items() if values is not None}, folder / name
+    )
+    rehash(folder, name)
