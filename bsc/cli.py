@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bsc.compiler import CompileOptions
-    from bsc.cost import Comparison
-    from bsc.plan import Plan
-    from bsc.target import Target
+    from bsc.cost.compare import Comparison
+    from bsc.hardware.target import Target
+    from bsc.plan.document import Plan
 
 INTERNAL_ERROR = 1
 INTERRUPTED = 130
@@ -102,9 +102,9 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     """Compile MODEL.onnx into a plan folder and print its report."""
     import hw_models
     from bsc.compiler import compile_model
-    from bsc.plan_io import check_free, to_json, write_plan
-    from bsc.report import to_text
-    from bsc.report_json import cost_json
+    from bsc.plan.folder import check_free, to_json, write_plan
+    from bsc.report.figures import cost_json
+    from bsc.report.text import to_text
 
     target = hw_models.load(options["hw"])
     law = options["adc_law"]
@@ -137,11 +137,11 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the tables.")
 def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: bool) -> None:
     """Show a plan, one of its layers, or one crossbar."""
-    from bsc.cells import CrossbarIndex
-    from bsc.plan_io import read_plan, to_json
-    from bsc.report import CrossbarReport, LayerReport
-    from bsc.report_json import layer_json, summary_json
-    from bsc.summary import summarise, summarise_layer
+    from bsc.plan.cells import CrossbarIndex
+    from bsc.plan.folder import read_plan, to_json
+    from bsc.plan.summary import summarise, summarise_layer
+    from bsc.report.figures import layer_json, summary_json
+    from bsc.report.text import CrossbarReport, LayerReport
 
     opened = read_plan(plan)
     if layer is None:
@@ -173,8 +173,8 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
 def cost(plan: Path, hw: str | None, adc_law: str | None, *, as_json: bool) -> None:
     """Price a plan again, under other hardware or another ADC law."""
     import hw_models
-    from bsc.plan_io import read_plan, to_json
-    from bsc.report_json import cost_json
+    from bsc.plan.folder import read_plan, to_json
+    from bsc.report.figures import cost_json
 
     opened = read_plan(plan)
     target = opened.target if hw is None else hw_models.load(hw)
@@ -194,12 +194,12 @@ def cost(plan: Path, hw: str | None, adc_law: str | None, *, as_json: bool) -> N
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
 def verify(plan: Path, data: Path | None, model: Path | None, limit: int | None, seed: int, *, as_json: bool) -> None:
     """Replay a plan bit by bit and compare it with the quantised and the float model."""
-    from bsc.dataset import load_dataset, random_dataset
-    from bsc.plan_io import read_plan, to_json
-    from bsc.report import VerificationReport
-    from bsc.report_json import verification_json
-    from bsc.verification import RANDOM_SAMPLES
-    from bsc.verification import verify as run
+    from bsc.plan.folder import read_plan, to_json
+    from bsc.replay.dataset import load_dataset, random_dataset
+    from bsc.replay.verification import RANDOM_SAMPLES
+    from bsc.replay.verification import verify as run
+    from bsc.report.figures import verification_json
+    from bsc.report.text import VerificationReport
 
     opened = read_plan(plan)
     specs, dynamic = opened.document.inputs, opened.document.model.dynamic_batch
@@ -237,8 +237,8 @@ def hw_list() -> None:
 def hw_show(name: str, *, as_json: bool) -> None:
     """Show a hardware description: every number with its kind and source."""
     import hw_models
-    from bsc.plan_io import to_json
-    from bsc.report import TargetReport
+    from bsc.plan.folder import to_json
+    from bsc.report.text import TargetReport
 
     target = hw_models.load(name)
     if as_json:
@@ -252,7 +252,7 @@ def hw_show(name: str, *, as_json: bool) -> None:
 def hw_check(name: str) -> None:
     """Re-add the published totals of a hardware description from its parts."""
     import hw_models
-    from bsc.target_check import check, require_consistent
+    from bsc.hardware.check import check, require_consistent
 
     target = hw_models.load(name)
     for line in check(target):
@@ -262,7 +262,7 @@ def hw_check(name: str) -> None:
 
 def _compile_options(ctx: click.Context, target: "Target", options: dict[str, Any]) -> "CompileOptions":
     from bsc.compiler import CompileOptions, default_pipeline
-    from bsc.onnx_import import parse_input_shape
+    from bsc.frontend.shapes import parse_input_shape
 
     text = options["passes"]
     replaced = [name for name in ("xbar", "adc", "granularity") if _given(ctx, name)]
@@ -314,7 +314,7 @@ def _parse_policy(text: str) -> str:
 
 def _compare(plan: "Plan", target: "Target", law: str | None) -> "Comparison":
     import hw_models
-    from bsc.cost import compare
+    from bsc.cost.compare import compare
 
     laws = hw_models.laws()
     laws.setdefault(target.adc.law, hw_models.load_law(target.adc.law))
@@ -322,8 +322,8 @@ def _compare(plan: "Plan", target: "Target", law: str | None) -> "Comparison":
 
 
 def _plan_report(plan: "Plan", comparison: "Comparison") -> "RenderableType":
-    from bsc.report import PlanReport
-    from bsc.summary import summarise
+    from bsc.plan.summary import summarise
+    from bsc.report.text import PlanReport
 
     return PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison)
 
@@ -332,7 +332,7 @@ def _print(report: "RenderableType") -> None:
     """To a terminal in its width and colours, else as plain text of a fixed width."""
     from rich.console import Console
 
-    from bsc.report import to_text
+    from bsc.report.text import to_text
 
     if sys.stdout.isatty():
         Console().print(report)

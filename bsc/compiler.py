@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bsc.calibrate import calibrate
-from bsc.dataset import load_dataset
 from bsc.errors import UsageError
-from bsc.graph import Graph
-from bsc.onnx_import import import_model
-from bsc.passbase import Pass
-from bsc.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
-from bsc.plan import CalibrationRecord, Plan
-from bsc.planner import make_plan
-from bsc.target import Target
+from bsc.frontend.onnx_import import import_model
+from bsc.hardware.target import Target
+from bsc.ir.graph import Graph
+from bsc.ir.passbase import Pass
+from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
+from bsc.plan.document import CalibrationRecord, Plan
+from bsc.plan.planner import make_plan
+from bsc.replay.calibrate import calibrate
+from bsc.replay.dataset import load_dataset
 from passes import PASSES
 
 
@@ -27,6 +27,7 @@ class CompileOptions:
         calibration: .npz file that input ranges are taken from, or None.
         dump_ir: folder that gets the graph as text after import and after every pass, or None.
         stop_after: name of the last pass to run, or None for all.
+        registry: the passes that the pipeline may name.
     """
 
     pipeline: str
@@ -34,6 +35,7 @@ class CompileOptions:
     calibration: Path | None = None
     dump_ir: Path | None = None
     stop_after: str | None = None
+    registry: Mapping[str, type[Pass]] = field(default_factory=lambda: PASSES)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,7 +84,7 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     Raises:
         BscError: for a bad model, pipeline, data file or dump folder.
     """
-    passes = parse_pipeline(options.pipeline, PASSES)
+    passes = parse_pipeline(options.pipeline, options.registry)
     if options.stop_after is not None:
         passes = _until(passes, options.stop_after)
     graph = import_model(path, options.input_shapes)

@@ -19,10 +19,10 @@ import onnx.parser
 from numpy.typing import DTypeLike, NDArray
 from onnx import helper, numpy_helper
 
-from bsc.graph import Graph
-from bsc.im2col import from_vectors, to_vectors
-from bsc.onnx_import import import_model
-from bsc.program import Program, RunLayer, schedule
+from bsc.frontend.onnx_import import import_model
+from bsc.ir.graph import Graph
+from bsc.ir.program import Program, RunLayer, schedule
+from bsc.replay.calibrate import float_result
 
 
 def random_weights(*shape: int, seed: int = 0, dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -113,18 +113,7 @@ def random_feeds(graph: Graph, *, batch: int = 1, seed: int = 0) -> dict[str, ND
 def float_layer(graph: Graph) -> RunLayer:
     """Computes a crossbar layer with its float weights."""
     layers = {layer.name: layer for layer in graph.layers()}
-
-    def run(name: str, x: NDArray[Any]) -> NDArray[Any]:
-        layer = layers[name]
-        vectors = to_vectors(x, layer.conv, layer.groups).astype(np.float64)
-        matrix = layer.matrix(graph.array(layer.weight)).reshape(layer.rows, layer.groups, -1)
-        y = (vectors.transpose(1, 0, 2) @ matrix.transpose(1, 0, 2)).transpose(1, 0, 2)
-        y = y.reshape(len(vectors), layer.columns)
-        if layer.bias is not None:
-            y = y + graph.array(layer.bias)
-        return from_vectors(y, x.shape, layer.conv).astype(x.dtype)
-
-    return run
+    return lambda name, x: float_result(graph, layers[name], x)
 
 
 def float_outputs(graph: Graph, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -1,6 +1,6 @@
 """A pass of your own in a pipeline: drop weights whose code is small, and see what the ADCs save.
 
-    python examples/own_pass.py
+python examples/own_pass.py
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from bsc.compiler import CompileOptions, compile_model
 from bsc.cost.compare import compare
 from bsc.ir.graph import Graph
 from bsc.ir.passbase import Pass, PassResult, required
-from bsc.report.units import format_ratio
+from bsc.units import format_ratio
 from passes import PASSES
 
 MODEL = Path(__file__).parent / "mnist" / "model.onnx"

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
-from bsc.adc_law import AdcLaw
 from bsc.errors import UsageError
-from bsc.target import Target
+from bsc.hardware.adc_law import AdcLaw
+from bsc.hardware.target import Target
 from hw_models.adc import LAWS, law_from_toml
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from bsc.adc_law import ANCHOR_ADC_BITS, MAX_ADC_BITS, AdcLaw
+from bsc.hardware.adc_law import ANCHOR_ADC_BITS, MAX_ADC_BITS, AdcLaw
 from bsc.record import Kind, Record, Text, read_record
 
 

@@ -1,6 +1,6 @@
 """The passes, one file each: Graph -> Graph."""
 
-from bsc.passbase import Pass
+from bsc.ir.passbase import Pass
 from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate
 from passes.fold_batchnorm import FoldBatchNorm

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.adc_law import MAX_ADC_BITS
-from bsc.column_stats import lossless_bits
 from bsc.errors import DoesNotFitError, UsageError
-from bsc.graph import Graph
-from bsc.layer import AdcAssignment, AdcGranularity, AdcPolicy, CrossbarLayer, Slicing, Tiling
-from bsc.passbase import Pass, PassResult, required
-from bsc.tiles import per_column, per_crossbar
+from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.ir.graph import Graph
+from bsc.ir.layer import AdcAssignment, AdcGranularity, AdcPolicy, CrossbarLayer, Slicing, Tiling
+from bsc.ir.passbase import Pass, PassResult, required
+from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.tiles import per_column, per_crossbar
 
 ISAAC_BITS = 8
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.graph import Graph
-from bsc.layer import CrossbarLayer, Kept
-from bsc.passbase import Pass, PassResult, refuse_after, required
+from bsc.ir.graph import Graph
+from bsc.ir.layer import CrossbarLayer, Kept
+from bsc.ir.passbase import Pass, PassResult, refuse_after, required
 
 
 @dataclass(frozen=True)

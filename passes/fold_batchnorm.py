@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
-from bsc.graph import DigitalOp, Graph
-from bsc.layer import CrossbarLayer
-from bsc.passbase import Pass, PassResult, refuse_after
+from bsc.ir.graph import DigitalOp, Graph
+from bsc.ir.layer import CrossbarLayer
+from bsc.ir.passbase import Pass, PassResult, refuse_after
 
 
 @dataclass(frozen=True)

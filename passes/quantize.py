@@ -6,7 +6,7 @@
 
 Inputs are unsigned where the operators before them prove that nothing is negative, or where calibration data
 never was; otherwise they are two's complement. Without calibration data every input vector gets its own
-power-of-two step at run time. Formats: `bsc.quantizer`.
+power-of-two step at run time. Formats: `bsc.numeric.quantizer`.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
-from bsc.graph import DigitalOp, Graph
-from bsc.layer import CrossbarLayer, Quantised
-from bsc.passbase import Pass, PassResult
-from bsc.quantizer import Scale, step_for, to_codes
+from bsc.ir.graph import DigitalOp, Graph
+from bsc.ir.layer import CrossbarLayer, Quantised
+from bsc.ir.passbase import Pass, PassResult
+from bsc.numeric.quantizer import Scale, step_for, to_codes
 
 BLOCK_ROWS = 64
 MAX_WEIGHT_BITS = 15

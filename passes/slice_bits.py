@@ -10,9 +10,9 @@ so that a zero weight is zero in every slice. Levels are a function of the code 
 from dataclasses import dataclass, replace
 
 from bsc.errors import UsageError
-from bsc.graph import Graph
-from bsc.layer import CrossbarLayer, Slicing
-from bsc.passbase import Pass, PassResult, required
+from bsc.ir.graph import Graph
+from bsc.ir.layer import CrossbarLayer, Slicing
+from bsc.ir.passbase import Pass, PassResult, required
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.column_stats import column_stats
 from bsc.errors import UsageError
-from bsc.graph import Graph
-from bsc.layer import CrossbarLayer, Tiling
-from bsc.passbase import Pass, PassResult, required
-from bsc.tiles import column_tiles, crossbars_with_weights
+from bsc.ir.graph import Graph
+from bsc.ir.layer import CrossbarLayer, Tiling
+from bsc.ir.passbase import Pass, PassResult, required
+from bsc.numeric.column_stats import column_stats
+from bsc.numeric.tiles import column_tiles, crossbars_with_weights
 
 MAX_LINES = 1 << 14
 

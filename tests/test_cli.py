@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import bsc.compiler
-import bsc.plan_io
+import bsc.plan.folder
 from bsc.cli import main
 from bsc.testing import mlp_model, random_weights, save, tiny_model
 
@@ -260,7 +260,7 @@ def test_full_disk_leaves_nothing(model: Path, monkeypatch: pytest.MonkeyPatch) 
     def no_space(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(bsc.plan_io, "save_file", no_space)
+    monkeypatch.setattr(bsc.plan.folder, "save_file", no_space)
     result = run("compile", model.name)
     assert (result.exit_code, result.stderr) == (
         2,

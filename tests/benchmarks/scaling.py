@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from bsc.column_stats import ColumnStats, column_stats
+from bsc.numeric.column_stats import ColumnStats, column_stats
 
 RUNS = 3
 WEIGHT_BITS = 8

@@ -43,7 +43,7 @@ def bsc_task() -> Task:
     """What `bsc compile` does by default up to the plan folder; no cost and no report."""
     import hw_models
     from bsc.compiler import CompileOptions, compile_model, default_pipeline
-    from bsc.plan_io import write_plan
+    from bsc.plan.folder import write_plan
 
     target = hw_models.load("isaac")
     size = target.crossbar

@@ -14,10 +14,10 @@ from safetensors.numpy import load_file, save_file
 
 import hw_models
 from bsc.compiler import CompileOptions, compile_model, default_pipeline
-from bsc.layer import CrossbarLayer, Quantised
-from bsc.plan import LayerArrays, Plan, PlanLayer
-from bsc.planner import make_plan
-from bsc.target import Target
+from bsc.hardware.target import Target
+from bsc.ir.layer import CrossbarLayer, Quantised
+from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.plan.planner import make_plan
 from bsc.testing import random_weights, save, tiny_model
 from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate

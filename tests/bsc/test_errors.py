@@ -5,7 +5,7 @@ import pytest
 
 import bsc
 from bsc.errors import CODES, BscError, DoesNotFitError, GateError, ModelError, UsageError
-from bsc.passbase import refuse_after, required
+from bsc.ir.passbase import refuse_after, required
 
 KINDS = {UsageError: 2, ModelError: 3, DoesNotFitError: 4, GateError: 5}
 SOURCE_FOLDERS = ("bsc", "passes", "hw_models")

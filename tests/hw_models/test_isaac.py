@@ -9,8 +9,8 @@ import pytest
 
 import hw_models
 from bsc.errors import UsageError
-from bsc.target import Actions, Target
-from bsc.target_check import check, require_consistent, total
+from bsc.hardware.check import check, require_consistent, total
+from bsc.hardware.target import Actions, Target
 
 TEXT = files("hw_models").joinpath("isaac.toml").read_text(encoding="utf-8")
 SOURCES = files("hw_models").joinpath("SOURCES.md").read_text(encoding="utf-8")

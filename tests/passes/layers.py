@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
-from bsc.graph import Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
-from bsc.layer import CrossbarLayer, Quantised
-from bsc.passbase import Pass
-from bsc.pipeline import run_pipeline
+from bsc.ir.graph import Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+from bsc.ir.layer import CrossbarLayer, Quantised
+from bsc.ir.passbase import Pass
+from bsc.ir.pipeline import run_pipeline
 
 FC_WEIGHT = "fc.weight"
 FC_CODES = "fc/codes"

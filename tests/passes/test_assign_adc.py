@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bsc.errors import DoesNotFitError, ModelError, UsageError
-from bsc.graph import Graph
+from bsc.ir.graph import Graph
 from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate
 from passes.slice_bits import SliceBits

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
-from bsc.graph import Graph
-from bsc.layer import Kept
+from bsc.ir.graph import Graph
+from bsc.ir.layer import Kept
 from passes.eliminate import Eliminate, nonzero_lines
 from passes.slice_bits import SliceBits
 from passes.tile import Tile

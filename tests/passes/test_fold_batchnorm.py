@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
 from bsc.errors import ModelError
-from bsc.graph import Graph, Op
-from bsc.layer import ConvGeometry, CrossbarLayer
+from bsc.ir.graph import Graph, Op
+from bsc.ir.layer import CrossbarLayer
+from bsc.numeric.im2col import ConvGeometry
 from passes.fold_batchnorm import FoldBatchNorm
 from passes.quantize import Quantize
 from tests.passes.layers import FC_WEIGHT, array, assert_runs_once, compiled, digital, fc, network, the_layer

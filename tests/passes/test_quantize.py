@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from bsc.errors import ModelError, UsageError
-from bsc.graph import DigitalOp, Graph
-from bsc.layer import Quantised
+from bsc.ir.graph import DigitalOp, Graph
+from bsc.ir.layer import Quantised
 from passes.quantize import BLOCK_ROWS, Quantize
 from tests.passes.layers import (
     FC_WEIGHT,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bsc.errors import ModelError, UsageError
-from bsc.layer import Slicing
+from bsc.ir.layer import Slicing
 from passes.slice_bits import SliceBits
 from tests.passes.layers import assert_runs_once, coded_layer, compiled, float_layer, the_layer
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bsc.column_stats import column_stats
 from bsc.errors import ModelError, UsageError
-from bsc.graph import Graph
-from bsc.layer import CrossbarLayer, Tiling
-from bsc.tiles import column_widths
+from bsc.ir.graph import Graph
+from bsc.ir.layer import CrossbarLayer, Tiling
+from bsc.numeric.column_stats import column_stats
+from bsc.numeric.tiles import column_widths
 from passes.eliminate import Eliminate
 from passes.slice_bits import SliceBits
 from passes.tile import Tile

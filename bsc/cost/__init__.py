@@ -1,0 +1,1 @@
+"""Counts of hardware actions, and counts times prices."""

@@ -1,0 +1,144 @@
+"""How often each hardware action happens in one inference of a plan, and of the baselines it is held against."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.numeric.quantizer import input_cycles
+from bsc.numeric.tiles import column_tiles, column_widths, per_crossbar
+from bsc.plan.document import LayerArrays, Plan, PlanLayer
+
+RESOLUTIONS = MAX_ADC_BITS + 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerCounts:
+    """What one layer does in one inference.
+
+    Attributes:
+        name: of the layer.
+        conversions: by resolution, int64 (17,).
+        actions: every other action of a target's price list, by key.
+        crossbars: crossbars by the largest resolution of their columns, int64 (17,).
+        reads: input cycles, each of which reads every crossbar of the layer once.
+        conversions_per_read: most conversions that one crossbar needs in one read.
+        dac_bits: input bits a DAC drives at a time.
+        array_rows: wordlines of a crossbar.
+        array_cols: bitlines of a crossbar.
+    """
+
+    name: str
+    conversions: NDArray[np.int64]
+    actions: Mapping[str, int]
+    crossbars: NDArray[np.int64]
+    reads: int
+    conversions_per_read: int
+    dac_bits: int
+    array_rows: int
+    array_cols: int
+
+
+def count_plan(plan: Plan) -> list[LayerCounts]:
+    """Count the actions of every layer of a plan."""
+    return [_count_layer(layer, plan.arrays(layer)) for layer in plan.layers]
+
+
+def count_uniform(plan: Plan, bits: int) -> list[LayerCounts]:
+    """The same network on the same crossbars, nothing eliminated and every column converted at `bits`."""
+    return [_count_dense(layer, slices=layer.slices, polarities=2, bits=bits) for layer in plan.layers]
+
+
+def count_offset(plan: Plan, bits: int) -> list[LayerCounts]:
+    """The same weight codes in the offset encoding of [isaac16]: one crossbar a slice, and one unit column on each.
+
+    The sign needs one more bit than in the differential encoding, but there is no second polarity.
+    """
+    layers = []
+    for layer in plan.layers:
+        slices = -(-(layer.weight_bits + 1) // layer.bits_per_cell)
+        layers.append(_count_dense(layer, slices=slices, polarities=1, bits=bits, unit_columns=1))
+    return layers
+
+
+def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
+    packed, starts = layer.column_tiles()
+    widths = column_widths(starts, layer.mapped_columns)
+    existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
+    largest = per_crossbar(np.maximum, arrays.adc_bits, starts)
+    converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
+    conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
+    conversions[0] = 0
+    return _count(
+        layer,
+        rows=layer.mapped_rows,
+        conversions=conversions,
+        crossbars=np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64),
+        rows_driven=int((existing * _rows_driven(layer, packed, widths)).sum()),
+        columns_sampled=int((existing * widths).sum()),
+        conversions_per_read=int(converting[arrays.allocated].max(initial=0)),
+    )
+
+
+def _count_dense(layer: PlanLayer, *, slices: int, polarities: int, bits: int, unit_columns: int = 0) -> LayerCounts:
+    """Nothing eliminated; every column, the unit columns of each crossbar too, is converted at `bits`."""
+    packed, starts = column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)
+    row_tiles, planes = -(-layer.rows // layer.tile_rows), slices * polarities
+    crossbars = row_tiles * len(starts) * planes
+    columns = row_tiles * layer.columns * planes + crossbars * unit_columns
+    at_bits = np.arange(RESOLUTIONS) == bits
+    return _count(
+        layer,
+        rows=layer.rows,
+        conversions=at_bits * np.int64(columns),
+        crossbars=at_bits * np.int64(crossbars),
+        rows_driven=layer.rows * (layer.groups if packed > 1 else len(starts)) * planes,
+        columns_sampled=columns,
+        conversions_per_read=int(column_widths(starts, layer.columns).max()) + unit_columns,
+    )
+
+
+def _count(
+    layer: PlanLayer,
+    *,
+    rows: int,
+    conversions: NDArray[np.int64],
+    crossbars: NDArray[np.int64],
+    rows_driven: int,
+    columns_sampled: int,
+    conversions_per_read: int,
+) -> LayerCounts:
+    """From the counts of one read, over all crossbars, to those of one inference."""
+    reads = layer.vectors * len(input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits))
+    moved_bits = layer.vectors * layer.input_bits * (layer.groups * rows + layer.columns)
+    converted = int(conversions.sum()) * reads
+    return LayerCounts(
+        name=layer.name,
+        conversions=conversions * reads,
+        actions={
+            "dac_row": rows_driven * reads,
+            "crossbar_cell": int(crossbars.sum()) * layer.tile_rows * layer.tile_cols * reads,
+            "sample_hold": columns_sampled * reads,
+            "shift_add": converted,
+            "input_register_bit": rows_driven * reads * layer.dac_bits,
+            "output_register_word": converted,
+            "edram_bit": moved_bits,
+            "bus_bit": moved_bits,
+        },
+        crossbars=crossbars,
+        reads=reads,
+        conversions_per_read=conversions_per_read,
+        dac_bits=layer.dac_bits,
+        array_rows=layer.tile_rows,
+        array_cols=layer.tile_cols,
+    )
+
+
+def _rows_driven(layer: PlanLayer, packed: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Wordlines in use on the crossbars of each row and column tile, (T, C)."""
+    if packed > 1:
+        return widths[None, :] // (layer.columns // layer.groups) * layer.mapped_rows
+    starts = np.arange(0, layer.mapped_rows, layer.tile_rows)
+    return np.broadcast_to(np.minimum(layer.mapped_rows - starts, layer.tile_rows)[:, None], (len(starts), len(widths)))

@@ -1,0 +1,150 @@
+"""What a plan costs: counts of hardware actions times the prices of a target.
+
+Pricing the same counts under another target or ADC law takes milliseconds. Energy is for one inference, latency
+runs the layers one after another with one copy of each, area covers the tiles the crossbars fill. Not modelled,
+and never shown as 0: off-tile routing, activation functions and other digital operators, static power while
+idle, and programming the cells.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bsc.cost.counts import LayerCounts
+from bsc.hardware.adc_law import AdcLaw
+from bsc.hardware.target import Target
+
+ADC_ACTION = "adc_conversion"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cost:
+    """Prices of one inference; None is unknown.
+
+    Attributes:
+        energy_j: by layer, then by action.
+        latency_s: by layer.
+        area_m2: by part of the chip; None when the target gives no areas.
+        crossbars: crossbars of all layers.
+        imas: in-situ multiply-accumulate units they fill.
+        tiles: tiles those fill.
+    """
+
+    energy_j: Mapping[str, Mapping[str, float | None]]
+    latency_s: Mapping[str, float]
+    area_m2: Mapping[str, float] | None
+    crossbars: int
+    imas: int
+    tiles: int
+
+    @property
+    def actions(self) -> list[str]:
+        """Actions in the order of the price list."""
+        return list(next(iter(self.energy_j.values()), {}))
+
+    def action_energy_j(self, action: str) -> float | None:
+        """Energy of one action over all layers."""
+        return add(layer[action] for layer in self.energy_j.values())
+
+    def layer_energy_j(self, layer: str) -> float | None:
+        """Energy of one layer over all actions."""
+        return add(self.energy_j[layer].values())
+
+    @property
+    def total_energy_j(self) -> float | None:
+        """Energy of everything that is modelled."""
+        return add(map(self.action_energy_j, self.actions))
+
+    @property
+    def total_latency_s(self) -> float:
+        """Time of one inference, layer after layer."""
+        return math.fsum(self.latency_s.values())
+
+    @property
+    def total_area_m2(self) -> float | None:
+        """Area of the tiles in use."""
+        return None if self.area_m2 is None else math.fsum(self.area_m2.values())
+
+
+def add(values: Iterable[float | None]) -> float | None:
+    """Sum of values that may be unknown; unknown as soon as one is."""
+    known: list[float] = []
+    for value in values:
+        if value is None:
+            return None
+        known.append(value)
+    return math.fsum(known)
+
+
+def ratio(baseline: float | None, value: float | None) -> float | None:
+    """How many times smaller `value` is; None when either is unknown or `value` is 0."""
+    return baseline / value if baseline is not None and value else None
+
+
+def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: AdcLaw) -> Cost:
+    """Counts times prices.
+
+    Args:
+        counts: of every layer.
+        target: prices and areas.
+        law: how conversion energy follows resolution.
+        area_law: how converter area does; a law with `area`.
+
+    Raises:
+        UsageError: BSC207 when a law has no entry for a resolution in use.
+    """
+    read_s = target.timing.read_s.value
+    conversions_per_s = target.adc.rate_hz.value * target.adc.per_crossbar
+    crossbars = int(sum(layer.crossbars.sum() for layer in counts))
+    imas = -(-crossbars // target.hierarchy.crossbars_per_ima)
+    tiles = -(-imas // target.hierarchy.imas_per_tile)
+    return Cost(
+        energy_j={layer.name: _energy(layer, target, law) for layer in counts},
+        latency_s={
+            layer.name: layer.reads * max(read_s, layer.conversions_per_read / conversions_per_s) for layer in counts
+        },
+        area_m2=_area(counts, target, area_law, imas, tiles),
+        crossbars=crossbars,
+        imas=imas,
+        tiles=tiles,
+    )
+
+
+def _energy(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[str, float | None]:
+    prices = {name: action.energy_j.value for name, action in target.action.priced().items()}
+    energies: dict[str, float | None] = {ADC_ACTION: None}
+    if ADC_ACTION in prices:
+        used = np.flatnonzero(layer.conversions)
+        anchor = law.relative_energy(np.array([target.adc.bits]))[0]
+        relative = law.relative_energy(used) / anchor
+        energies[ADC_ACTION] = float(layer.conversions[used] @ relative) * prices[ADC_ACTION]
+    if layer.dac_bits != target.dac.bits:
+        prices.pop("dac_row", None)  # the price of a row holds for the target's own DAC
+    for name, count in layer.actions.items():
+        energies[name] = count * prices[name] if name in prices else None
+    return energies
+
+
+def _area(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, imas: int, tiles: int) -> dict[str, float] | None:
+    area = target.area
+    if area is None:
+        return None
+    by_resolution = np.sum([layer.crossbars for layer in counts], axis=0)
+    used = np.flatnonzero(by_resolution)
+    anchor = law.relative_area(np.array([target.adc.bits]))[0]
+    adcs = float(by_resolution[used] @ law.relative_area(used)) / anchor * target.adc.per_crossbar
+
+    def each(lines: str) -> float:
+        return float(sum(layer.crossbars.sum() * getattr(layer, lines) for layer in counts))
+
+    cells = float(sum(layer.crossbars.sum() * layer.array_rows * layer.array_cols for layer in counts))
+    return {
+        "adc": adcs * area.adc_m2.value,
+        "dac": each("array_rows") * area.dac_row_m2.value,
+        "crossbar": cells * area.crossbar_cell_m2.value,
+        "sample_hold": each("array_cols") * area.sample_hold_column_m2.value,
+        "ima_rest": imas * area.ima_fixed_m2.value,
+        "tile_rest": tiles * area.tile_fixed_m2.value,
+    }

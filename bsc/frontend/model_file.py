@@ -1,0 +1,141 @@
+"""Opening an ONNX file: every way in which its bytes, or the files of its weights, can be wrong."""
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx_ir as ir
+
+from bsc.errors import ModelError, UsageError
+
+
+def load_model(path: Path) -> ir.Model:
+    """Read an ONNX file; its external data is not touched yet.
+
+    Raises:
+        UsageError: BSC202 if it cannot be opened.
+        ModelError: BSC301 if it is no ONNX model.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise UsageError(
+            "BSC202",
+            f"model '{path.name}' cannot be opened",
+            seen=error.strerror or str(error),
+            fix="give the path of an ONNX file",
+        ) from None
+    if size == 0:
+        raise _unreadable(path, "an empty file")
+    try:
+        with quiet():
+            model = ir.load(path)
+    except Exception as error:  # protobuf, onnx-ir and NumPy each raise their own kinds on hostile bytes
+        raise _unreadable(path, cause(error)) from None
+    if len(model.graph) == 0:
+        raise _unreadable(path, f"a model without operators in {size} bytes")
+    if not all(isinstance(name, str) for name in _names(model)):
+        raise _unreadable(path, "a name that is not UTF-8 text")
+    return model
+
+
+def model_digest(path: Path) -> str:
+    """The digest that `ModelInfo.sha256` holds for this file. Raises as `import_model`."""
+    model = load_model(path)
+    check_external_data(model, path)
+    return digest(model, path)
+
+
+def digest(model: ir.Model, path: Path) -> str:
+    """SHA-256 of the model file, then of its external data files in order of their names."""
+    digest = hashlib.sha256()
+    files = sorted({str(tensor.location) for tensor in _external_tensors(model)})
+    for file in (path, *(path.parent / name for name in files)):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def check_external_data(model: ir.Model, path: Path) -> None:
+    """Every external tensor must lie whole in a file below the model's folder."""
+    folder = path.resolve().parent
+    for tensor in _external_tensors(model):
+        location = str(tensor.location)
+        file = (folder / location).resolve()
+        problem = f"model '{path.name}': external data of tensor '{tensor.name}'"
+        if Path(location).is_absolute() or not file.is_relative_to(folder):
+            raise ModelError(
+                "BSC302",
+                f"{problem} lies outside the model's folder",
+                seen=repr(location),
+                fix="store the weights beside the model with a relative path",
+            )
+        if not file.is_file():
+            raise ModelError(
+                "BSC302",
+                f"{problem} is missing",
+                seen=f"no file '{location}' beside the model",
+                fix="copy the external data file into the model's folder",
+            )
+        start, needed, size = tensor.offset or 0, tensor.nbytes, file.stat().st_size
+        if start < 0 or start + needed > size or (tensor.length is not None and tensor.length < needed):
+            raise ModelError(
+                "BSC302",
+                f"{problem} is truncated",
+                seen=f"{needed} bytes needed from offset {start}, file '{location}' has {size}",
+                fix="copy the external data file again, whole",
+            )
+
+
+def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    """External tensors wherever a file can hold them: initialisers and attributes, in functions too."""
+    tensors: list[object] = []
+    for graph in (model.graph, *model.graph.subgraphs()):
+        tensors += [value.const_value for value in graph.initializers.values()]
+    nodes = [
+        *model.graph.all_nodes(),
+        *(node for function in model.functions.values() for node in function.all_nodes()),
+    ]
+    for attr in (attr for node in nodes for attr in node.attributes.values()):
+        tensors += attr.value if attr.type == ir.AttributeType.TENSORS else [attr.value]
+    return (tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
+
+
+def _unreadable(path: Path, seen: str) -> ModelError:
+    return ModelError(
+        "BSC301",
+        f"model '{path.name}' is not a readable ONNX model",
+        seen=seen,
+        fix="export the model again; check that the file was copied whole",
+    )
+
+
+def _names(model: ir.Model) -> Iterator[object]:
+    """Every name an operator record may take over; protobuf hands out bytes where they are not UTF-8."""
+    values = [*model.graph.inputs, *model.graph.outputs]
+    for node in model.graph.all_nodes():
+        yield from (node.name or "", node.op_type, node.domain, *node.attributes)
+        values += [value for value in (*node.inputs, *node.outputs) if value is not None]
+    yield from (value.name or "" for value in values)
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong first, in one line: the libraries wrap it in the names of their own steps."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0][:200]}"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' warnings off the user's terminal: what matters is reported as an error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)

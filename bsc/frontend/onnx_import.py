@@ -1,0 +1,202 @@
+"""onnx-import: a trained ONNX file becomes a `Graph`.
+
+The file is opened read-only; weights of external data files stay memory-mapped. What each operator becomes is
+decided in `bsc.frontend.crossbar_view`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from bsc.errors import ModelError
+from bsc.frontend.crossbar_view import crossbar_layer
+from bsc.frontend.model_file import cause, check_external_data, digest, load_model
+from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes
+from bsc.frontend.simplify import inconsistent, simplify
+from bsc.ir.graph import UNKNOWN_DTYPE, ArraySource, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+
+OPSETS = range(11, 26)
+DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
+
+
+def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+    """Read an ONNX file.
+
+    Args:
+        path: the file; opsets 11 to 25.
+        input_shapes: sizes for inputs whose shape the model leaves open, by input name. A free first axis
+            is taken as the batch and needs no entry.
+
+    Returns:
+        The graph, shapes known for every crossbar layer.
+
+    Raises:
+        UsageError: BSC201 for a shape that names no input or contradicts the model; BSC202 if the file
+            cannot be opened.
+        ModelError: BSC301 to BSC306.
+    """
+    model = load_model(path)
+    check_external_data(model, path)
+    sha256 = digest(model, path)  # folding may drop external tensors, so it comes first
+    opsets = _check_opsets(model, path)
+    give_shapes(model, input_shapes or {})
+    simplify(model)
+    dynamic_batch = fix_batch(model)
+    infer_shapes(model)
+
+    arrays = _constants(model)
+    inputs = tuple(value.name or "" for value in model.graph.inputs if value.name not in arrays)
+    ops = _operators(model, arrays, opsets)
+    info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=dynamic_batch)
+    return Graph(
+        info=info,
+        ops=ops,
+        tensors=_tensor_types(model),
+        inputs=inputs,
+        outputs=tuple(value.name or "" for value in model.graph.outputs),
+        arrays=arrays,
+    )
+
+
+def _check_opsets(model: ir.Model, path: Path) -> dict[str, int]:
+    opsets = {"" if domain == "ai.onnx" else domain: version for domain, version in model.opset_imports.items()}
+    version = opsets.get("")
+    if version not in OPSETS:
+        raise ModelError(
+            "BSC304",
+            f"model '{path.name}': ONNX opset not in {OPSETS.start}..{OPSETS.stop - 1}",
+            seen="no opset of the standard domain" if version is None else f"opset {version}",
+            fix="export with an opset of that range, or convert with onnx.version_converter",
+        )
+    return opsets
+
+
+def _constants(model: ir.Model) -> dict[str, ArraySource]:
+    """The side table: every constant by name."""
+    arrays: dict[str, ArraySource] = {}
+    files: dict[str, NDArray[np.uint8]] = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes and tensor.dtype.bitwidth % 8 == 0:
+            arrays[name] = _mapped(tensor, files)
+        elif tensor is not None:
+            try:
+                np.asarray(tensor)
+            except Exception as error:
+                raise inconsistent(f"constant '{name}': {cause(error)}") from None
+            arrays[name] = tensor
+    return arrays
+
+
+def _mapped(tensor: ir.ExternalTensor, files: dict[str, NDArray[np.uint8]]) -> NDArray[Any]:
+    """A view of its file. One mapping serves all tensors of a file, as each mapping holds a file descriptor."""
+    path = str(tensor.path)
+    if path not in files:
+        files[path] = np.memmap(path, np.uint8, "r")
+    start = tensor.offset or 0
+    return files[path][start : start + tensor.nbytes].view(tensor.dtype.numpy()).reshape(tensor.shape.numpy())
+
+
+def _operators(model: ir.Model, arrays: dict[str, ArraySource], opsets: Mapping[str, int]) -> list[Op]:
+    """Every node as an operator record; what the crossbar view derives from weights is added to `arrays`."""
+    names: set[str] = set()
+    ops: list[Op] = []
+    for index, node in enumerate(model.graph):
+        node.name = name = _unique(node.name or f"{node.op_type}_{index}", names)
+        _check_known(node, opsets)
+        layer, why = crossbar_layer(node, name, arrays)
+        ops.append(layer or _digital(node, name, why))
+    if all(isinstance(op, DigitalOp) for op in ops):
+        reasons = sorted({f"{op.op_type} {op.name}: {op.why}" for op in ops if isinstance(op, DigitalOp) and op.why})
+        raise ModelError(
+            "BSC306",
+            "no operator of the model can go onto crossbars",
+            seen="; ".join(reasons[:3]) or "no Conv, Gemm or MatMul with constant weights",
+            fix="compile a model with constant weights in Conv, Gemm or MatMul operators",
+        )
+    return ops
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """`name`, with a number behind it if an earlier node has it already."""
+    candidate, count = name, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    taken.add(candidate)
+    return candidate
+
+
+def _check_known(node: ir.Node, opsets: Mapping[str, int]) -> None:
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    if domain not in DOMAINS:
+        problem, seen = "operator domain is not supported", f"domain '{domain}'"
+    elif not domain and not onnx.defs.has(node.op_type, opsets[""], ""):
+        problem, seen = "operator is unknown to ONNX", f"opset {opsets['']}"
+    else:
+        return
+    raise ModelError(
+        "BSC304",
+        f"node '{node.name}' ({node.op_type}): {problem}",
+        seen=seen,
+        fix="replace the operator by standard ONNX operators before compiling",
+    )
+
+
+def _digital(node: ir.Node, name: str, why: str) -> DigitalOp:
+    attributes: dict[str, Attribute] = {}
+    for attr in node.attributes.values():
+        if isinstance(attr, ir.Attr) and isinstance(attr.value, int | float | str | tuple):
+            attributes[attr.name] = attr.value
+    try:
+        serialised = ir.serde.serialize_node(node).SerializeToString(deterministic=True)
+    except Exception as error:
+        raise inconsistent(f"node '{name}': {cause(error)}") from None
+    return DigitalOp(
+        name=name,
+        op_type=node.op_type,
+        domain="" if node.domain == "ai.onnx" else node.domain,
+        inputs=(*(value.name or "" if value else "" for value in node.inputs), *_captured(node)),
+        outputs=tuple(value.name or "" for value in node.outputs),
+        attributes=attributes,
+        node=serialised,
+        why=why,
+    )
+
+
+def _captured(node: ir.Node) -> list[str]:
+    """Outer tensors that the bodies of an If, Loop or Scan read."""
+    bodies = [
+        graph
+        for attr in node.attributes.values()
+        if isinstance(attr, ir.Attr) and attr.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+        for graph in ([attr.value] if attr.type == ir.AttributeType.GRAPH else attr.value)
+    ]
+    outer: dict[str, None] = {}
+    for body in bodies:
+        own = {id(value) for value in (*body.inputs, *body.initializers.values())}
+        inner = list(body.all_nodes())
+        own |= {id(value) for child in inner for value in child.outputs}
+        own |= {id(value) for graph in body.subgraphs() for value in (*graph.inputs, *graph.initializers.values())}
+        read = [value for child in inner for value in child.inputs] + list(body.outputs)
+        outer |= {value.name or "": None for value in read if value is not None and id(value) not in own}
+    return list(outer)
+
+
+def _tensor_types(model: ir.Model) -> dict[str, TensorType]:
+    values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
+    return {value.name or "": _tensor_type(value) for value in values}
+
+
+def _tensor_type(value: ir.Value) -> TensorType:
+    sizes = None if value.shape is None else tuple(value.shape)
+    known = sizes is not None and all(isinstance(size, int) for size in sizes)
+    untyped = value.dtype in (None, ir.DataType.UNDEFINED)
+    dtype = UNKNOWN_DTYPE if untyped or value.dtype is None else str(np.dtype(value.dtype.numpy()))
+    shape = tuple(int(size) for size in sizes if isinstance(size, int)) if known and sizes is not None else None
+    return TensorType(name=value.name or "", shape=shape, dtype=dtype)

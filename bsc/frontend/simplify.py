@@ -1,0 +1,101 @@
+"""Bringing a model into the form the import reads: functions inlined, constants folded, no inner `Identity`.
+
+A weight is then an initialiser, however the exporter wrapped it.
+"""
+
+import contextlib
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+from onnxscript import optimizer
+
+from bsc.errors import ModelError
+from bsc.frontend.model_file import cause, quiet
+
+# Folding these never makes a constant larger, so weights of any size may pass through them.
+LAYOUT_OPS = frozenset({"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Identity"})
+NO_SIZE_LIMIT = 1 << 40
+
+
+def simplify(model: ir.Model) -> None:
+    """Inline functions, fold constants, drop inner `Identity` and what nothing reads."""
+    cleanup = ir.passes.Sequential(
+        common.RemoveInitializersFromInputsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.RemoveUnusedNodesPass(),
+    )
+    for index, node in enumerate(model.graph):  # now, as the passes below would name what they touch "node_1"
+        node.name = node.name or f"{node.op_type}_{index}"
+    with quiet():
+        try:
+            common.InlinePass()(model)
+            common.TopologicalSortPass()(model)
+        except Exception as error:
+            raise inconsistent(cause(error)) from None
+        _check_connected(model)
+        _drop_identities(model)
+        cleanup(model)
+        # A fold that fails leaves its operator digital, where onnxruntime judges it.
+        with contextlib.suppress(Exception):
+            optimizer.fold_constants(model)
+        with contextlib.suppress(Exception):
+            optimizer.fold_constants(
+                model,
+                input_size_limit=NO_SIZE_LIMIT,
+                output_size_limit=NO_SIZE_LIMIT,
+                should_fold=lambda node: None if node.op_type in LAYOUT_OPS else False,
+            )
+        _drop_identities(model)
+        cleanup(model)
+    _separate_constant_outputs(model)
+
+
+def inconsistent(seen: str) -> ModelError:
+    """The error for a graph that contradicts itself."""
+    return ModelError(
+        "BSC301",
+        "the model's graph is inconsistent",
+        seen=seen,
+        fix="check the file with onnx.checker.check_model and export it again",
+    )
+
+
+def _check_connected(model: ir.Model) -> None:
+    """Every tensor that is read, by an operator or by the user, must come from somewhere."""
+    for node in model.graph.all_nodes():
+        for value in node.inputs:
+            if value is not None and _from_nowhere(value):
+                raise inconsistent(f"nothing makes tensor '{value.name}', which node '{node.name}' reads")
+    for graph in (model.graph, *model.graph.subgraphs()):
+        for value in graph.outputs:
+            if _from_nowhere(value):
+                raise inconsistent(f"nothing makes tensor '{value.name}', an output of graph '{graph.name}'")
+
+
+def _from_nowhere(value: ir.Value) -> bool:
+    return value.producer() is None and not value.is_graph_input() and not value.is_initializer()
+
+
+def _drop_identities(model: ir.Model) -> None:
+    """Remove `Identity` operators; those that make an output stay, as outputs keep their names."""
+    for node in list(model.graph):
+        if node.op_type != "Identity" or node.domain not in ("", "ai.onnx"):
+            continue
+        if len(node.inputs) != 1 or len(node.outputs) != 1 or node.outputs[0].is_graph_output():
+            continue
+        source = node.inputs[0]
+        if source is not None:
+            node.outputs[0].replace_all_uses_with(source)
+            model.graph.remove(node, safe=True)
+
+
+def _separate_constant_outputs(model: ir.Model) -> None:
+    """Let an `Identity` make each output that is a constant: only operators make tensors when a plan runs."""
+    for position, value in enumerate(model.graph.outputs):
+        if value.is_initializer():
+            name = value.name
+            value.name = f"{name}/constant"
+            node = ir.node("Identity", [value], name=f"{name}/output")
+            node.outputs[0].name = name
+            model.graph.append(node)
+            model.graph.outputs[position] = node.outputs[0]

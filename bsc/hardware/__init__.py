@@ -1,0 +1,1 @@
+"""What a hardware description and an ADC law must say."""

@@ -1,0 +1,1 @@
+"""The graph, its records, passes and pipelines, and the order in which a mapped model runs."""

@@ -1,0 +1,227 @@
+"""The graph that passes read and rewrite: operators as nodes, tensors as edges, weights beside it.
+
+A `Graph` is immutable; a pass makes a new one with `with_layers`. Weights and what passes compute sit in a
+side table of arrays, which may be memory-mapped files; records hold keys of it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.errors import ModelError
+from bsc.ir.layer import CrossbarLayer
+
+UNKNOWN_DTYPE = "?"  # not for NumPy, which reads it as bool
+Attribute = int | float | str | tuple[int, ...] | tuple[float, ...]
+
+
+class ArraySource(Protocol):
+    """Anything NumPy can read as an array: an ndarray, or a tensor of a memory-mapped file."""
+
+    def __array__(self) -> NDArray[Any]:
+        """The values."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorType:
+    """One edge of the graph.
+
+    Attributes:
+        name: ONNX value name.
+        shape: sizes for an inference of one batch; None when unknown.
+        dtype: NumPy name such as "float32"; `UNKNOWN_DTYPE` when shape inference cannot tell.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None
+    dtype: str
+
+    def __str__(self) -> str:
+        sizes = "?" if self.shape is None else "x".join(map(str, self.shape))
+        return f"{self.name}:{self.dtype}[{sizes}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitalOp:
+    """An operator that stays digital.
+
+    Attributes:
+        name: unique node name.
+        op_type: ONNX operator.
+        domain: ONNX domain, "" for the standard one.
+        inputs: tensor names; "" for an omitted optional input.
+        outputs: tensor names.
+        attributes: the scalar and list attributes that passes look at.
+        node: the serialised ONNX NodeProto, attributes and sub-graphs included.
+        why: why it is not on a crossbar although its kind could be, else "".
+    """
+
+    name: str
+    op_type: str
+    domain: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    node: bytes = field(repr=False)
+    why: str = ""
+
+    def __str__(self) -> str:
+        kind = f"{self.domain}.{self.op_type}" if self.domain else self.op_type
+        reads = ", ".join(name or "-" for name in self.inputs)
+        text = f"digital   {self.name}  {kind}  {reads} -> {', '.join(self.outputs)}"
+        return f"{text}  ({self.why})" if self.why else text
+
+
+Op = CrossbarLayer | DigitalOp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What a plan says about the model it came from.
+
+    Attributes:
+        name: file name without folders.
+        sha256: of the file's bytes, then of its external data files in order of their names.
+        opsets: ONNX domain -> version.
+        dynamic_batch: the first axis of the inputs is free; shapes are then for a batch of one.
+    """
+
+    name: str
+    sha256: str
+    opsets: Mapping[str, int]
+    dynamic_batch: bool
+
+
+class Graph:
+    """An immutable network of operators.
+
+    Args:
+        info: where it came from.
+        ops: operators in any order; names unique.
+        tensors: every tensor that `ops` read or write, by name.
+        inputs: names of the model's inputs.
+        outputs: names of the model's outputs.
+        arrays: side table of weights and of what passes computed.
+        ranges: (lowest, highest) value seen on calibration data, by tensor name.
+
+    Raises:
+        ModelError: BSC301 when the operators form a cycle.
+    """
+
+    def __init__(
+        self,
+        *,
+        info: ModelInfo,
+        ops: Iterable[Op],
+        tensors: Mapping[str, TensorType],
+        inputs: tuple[str, ...],
+        outputs: tuple[str, ...],
+        arrays: Mapping[str, ArraySource],
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+    ) -> None:
+        self.info = info
+        self.tensors = tensors
+        self.inputs = inputs
+        self.outputs = outputs
+        self.ranges = ranges or {}
+        self._arrays = arrays
+        self._net = _network(ops, tensors)
+        try:
+            self._order = tuple(nx.lexicographical_topological_sort(self._net, key=self._position))
+        except nx.NetworkXUnfeasible:
+            raise ModelError(
+                "BSC301",
+                f"model '{info.name}': the operators form a cycle",
+                seen="an operator that needs its own result",
+                fix="export the model again; ONNX graphs must be acyclic",
+            ) from None
+
+    def _position(self, name: str) -> int:
+        position: int = self._net.nodes[name]["position"]
+        return position
+
+    def op(self, name: str) -> Op:
+        """The operator of that name. Raises `KeyError` for an unknown one."""
+        op: Op = self._net.nodes[name]["op"]
+        return op
+
+    def ops(self) -> Iterator[Op]:
+        """All operators, each after those it reads from; ties in model order."""
+        return (self.op(name) for name in self._order)
+
+    def layers(self) -> Iterator[CrossbarLayer]:
+        """The crossbar layers, in the order of `ops`."""
+        return (op for op in self.ops() if isinstance(op, CrossbarLayer))
+
+    def producer(self, tensor: str) -> Op | None:
+        """The operator that writes `tensor`; None for a model input or a constant."""
+        name = self._net.graph["producers"].get(tensor)
+        return None if name is None else self.op(name)
+
+    def consumers(self, tensor: str) -> list[Op]:
+        """The operators that read `tensor`."""
+        return [op for op in self.ops() if tensor in op.inputs]
+
+    def array(self, key: str) -> NDArray[Any]:
+        """One array of the side table; large ones are views of a mapped file."""
+        return np.asarray(self._arrays[key])
+
+    def has_array(self, key: str) -> bool:
+        """Whether `key` is a constant of the side table."""
+        return key in self._arrays
+
+    def with_layers(
+        self, layers: Mapping[str, CrossbarLayer], arrays: Mapping[str, ArraySource] | None = None
+    ) -> "Graph":
+        """A graph with some layers replaced and some arrays added."""
+        return self._rebuilt((layers.get(op.name, op) for op in self.ops()), arrays or {})
+
+    def without(
+        self, removed: set[str], layers: Mapping[str, CrossbarLayer], arrays: Mapping[str, ArraySource]
+    ) -> "Graph":
+        """A graph without the operators named in `removed`, with `layers` replaced and `arrays` added."""
+        return self._rebuilt((layers.get(op.name, op) for op in self.ops() if op.name not in removed), arrays)
+
+    def with_ranges(self, ranges: Mapping[str, tuple[float, float]]) -> "Graph":
+        """A graph that knows the value ranges seen on calibration data."""
+        other = self._rebuilt(self.ops(), {})
+        other.ranges = dict(ranges)
+        return other
+
+    def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":
+        return Graph(
+            info=self.info,
+            ops=ops,
+            tensors=self.tensors,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            arrays={**self._arrays, **arrays},
+            ranges=self.ranges,
+        )
+
+    def __str__(self) -> str:
+        lines = [f"model     {self.info.name}"]
+        lines += [f"input     {self.tensors[name]}" for name in self.inputs]
+        lines += [str(op) for op in self.ops()]
+        lines += [f"output    {self.tensors[name]}" for name in self.outputs]
+        return "\n".join(lines) + "\n"
+
+
+def _network(ops: Iterable[Op], tensors: Mapping[str, TensorType]) -> "nx.MultiDiGraph[str]":
+    """Nodes carry `op` and `position`; an edge is keyed by the name of the tensor it carries."""
+    net: nx.MultiDiGraph[str] = nx.MultiDiGraph()
+    for position, op in enumerate(ops):
+        net.add_node(op.name, op=op, position=position)
+    nodes: list[Op] = [net.nodes[name]["op"] for name in net]
+    producers = {tensor: op.name for op in nodes for tensor in op.outputs if tensor}
+    for op in nodes:
+        for tensor in op.inputs:
+            if tensor in producers:
+                net.add_edge(producers[tensor], op.name, key=tensor, type=tensors.get(tensor))
+    net.graph["producers"] = producers
+    return net

@@ -1,0 +1,215 @@
+"""What is known of one crossbar layer, filled in stage by stage.
+
+Arrays never sit in a record: it holds the key of an array in the graph's side table.
+
+Letters used everywhere: K rows and N columns of a weight matrix, S slices (least significant first),
+P polarities (0 positive, 1 negative), T row tiles, C column tiles, V input vectors.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from bsc.numeric.im2col import ConvGeometry
+
+AdcPolicy = Literal["lossless", "isaac", "fixed"]
+AdcGranularity = Literal["column", "tile", "slice"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantised:
+    """What `quantize` decided for one layer.
+
+    Attributes:
+        weight_bits: magnitude bits of a weight code; the sign is kept apart.
+        codes: key of the signed codes, integer (K, N), |code| < 2**weight_bits.
+        weight_step: key of the value of one code, float64 (1,) or (N,).
+        input_bits: bits of an input code, its sign included.
+        input_signed: two's complement inputs; otherwise inputs are 0 or more.
+        input_step: value of one input code; None when every input vector gets its own power of two at run time.
+    """
+
+    weight_bits: int
+    codes: str
+    weight_step: str
+    input_bits: int
+    input_signed: bool
+    input_step: float | None
+
+    def __str__(self) -> str:
+        sign = "signed" if self.input_signed else "unsigned"
+        step = "dynamic step" if self.input_step is None else f"step {self.input_step!r}"
+        return f"weights {self.weight_bits} bit + sign, inputs {self.input_bits} bit {sign} {step}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slicing:
+    """How weight codes and input codes are cut.
+
+    Attributes:
+        bits_per_cell: weight bits one cell stores.
+        slices: S, number of weight slices.
+        dac_bits: input bits one DAC drives at a time.
+    """
+
+    bits_per_cell: int
+    slices: int
+    dac_bits: int
+
+    @property
+    def max_level(self) -> int:
+        """Highest cell level."""
+        return (1 << self.bits_per_cell) - 1
+
+    @property
+    def max_drive(self) -> int:
+        """Highest input digit."""
+        return (1 << self.dac_bits) - 1
+
+    def __str__(self) -> str:
+        return f"{self.slices} slices of {self.bits_per_cell} bit, {self.dac_bits}-bit DAC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Rows and columns that still hold a non-zero weight after `eliminate`.
+
+    Attributes:
+        rows: key of the kept row numbers, int32 ascending; None when all are kept.
+        columns: key of the kept column numbers, likewise.
+        shape: (K, N) of what is left.
+    """
+
+    rows: str | None
+    columns: str | None
+    shape: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"kept {self.shape[0]} rows, {self.shape[1]} columns"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiling:
+    """How a layer's slice matrices are laid on crossbars.
+
+    One crossbar holds one slice and one polarity of one row tile and one column tile. Crossbars that would
+    hold only zeros are not allocated.
+
+    Attributes:
+        rows: wordlines of a crossbar.
+        cols: bitlines of a crossbar.
+        row_tiles: T.
+        column_starts: first column of each column tile, ascending from 0.
+        groups_per_crossbar: convolution groups packed block-diagonally on one crossbar, else 1.
+        sums: key of the column sums of cell levels, unsigned (T, S, P, N).
+        gcds: key of the greatest common divisor of a column's cell levels, uint8 (T, S, P, N), 0 if all zero.
+        nonzeros: key of the number of non-zero cells of a column, uint16 or wider (T, S, P, N).
+        allocated: key of the crossbars that exist, bool (T, C, S, P).
+    """
+
+    rows: int
+    cols: int
+    row_tiles: int
+    column_starts: tuple[int, ...]
+    groups_per_crossbar: int
+    sums: str
+    gcds: str
+    nonzeros: str
+    allocated: str
+
+    def __str__(self) -> str:
+        text = f"{self.row_tiles} row tiles x {len(self.column_starts)} column tiles of {self.rows}x{self.cols}"
+        return text if self.groups_per_crossbar == 1 else f"{text}, {self.groups_per_crossbar} groups each"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdcAssignment:
+    """The resolution of every slice column.
+
+    A column sum y is read as step * min(round(y / step), 2**bits - 1); 0 bits means no conversion at all.
+
+    Attributes:
+        policy: "lossless", "isaac" or "fixed".
+        granularity: "column", "tile" or "slice": what shares one resolution and step.
+        bits: key, uint8 (T, S, P, N).
+        step: key, cell units of one ADC code, uint8 (T, S, P, N).
+    """
+
+    policy: AdcPolicy
+    granularity: AdcGranularity
+    bits: str
+    step: str
+
+    def __str__(self) -> str:
+        return f"adc {self.policy} per {self.granularity}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossbarLayer:
+    """An operator whose static weight matrix goes onto crossbars.
+
+    Attributes:
+        name: unique node name.
+        op_type: ONNX operator it came from.
+        input: name of the activation tensor.
+        output: name of the result tensor.
+        rows: K, rows of one group's weight matrix.
+        columns: N, columns of all groups together.
+        groups: convolution groups; column n belongs to group n // (N / groups).
+        vectors: V, input vectors of one inference.
+        weight: key of the float weights.
+        transposed: the weights lie as (N, K), as in Conv; otherwise as (K, N).
+        bias: key of the bias, float (N,), or None.
+        conv: how the input becomes rows; None when its last axis already is the rows.
+        quant: set by `quantize`.
+        slicing: set by `slice-bits`.
+        kept: set by `eliminate`.
+        tiling: set by `tile`.
+        adc: set by `assign-adc`.
+    """
+
+    name: str
+    op_type: str
+    input: str
+    output: str
+    rows: int
+    columns: int
+    groups: int = 1
+    vectors: int
+    weight: str
+    transposed: bool
+    bias: str | None
+    conv: ConvGeometry | None = None
+    quant: Quantised | None = None
+    slicing: Slicing | None = None
+    kept: Kept | None = None
+    tiling: Tiling | None = None
+    adc: AdcAssignment | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The activation tensors it reads."""
+        return (self.input,)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The tensors it writes."""
+        return (self.output,)
+
+    @property
+    def mapped_shape(self) -> tuple[int, int]:
+        """(K, N) of the matrix that goes onto crossbars."""
+        return (self.rows, self.columns) if self.kept is None else self.kept.shape
+
+    def matrix(self, weight: NDArray[Any]) -> NDArray[Any]:
+        """View the stored weights as (K, N), without a copy."""
+        if self.transposed:
+            return weight.reshape(self.columns, self.rows).T
+        return weight.reshape(self.rows, self.columns)
+
+    def __str__(self) -> str:
+        size = f"{self.rows}x{self.columns}" + (f"/{self.groups} groups" if self.groups > 1 else "")
+        head = f"crossbar  {self.name}  {self.op_type}  {self.input} -> {self.output}  {size}  {self.vectors} vectors"
+        stages = (self.conv, self.quant, self.slicing, self.kept, self.tiling, self.adc)
+        return "\n".join([head, *(f"          {stage}" for stage in stages if stage is not None)])

@@ -1,0 +1,73 @@
+"""What a pass is: a frozen dataclass whose fields are its options, and a function from graph to graph.
+
+A new pass goes into a file of its own under `passes/` and into the table `passes.PASSES`. Test it by hand on
+a tiny layer, as a law over random layers, twice in a row (the second run changes nothing) and on both sides
+of each limit; `examples/own_pass.py` shows a pass that lives outside this repository.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, TypeVar
+
+from bsc.errors import ModelError
+from bsc.ir.graph import Graph
+
+T = TypeVar("T")
+
+
+class PassResult(NamedTuple):
+    """What a pass returns.
+
+    Attributes:
+        graph: the new graph, or the very object it was given when nothing changed.
+        changed: names of the layers that differ; the driver checks this claim.
+    """
+
+    graph: Graph
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """One step of a pipeline.
+
+    Attributes:
+        name: as written in a pipeline text; option `bits_per_cell` is written `bits-per-cell`.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(self, graph: Graph) -> PassResult:
+        """Rewrite the graph; the given one stays as it is."""
+
+
+def required(value: T | None, layer: str, consumer: str, producer: str) -> T:
+    """`value`, which the pass `producer` must have set before `consumer` runs.
+
+    Raises:
+        ModelError: BSC309 when it is None.
+    """
+    if value is None:
+        raise ModelError(
+            "BSC309",
+            f"layer '{layer}': pass '{consumer}' needs what '{producer}' computes",
+            seen=f"no result of '{producer}' in the graph",
+            fix=f"put '{producer}' before '{consumer}' in --passes",
+        )
+    return value
+
+
+def refuse_after(value: object, layer: str, late: str, done: str) -> None:
+    """Refuse to run the pass `late` once `done` has set `value`, which rests on what `late` would change.
+
+    Raises:
+        ModelError: BSC309 when it is not None.
+    """
+    if value is not None:
+        raise ModelError(
+            "BSC309",
+            f"layer '{layer}': pass '{late}' comes too late",
+            seen=f"the result of '{done}' in the graph",
+            fix=f"put '{late}' before '{done}' in --passes",
+        )

@@ -1,0 +1,182 @@
+"""The order in which a mapped model runs: crossbar layers, and between them digital segments in onnxruntime.
+
+A segment is a small ONNX model of all the digital operators that can run once the same crossbar layers are
+done. Segments travel inside the plan folder, so that a replay needs nothing else.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from bsc.errors import ModelError
+from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
+from bsc.ir.layer import CrossbarLayer
+
+RunLayer = Callable[[str, NDArray[Any]], NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Digital operators that run together.
+
+    Attributes:
+        model: serialised ONNX model.
+        inputs: tensors it reads.
+        outputs: tensors that later steps or the user read.
+    """
+
+    model: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerStep:
+    """One crossbar layer.
+
+    Attributes:
+        layer: its name.
+        inputs: the activation it reads.
+        outputs: the tensor it writes.
+    """
+
+    layer: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+Step = Segment | LayerStep
+
+
+def schedule(graph: Graph) -> tuple[Step, ...]:
+    """Put a graph's operators into an order of layers and digital segments.
+
+    Raises:
+        ModelError: BSC305 when a segment reads a tensor of unknown element type.
+    """
+    depth = _crossbar_depths(graph)
+    deepest = max(depth.values(), default=0)
+    groups: list[list[CrossbarLayer] | list[DigitalOp]] = []
+    for level in range(deepest + 1):
+        groups.append([op for op in graph.ops() if isinstance(op, CrossbarLayer) and depth[op.name] == level])
+        groups.append([op for op in graph.ops() if isinstance(op, DigitalOp) and depth[op.name] == level])
+    steps: list[Step] = []
+    for position, ops in enumerate(groups):
+        layers = [op for op in ops if isinstance(op, CrossbarLayer)]
+        steps += [LayerStep(layer=layer.name, inputs=layer.inputs, outputs=layer.outputs) for layer in layers]
+        digital = [op for op in ops if isinstance(op, DigitalOp)]
+        if digital:
+            later = {name for group in groups[position + 1 :] for op in group for name in op.inputs}
+            steps.append(_segment(graph, digital, wanted=later | set(graph.outputs)))
+    return tuple(steps)
+
+
+def _crossbar_depths(graph: Graph) -> dict[str, int]:
+    """For each operator, the most crossbar layers on a path to it, itself included."""
+    depth: dict[str, int] = {}
+    for op in graph.ops():
+        before = (graph.producer(name) for name in op.inputs)
+        reached = max((depth[source.name] for source in before if source is not None), default=0)
+        depth[op.name] = reached + isinstance(op, CrossbarLayer)
+    return depth
+
+
+def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
+    made = {name for op in ops for name in op.outputs}
+    read = list(dict.fromkeys(name for op in ops for name in op.inputs if name and name not in made))
+    constants = [name for name in read if graph.has_array(name)]
+    inputs = [name for name in read if not graph.has_array(name)]
+    outputs = [name for op in ops for name in op.outputs if name and name in wanted]
+    opsets = [helper.make_opsetid(domain, version) for domain, version in graph.info.opsets.items()]
+    model = helper.make_model(
+        helper.make_graph(
+            [onnx.NodeProto.FromString(op.node) for op in ops],
+            "segment",
+            [_value_info(graph, name) for name in inputs],
+            [onnx.ValueInfoProto(name=name) for name in outputs],
+            [numpy_helper.from_array(np.asarray(graph.array(name), order="C"), name) for name in constants],
+        ),
+        opset_imports=opsets,
+        ir_version=helper.find_min_ir_version_for(opsets, ignore_unknown=True),
+    )
+    serialised = model.SerializeToString(deterministic=True)
+    return Segment(model=serialised, inputs=tuple(inputs), outputs=tuple(outputs))
+
+
+def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
+    """Element type only: sizes may change with the batch."""
+    dtype = graph.tensors[name].dtype
+    if dtype == UNKNOWN_DTYPE:
+        raise ModelError(
+            "BSC305",
+            f"the element type of tensor '{name}' is unknown",
+            seen="an operator before it that ONNX's shape inference does not know",
+            fix="replace the operators that make it by standard ONNX operators",
+        )
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)
+
+
+class Program:
+    """Runs steps on inputs; the layers are computed by whoever calls it.
+
+    Args:
+        steps: in order.
+        outputs: tensors to return.
+    """
+
+    def __init__(self, steps: Iterable[Step], outputs: tuple[str, ...]) -> None:
+        self._steps = tuple(steps)
+        self._outputs = outputs
+        self._sessions: dict[int, Any] = {}
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer) -> dict[str, NDArray[Any]]:
+        """Run one batch.
+
+        Args:
+            feeds: every model input.
+            run_layer: given a layer's name and its activation, returns its result.
+
+        Returns:
+            The outputs by name.
+
+        Raises:
+            ModelError: BSC304 when onnxruntime cannot run a digital operator.
+        """
+        last_use = {name: index for index, step in enumerate(self._steps) for name in step.inputs}
+        tensors = dict(feeds)
+        for index, step in enumerate(self._steps):
+            if isinstance(step, LayerStep):
+                tensors[step.outputs[0]] = run_layer(step.layer, tensors[step.inputs[0]])
+            else:
+                tensors |= self._run_segment(index, step, tensors)
+            for name in [name for name in step.inputs if last_use[name] == index and name not in self._outputs]:
+                tensors.pop(name, None)
+        return {name: tensors[name] for name in self._outputs}
+
+    def _run_segment(
+        self, index: int, segment: Segment, tensors: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        import onnxruntime
+
+        try:
+            if index not in self._sessions:
+                options = onnxruntime.SessionOptions()
+                options.log_severity_level = 4
+                self._sessions[index] = onnxruntime.InferenceSession(
+                    segment.model, options, providers=["CPUExecutionProvider"]
+                )
+            feeds = {name: tensors[name] for name in segment.inputs}
+            results = self._sessions[index].run(list(segment.outputs), feeds)
+        except Exception as error:  # onnxruntime raises a kind of its own for each failure
+            raise ModelError(
+                "BSC304",
+                f"digital operators before tensor '{segment.outputs[-1]}' cannot be run",
+                seen=str(error).strip().splitlines()[0][:200],
+                fix="check the model in onnxruntime and that the data has the model's input shape",
+            ) from None
+        return dict(zip(segment.outputs, results, strict=True))

@@ -1,0 +1,1 @@
+"""The plan artefact: records, folders, summaries."""

@@ -1,0 +1,86 @@
+"""The cell levels of single crossbars: what is programmed where."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.errors import UsageError
+from bsc.numeric.column_stats import level_table
+from bsc.plan.document import LayerArrays, PlanLayer
+
+POLARITIES = "+-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossbarIndex:
+    """Which crossbar of a layer; written "0,1,3,+".
+
+    Attributes:
+        row_tile: below T.
+        column_tile: below C.
+        slice: below S, 0 least significant.
+        polarity: 0 positive, 1 negative.
+    """
+
+    row_tile: int
+    column_tile: int
+    slice: int
+    polarity: int
+
+    @classmethod
+    def parse(cls, text: str, layer: PlanLayer, arrays: LayerArrays) -> "CrossbarIndex":
+        """Read the written form.
+
+        Raises:
+            UsageError: BSC201 for another form, or a crossbar that the layer does not have.
+        """
+        tiles, column_tiles, slices, _ = arrays.allocated.shape
+        parts = text.split(",")
+        try:
+            numbers = [int(part) for part in parts[:3]] + [POLARITIES.index(parts[3].strip())]
+        except (ValueError, IndexError):
+            numbers = []
+        inside = len(parts) == 4 and all(
+            0 <= number < size for number, size in zip(numbers, arrays.allocated.shape, strict=False)
+        )
+        if not numbers or not inside or not arrays.allocated[tuple(numbers)]:
+            raise UsageError(
+                "BSC201",
+                f"layer '{layer.name}' has no crossbar '{text}'",
+                seen=f"{tiles} row tiles, {column_tiles} column tiles, {slices} slices; all-zero ones are left out",
+                fix="write ROW-TILE,COLUMN-TILE,SLICE,SIGN counted from 0, such as 0,0,1,+",
+            )
+        return cls(row_tile=numbers[0], column_tile=numbers[1], slice=numbers[2], polarity=numbers[3])
+
+    def __str__(self) -> str:
+        return f"{self.row_tile},{self.column_tile},{self.slice},{POLARITIES[self.polarity]}"
+
+
+def crossbar_cells(layer: PlanLayer, arrays: LayerArrays, index: CrossbarIndex) -> NDArray[np.uint8]:
+    """Levels of the cells in use on one crossbar.
+
+    Returns:
+        Shape (rows in use, columns in use); groups that share the crossbar lie block-diagonally.
+    """
+    columns = crossbar_columns(layer, index.column_tile)
+    rows = np.s_[index.row_tile * layer.tile_rows : (index.row_tile + 1) * layer.tile_rows]
+    table = level_table(layer.weight_bits, layer.bits_per_cell)[:, index.slice, index.polarity]
+    levels: NDArray[Any] = table[arrays.codes[rows, columns.start : columns.stop]]
+    width = layer.mapped_columns // layer.groups
+    groups_here = len(columns) // width if layer.column_tiles()[0] > 1 else 1
+    if groups_here == 1:
+        return levels
+    height = len(levels)
+    blocks = np.zeros((groups_here * height, len(columns)), np.uint8)
+    for group in range(groups_here):
+        part = np.s_[group * width : (group + 1) * width]
+        blocks[group * height : (group + 1) * height, part] = levels[:, part]
+    return blocks
+
+
+def crossbar_columns(layer: PlanLayer, column_tile: int) -> range:
+    """The mapped columns on the crossbars of one column tile."""
+    starts = (*layer.column_tiles()[1], layer.mapped_columns)
+    return range(starts[column_tile], starts[column_tile + 1])

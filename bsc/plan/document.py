@@ -1,0 +1,270 @@
+"""The plan artefact: a folder that says which weight bit goes into which cell and what every column's ADC resolves.
+
+    plan.json             this module's `PlanDocument`; schema in plan.schema.json
+    target.json           the hardware description it was compiled for
+    layers/0000.safetensors   arrays of the first layer, and so on
+    digital/0000.onnx     digital operators between the layers, as ONNX models
+
+The folder alone is enough to program crossbars, replay inference, price it and render reports. Every file is
+named in plan.json with its SHA-256 and checked when it is read; nothing in it is executed or unpickled.
+"""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, Self
+
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from bsc.errors import UsageError
+from bsc.hardware.target import Target
+from bsc.ir.layer import AdcGranularity, AdcPolicy
+from bsc.ir.program import LayerStep, Segment, Step
+from bsc.numeric.im2col import ConvGeometry
+from bsc.numeric.tiles import column_tiles
+from bsc.record import Record
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^(target\.json|(layers|digital)/[0-9]{4,9}\.(safetensors|onnx))$")]
+
+# Far above what can be compiled: they keep a plan that was tampered with from filling the memory.
+Rows = Annotated[int, Field(ge=1, le=1 << 30)]
+Columns = Annotated[int, Field(ge=1, le=1 << 22)]
+Lines = Annotated[int, Field(ge=1, le=1 << 14)]
+Extent = Annotated[int, Field(ge=1, le=1 << 16)]
+Pad = Annotated[int, Field(ge=0, le=1 << 16)]
+MAX_PRODUCTS = 1 << 53
+
+PositiveFinite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ModelRecord(Record):
+    """The model a plan was made from."""
+
+    file: str = Field(description="file name without folders")
+    sha256: Sha256 = Field(description="of the file's digest followed by those of its external data files")
+    opsets: dict[str, int] = Field(description="ONNX domain to version")
+    dynamic_batch: bool = Field(description="the first axis of the inputs is free; counts are for a batch of one")
+
+
+class CalibrationRecord(Record):
+    """The data that input ranges were taken from."""
+
+    sha256: Sha256 = Field(description="of the data file")
+    samples: PositiveInt
+
+
+class TensorRecord(Record):
+    """A model input or output."""
+
+    name: str
+    shape: tuple[NonNegativeInt, ...] | None = Field(description="null where it is not known before a run")
+    dtype: str
+
+
+class StepRecord(Record):
+    """One step of the program: a crossbar layer, or a file of digital operators."""
+
+    layer: str | None = Field(default=None, description="name of the crossbar layer")
+    digital: FileName | None = Field(default=None, description="ONNX file of the digital operators")
+    inputs: tuple[str, ...] = Field(description="tensors it reads")
+    outputs: tuple[str, ...] = Field(min_length=1, description="tensors it writes")
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if (self.layer is None) == (self.digital is None):
+            raise ValueError("a step is either a layer or a file of digital operators")
+        if self.layer is not None and (len(self.inputs), len(self.outputs)) != (1, 1):
+            raise ValueError("a layer reads one tensor and writes one")
+        return self
+
+
+class ConvRecord(Record):
+    """How a convolution's input becomes rows; one entry per spatial axis."""
+
+    kernel: tuple[Extent, ...] = Field(min_length=1)
+    strides: tuple[Extent, ...]
+    dilations: tuple[Extent, ...]
+    pads: tuple[tuple[Pad, Pad], ...]
+
+    @model_validator(mode="after")
+    def _has_one_entry_an_axis(self) -> Self:
+        if len({len(entries) for entries in (self.kernel, self.strides, self.dilations, self.pads)}) != 1:
+            raise ValueError("kernel, strides, dilations and pads need one entry each per axis")
+        return self
+
+    def geometry(self) -> ConvGeometry:
+        """The record as the compiler uses it."""
+        return ConvGeometry(**dict(self))
+
+
+class PlanLayer(Record):
+    """One crossbar layer. K, N, S, P, T, C, V as in `bsc.ir.layer`."""
+
+    name: str
+    op_type: str
+    rows: Rows = Field(description="K of one group's weight matrix in the model")
+    columns: Columns = Field(description="N of all groups together in the model")
+    groups: PositiveInt
+    vectors: PositiveInt = Field(description="V, input vectors of one inference")
+    conv: ConvRecord | None = Field(description="null when the input's last axis already is the rows")
+    weight_bits: Annotated[int, Field(ge=1, le=15)] = Field(description="magnitude bits; the sign is kept apart")
+    input_bits: Annotated[int, Field(ge=2, le=16)] = Field(description="bits of an input code with its sign")
+    input_signed: bool = Field(description="two's complement inputs; otherwise 0 or more")
+    input_step: PositiveFinite | None = Field(description="value of one input code; null: set per vector at run time")
+    bits_per_cell: Annotated[int, Field(ge=1, le=8)]
+    dac_bits: Annotated[int, Field(ge=1, le=8)]
+    tile_rows: Lines = Field(description="wordlines of a crossbar")
+    tile_cols: Lines = Field(description="bitlines of a crossbar")
+    mapped_rows: NonNegativeInt = Field(description="K that is left after elimination")
+    mapped_columns: NonNegativeInt = Field(description="N that is left after elimination")
+    adc_policy: AdcPolicy
+    adc_granularity: AdcGranularity
+    arrays: FileName = Field(description="safetensors file of the layer")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.columns % self.groups or self.mapped_rows > self.rows or self.mapped_columns > self.columns:
+            raise ValueError("rows, columns and groups do not fit together")
+        if bool(self.mapped_rows) != bool(self.mapped_columns):
+            raise ValueError("a layer without rows has no columns either")
+        if self.groups > 1 and (self.mapped_rows, self.mapped_columns) != (self.rows, self.columns):
+            raise ValueError("a grouped layer keeps all its rows and columns")
+        if self.rows * self.columns * self.vectors > MAX_PRODUCTS:
+            raise ValueError("rows, columns and vectors are too many to count")
+        return self
+
+    @property
+    def slices(self) -> int:
+        """S, number of weight slices."""
+        return -(-self.weight_bits // self.bits_per_cell)
+
+    @property
+    def row_tiles(self) -> int:
+        """T, row tiles."""
+        return -(-self.mapped_rows // self.tile_rows)
+
+    @property
+    def max_drive(self) -> int:
+        """Highest input digit of a DAC."""
+        return (1 << self.dac_bits) - 1
+
+    def column_tiles(self) -> tuple[int, tuple[int, ...]]:
+        """Groups on one crossbar, and the first column of each column tile."""
+        return column_tiles(self.mapped_rows, self.mapped_columns, self.groups, self.tile_rows, self.tile_cols)
+
+
+class PlanDocument(Record):
+    """Everything of a plan but its arrays."""
+
+    schema_version: Literal[1] = 1
+    bsc_version: str
+    model: ModelRecord
+    target: str = Field(description="name of the hardware description in target.json")
+    calibration: CalibrationRecord | None
+    pipeline: str = Field(description="the passes that made the plan, every option spelled out")
+    inputs: tuple[TensorRecord, ...] = Field(min_length=1)
+    outputs: tuple[TensorRecord, ...] = Field(min_length=1)
+    steps: tuple[StepRecord, ...] = Field(description="in the order they run")
+    layers: tuple[PlanLayer, ...]
+    files: dict[FileName, Sha256] = Field(default={}, description="SHA-256 of every other file of the folder")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) != len(names) or sorted(names) != sorted(step.layer for step in self.steps if step.layer):
+            raise ValueError("layers and steps do not name the same layers once each")
+        made = {tensor.name for tensor in self.inputs}
+        for step in self.steps:
+            if not made.issuperset(step.inputs):
+                raise ValueError("a step reads a tensor before any step has written it")
+            made.update(step.outputs)
+        if not made.issuperset(tensor.name for tensor in self.outputs):
+            raise ValueError("no step writes an output of the model")
+        return self
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerArrays:
+    """The arrays of one layer.
+
+    Attributes:
+        codes: signed weight codes (K, N) after elimination.
+        weight_step: value of one weight code, float64 (1,) or (N,) over the model's columns.
+        bias: float (N,) over the model's columns, or None.
+        kept_rows: model row of each mapped row, int32 ascending, or None when all are mapped.
+        kept_columns: likewise for columns.
+        sums: sum of cell levels of every slice column (T, S, P, N).
+        gcds: greatest common divisor of the levels of every slice column, uint8 (T, S, P, N); 0 if all are zero.
+        nonzeros: non-zero cells of every slice column (T, S, P, N).
+        adc_bits: resolution of every slice column, uint8 (T, S, P, N); 0 is no conversion.
+        adc_step: cell units of one ADC code, uint8 (T, S, P, N).
+        allocated: which crossbars exist, bool (T, C, S, P).
+    """
+
+    codes: NDArray[Any]
+    weight_step: NDArray[Any]
+    bias: NDArray[Any] | None = None
+    kept_rows: NDArray[Any] | None = None
+    kept_columns: NDArray[Any] | None = None
+    sums: NDArray[Any]
+    gcds: NDArray[Any]
+    nonzeros: NDArray[Any]
+    adc_bits: NDArray[Any]
+    adc_step: NDArray[Any]
+    allocated: NDArray[Any]
+
+    def by_name(self) -> dict[str, NDArray[Any]]:
+        """The arrays that are there, by attribute name."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in named.items() if array is not None}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Plan:
+    """A plan in memory or in a folder; arrays are fetched layer by layer.
+
+    Attributes:
+        document: what plan.json says.
+        target: the hardware it was compiled for.
+        arrays: fetches the arrays of one layer.
+        digital: fetches a file of digital operators, as bytes.
+    """
+
+    document: PlanDocument
+    target: Target
+    arrays: Callable[[PlanLayer], LayerArrays]
+    digital: Callable[[str], bytes]
+
+    @property
+    def layers(self) -> tuple[PlanLayer, ...]:
+        """The crossbar layers in the order they run."""
+        return self.document.layers
+
+    def layer(self, name: str) -> PlanLayer:
+        """The layer of that name.
+
+        Raises:
+            UsageError: BSC201 for an unknown name.
+        """
+        by_name = {layer.name: layer for layer in self.layers}
+        if name not in by_name:
+            close = difflib.get_close_matches(name, by_name, n=1)
+            raise UsageError(
+                "BSC201",
+                f"the plan has no layer '{name}'",
+                seen=f"layers {', '.join(by_name)}",
+                fix=f"did you mean '{close[0]}'?" if close else "use one of these names",
+            )
+        return by_name[name]
+
+    def steps(self) -> tuple[Step, ...]:
+        """The program, ready to run."""
+        return tuple(self._step(record) for record in self.document.steps)
+
+    def _step(self, record: StepRecord) -> Step:
+        if record.digital is None:
+            assert record.layer is not None
+            return LayerStep(layer=record.layer, inputs=record.inputs, outputs=record.outputs)
+        return Segment(model=self.digital(record.digital), inputs=record.inputs, outputs=record.outputs)

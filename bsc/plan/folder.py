@@ -1,0 +1,279 @@
+"""Plan folders: written whole or not at all, and trusted only as far as their hashes and shapes hold."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from bsc.errors import ModelError, UsageError
+from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.hardware.target import Target
+from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
+
+DOCUMENT = "plan.json"
+TARGET = "target.json"
+MAX_JSON_BYTES = 256 << 20
+
+
+def write_plan(plan: Plan, folder: Path, *, extra: dict[str, str], force: bool = False) -> PlanDocument:
+    """Write a plan folder; a run that is stopped leaves nothing behind.
+
+    Args:
+        plan: what to write.
+        folder: the folder to make.
+        extra: further text files by name, such as a report; not part of the plan's hashes.
+        force: replace a plan folder that is there.
+
+    Returns:
+        The document as written, with the hash of every file.
+
+    Raises:
+        UsageError: BSC203 if the folder exists and may not be replaced; BSC204 if it cannot be written.
+    """
+    check_free(folder, force=force)
+    with _output_errors(folder):
+        folder = folder.absolute()  # "." has no name to put anything beside
+        temporary = _beside(folder)
+        try:
+            temporary.mkdir()
+            document = _fill(plan, temporary)
+            for name, text in extra.items():
+                (temporary / name).write_text(text, encoding="utf-8")
+            _move_into_place(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return document
+
+
+def check_free(folder: Path, *, force: bool) -> None:
+    """Whether a plan may be written to `folder`.
+
+    Raises:
+        UsageError: BSC203 if something is there that may not be replaced; BSC204 if that cannot be told.
+    """
+    with _output_errors(folder):
+        if not folder.exists() and not folder.is_symlink():
+            return
+        is_plan = folder.is_dir() and not folder.is_symlink() and (folder / DOCUMENT).is_file()
+    if force and is_plan:
+        return
+    raise UsageError(
+        "BSC203",
+        f"output '{folder}' exists already",
+        seen="a plan folder" if is_plan else "something that is not a plan folder, which is never replaced",
+        fix="add --force to replace it, or choose another --output" if is_plan else "choose another --output",
+    )
+
+
+def read_plan(folder: Path) -> Plan:
+    """Open a plan folder.
+
+    Raises:
+        UsageError: BSC202 if it cannot be opened; raised late for the files of layers and digital operators.
+        ModelError: BSC307 if it is not a plan or was altered; raised late likewise.
+    """
+    with _input_errors(folder):
+        if not folder.is_dir():
+            raise _unopened(folder, "no such folder")
+        document = _read_document(folder)
+        try:
+            target = Target.model_validate_json(_checked(folder, TARGET, document).read_bytes())
+        except ValidationError as error:
+            raise _altered(folder, f"{TARGET}: {_first(error)}") from None
+
+    def arrays(layer: PlanLayer) -> LayerArrays:
+        with _input_errors(folder):
+            return _read_arrays(_checked(folder, layer.arrays, document), layer)
+
+    def digital(name: str) -> bytes:
+        with _input_errors(folder):
+            return _checked(folder, name, document).read_bytes()
+
+    return Plan(document=document, target=target, arrays=arrays, digital=digital)
+
+
+def to_json(value: Any) -> str:
+    """The one JSON form of every file: sorted keys, two spaces, a newline at the end."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+@contextlib.contextmanager
+def _output_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise UsageError(
+            "BSC204",
+            f"output '{folder}' cannot be written",
+            seen=reason,
+            fix="free some space or choose another --output" if full else "choose a folder you may write to",
+        ) from None
+
+
+@contextlib.contextmanager
+def _input_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unopened(folder, error.strerror or str(error)) from None
+
+
+def _unopened(folder: Path, seen: str) -> UsageError:
+    return UsageError(
+        "BSC202",
+        f"plan '{folder.name}' cannot be opened",
+        seen=seen,
+        fix="give the folder that 'bsc compile' wrote, such as model.bsc",
+    )
+
+
+def _fill(plan: Plan, folder: Path) -> PlanDocument:
+    """Write every file of the plan into an empty folder."""
+    names = [TARGET]
+    (folder / TARGET).write_text(to_json(plan.target.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+    (folder / "layers").mkdir()
+    for layer in plan.layers:
+        arrays = {name: np.ascontiguousarray(array) for name, array in plan.arrays(layer).by_name().items()}
+        save_file(arrays, folder / layer.arrays)
+        shutil.copymode(folder / TARGET, folder / layer.arrays)  # safetensors lets only the owner read it
+        names.append(layer.arrays)
+    digital = [step.digital for step in plan.document.steps if step.digital]
+    if digital:
+        (folder / "digital").mkdir()
+    for name in digital:
+        (folder / name).write_bytes(plan.digital(name))
+    hashes = {name: _sha256(folder / name) for name in sorted([*names, *digital])}
+    document = plan.document.model_copy(update={"files": hashes})
+    (folder / DOCUMENT).write_text(to_json(document.model_dump(mode="json")), encoding="utf-8")
+    return document
+
+
+def _move_into_place(temporary: Path, folder: Path) -> None:
+    """Rename; a plan that is there is moved aside first and comes back if the rename fails."""
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    aside = _beside(folder)
+    folder.rename(aside)
+    try:
+        temporary.rename(folder)
+    except BaseException:  # an interrupt too
+        aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _beside(folder: Path) -> Path:
+    """A name on the same file system that nothing else uses."""
+    return folder.with_name(f".{folder.name}-{secrets.token_hex(8)}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _altered(folder: Path, seen: str) -> ModelError:
+    return ModelError(
+        "BSC307",
+        f"plan '{folder.name}' is malformed or was altered",
+        seen=seen,
+        fix="compile the model again",
+    )
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else first["msg"]
+
+
+def _read_document(folder: Path) -> PlanDocument:
+    path = folder / DOCUMENT
+    if not path.is_file():
+        raise _altered(folder, f"no {DOCUMENT} in the folder")
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise _altered(folder, f"{DOCUMENT} has {path.stat().st_size} bytes, more than {MAX_JSON_BYTES}")
+    try:
+        return PlanDocument.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise _altered(folder, f"{DOCUMENT}: {_first(error)}") from None
+
+
+def _checked(folder: Path, name: str, document: PlanDocument) -> Path:
+    """The path of a file of the plan, its hash checked."""
+    path = folder / name
+    if name not in document.files or not path.is_file() or path.is_symlink():
+        raise _altered(folder, f"file '{name}' is missing")
+    if _sha256(path) != document.files[name]:
+        raise _altered(folder, f"file '{name}' does not have the SHA-256 that {DOCUMENT} records")
+    return path
+
+
+def _read_arrays(path: Path, layer: PlanLayer) -> LayerArrays:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays: dict[str, NDArray[Any]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise _altered(path.parent.parent, f"layer '{layer.name}': {error}") from None
+    expected = {field.name: field.default for field in fields(LayerArrays)}
+    wrong = [name for name, default in expected.items() if default is MISSING and name not in arrays]
+    wrong += sorted(arrays.keys() - expected)
+    if wrong:
+        raise _altered(path.parent.parent, f"layer '{layer.name}': array '{wrong[0]}' is missing or unknown")
+    loaded = LayerArrays(**arrays)
+    if (unfit := _first_wrong(layer, loaded)) is not None:
+        raise _altered(path.parent.parent, f"layer '{layer.name}': array '{unfit}' does not fit {DOCUMENT}")
+    return loaded
+
+
+def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
+    """The first array whose type, shape or values contradict the document; None when all is well."""
+    rows, columns = layer.mapped_rows, layer.mapped_columns
+    per_column = (layer.row_tiles, layer.slices, 2, columns)
+    per_crossbar = (layer.row_tiles, len(layer.column_tiles()[1]), layer.slices, 2)
+    top = (1 << layer.weight_bits) - 1
+    steps = (1,) if arrays.weight_step.size == 1 else (layer.columns,)
+    largest = float(np.finfo(np.float64).max)
+
+    def lines(kept: NDArray[Any] | None, mapped: int, of: int) -> bool:
+        if kept is None:
+            return mapped == of
+        ascending = bool((np.diff(kept.astype(np.int64)) > 0).all())
+        return _is(kept, "i", (mapped,), 0, of - 1) and ascending
+
+    checks = {
+        "codes": _is(arrays.codes, "i", (rows, columns), -top, top),
+        "weight_step": _is(arrays.weight_step, "f", steps, 0, largest),
+        "bias": arrays.bias is None or _is(arrays.bias, "f", (layer.columns,), -largest, largest),
+        "kept_rows": lines(arrays.kept_rows, rows, layer.rows),
+        "kept_columns": lines(arrays.kept_columns, columns, layer.columns),
+        "sums": _is(arrays.sums, "u", per_column, 0, layer.tile_rows * ((1 << layer.bits_per_cell) - 1)),
+        "gcds": _is(arrays.gcds, "u", per_column, 0, (1 << layer.bits_per_cell) - 1),
+        "nonzeros": _is(arrays.nonzeros, "u", per_column, 0, layer.tile_rows),
+        "adc_bits": _is(arrays.adc_bits, "u", per_column, 0, MAX_ADC_BITS),
+        "adc_step": _is(arrays.adc_step, "u", per_column, 1, 255),
+        "allocated": _is(arrays.allocated, "b", per_crossbar, 0, 1),
+    }
+    return next((name for name, fits in checks.items() if not fits), None)
+
+
+def _is(array: NDArray[Any], kind: str, shape: tuple[int, ...], low: float, high: float) -> bool:
+    if array.dtype.kind != kind or array.shape != shape:
+        return False
+    return array.size == 0 or bool(low <= array.min().item() and array.max().item() <= high)

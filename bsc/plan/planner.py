@@ -1,0 +1,130 @@
+"""From a mapped graph to a plan: what the passes decided, gathered into the artefact's own records."""
+
+from dataclasses import asdict
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bsc import __version__
+from bsc.hardware.target import Target
+from bsc.ir.graph import Graph
+from bsc.ir.layer import CrossbarLayer
+from bsc.ir.passbase import required
+from bsc.ir.program import LayerStep, schedule
+from bsc.plan.document import (
+    CalibrationRecord,
+    ConvRecord,
+    LayerArrays,
+    ModelRecord,
+    Plan,
+    PlanDocument,
+    PlanLayer,
+    StepRecord,
+    TensorRecord,
+)
+
+
+def make_plan(graph: Graph, target: Target, pipeline: str, calibration: CalibrationRecord | None) -> Plan:
+    """Gather a plan; its arrays stay in the graph until they are asked for.
+
+    Args:
+        graph: every layer quantised, sliced, tiled and assigned.
+        target: the hardware it is meant for.
+        pipeline: text of the passes that made it.
+        calibration: where input ranges came from, if from data.
+
+    Raises:
+        ModelError: BSC309 for a layer that a pass has left out.
+    """
+    layers = {layer.name: layer for layer in graph.layers()}
+    records = tuple(_layer_record(layer, index) for index, layer in enumerate(layers.values()))
+    segments: dict[str, bytes] = {}
+    steps: list[StepRecord] = []
+    for step in schedule(graph):
+        if isinstance(step, LayerStep):
+            steps.append(StepRecord(layer=step.layer, inputs=step.inputs, outputs=step.outputs))
+        else:
+            file = f"digital/{len(segments):04}.onnx"
+            segments[file] = step.model
+            steps.append(StepRecord(digital=file, inputs=step.inputs, outputs=step.outputs))
+    document = PlanDocument(
+        bsc_version=__version__,
+        model=ModelRecord(
+            file=graph.info.name,
+            sha256=graph.info.sha256,
+            opsets=dict(graph.info.opsets),
+            dynamic_batch=graph.info.dynamic_batch,
+        ),
+        target=target.name,
+        calibration=calibration,
+        pipeline=pipeline,
+        inputs=tuple(_tensor_record(graph, name) for name in graph.inputs),
+        outputs=tuple(_tensor_record(graph, name) for name in graph.outputs),
+        steps=tuple(steps),
+        layers=records,
+    )
+    return Plan(
+        document=document,
+        target=target,
+        arrays=lambda record: _layer_arrays(graph, layers[record.name]),
+        digital=segments.__getitem__,
+    )
+
+
+def _tensor_record(graph: Graph, name: str) -> TensorRecord:
+    tensor = graph.tensors[name]
+    return TensorRecord(name=name, shape=tensor.shape, dtype=tensor.dtype)
+
+
+def _layer_record(layer: CrossbarLayer, index: int) -> PlanLayer:
+    quant = required(layer.quant, layer.name, "plan", "quantize")
+    slicing = required(layer.slicing, layer.name, "plan", "slice-bits")
+    tiling = required(layer.tiling, layer.name, "plan", "tile")
+    adc = required(layer.adc, layer.name, "plan", "assign-adc")
+    mapped_rows, mapped_columns = layer.mapped_shape
+    return PlanLayer(
+        name=layer.name,
+        op_type=layer.op_type,
+        rows=layer.rows,
+        columns=layer.columns,
+        groups=layer.groups,
+        vectors=layer.vectors,
+        conv=None if layer.conv is None else ConvRecord(**asdict(layer.conv)),
+        weight_bits=quant.weight_bits,
+        input_bits=quant.input_bits,
+        input_signed=quant.input_signed,
+        input_step=quant.input_step,
+        bits_per_cell=slicing.bits_per_cell,
+        dac_bits=slicing.dac_bits,
+        tile_rows=tiling.rows,
+        tile_cols=tiling.cols,
+        mapped_rows=mapped_rows,
+        mapped_columns=mapped_columns,
+        adc_policy=adc.policy,
+        adc_granularity=adc.granularity,
+        arrays=f"layers/{index:04}.safetensors",
+    )
+
+
+def _layer_arrays(graph: Graph, layer: CrossbarLayer) -> LayerArrays:
+    assert layer.quant is not None
+    assert layer.tiling is not None
+    assert layer.adc is not None
+
+    def optional(key: str | None) -> NDArray[Any] | None:
+        return None if key is None else graph.array(key)
+
+    bias = optional(layer.bias)
+    return LayerArrays(
+        codes=graph.array(layer.quant.codes),
+        weight_step=graph.array(layer.quant.weight_step),
+        bias=None if bias is None else bias.ravel(),
+        kept_rows=optional(layer.kept.rows if layer.kept else None),
+        kept_columns=optional(layer.kept.columns if layer.kept else None),
+        sums=graph.array(layer.tiling.sums),
+        gcds=graph.array(layer.tiling.gcds),
+        nonzeros=graph.array(layer.tiling.nonzeros),
+        adc_bits=graph.array(layer.adc.bits),
+        adc_step=graph.array(layer.adc.step),
+        allocated=graph.array(layer.tiling.allocated),
+    )

@@ -1,0 +1,114 @@
+"""What a plan looks like, layer by layer: sizes, densities and resolutions, straight from its arrays."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.tiles import column_tiles, column_widths, per_column
+from bsc.plan.document import LayerArrays, Plan, PlanLayer
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SliceSummary:
+    """One weight slice of a layer, both polarities and all tiles together.
+
+    Attributes:
+        density: non-zero cells over the model's weights, 0 to 1.
+        columns: slice columns on allocated crossbars.
+        largest_sum: largest column sum any input can cause, in cell units times input digits.
+        proved: columns by the resolution that is proved lossless, int64 (17,); 0 is a column of zeros.
+        assigned: columns by the resolution assigned, int64 (17,); 0 is never converted.
+        lossless: columns whose assigned conversion is proved to lose nothing.
+    """
+
+    density: float
+    columns: int
+    largest_sum: int
+    proved: NDArray[np.int64]
+    assigned: NDArray[np.int64]
+    lossless: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerSummary:
+    """One layer of a plan.
+
+    Attributes:
+        layer: its record.
+        column_tiles: C.
+        crossbars: crossbars allocated.
+        possible_crossbars: crossbars if none were eliminated for being all zero.
+        utilisation: cells that hold a weight's slice over all cells of the allocated crossbars, 0 to 1.
+        slices: least significant first.
+    """
+
+    layer: PlanLayer
+    column_tiles: int
+    crossbars: int
+    possible_crossbars: int
+    utilisation: float
+    slices: tuple[SliceSummary, ...]
+
+    @property
+    def columns(self) -> int:
+        """Slice columns on allocated crossbars."""
+        return sum(part.columns for part in self.slices)
+
+    @property
+    def lossless(self) -> int:
+        """Slice columns whose conversion is proved to lose nothing."""
+        return sum(part.lossless for part in self.slices)
+
+
+def summarise(plan: Plan) -> list[LayerSummary]:
+    """Summaries of every layer; reads each layer's arrays once."""
+    return [summarise_layer(layer, plan.arrays(layer)) for layer in plan.layers]
+
+
+def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
+    """Summary of one layer."""
+    _, starts = layer.column_tiles()
+    existing = per_column(arrays.allocated, starts, layer.mapped_columns)  # (T, S, P, N)
+    bounds = arrays.sums.astype(np.uint32) * np.uint32(layer.max_drive)
+    proved = lossless_bits(bounds, arrays.gcds)
+    highest = ((1 << arrays.adc_bits.astype(np.uint32)) - 1) * arrays.adc_step
+    lossless = (bounds <= highest) & (arrays.gcds % arrays.adc_step == 0)
+    parts = []
+    for index in range(layer.slices):
+        here = existing[:, index]
+        parts.append(
+            SliceSummary(
+                density=int(arrays.nonzeros[:, index].sum()) / (layer.rows * layer.columns),
+                columns=int(here.sum()),
+                largest_sum=int(bounds[:, index].max(initial=0)),
+                proved=_histogram(proved[:, index][here]),
+                assigned=_histogram(arrays.adc_bits[:, index][here]),
+                lossless=int(lossless[:, index][here].sum()),
+            )
+        )
+    crossbars = int(arrays.allocated.sum())
+    row_counts = np.minimum(layer.mapped_rows - np.arange(0, layer.mapped_rows, layer.tile_rows), layer.tile_rows)
+    weights = np.outer(row_counts, column_widths(starts, layer.mapped_columns))  # (T, C)
+    cells = int((arrays.allocated.sum(axis=(2, 3)) * weights).sum())
+    dense_tiles = len(column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)[1])
+    return LayerSummary(
+        layer=layer,
+        column_tiles=len(starts),
+        crossbars=crossbars,
+        possible_crossbars=-(-layer.rows // layer.tile_rows) * dense_tiles * layer.slices * 2,
+        utilisation=cells / (crossbars * layer.tile_rows * layer.tile_cols) if crossbars else 0.0,
+        slices=tuple(parts),
+    )
+
+
+def total(histograms: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Sum of resolution histograms, (17,)."""
+    return sum(histograms, np.zeros(MAX_ADC_BITS + 1, np.int64))
+
+
+def _histogram(bits: NDArray[np.integer]) -> NDArray[np.int64]:
+    return np.bincount(bits.astype(np.int64), minlength=MAX_ADC_BITS + 1)

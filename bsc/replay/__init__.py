@@ -1,0 +1,1 @@
+"""Data sets, calibration, replay of plans and what it finds out."""

@@ -1,0 +1,46 @@
+"""Calibration: run the float model on sample inputs and note the range of what every crossbar layer reads."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.ir.graph import Graph
+from bsc.ir.layer import CrossbarLayer
+from bsc.ir.program import Program, schedule
+from bsc.numeric.im2col import from_vectors, to_vectors
+from bsc.replay.dataset import Dataset, require_finite
+
+
+def calibrate(graph: Graph, data: Dataset) -> Graph:
+    """A graph that knows the lowest and highest value of every layer's input on `data`.
+
+    Memory does not grow with the number of samples.
+
+    Raises:
+        ModelError: BSC308 for data on which an activation is not finite.
+    """
+    layers = {layer.name: layer for layer in graph.layers()}
+    ranges: dict[str, tuple[float, float]] = {}
+
+    def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
+        layer = layers[name]
+        require_finite(x, f"the input of layer '{name}'")
+        low, high = ranges.get(layer.input, (np.inf, -np.inf))
+        ranges[layer.input] = (min(low, float(x.min())), max(high, float(x.max())))
+        return float_result(graph, layer, x)
+
+    program = Program(schedule(graph), graph.outputs)
+    for batch in data.batches():
+        program.run(batch, run_layer)
+    return graph.with_ranges(ranges)
+
+
+def float_result(graph: Graph, layer: CrossbarLayer, x: NDArray[Any]) -> NDArray[Any]:
+    """The layer's result in floating point, from the float weights."""
+    vectors = to_vectors(x, layer.conv, layer.groups).transpose(1, 0, 2)  # (G, V, K)
+    matrix = layer.matrix(graph.array(layer.weight)).reshape(layer.rows, layer.groups, -1).transpose(1, 0, 2)
+    y = np.matmul(vectors, matrix).transpose(1, 0, 2).reshape(vectors.shape[1], layer.columns)
+    if layer.bias is not None:
+        y = y + graph.array(layer.bias).ravel()
+    return from_vectors(y.astype(x.dtype), x.shape, layer.conv)

@@ -1,0 +1,153 @@
+"""What `bsc verify` finds out: is the replay exact, how far is it from the float model, and how accurate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.errors import GateError, ModelError
+from bsc.plan.document import Plan
+from bsc.replay.dataset import Dataset
+from bsc.replay.engine import LayerTally, Replayer
+
+RANDOM_SAMPLES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Share of samples whose largest output is their label, 0 to 1.
+
+    Attributes:
+        float_model: of the model itself in onnxruntime, None if it was not given.
+        quantised: of the quantised integer model.
+        replayed: of the crossbars.
+    """
+
+    float_model: float | None
+    quantised: float
+    replayed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """Findings over all samples.
+
+    Attributes:
+        samples: how many.
+        source: where they came from.
+        tallies: counts by layer.
+        difference_max: largest difference of an output from the float model, None if that was not given.
+        difference_rms: root mean square of the same, over the root mean square of the float outputs.
+        accuracy: None without labels.
+    """
+
+    samples: int
+    source: str
+    tallies: dict[str, LayerTally]
+    difference_max: float | None
+    difference_rms: float | None
+    accuracy: Accuracy | None
+
+    @property
+    def exact(self) -> bool:
+        """Whether every layer result equals the quantised integer model's on the same inputs."""
+        return all(tally.differing == 0 for tally in self.tallies.values())
+
+    def require_lossless(self, plan: Plan) -> None:
+        """Refuse a plan that claims to be lossless and is not.
+
+        Raises:
+            GateError: BSC501 naming the first layer.
+        """
+        for layer in plan.layers:
+            tally = self.tallies[layer.name]
+            if layer.adc_policy == "lossless" and tally.differing:
+                raise GateError(
+                    "BSC501",
+                    f"layer '{layer.name}': the replay of a lossless plan is not exact",
+                    seen=f"{tally.differing} of {tally.results} results differ, {tally.clipped} conversions clipped",
+                    fix="the plan was altered or a pass is wrong; compile again, and report it if it stays",
+                )
+
+
+def verify(plan: Plan, data: Dataset, source: str, model: Path | None) -> Verification:
+    """Replay a plan and hold it against the quantised integer model and, if given, the float model.
+
+    Args:
+        plan: from its folder.
+        data: inputs.
+        source: what to call them.
+        model: the ONNX file the plan was made from.
+
+    Raises:
+        ModelError: BSC308 if a label is no output; BSC307 if `model` is not the plan's model.
+    """
+    session = None if model is None else _float_session(plan, model)
+    replayer = Replayer(plan)
+    name = plan.document.outputs[0].name
+    outputs: dict[str, list[NDArray[Any]]] = {"quantised": [], "replayed": [], "float": []}
+    for batch in data.batches():
+        outputs["replayed"].append(replayer.replayed(batch)[name])
+        # Equal layer results mean equal outputs, so the second run is needed only for lossy plans.
+        outputs["quantised"].append(outputs["replayed"][-1] if replayer.exact else replayer.quantised(batch)[name])
+        if session is not None:
+            outputs["float"].append(session.run([name], dict(batch))[0])
+    difference = _difference(outputs["replayed"], outputs["float"])
+    return Verification(
+        samples=data.samples,
+        source=source,
+        tallies=replayer.tallies,
+        difference_max=difference[0],
+        difference_rms=difference[1],
+        accuracy=None if data.labels is None else _accuracy(outputs, data.labels),
+    )
+
+
+def _float_session(plan: Plan, model: Path) -> Any:
+    import onnxruntime
+
+    from bsc.frontend.model_file import model_digest
+
+    digest = model_digest(model)
+    if digest != plan.document.model.sha256:
+        raise ModelError(
+            "BSC307",
+            f"model '{model.name}' is not the one the plan was made from",
+            seen=f"SHA-256 {digest[:12]}..., the plan records {plan.document.model.sha256[:12]}...",
+            fix=f"give the '{plan.document.model.file}' that was compiled, or compile again",
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _difference(replayed: list[NDArray[Any]], reference: list[NDArray[Any]]) -> tuple[float | None, float | None]:
+    """(largest, relative RMS); None where there is no reference, or nothing finite to say."""
+    if not reference:
+        return None, None
+    wanted = np.concatenate([batch.ravel() for batch in reference]).astype(np.float64)
+    error = np.concatenate([batch.ravel() for batch in replayed]).astype(np.float64) - wanted
+    if not np.isfinite(error).all():
+        return None, None
+    scale = float(np.sqrt(np.mean(wanted**2)))
+    return float(np.abs(error).max()), float(np.sqrt(np.mean(error**2))) / scale if scale else None
+
+
+def _accuracy(outputs: dict[str, list[NDArray[Any]]], labels: NDArray[np.int64]) -> Accuracy:
+    replayed = outputs["replayed"]
+    scores = all(batch.ndim == 2 for batch in replayed) and sum(map(len, replayed)) == len(labels)
+    if not scores or labels.max() >= replayed[0].shape[1]:
+        raise ModelError(
+            "BSC308",
+            "the labels do not fit the model's first output",
+            seen=f"labels 0..{labels.max()}, output of shape {replayed[0].shape} for a batch",
+            fix="give class numbers below the number of outputs, or leave the labels out",
+        )
+    share = {
+        kind: float(np.mean(np.concatenate([batch.argmax(axis=1) for batch in batches]) == labels))
+        for kind, batches in outputs.items()
+        if batches
+    }
+    return Accuracy(float_model=share.get("float"), quantised=share["quantised"], replayed=share["replayed"])

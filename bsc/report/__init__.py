@@ -1,0 +1,1 @@
+"""Finished figures as text and JSON."""

@@ -1,0 +1,358 @@
+"""Reports as text: tables of a plan and its cost, of one layer, of one crossbar, and of a replay.
+
+Everything here takes finished figures and only lays them out; `bsc.report.figures` has the same figures for programs.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bsc.cost.compare import Comparison
+from bsc.cost.price import Cost, ratio
+from bsc.hardware.target import Target
+from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
+from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
+from bsc.plan.summary import LayerSummary, total
+from bsc.replay.verification import Verification
+from bsc.units import UNKNOWN, format_ratio, format_si
+
+ACTION_LABELS = {
+    "adc_conversion": "ADC conversions",
+    "dac_row": "DAC row drives",
+    "crossbar_cell": "crossbar reads",
+    "sample_hold": "sample and hold",
+    "shift_add": "shift and add",
+    "input_register_bit": "input register",
+    "output_register_word": "output register",
+    "edram_bit": "eDRAM buffer",
+    "bus_bit": "bus",
+}
+AREA_LABELS = {
+    "adc": "ADC area",
+    "dac": "DAC area",
+    "crossbar": "crossbar area",
+    "sample_hold": "sample-and-hold area",
+    "ima_rest": "rest of the IMAs",
+    "tile_rest": "rest of the tiles",
+}
+UNITS = {"_j": "J", "_w": "W", "_m2": "m²", "_s": "s", "_hz": "Hz", "_m": "m"}
+NOT_MODELLED = "off-tile routing, digital operators, idle power, programming of cells"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PlanReport:
+    """The report that `bsc compile` prints.
+
+    Attributes:
+        document: of the plan.
+        summaries: of every layer.
+        comparison: cost beside the baselines.
+    """
+
+    document: PlanDocument
+    summaries: Sequence[LayerSummary]
+    comparison: Comparison
+
+    def __rich__(self) -> RenderableType:
+        return Group(
+            _heading(self.document),
+            _layer_table(self.summaries),
+            _resolution_table(self.summaries),
+            _cost_table(self.comparison),
+            _law_table(self.comparison),
+            _notes(self.summaries, self.comparison),
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerReport:
+    """One layer in full.
+
+    Attributes:
+        summary: of the layer.
+    """
+
+    summary: LayerSummary
+
+    def __rich__(self) -> RenderableType:
+        layer = self.summary.layer
+        sign = "signed" if layer.input_signed else "unsigned"
+        step = "a step for each vector" if layer.input_step is None else f"step {layer.input_step:g}"
+        lines = [
+            f"layer      {layer.name} ({layer.op_type})",
+            f"weights    {layer.weight_bits} bit + sign, {layer.slices} slices of {layer.bits_per_cell} bit",
+            f"inputs     {layer.input_bits} bit {sign}, {step}, {layer.dac_bits}-bit DAC",
+            f"mapped     {layer.mapped_rows} of {layer.rows} rows, {layer.mapped_columns} of {layer.columns} columns",
+            f"ADC        {_assignment(layer)}",
+        ]
+        return Group(
+            Text("\n".join(lines)),
+            _layer_table([self.summary]),
+            _resolution_table([self.summary]),
+            _resolution_table([self.summary], proved=True),
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CrossbarReport:
+    """One crossbar in full.
+
+    Attributes:
+        layer: its layer.
+        arrays: of the layer.
+        index: which crossbar.
+    """
+
+    layer: PlanLayer
+    arrays: LayerArrays
+    index: CrossbarIndex
+
+    def __rich__(self) -> RenderableType:
+        levels = crossbar_cells(self.layer, self.arrays, self.index)
+        columns = np.array(crossbar_columns(self.layer, self.index.column_tile))
+        where = np.s_[self.index.row_tile, self.index.slice, self.index.polarity, columns]
+        model_columns = columns if self.arrays.kept_columns is None else self.arrays.kept_columns[columns]
+        names = ("bitline", "model column", "non-zero cells", "sum of levels", "ADC bits", "ADC step")
+        table = _table("Bitlines", names, 0)
+        arrays = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_step)
+        for bitline, row in enumerate(zip(model_columns, *(array[where] for array in arrays), strict=True)):
+            _add_row(table, str(bitline), *map(str, row))
+        density = np.count_nonzero(levels) / max(1, levels.size)
+        head = (
+            f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)\n"
+            f"cells      {levels.shape[0]} rows x {levels.shape[1]} columns in use, {density:.1%} non-zero\n"
+        )
+        return Group(Text(head), table)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class VerificationReport:
+    """What `bsc verify` prints.
+
+    Attributes:
+        plan: the plan that was replayed.
+        found: the findings.
+    """
+
+    plan: Plan
+    found: Verification
+
+    def __rich__(self) -> RenderableType:
+        found = self.found
+        results = sum(tally.results for tally in found.tallies.values())
+        differing = sum(tally.differing for tally in found.tallies.values())
+        conversions = sum(tally.conversions for tally in found.tallies.values())
+        clipped = sum(tally.clipped for tally in found.tallies.values())
+        lines = [
+            f"model      {self.plan.document.model.file}",
+            f"data       {found.source}, {found.samples} samples",
+            f"exact: {'yes' if found.exact else 'no'}",
+            f"           {differing} of {results} layer results differ from the quantised integer model",
+            f"clipped    {clipped} of {conversions} conversions",
+        ]
+        if found.difference_max is None:
+            lines.append(f"float      {UNKNOWN}: give the model with --model to compare with it in onnxruntime")
+        else:
+            relative = UNKNOWN if found.difference_rms is None else f"{found.difference_rms:.3g}"
+            lines.append(f"float      largest difference {found.difference_max:.3g}, relative RMS {relative}")
+        if found.accuracy is not None:
+            shares = [("quantised", found.accuracy.quantised), ("replayed", found.accuracy.replayed)]
+            if found.accuracy.float_model is not None:
+                shares.insert(0, ("float", found.accuracy.float_model))
+            lines.append("accuracy   " + ", ".join(f"{name} {share:.2%}" for name, share in shares))
+        return Text("\n".join(lines))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TargetReport:
+    """What `bsc hw show` prints.
+
+    Attributes:
+        target: the hardware description.
+    """
+
+    target: Target
+
+    def __rich__(self) -> RenderableType:
+        target = self.target
+        sizes = (
+            f"{target.crossbar.rows}x{target.crossbar.cols} crossbars of {target.crossbar.bits_per_cell}-bit cells, "
+            f"{target.dac.bits}-bit DACs, {target.adc.per_crossbar} ADC of {target.adc.bits} bit each"
+        )
+        table = _table("Numbers", ("key", "value", "kind", "source"), 4)
+        table.columns[1].justify = "right"
+        for key, quantity in target.sources().items():
+            unit = next((unit for suffix, unit in UNITS.items() if key.endswith(suffix)), "")
+            _add_row(table, key, format_si(quantity.value, unit), quantity.kind, quantity.source)
+        return Group(Text(f"{target.name}: {target.description}\n{sizes}\n{target.citation}\n"), table)
+
+
+def to_text(report: RenderableType, width: int = 110) -> str:
+    """The report without colours, lines stripped on the right."""
+    console = Console(width=width, file=io.StringIO(), color_system=None, force_terminal=False, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(report)
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _table(title: str, columns: Sequence[str], left: int = 1) -> Table:
+    """A table whose first `left` columns are text and the others numbers."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, name in enumerate(columns):
+        table.add_column(name, justify="left" if position < left else "right", overflow="fold")
+    return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Add cells as they are: names and citation keys may hold brackets, which rich would read as markup."""
+    table.add_row(*map(Text, cells))
+
+
+def _heading(document: PlanDocument) -> Text:
+    calibration = document.calibration
+    ranges = "a step for each input vector, for want of --calib data"
+    if calibration is not None:
+        ranges = f"steps from {calibration.samples} calibration samples"
+    batch = ", for a batch of one" if document.model.dynamic_batch else ""
+    sizes = ", ".join(
+        f"{tensor.name} {'x'.join(map(str, tensor.shape)) if tensor.shape is not None else '?'}"
+        for tensor in document.inputs
+    )
+    return Text(
+        f"bsc {document.bsc_version}: {document.model.file} on {document.target}\n"
+        f"pipeline   {document.pipeline}\n"
+        f"input      {sizes}{batch}; {ranges}\n"
+    )
+
+
+def _layer_table(summaries: Sequence[LayerSummary]) -> Table:
+    slices = max(len(summary.slices) for summary in summaries)
+    densities = f"% non-zero, slice {slices - 1}..0" if slices > 1 else "% non-zero"
+    names = ("layer", "operator", "K×N", "vectors", "tiles", "crossbars", "utilised", densities)
+    table = _table("Crossbars", names, 2)
+    for summary in summaries:
+        layer = summary.layer
+        groups = f" /{layer.groups}" if layer.groups > 1 else ""
+        _add_row(
+            table,
+            layer.name,
+            layer.op_type,
+            f"{layer.rows}×{layer.columns}{groups}",
+            str(layer.vectors),
+            f"{layer.row_tiles}×{summary.column_tiles}",
+            f"{summary.crossbars} of {summary.possible_crossbars}",
+            f"{summary.utilisation:.1%}",
+            "  ".join(f"{100 * part.density:.3g}" for part in reversed(summary.slices)),
+        )
+    return table
+
+
+def _resolution_table(summaries: Sequence[LayerSummary], *, proved: bool = False) -> Table:
+    """Slice columns of all layers by resolution."""
+    slices = max(len(summary.slices) for summary in summaries)
+    by_slice = [[summary.slices[i] for summary in summaries if i < len(summary.slices)] for i in range(slices)]
+    histograms = [total(part.proved if proved else part.assigned for part in parts) for parts in by_slice]
+    highest = max((int(np.flatnonzero(counts).max(initial=0)) for counts in histograms), default=0)
+    kind = "proved to be enough" if proved else "assigned"
+    bits = [f"{b} bit" for b in range(highest + 1)]
+    table = _table(f"Slice columns by ADC resolution {kind}", ("slice", *bits, "mean", "largest sum", "lossless"), 1)
+    for index in reversed(range(slices)):
+        counts, parts = histograms[index], by_slice[index]
+        columns = int(counts.sum())
+        mean = f"{counts @ np.arange(len(counts)) / columns:.2f}" if columns else UNKNOWN
+        lossless = sum(part.columns if proved else part.lossless for part in parts)
+        _add_row(
+            table,
+            str(index),
+            *(str(count) if count else "." for count in counts[: highest + 1]),
+            mean,
+            str(max(part.largest_sum for part in parts)),
+            f"{lossless / columns:.1%}" if columns else UNKNOWN,
+        )
+    return table
+
+
+def _cost_table(comparison: Comparison) -> Table:
+    plan, uniform, offset = comparison.plan, comparison.uniform, comparison.offset
+    names = ("one inference", "this plan", "uniform 8 bit", "ratio", "ISAAC offset 8 bit", "ratio")
+    table = _table(f"Cost, ADC law '{comparison.law.name}'", names)
+
+    def row(name: str, values: tuple[float | None, float | None, float | None], unit: str) -> None:
+        ours, flat, shifted = values
+        _add_row(
+            table,
+            name,
+            format_si(ours, unit),
+            format_si(flat, unit),
+            format_ratio(ratio(flat, ours)),
+            format_si(shifted, unit),
+            format_ratio(ratio(shifted, ours)),
+        )
+
+    costs = (plan, uniform, offset)
+    for action in plan.actions:
+        values = [cost.action_energy_j(action) for cost in costs]
+        row(ACTION_LABELS[action], (values[0], values[1], values[2]), "J")
+    table.add_section()
+    row("energy", (plan.total_energy_j, uniform.total_energy_j, offset.total_energy_j), "J")
+    row("latency", (plan.total_latency_s, uniform.total_latency_s, offset.total_latency_s), "s")
+    table.add_section()
+    for part in plan.area_m2 or {}:
+        areas = [_area(cost, part) for cost in costs]
+        row(AREA_LABELS[part], (areas[0], areas[1], areas[2]), "m²")
+    row("area", (plan.total_area_m2, uniform.total_area_m2, offset.total_area_m2), "m²")
+    counts = ((cost.crossbars, cost.imas, cost.tiles) for cost in costs)
+    shown = [f"{crossbars} / {imas} / {tiles}" for crossbars, imas, tiles in counts]
+    _add_row(table, "crossbars / IMAs / tiles", shown[0], shown[1], "", shown[2], "")
+    return table
+
+
+def _area(cost: Cost, part: str) -> float | None:
+    return None if cost.area_m2 is None else cost.area_m2[part]
+
+
+def _law_table(comparison: Comparison) -> Table:
+    names = ("ADC law", "energy of N bits", "vouched for", "ADC only", "total")
+    table = _table("Saving over uniform 8 bit under every ADC law", names, 3)
+    for each in comparison.spread:
+        low, high = each.law.valid_bits
+        extrapolated = ", extrapolated here" if each.extrapolated else ""
+        _add_row(
+            table,
+            each.law.name,
+            each.law.formula,
+            f"{low}..{high} bit{extrapolated}",
+            format_ratio(each.adc),
+            format_ratio(each.total),
+        )
+    return table
+
+
+def _notes(summaries: Sequence[LayerSummary], comparison: Comparison) -> Text:
+    columns = sum(summary.columns for summary in summaries)
+    lossless = sum(summary.lossless for summary in summaries)
+    by_kind = comparison.energy_by_kind()
+    known = sum(by_kind.values())
+    basis = ", ".join(f"{kind} {energy / known:.1%}" for kind, energy in sorted(by_kind.items()) if energy)
+    policies = ", ".join(_unique(_assignment(summary.layer) for summary in summaries))
+    return Text(
+        f"ADC assignment    {policies}; {lossless} of {columns} slice columns are proved lossless for any input\n"
+        f"free ADCs         would save at most {format_ratio(comparison.free_adc_bound)} of the total\n"
+        f"prices rest on    {basis or UNKNOWN} ({comparison.target.citation})\n"
+        f"not modelled      {NOT_MODELLED}"
+    )
+
+
+def _assignment(layer: PlanLayer) -> str:
+    """The ADC policy in words; only lossless resolutions are shared over something."""
+    return f"lossless per {layer.adc_granularity}" if layer.adc_policy == "lossless" else layer.adc_policy
+
+
+def _unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))

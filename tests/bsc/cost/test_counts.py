@@ -1,0 +1,170 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bsc.cost.counts import LayerCounts, count_offset, count_plan, count_uniform
+from bsc.plan.document import Plan
+from passes.assign_adc import AssignAdc
+from tests.bsc.plans import coded, plan_of
+
+# Three rows and two columns in 1-bit cells, on 2 x 2 arrays: two row tiles, the second with one row.
+#   slice 0, +      slice 1, +      slice 1, -      slice 0, - is empty, and so are slices 0 + and 1 - of the
+#    1  0            1  0            0  0           second row tile: 4 crossbars of 8 are built.
+#    1  0            0  0            0  1
+#    -----           -----           -----
+#    0  0            1  0            0  0
+# Sums 2, 1, 1 and below 1: one column of 2 bits and three of 1 bit. 3-bit unsigned inputs take 3 cycles, and
+# 2 vectors make 6 reads.
+FIRST = coded([[3, 0], [1, -2], [2, 0]], name="first", output="h", weight_bits=2, input_bits=3, vectors=2)
+# One weight in the low slice of one 1 x 1 crossbar; row 0 is dropped. 4-bit signed inputs take 3 cycles and one
+# for the sign, and 1 vector makes 4 reads.
+SECOND = coded([[0], [1]], name="second", input="h", weight_bits=2, input_bits=4, input_signed=True)
+
+
+def two_layers(adc: AssignAdc | None = None, *, eliminate: bool = True) -> Plan:
+    return plan_of(FIRST, SECOND, bits_per_cell=1, rows=2, cols=2, eliminate=eliminate, adc=adc)
+
+
+def histogram(counts: NDArray[np.int64]) -> dict[int, int]:
+    return {int(bits): int(counts[bits]) for bits in np.flatnonzero(counts)}
+
+
+def assert_counts(counts: LayerCounts, **expected: Any) -> None:
+    actual: dict[str, Any] = {
+        "conversions": histogram(counts.conversions),
+        "crossbars": histogram(counts.crossbars),
+        "reads": counts.reads,
+        "conversions_per_read": counts.conversions_per_read,
+        **counts.actions,
+    }
+    assert {name: actual[name] for name in expected} == expected
+
+
+def test_a_plan_by_hand() -> None:
+    first, second = count_plan(two_layers())
+    assert (first.name, first.dac_bits, first.array_rows, first.array_cols) == ("first", 1, 2, 2)
+    assert_counts(
+        first,
+        reads=6,  # 2 vectors * 3 cycles
+        conversions={1: 18, 2: 6},  # columns of each resolution * 6 reads
+        crossbars={1: 3, 2: 1},
+        conversions_per_read=1,  # no crossbar has two columns with weights
+        dac_row=42,  # (3 crossbars * 2 rows + 1 crossbar * 1 row) * 6
+        crossbar_cell=96,  # 4 crossbars * 4 cells * 6
+        sample_hold=48,  # 4 crossbars * 2 columns * 6
+        shift_add=24,  # as many as conversions
+        input_register_bit=42,  # a bit for every row that is driven
+        output_register_word=24,
+        edram_bit=30,  # 2 vectors * 3 bits * (3 rows in + 2 columns out)
+        bus_bit=30,
+    )
+    assert_counts(
+        second,
+        reads=4,
+        conversions={1: 4},
+        crossbars={1: 1},
+        conversions_per_read=1,
+        dac_row=4,
+        crossbar_cell=16,
+        sample_hold=4,
+        edram_bit=8,  # 1 vector * 4 bits * (1 row that is left + 1 column)
+    )
+
+
+def test_the_uniform_baseline_by_hand() -> None:
+    first, second = count_uniform(two_layers(), 8)
+    assert_counts(
+        first,
+        reads=6,
+        conversions={8: 96},  # 2 row tiles * 2 slices * 2 polarities * 2 columns * 6
+        crossbars={8: 8},
+        conversions_per_read=2,
+        dac_row=72,  # 2 slices * 2 polarities * (2 + 1) rows * 6
+        crossbar_cell=192,  # 8 crossbars * 4 cells * 6
+        sample_hold=96,
+        shift_add=96,
+        input_register_bit=72,
+        output_register_word=96,
+        edram_bit=30,
+        bus_bit=30,
+    )
+    assert_counts(second, conversions={8: 16}, crossbars={8: 4}, dac_row=32, edram_bit=12)
+
+
+def test_the_offset_baseline_by_hand() -> None:
+    first, second = count_offset(two_layers(), 8)
+    assert_counts(
+        first,
+        reads=6,
+        conversions={8: 108},  # 2 row tiles * 3 slices with the sign * (2 columns + 1 unit column) * 6
+        crossbars={8: 6},
+        conversions_per_read=3,
+        dac_row=54,  # 3 slices * (2 + 1) rows * 6
+        crossbar_cell=144,
+        sample_hold=108,
+        edram_bit=30,
+    )
+    assert_counts(second, conversions={8: 24}, crossbars={8: 3})  # 3 slices * (1 + 1) columns * 4
+
+
+@pytest.mark.parametrize("adc", [AssignAdc(policy="isaac"), AssignAdc(policy="fixed", bits=5)])
+def test_a_plan_at_one_resolution_that_eliminates_nothing_is_the_uniform_baseline(adc: AssignAdc) -> None:
+    plan = two_layers(adc, eliminate=False)
+    bits = 8 if adc.policy == "isaac" else adc.bits
+    for actual, expected in zip(count_plan(plan), count_uniform(plan, bits), strict=True):
+        assert histogram(actual.conversions) == histogram(expected.conversions)
+        assert histogram(actual.crossbars) == histogram(expected.crossbars)
+        assert actual.actions == expected.actions
+        assert actual.conversions_per_read == expected.conversions_per_read
+
+
+def test_wide_dacs_take_fewer_reads() -> None:
+    (counts,) = count_plan(plan_of(coded([[1], [1]], input_bits=8, input_signed=True), dac_bits=3))
+    # 7 bits in threes are 3 cycles, and one for the sign; two rows on one crossbar.
+    assert_counts(counts, reads=4 * 1, dac_row=8 * 8, input_register_bit=8 * 8 * 3)
+
+
+def test_packed_groups_by_hand() -> None:
+    # Three groups of 2 rows and 1 column, two of which fit on a 4 x 4 array block-diagonally.
+    layer = coded([[1, 1, 1], [1, 1, 1]], groups=3, weight_bits=1, input_bits=2)
+    plan = plan_of(layer, bits_per_cell=1, rows=4, cols=4, eliminate=True)
+    (counts,) = count_plan(plan)
+    assert_counts(
+        counts,
+        reads=2,
+        crossbars={2: 2},  # + only; 2 cells of 1 sum to 2
+        conversions={2: 6},
+        conversions_per_read=2,
+        dac_row=12,  # (2 groups * 2 rows + 1 group * 2 rows) * 2
+        sample_hold=6,
+        edram_bit=18,  # 2 bits * (3 groups * 2 rows + 3 columns)
+    )
+    assert_counts(count_uniform(plan, 8)[0], crossbars={8: 4}, dac_row=24, conversions={8: 12}, conversions_per_read=2)
+    assert_counts(count_offset(plan, 8)[0], crossbars={8: 4}, dac_row=24, conversions={8: 20}, conversions_per_read=3)
+
+
+def test_groups_too_large_to_pack_by_hand() -> None:
+    # Two groups of 3 rows and 2 columns on 2 x 2 arrays: two row tiles, and a column tile for each group.
+    plan = plan_of(coded(np.ones((3, 4)), groups=2, weight_bits=1, input_bits=2), bits_per_cell=1, rows=2, cols=2)
+    counts = count_uniform(plan, 8)[0]
+    assert_counts(counts, crossbars={8: 8}, dac_row=24, conversions={8: 32})  # (2 + 1) * 2 tiles * 2 signs * 2
+
+
+def test_a_layer_of_zeros_does_nothing() -> None:
+    plan = plan_of(coded(np.zeros((3, 2))), eliminate=True)
+    (counts,) = count_plan(plan)
+    assert_counts(counts, conversions={}, crossbars={}, conversions_per_read=0, dac_row=0, sample_hold=0)
+    assert_counts(counts, edram_bit=16)  # only the results are stored: 8 bits * 2 columns
+    assert_counts(count_uniform(plan, 8)[0], crossbars={8: 8})
+
+
+def test_a_layer_of_billions_of_weights_is_counted_without_arrays() -> None:
+    (layer,) = plan_of(coded([[1]])).layers
+    vast = layer.model_copy(update={"rows": 1 << 20, "columns": 1 << 20, "vectors": 1 << 13})
+    plan = plan_of(coded([[1]]))
+    document = plan.document.model_copy(update={"layers": (vast,)})
+    (counts,) = count_uniform(Plan(document=document, target=plan.target, arrays=plan.arrays, digital=plan.digital), 8)
+    # 2**20 / 128 row tiles * 4 slices * 2 polarities * 2**20 columns, for 2**13 vectors of 8 cycles.
+    assert histogram(counts.conversions) == {8: 1 << (13 + 3 + 20 + 13 + 3)}

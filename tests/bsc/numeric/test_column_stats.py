@@ -1,0 +1,130 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bsc.numeric.column_stats import ColumnStats, column_stats, level_table, lossless_bits
+
+TABLES = [(weight_bits, bits_per_cell) for weight_bits in range(1, 16) for bits_per_cell in range(1, 9)]
+
+
+def reference(codes: NDArray[np.int64], weight_bits: int, bits_per_cell: int, tile_rows: int) -> ColumnStats:
+    """The same by plain loops over Python integers."""
+    rows, columns = codes.shape
+    slices = math.ceil(weight_bits / bits_per_cell)
+    tiles = math.ceil(rows / tile_rows)
+    sums, gcds, nonzeros = (np.zeros((tiles, slices, 2, columns), np.int64) for _ in range(3))
+    for row in range(rows):
+        for column in range(columns):
+            code = int(codes[row, column])
+            for slice_ in range(slices):
+                level = abs(code) // 2 ** (bits_per_cell * slice_) % 2**bits_per_cell
+                at = row // tile_rows, slice_, int(code < 0), column
+                sums[at] += level
+                gcds[at] = math.gcd(int(gcds[at]), level)
+                nonzeros[at] += level > 0
+    return ColumnStats(sums.astype(np.uint32), gcds.astype(np.uint8), nonzeros.astype(np.uint32))
+
+
+def assert_same(actual: ColumnStats, expected: ColumnStats) -> None:
+    np.testing.assert_array_equal(actual.sums, expected.sums)
+    np.testing.assert_array_equal(actual.gcds, expected.gcds)
+    np.testing.assert_array_equal(actual.nonzeros, expected.nonzeros)
+
+
+def test_by_hand() -> None:
+    # In 2-bit cells, high then low: 10 = 2|2, 2 = 0|2, -7 = -(1|3).
+    stats = column_stats(np.array([[10], [2], [-7]]), weight_bits=4, bits_per_cell=2, tile_rows=2)
+    # Axes: row tile, slice (low first), polarity, column.
+    assert stats.sums.tolist() == [[[[4], [0]], [[2], [0]]], [[[0], [3]], [[0], [1]]]]
+    assert stats.gcds.tolist() == [[[[2], [0]], [[2], [0]]], [[[0], [3]], [[0], [1]]]]
+    assert stats.nonzeros.tolist() == [[[[2], [0]], [[1], [0]]], [[[0], [1]], [[0], [1]]]]
+
+
+@pytest.mark.parametrize(("weight_bits", "bits_per_cell"), TABLES)
+def test_levels_rebuild_every_code(weight_bits: int, bits_per_cell: int) -> None:
+    levels = level_table(weight_bits, bits_per_cell).astype(np.int64)
+    top = (1 << weight_bits) - 1
+    codes = np.arange(-top, top + 1)
+    weights = 1 << bits_per_cell * np.arange(levels.shape[1])
+    magnitudes = np.einsum("csp,s->cp", levels[codes], weights)
+    np.testing.assert_array_equal(magnitudes[:, 0] - magnitudes[:, 1], codes)
+    np.testing.assert_array_equal(magnitudes.sum(axis=1), abs(codes))
+    assert levels.max() <= (1 << bits_per_cell) - 1
+
+
+@settings(deadline=None)
+@given(
+    shape=st.tuples(st.integers(0, 40), st.integers(0, 5)),
+    table=st.sampled_from(TABLES),
+    tile_rows=st.integers(1, 50),
+    seed=st.integers(0, 2**32 - 1),
+    zeros=st.sampled_from([0.0, 0.7, 1.0]),
+)
+def test_equals_the_reference(
+    shape: tuple[int, int], table: tuple[int, int], tile_rows: int, seed: int, zeros: float
+) -> None:
+    weight_bits, bits_per_cell = table
+    top = (1 << weight_bits) - 1
+    random = np.random.default_rng(seed)
+    codes = random.integers(-top, top, shape, endpoint=True) * (random.random(shape) >= zeros)
+    stored: type[np.signedinteger] = np.int8 if weight_bits < 8 else np.int16
+    actual = column_stats(
+        codes.astype(stored), weight_bits=weight_bits, bits_per_cell=bits_per_cell, tile_rows=tile_rows
+    )
+    assert_same(actual, reference(codes, weight_bits, bits_per_cell, tile_rows))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("tile_rows", [128, 256, 512, 1024])
+@pytest.mark.parametrize(("weight_bits", "bits_per_cell"), [(8, 1), (8, 2), (8, 3), (8, 4), (15, 2), (8, 8), (15, 8)])
+def test_full_tiles_of_extreme_codes_do_not_overflow(
+    weight_bits: int, bits_per_cell: int, tile_rows: int, sign: int
+) -> None:
+    top = (1 << weight_bits) - 1
+    codes = np.full((tile_rows, 1), sign * top, np.int16)
+    stats = column_stats(codes, weight_bits=weight_bits, bits_per_cell=bits_per_cell, tile_rows=tile_rows)
+    full, empty = (0, 1) if sign > 0 else (1, 0)
+    levels = level_table(weight_bits, bits_per_cell)[top, :, 0]
+    np.testing.assert_array_equal(stats.sums[0, :, full, 0], levels.astype(np.int64) * tile_rows)
+    np.testing.assert_array_equal(stats.gcds[0, :, full, 0], levels)
+    assert (stats.nonzeros[0, :, full, 0] == tile_rows).all()
+    assert not stats.sums[0, :, empty].any()
+
+
+@pytest.mark.parametrize(("tile_rows", "dtype"), [(65535, np.uint16), (65536, np.uint32)])
+def test_sums_are_wide_enough_for_the_tallest_tile(tile_rows: int, dtype: type[np.unsignedinteger]) -> None:
+    stats = column_stats(np.ones((tile_rows, 1), np.int8), weight_bits=1, bits_per_cell=1, tile_rows=tile_rows)
+    assert stats.sums.item(0) == stats.nonzeros.item(0) == tile_rows
+    assert stats.sums.dtype == stats.nonzeros.dtype == dtype
+
+
+def test_codes_need_not_lie_row_by_row() -> None:
+    codes = np.arange(-6, 6).reshape(3, 4)
+    expected = column_stats(codes.T.copy(), weight_bits=3, bits_per_cell=1, tile_rows=2)
+    assert_same(column_stats(codes.T, weight_bits=3, bits_per_cell=1, tile_rows=2), expected)
+
+
+@pytest.mark.parametrize(
+    ("bound", "step", "bits"),
+    [
+        (0, 0, 0),
+        (1, 1, 1),
+        (2, 1, 2),
+        (3, 1, 2),
+        (3, 3, 1),
+        (4, 1, 3),
+        (4, 2, 2),
+        (255, 1, 8),
+        (256, 1, 9),
+        (384, 1, 9),
+        (65535, 1, 16),
+        (65536, 1, 17),
+        (2**32 - 1, 1, 32),
+    ],
+)
+def test_lossless_bits_by_hand(bound: int, step: int, bits: int) -> None:
+    assert lossless_bits(np.array([bound], np.uint32), np.array([step], np.uint32)).tolist() == [bits]

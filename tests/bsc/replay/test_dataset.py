@@ -1,0 +1,251 @@
+import hashlib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bsc.errors import ModelError, UsageError
+from bsc.plan.document import TensorRecord
+from bsc.replay.dataset import Dataset, load_dataset, random_dataset
+
+X = TensorRecord(name="x", shape=(1, 2), dtype="float32")
+U = TensorRecord(name="u", shape=(1, 3), dtype="int64")
+
+
+def rows(count: int, width: int = 2) -> NDArray[np.float32]:
+    return np.arange(count * width, dtype=np.float32).reshape(count, width)
+
+
+def saved(folder: Path, **arrays: Any) -> Path:
+    np.savez(folder / "data.npz", **arrays)
+    return folder / "data.npz"
+
+
+def loaded(folder: Path, *specs: TensorRecord, limit: int | None = None, fixed: bool = False, **arrays: Any) -> Dataset:
+    return load_dataset(saved(folder, **arrays), specs or (X,), dynamic_batch=not fixed, limit=limit)
+
+
+def test_inputs_by_name_in_batches(tmp_path: Path) -> None:
+    data = loaded(tmp_path, X, U, x=rows(300), u=np.zeros((300, 3), np.int64), y=np.arange(300))
+    assert (data.samples, data.batch) == (300, 256)
+    assert data.sha256 == hashlib.sha256((tmp_path / "data.npz").read_bytes()).hexdigest()
+    assert [len(batch["x"]) for batch in data.batches()] == [256, 44]
+    np.testing.assert_array_equal(np.concatenate([batch["x"] for batch in data.batches()]), rows(300))
+    assert data.labels is not None
+    assert (data.labels == np.arange(300)).all()
+    assert data.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("name", ["x", "images", "arr_0"])
+def test_a_lone_array_serves_a_lone_input(name: str, tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {name: rows(3)}
+    assert list(loaded(tmp_path, **arrays).inputs) == ["x"]
+
+
+@pytest.mark.parametrize("name", ["label", "labels", "y"])
+def test_names_of_labels(name: str, tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {"images": rows(2), name: np.array([1, 0], np.uint8)}
+    data = loaded(tmp_path, **arrays)
+    assert data.labels is not None
+    assert data.labels.tolist() == [1, 0]
+    assert loaded(tmp_path, x=rows(2)).labels is None
+
+
+def test_an_input_that_is_called_y_is_no_label(tmp_path: Path) -> None:
+    data = loaded(tmp_path, X.model_copy(update={"name": "y"}), y=rows(2), label=np.array([0, 1]))
+    np.testing.assert_array_equal(data.inputs["y"], rows(2))
+    assert data.labels is not None
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8])
+def test_types_that_fit_are_converted(dtype: type[np.generic], tmp_path: Path) -> None:
+    assert loaded(tmp_path, x=rows(2).astype(dtype)).inputs["x"].dtype == np.float32
+
+
+def test_the_shape_of_a_sample_may_be_unknown(tmp_path: Path) -> None:
+    assert loaded(tmp_path, X.model_copy(update={"shape": None}), x=np.zeros((4, 9, 9), np.float32)).samples == 4
+
+
+@pytest.mark.parametrize(("limit", "samples"), [(1, 1), (3, 3), (9, 4), (None, 4)])
+def test_limit(limit: int | None, samples: int, tmp_path: Path) -> None:
+    data = loaded(tmp_path, x=rows(4), y=np.arange(4), limit=limit)
+    assert data.samples == samples
+    assert data.labels is not None
+    assert len(data.labels) == samples
+
+
+@pytest.mark.parametrize(("samples", "limit"), [(2, None), (4, None), (5, 4)])
+def test_a_fixed_batch_takes_its_multiples(samples: int, limit: int | None, tmp_path: Path) -> None:
+    spec = X.model_copy(update={"shape": (2, 2)})
+    data = loaded(tmp_path, spec, x=rows(samples), limit=limit, fixed=True)
+    assert [len(batch["x"]) for batch in data.batches()] == [2] * (data.samples // 2)
+
+
+NAMES = "name the arrays like the inputs"
+COUNTS = "give every array the same number of samples, at least one"
+LABELS = "give class numbers from 0, one a sample"
+MULTIPLE = "use a multiple of 2 samples, or export the model with a free batch axis"
+FINITE = "remove the samples that are not finite"
+MISFITS: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "no array": ({}, "input 'x'", "arrays none", NAMES),
+    "labels alone": ({"y": np.zeros(2, np.int64)}, "input 'x'", "arrays none", NAMES),
+    "other names": ({"a": rows(2), "b": rows(2)}, "input 'x'", "arrays a, b", NAMES),
+    "type": (
+        {"x": rows(2).astype(complex)},
+        "input 'x'",
+        "type complex128, the model takes float32",
+        "convert the array",
+    ),
+    "text": ({"x": np.array([["a", "b"]])}, "input 'x'", "type <U1, the model takes float32", "convert the array"),
+    "width": ({"x": rows(2, 3)}, "input 'x'", "shape (2, 3)", "give shape (samples, 2)"),
+    "no samples axis": ({"x": np.float32(1)}, "input 'x'", "shape ()", "give shape (samples, 2)"),
+    "axes": ({"x": np.zeros((2, 2, 1), np.float32)}, "input 'x'", "shape (2, 2, 1)", "give shape (samples, 2)"),
+    "NaN": ({"x": np.array([[0, np.nan]], np.float32)}, "input 'x'", "NaN or infinity", FINITE),
+    "infinity": ({"x": np.array([[0, -np.inf]], np.float32)}, "input 'x'", "NaN or infinity", FINITE),
+    "empty": ({"x": rows(0)}, "numbers of samples", "x: 0", COUNTS),
+    "labels too few": ({"x": rows(3), "y": np.zeros(2, int)}, "numbers of samples", "x: 3, labels: 2", COUNTS),
+    "labels as floats": ({"x": rows(2), "y": rows(2)[:, 0]}, "array of labels", "float32 of shape (2,)", LABELS),
+    "labels one-hot": ({"x": rows(2), "y": np.eye(2, dtype=int)}, "array of labels", "int64 of shape (2, 2)", LABELS),
+    "a lone label": ({"x": rows(1), "y": np.int64(0)}, "array of labels", "int64 of shape ()", LABELS),
+    "labels negative": ({"x": rows(2), "y": np.array([0, -1])}, "array of labels", "int64 of shape (2,)", LABELS),
+}
+
+
+def refusal(load: Callable[[], object]) -> str:
+    with pytest.raises(ModelError) as caught:
+        load()
+    return str(caught.value)
+
+
+def words(what: str, seen: str, fix: str) -> str:
+    return f"[BSC308] data file 'data.npz': {what} does not fit\n  seen: {seen}\n  fix:  {fix}"
+
+
+@pytest.mark.parametrize(("arrays", "what", "seen", "fix"), MISFITS.values(), ids=MISFITS)
+def test_words_for_data_that_does_not_fit(
+    arrays: dict[str, Any], what: str, seen: str, fix: str, tmp_path: Path
+) -> None:
+    assert refusal(lambda: loaded(tmp_path, **arrays)) == words(what, seen, fix)
+
+
+@pytest.mark.parametrize(("samples", "limit", "kept"), [(3, None, 3), (4, 1, 1)])
+def test_words_for_a_fixed_batch(samples: int, limit: int | None, kept: int, tmp_path: Path) -> None:
+    spec = X.model_copy(update={"shape": (2, 2)})
+    seen = f"{kept} samples, the model takes 2 at a time"
+    text = refusal(lambda: loaded(tmp_path, spec, x=rows(samples), limit=limit, fixed=True))
+    assert text == words("number of samples", seen, MULTIPLE)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"dtype": "int32"}, words("input 'x'", "type float32, the model takes int32", "convert the array")),
+        ({"dtype": "nonsense"}, words("input 'x'", "type float32, the model takes nonsense", "convert the array")),
+    ],
+)
+def test_words_for_a_model_that_takes_something_else(change: dict[str, Any], text: str, tmp_path: Path) -> None:
+    assert refusal(lambda: loaded(tmp_path, X.model_copy(update=change), x=rows(2), fixed=True)) == text
+
+
+def pickled(path: Path) -> None:
+    np.savez(path, x=np.array([[{}, print]]))
+
+
+def lone_array(path: Path) -> None:
+    with path.open("wb") as stream:
+        np.save(stream, rows(2))
+
+
+def truncated(path: Path) -> None:
+    np.savez_compressed(path, x=rows(100))
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def corrupted(path: Path) -> None:
+    np.savez_compressed(path, x=rows(1000))
+    content = bytearray(path.read_bytes())
+    content[60:80] = bytes(20)
+    path.write_bytes(content)
+
+
+def boasting(path: Path) -> None:
+    """An array whose header promises more than any memory holds."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 99999999999999), }\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "object array": (pickled, "Object arrays cannot be loaded when allow_pickle=False"),
+    "not an archive": (lone_array, "a single array, not a .npz archive"),
+    "truncated": (truncated, "File is not a zip file"),
+    "corrupted": (corrupted, "Error -3 while decompressing data"),
+    "header too large": (boasting, "Unable to allocate 364. TiB for an array with shape (99999999999999,)"),
+    "text": (lambda path: path.write_text("x,y\n1,2\n"), "This file contains pickled (object) data"),
+    "empty file": (lambda path: path.write_bytes(b""), "No data left in file"),
+}
+
+
+@pytest.mark.parametrize(("write", "seen"), BROKEN.values(), ids=BROKEN)
+def test_files_that_are_no_archives_of_arrays(write: Callable[[Path], object], seen: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    write(path)
+    text = refusal(lambda: load_dataset(path, (X,), dynamic_batch=True))
+    assert text.startswith(f"[BSC308] data file 'data.npz': format does not fit\n  seen: {seen}")
+    assert text.endswith("\n  fix:  write it with numpy.savez, without object arrays")
+    assert len(text.splitlines()) == 3
+
+
+@pytest.mark.parametrize(("name", "seen"), [("none.npz", "No such file or directory"), (".", "Is a directory")])
+def test_words_for_a_file_that_cannot_be_opened(name: str, seen: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with pytest.raises(UsageError) as caught:
+        load_dataset(path, (X,), dynamic_batch=True)
+    assert str(caught.value) == (
+        f"[BSC202] data file '{path.name}' cannot be opened\n  seen: {seen}\n  fix:  give the path of a .npz file"
+    )
+
+
+def test_random_data() -> None:
+    half = X.model_copy(update={"name": "h", "dtype": "float16", "shape": (1, 3)})
+    data = random_dataset([X, half], dynamic_batch=True, samples=5, seed=1)
+    assert {name: (values.shape, str(values.dtype)) for name, values in data.inputs.items()} == {
+        "x": ((5, 2), "float32"),
+        "h": ((5, 3), "float16"),
+    }
+    again = random_dataset([X, half], dynamic_batch=True, samples=5, seed=1)
+    np.testing.assert_array_equal(data.inputs["x"], again.inputs["x"])
+    other = random_dataset([X], dynamic_batch=True, samples=5, seed=2)
+    assert (data.inputs["x"] != other.inputs["x"]).any()
+
+
+@pytest.mark.parametrize(("samples", "made"), [(1, 2), (2, 2), (3, 4)])
+def test_random_data_fills_whole_batches(samples: int, made: int) -> None:
+    data = random_dataset([X.model_copy(update={"shape": (2, 2)})], dynamic_batch=False, samples=samples, seed=0)
+    assert (data.samples, data.batch) == (made, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        ({"dtype": "int64"}, "int64 of shape (1, 2)"),
+        ({"dtype": "floaty"}, "floaty of shape (1, 2)"),
+        ({"shape": None}, "float32 of shape None"),
+        ({"shape": ()}, "float32 of shape ()"),
+        ({"shape": (0, 2)}, "float32 of shape (0, 2)"),
+        ({"shape": (1, 1 << 40)}, "float32 of shape (1, 1099511627776)"),
+    ],
+)
+@pytest.mark.parametrize("dynamic_batch", [False, True])
+def test_words_for_inputs_that_are_not_random(change: dict[str, Any], seen: str, *, dynamic_batch: bool) -> None:
+    spec = X.model_copy(update=change)
+    text = refusal(lambda: random_dataset([spec], dynamic_batch=dynamic_batch, samples=2, seed=0))
+    assert text == (
+        "[BSC308] input 'x' cannot be filled with random numbers\n"
+        f"  seen: {seen}\n"
+        "  fix:  give real inputs with --data FILE.npz"
+    )

@@ -1,0 +1,441 @@
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import ArrayLike, NDArray
+from onnx import helper, numpy_helper
+
+from bsc.errors import ModelError
+from bsc.ir.layer import AdcGranularity
+from bsc.plan.document import ConvRecord, LayerArrays, Plan, PlanLayer
+from bsc.replay import engine as replay
+from bsc.replay.engine import LayerTally, Replayer, crossbar_results, input_codes, integer_results
+from bsc.testing import conv_model, mlp_model, random_weights, tiny_model
+from passes.assign_adc import AssignAdc
+from tests.bsc.plans import CNN, coded, model_plan, only_layer, plan_of, with_adc
+
+FIXED = AssignAdc(policy="fixed", bits=16)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A layer and input codes (V, G, K) for it."""
+
+    layer: PlanLayer
+    arrays: LayerArrays
+    inputs: NDArray[np.int64]
+
+    def integers(self) -> NDArray[np.int64]:
+        """The plain product of input codes and weight codes, (V, N)."""
+        mapped = self.inputs if self.arrays.kept_rows is None else self.inputs[:, :, self.arrays.kept_rows]
+        codes = self.arrays.codes.astype(np.int64)
+        width = max(1, codes.shape[1] // self.layer.groups)
+        columns = [mapped[:, n // width] @ codes[:, n] for n in range(codes.shape[1])]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(mapped), 0), np.int64)
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, adc: AssignAdc) -> Case:
+    """Any number format and tiling: ragged and one-row tiles, groups, slices and whole lines of zeros."""
+    bits_per_cell = draw(st.integers(1, 8))
+    weight_bits, input_bits, signed = draw(st.integers(1, 15)), draw(st.integers(2, 16)), draw(st.booleans())
+    groups, width, height = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 8))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = height, groups * width
+    top = (1 << draw(st.integers(1, weight_bits))) - 1
+    codes = random.integers(-top, top, shape, endpoint=True) << draw(st.integers(0, weight_bits - top.bit_length()))
+    for share, lines in ((draw(st.sampled_from([0, 0.6, 1])), shape), (0.2, (height, 1)), (0.2, (1, shape[1]))):
+        codes[np.broadcast_to(random.random(lines) < share, shape)] = 0
+    plan = plan_of(
+        coded(codes, weight_bits=weight_bits, input_bits=input_bits, input_signed=signed, groups=groups),
+        bits_per_cell=bits_per_cell,
+        dac_bits=draw(st.integers(1, min(8, 13 - bits_per_cell))),  # 8 rows then need 16 ADC bits at most
+        rows=draw(st.integers(1, 9)),
+        cols=draw(st.integers(1, 5)),
+        eliminate=draw(st.booleans()),
+        adc=adc,
+    )
+    low, high = (-(1 << input_bits - 1), (1 << input_bits - 1) - 1) if signed else (0, (1 << input_bits) - 1)
+    inputs = random.integers(low, high, (draw(st.integers(1, 2)), groups, height), endpoint=True)
+    inputs[random.random(inputs.shape) < 0.1] = low
+    inputs[random.random(inputs.shape) < 0.1] = high
+    layer, arrays = only_layer(plan)
+    return Case(layer, arrays, inputs)
+
+
+@st.composite
+def lossless_cases(draw: st.DrawFn) -> Case:
+    granularities: list[AdcGranularity] = ["column", "tile", "slice"]
+    return draw(cases(adc=AssignAdc(granularity=draw(st.sampled_from(granularities)))))
+
+
+@st.composite
+def lossy_cases(draw: st.DrawFn) -> Case:
+    """Every column has a resolution and step of its own; most of them clip or round."""
+    case = draw(cases(adc=FIXED))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = case.arrays.adc_bits.shape
+    bits = random.integers(0, draw(st.sampled_from([4, 9, 16])), shape, endpoint=True)
+    step = random.integers(1, draw(st.sampled_from([1, 4, 255])), shape, endpoint=True)
+    return replace(case, arrays=with_adc(case.arrays, bits, step))
+
+
+def drives(code: int, layer: PlanLayer) -> Iterator[tuple[int, int]]:
+    """(what one digit is worth, digit) of every input cycle."""
+    plain_bits = layer.input_bits - layer.input_signed
+    for shift in range(0, plain_bits, layer.dac_bits):
+        yield 2**shift, code % 2**plain_bits // 2**shift % 2**layer.dac_bits
+    if layer.input_signed:
+        yield -(2**plain_bits), int(code < 0)
+
+
+def reference(case: Case) -> tuple[list[list[int]], LayerTally]:
+    """What the crossbars give, one conversion at a time in Python integers."""
+    layer, arrays = case.layer, case.arrays
+    kept = range(layer.rows) if arrays.kept_rows is None else arrays.kept_rows.tolist()
+    tally = LayerTally()
+
+    def result(vector: list[list[int]], column: int) -> int:
+        group = column // (layer.mapped_columns // layer.groups)
+        inputs = [list(drives(vector[group][row], layer)) for row in kept]
+        total = 0
+        for tile, first in enumerate(range(0, layer.mapped_rows, layer.tile_rows)):
+            rows = range(first, min(first + layer.tile_rows, layer.mapped_rows))
+            for index in range(layer.slices):
+                for polarity, sign in enumerate((1, -1)):
+                    codes = [sign * int(arrays.codes[row, column]) for row in rows]
+                    cells = [
+                        max(code, 0) >> index * layer.bits_per_cell & (1 << layer.bits_per_cell) - 1 for code in codes
+                    ]
+                    bits, step = (int(a[tile, index, polarity, column]) for a in (arrays.adc_bits, arrays.adc_step))
+                    for cycle, (worth, _) in enumerate(inputs[0]):
+                        current = sum(cell * inputs[row][cycle][1] for cell, row in zip(cells, rows, strict=True))
+                        level = round(Fraction(current, step))  # half to even
+                        tally.conversions += bits > 0
+                        tally.clipped += bits > 0 and level > 2**bits - 1
+                        total += sign * worth * 2 ** (index * layer.bits_per_cell) * step * min(level, 2**bits - 1)
+        return total
+
+    results = [[result(vector, column) for column in range(layer.mapped_columns)] for vector in case.inputs.tolist()]
+    return results, tally
+
+
+def replayed(case: Case) -> tuple[NDArray[np.float64], LayerTally]:
+    tally = LayerTally()
+    return crossbar_results(case.layer, case.arrays, case.inputs.astype(np.float64), tally), tally
+
+
+@settings(deadline=None, max_examples=300)
+@given(lossless_cases())
+def test_lossless_crossbars_equal_the_integer_product(case: Case) -> None:
+    results, tally = replayed(case)
+    np.testing.assert_array_equal(results, case.integers())
+    np.testing.assert_array_equal(integer_results(case.layer, case.arrays, case.inputs), case.integers())
+    assert tally.clipped == 0
+
+
+@settings(deadline=None, max_examples=150)
+@given(lossy_cases())
+def test_crossbars_equal_the_reference(case: Case) -> None:
+    expected, counted = reference(case)
+    results, tally = replayed(case)
+    assert results.tolist() == expected
+    assert tally == counted
+
+
+def test_crossbars_by_hand() -> None:
+    # Two cells of level 3 and 2 under the inputs 3 = 11 and 1 = 01 give 5, then 3; a 2-bit ADC reads 3 and 3.
+    layer, arrays = only_layer(plan_of(coded([[3], [2]], weight_bits=2, input_bits=2), adc=FIXED))
+    case = Case(layer, with_adc(arrays, [[[2], [0]]]), np.array([[[3, 1]]]))
+    results, tally = replayed(case)
+    assert results.tolist() == [[3 * 1 + 3 * 2]]
+    assert tally == LayerTally(conversions=2, clipped=1)
+    # With step 2 the sums 5 and 3 are 2.5 and 1.5 steps, both read as 2: 4 cell units each.
+    results, tally = replayed(replace(case, arrays=with_adc(arrays, [[[2], [0]]], 2)))
+    assert results.tolist() == [[4 * 1 + 4 * 2]]
+    assert tally == LayerTally(conversions=2, clipped=0)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("rows", "bits_per_cell", "dac_bits"), [(128, 2, 1), (64, 8, 2), (512, 8, 8), (16384, 1, 8)])
+def test_full_tiles_of_extreme_codes(rows: int, bits_per_cell: int, dac_bits: int, *, signed: bool) -> None:
+    """The largest sums that fit; step 255 keeps what is beyond 16 bits in range, rounded."""
+    layer, arrays = only_layer(
+        plan_of(
+            coded(np.full((rows, 1), -255), input_bits=16, input_signed=signed),
+            bits_per_cell=bits_per_cell,
+            dac_bits=dac_bits,
+            rows=rows,
+            adc=FIXED,
+        )
+    )
+    lowest = -(1 << 15) if signed else (1 << 16) - 1
+    case = Case(layer, arrays, np.full((1, 1, rows), lowest))
+    assert integer_results(layer, arrays, case.inputs).item() == rows * -255 * lowest
+    wide = replace(case, arrays=with_adc(arrays, 16, 255))
+    digits = [(worth, digit) for worth, digit in drives(lowest, layer)]
+    expected = 0
+    for index in range(layer.slices):
+        level = 255 >> index * bits_per_cell & (1 << bits_per_cell) - 1
+        for worth, digit in digits:
+            code = min(round(Fraction(rows * level * digit, 255)), 65535)
+            expected -= worth * 2 ** (index * bits_per_cell) * 255 * code
+    assert replayed(wide)[0].item() == expected
+
+
+def test_the_widest_integers_stay_exact() -> None:
+    layer, arrays = only_layer(plan_of(coded(np.full((3000, 1), 32767), weight_bits=15, input_bits=16)))
+    assert integer_results(layer, arrays, np.full((1, 1, 3000), 65535.0)).item() == 3000 * 32767 * 65535
+
+
+def test_chunks_of_vectors_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    layer, arrays = only_layer(plan_of(coded(random.integers(-255, 256, (9, 3))), rows=4))
+    case = Case(layer, with_adc(arrays, 3), random.integers(0, 256, (7, 1, 9)))
+    whole = replayed(case)
+    monkeypatch.setattr(replay, "CHUNK_VALUES", 2 * arrays.adc_bits[0].size)
+    parts = replayed(case)
+    np.testing.assert_array_equal(parts[0], whole[0])
+    assert parts[1] == whole[1]
+
+
+def layer_with(rows: int, **fields: Any) -> PlanLayer:
+    return only_layer(plan_of(coded(np.ones((rows, 1)), **fields)))[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "x", "codes", "step"),
+    [
+        # Halves go to the even code, and what is out of range to the last one.
+        ({"input_bits": 4, "input_step": 0.5}, [-1, 0.25, 0.75, 100], [0, 0, 2, 15], [0.5]),
+        ({"input_bits": 4, "input_signed": True, "input_step": 0.5}, [-100, -0.75, 0.25, 100], [-8, -2, 0, 7], [0.5]),
+        # Every vector has the range of its largest value, rounded up to a power of two.
+        ({"input_step": None}, [[0.5, 0.25], [3, 1]], [[255, 128], [192, 64]], [2**-9, 2**-6]),
+        (
+            {"input_step": None, "input_signed": True},
+            [[1, -0.5], [-8, 3]],
+            [[127, -64], [-128, 48]],
+            [2**-7, 2**-4],
+        ),
+        # The range of a vector of zeros is not zero: max|x| counts as 1e-5, just below 2**-16.
+        ({"input_step": None}, [[0, 0]], [[0, 0]], [2**-24]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_input_codes_by_hand(
+    fields: dict[str, Any], x: ArrayLike, codes: ArrayLike, step: list[float], dtype: type[np.floating[Any]]
+) -> None:
+    values = np.atleast_2d(np.array(x, dtype))
+    actual, actual_step = input_codes(layer_with(values.shape[1], **fields), values)
+    np.testing.assert_array_equal(actual[:, 0], np.atleast_2d(codes))
+    assert actual_step.ravel().tolist() == step
+
+
+def test_half_precision_has_no_number_for_the_largest_codes_and_smallest_steps() -> None:
+    codes, _ = input_codes(layer_with(1, input_bits=16, input_step=2**-16), np.ones((1, 1), np.float16))
+    assert codes.item() == 65535
+    codes, step = input_codes(layer_with(1, input_bits=16, input_step=None), np.zeros((1, 1), np.float16))
+    assert (codes.item(), step.item()) == (0, 2**-32)
+
+
+CONV = ConvRecord(kernel=(2, 2), strides=(1, 1), dilations=(1, 1), pads=((0, 0), (0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "seen"),
+    [
+        (layer_with(3), (2, 4), "(2, 4) for 1 x 3 rows and 1 vectors"),
+        (layer_with(3), (), "() for 1 x 3 rows and 1 vectors"),
+        (layer_with(4), (1, 1, 1, 2), "(1, 1, 1, 2) for 1 x 4 rows and 1 vectors"),  # smaller than the window
+        (layer_with(4), (1, 1, 9, 9), "(1, 1, 9, 9) for 1 x 4 rows and 1 vectors"),  # more positions than recorded
+        (layer_with(4), (1, 2, 2, 2), "(1, 2, 2, 2) for 1 x 4 rows and 1 vectors"),
+        (layer_with(4), (1, 4), "(1, 4) for 1 x 4 rows and 1 vectors"),
+    ],
+)
+def test_words_for_an_activation_of_another_shape(layer: PlanLayer, shape: tuple[int, ...], seen: str) -> None:
+    record = layer.model_copy(update={"conv": CONV}) if layer.rows == 4 else layer
+    with pytest.raises(ModelError) as caught:
+        input_codes(record, np.zeros(shape, np.float32))
+    assert str(caught.value) == (
+        "[BSC307] layer 'fc': the activation is not of the shape that the plan records\n"
+        f"  seen: shape {seen}\n"
+        "  fix:  compile the model again, with --input-shape if its sizes vary"
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_words_for_an_activation_that_is_not_finite(value: float) -> None:
+    with pytest.raises(ModelError) as caught:
+        input_codes(layer_with(1, input_step=None), np.array([[value]]))
+    assert str(caught.value) == (
+        "[BSC308] the input of layer 'fc' is not finite\n"
+        "  seen: NaN or infinity from the operators before it\n"
+        "  fix:  leave out samples on which the model itself does not give finite results"
+    )
+
+
+def normal(*shape: int, seed: int = 9) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+SEQUENCE = tiny_model(
+    "(float[N,5,6] x) => (float[N,5,3] y) { [up] h = MatMul (x, w0)  a = Relu (h)  [down] y = MatMul (a, w1) }",
+    {"w0": random_weights(6, 9), "w1": random_weights(9, 3, seed=1)},
+)
+TWO_INPUTS = tiny_model(
+    """(float[N,4] x, float[N,3] u) => (float[N,2] y) {
+        [left] a = MatMul (x, w0)
+        [right] b = MatMul (u, w1)
+        y = Sub (a, b)
+    }""",
+    {"w0": random_weights(4, 2), "w1": random_weights(3, 2, seed=1)},
+)
+EDGES = {
+    "no digital operator": ("{ [fc] y = MatMul (x, w) }", random_weights(4, 3)),
+    "two outputs": ("{ [fc] h = MatMul (x, w)  y = Relu (h) }", random_weights(4, 3)),
+    "weights of zero": ("{ [fc] y = Gemm (x, w, b) }", np.zeros((4, 3), np.float32)),
+    "one column": ("{ [fc] y = MatMul (x, w) }", random_weights(4, 1)),
+    "one row left": ("{ [fc] y = MatMul (x, w) }", np.array([[0], [0], [1], [0]], np.float32)),
+}
+
+
+def edge_model(name: str) -> onnx.ModelProto:
+    body, w = EDGES[name]
+    outputs = "float[] h, float[] y" if name == "two outputs" else "float[] y"
+    return tiny_model(f"(float[N,4] x) => ({outputs}) {body}", {"w": w, "b": random_weights(3, seed=1)})
+
+
+MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, NDArray[Any]]]] = {
+    "mlp": (lambda: mlp_model(20, 9, 5, 3), {"x": normal(6, 20)}),
+    "cnn": (lambda: CNN, {"image": normal(6, 3, 8, 8)}),
+    "conv1d": (
+        lambda: conv_model(channels=4, spatial=(9,), kernel=(3,), groups=2, attributes=["dilations = [2]"]),
+        {"x": normal(6, 4, 9)},
+    ),
+    "sequence": (lambda: SEQUENCE, {"x": normal(6, 5, 6)}),
+    "two inputs": (lambda: TWO_INPUTS, {"x": normal(6, 4), "u": normal(6, 3)}),
+} | {name: (lambda name=name: edge_model(name), {"x": normal(6, 4)}) for name in EDGES}
+WHOLE_MODELS = pytest.mark.parametrize(("model", "feeds"), MODELS.values(), ids=MODELS)
+
+
+def dequantised(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.float64]:
+    """Codes times step over all rows and columns of the model, (K, N)."""
+    matrix = np.zeros((layer.rows, layer.columns))
+    rows = np.arange(layer.rows) if arrays.kept_rows is None else arrays.kept_rows
+    columns = np.arange(layer.columns) if arrays.kept_columns is None else arrays.kept_columns
+    matrix[np.ix_(rows, columns)] = arrays.codes
+    return np.asarray(matrix * arrays.weight_step)
+
+
+def quantised_twin(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
+    """The ONNX model of a plan: floats that are code * step, around plain float operators.
+
+    Every layer reads Clip(Round(x / step)) * step. Batch normalisation is in the weights and biases already.
+    """
+    layers = {layer.name: layer for layer in plan.layers}
+    nodes: list[onnx.NodeProto] = []
+    constants: dict[str, NDArray[Any]] = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization":
+            nodes.append(helper.make_node("Identity", node.input[:1], node.output))
+            continue
+        if node.name not in layers:
+            nodes.append(node)
+            continue
+        layer = layers[node.name]
+        arrays = plan.arrays(layer)
+        weight, name = constants[node.input[1]], node.name
+        assert layer.input_step is not None
+        signed = layer.input_signed
+        low, high = (-(1 << layer.input_bits - 1), (1 << layer.input_bits - 1) - 1) if signed else (0, 255)
+        matrix = dequantised(layer, arrays)
+        constants |= {
+            f"{name}.step": np.array(layer.input_step),
+            f"{name}.low": np.array(low),
+            f"{name}.high": np.array(high),
+            f"{name}.weight": matrix.T.reshape(weight.shape) if layer.op_type == "Conv" else matrix,
+        }
+        steps = (("Div", "step"), ("Round", ""), ("Clip", "low high"), ("Mul", "step"))
+        value = node.input[0]
+        for op_type, operands in steps:
+            result = f"{name}.{op_type}"
+            inputs = [value, *(f"{name}.{operand}" for operand in operands.split())]
+            nodes.append(helper.make_node(op_type, inputs, [result]))
+            value = result
+        twin = onnx.NodeProto()
+        twin.CopyFrom(node)
+        del twin.input[:]
+        twin.input.extend([value, f"{name}.weight"])
+        if arrays.bias is not None:
+            constants[f"{name}.bias"] = arrays.bias
+            twin.input.append(f"{name}.bias")
+        nodes.append(twin)
+    graph = helper.make_graph(
+        nodes,
+        "twin",
+        model.graph.input,
+        model.graph.output,
+        [numpy_helper.from_array(np.asarray(values, np.float32), key) for key, values in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
+@WHOLE_MODELS
+def test_a_plan_computes_what_its_quantised_model_does_in_onnxruntime(
+    model: Callable[[], onnx.ModelProto], feeds: dict[str, NDArray[Any]], tmp_path: Path
+) -> None:
+    import onnxruntime
+
+    plan = model_plan(model(), tmp_path, calibration=feeds)
+    twin = quantised_twin(model(), plan)
+    session = onnxruntime.InferenceSession(twin.SerializeToString(), providers=["CPUExecutionProvider"])
+    results = Replayer(plan).replayed(feeds)
+    for name, expected in zip(results, session.run(None, feeds), strict=True):
+        assert results[name].dtype == expected.dtype
+        np.testing.assert_allclose(results[name], expected, rtol=1e-5, atol=1e-6)
+
+
+@WHOLE_MODELS
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_a_lossless_plan_is_exact_and_its_samples_do_not_meet(
+    model: Callable[[], onnx.ModelProto], feeds: dict[str, NDArray[Any]], tmp_path: Path, *, calibrated: bool
+) -> None:
+    """Bit for bit: quantised equals replayed, and a sample gives the same alone and in a batch."""
+    plan = model_plan(model(), tmp_path, calibration=feeds if calibrated else None)
+    replayer = Replayer(plan)
+    batch = replayer.replayed(feeds)
+    quantised = replayer.quantised(feeds)
+    assert replayer.exact
+    assert all(tally.clipped == 0 for tally in replayer.tallies.values())
+    for name, values in batch.items():
+        np.testing.assert_array_equal(values, quantised[name])
+    for sample in range(len(next(iter(feeds.values())))):
+        alone = replayer.replayed({name: values[sample : sample + 1] for name, values in feeds.items()})
+        for name, values in batch.items():
+            np.testing.assert_array_equal(alone[name], values[sample : sample + 1])
+
+
+def test_a_lossy_plan_is_not_exact_and_says_by_how_much(tmp_path: Path) -> None:
+    plan = model_plan(mlp_model(20, 9, 5), tmp_path, policy="fixed=2")
+    replayer = Replayer(plan)
+    outputs = replayer.replayed({"x": normal(6, 20)})["y"]
+    assert not replayer.exact
+    tally = replayer.tallies["fc0"]
+    assert tally.results == 6 * 9
+    assert 0 < tally.differing <= tally.results
+    assert 0 < tally.clipped < tally.conversions
+    quantised = replayer.quantised({"x": normal(6, 20)})["y"]
+    assert (outputs != quantised).any()
+
+
+def test_columns_of_zeros_are_their_bias(tmp_path: Path) -> None:
+    plan = model_plan(edge_model("weights of zero"), tmp_path)
+    y = Replayer(plan).replayed({"x": normal(2, 4)})["y"]
+    np.testing.assert_array_equal(y, np.broadcast_to(random_weights(3, seed=1), (2, 3)))
