@@ -28,7 +28,7 @@ CODES: Final[dict[str, str]] = {
     "BSC306": "the model has nothing to map onto crossbars",
     "BSC307": "the plan folder is malformed or was altered",
     "BSC308": "the data file does not match the model",
-    "BSC309": "a pass needs the result of an earlier pass",
+    "BSC309": "passes are in the wrong order",
     "BSC401": "a value needs more bits than the hardware offers",
     "BSC501": "the replay of a lossless plan differs from the integer model",
     "BSC502": "a hardware description does not re-add to its published totals",

@@ -32,7 +32,7 @@ NON_NEGATIVE_OPS = frozenset({
 })
 # Never negative when their first input is not ...
 SIGN_KEEPING_OPS = frozenset({
-    "AveragePool", "Cast", "DepthToSpace", "Dropout", "Expand", "Flatten", "GlobalAveragePool", "GlobalMaxPool",
+    "AveragePool", "DepthToSpace", "Dropout", "Expand", "Flatten", "GlobalAveragePool", "GlobalMaxPool",
     "Identity", "MaxPool", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Reshape", "Slice", "SpaceToDepth",
     "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
 })

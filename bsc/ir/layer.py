@@ -198,6 +198,11 @@ class CrossbarLayer:
         return (self.output,)
 
     @property
+    def input_values(self) -> int:
+        """Values that the input vectors of one inference hold."""
+        return self.vectors * self.groups * self.rows
+
+    @property
     def mapped_shape(self) -> tuple[int, int]:
         """(K, N) of the matrix that goes onto crossbars."""
         return (self.rows, self.columns) if self.kept is None else self.kept.shape

@@ -141,6 +141,11 @@ class PlanLayer(Record):
         return -(-self.weight_bits // self.bits_per_cell)
 
     @property
+    def input_values(self) -> int:
+        """Values that the input vectors of one inference hold."""
+        return self.vectors * self.groups * self.rows
+
+    @property
     def row_tiles(self) -> int:
         """T, row tiles."""
         return -(-self.mapped_rows // self.tile_rows)

@@ -31,7 +31,7 @@ def calibrate(graph: Graph, data: Dataset) -> Graph:
         return float_result(graph, layer, x)
 
     program = Program(schedule(graph), graph.outputs)
-    for batch in data.batches():
+    for batch in data.batches(max((layer.input_values for layer in layers.values()), default=1)):
         program.run(batch, run_layer)
     return graph.with_ranges(ranges)
 

@@ -14,6 +14,7 @@ from bsc.errors import ModelError, UsageError
 
 LABEL_NAMES = ("label", "labels", "y")
 DEFAULT_BATCH = 256
+MAX_BATCH_VALUES = 1 << 25
 FLOATS = ("float16", "float32", "float64")
 MAX_RANDOM_VALUES = 1 << 28
 
@@ -46,22 +47,30 @@ class Dataset:
         labels: class of each sample, int64 (samples,), or None.
         batch: samples that are run together; a divisor of their number if the model fixes it.
         sha256: of the file; "" for made-up data.
+        free_batch: fewer samples may be run together.
     """
 
     inputs: Mapping[str, NDArray[Any]]
     labels: NDArray[np.int64] | None
     batch: int
     sha256: str
+    free_batch: bool = False
 
     @property
     def samples(self) -> int:
         """Number of samples."""
         return len(next(iter(self.inputs.values())))
 
-    def batches(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """The samples in order, `batch` at a time."""
-        for start in range(0, self.samples, self.batch):
-            yield {name: values[start : start + self.batch] for name, values in self.inputs.items()}
+    def batches(self, values_per_sample: int = 1) -> Iterator[dict[str, NDArray[Any]]]:
+        """The samples in order, `batch` at a time, or fewer if that many would need too much memory.
+
+        Args:
+            values_per_sample: values that the input vectors of the largest layer hold for one sample.
+        """
+        bounded = max(1, MAX_BATCH_VALUES // values_per_sample)
+        size = min(self.batch, bounded) if self.free_batch else self.batch
+        for start in range(0, self.samples, size):
+            yield {name: values[start : start + size] for name, values in self.inputs.items()}
 
 
 def load_dataset(path: Path, specs: Sequence[InputSpec], *, dynamic_batch: bool, limit: int | None = None) -> Dataset:
@@ -107,6 +116,7 @@ def load_dataset(path: Path, specs: Sequence[InputSpec], *, dynamic_batch: bool,
         labels=None if labels is None else labels[:keep].astype(np.int64),
         batch=batch,
         sha256=digest,
+        free_batch=dynamic_batch,
     )
 
 
@@ -130,7 +140,7 @@ def random_dataset(specs: Sequence[InputSpec], *, dynamic_batch: bool, samples: 
         count = samples if dynamic_batch else math.ceil(samples / sizes[0]) * sizes[0]
         inputs[spec.name] = generator.standard_normal((count, *sizes[1:])).astype(spec.dtype)
     batch = DEFAULT_BATCH if dynamic_batch else (specs[0].shape or (1,))[0]
-    return Dataset(inputs=inputs, labels=None, batch=batch, sha256="")
+    return Dataset(inputs=inputs, labels=None, batch=batch, sha256="", free_batch=dynamic_batch)
 
 
 def require_finite(values: NDArray[Any], what: str) -> None:

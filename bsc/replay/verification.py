@@ -88,7 +88,7 @@ def verify(plan: Plan, data: Dataset, source: str, model: Path | None) -> Verifi
     replayer = Replayer(plan)
     name = plan.document.outputs[0].name
     outputs: dict[str, list[NDArray[Any]]] = {"quantised": [], "replayed": [], "float": []}
-    for batch in data.batches():
+    for batch in data.batches(max((layer.input_values for layer in plan.layers), default=1)):
         outputs["replayed"].append(replayer.replayed(batch)[name])
         # Equal layer results mean equal outputs, so the second run is needed only for lossy plans.
         outputs["quantised"].append(outputs["replayed"][-1] if replayer.exact else replayer.quantised(batch)[name])

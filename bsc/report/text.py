@@ -260,8 +260,8 @@ def _resolution_table(summaries: Sequence[LayerSummary], *, proved: bool = False
     histograms = [total(part.proved if proved else part.assigned for part in parts) for parts in by_slice]
     highest = max((int(np.flatnonzero(counts).max(initial=0)) for counts in histograms), default=0)
     kind = "proved to be enough" if proved else "assigned"
-    bits = [f"{b} bit" for b in range(highest + 1)]
-    table = _table(f"Slice columns by ADC resolution {kind}", ("slice", *bits, "mean", "largest sum", "lossless"), 1)
+    bits = [str(resolution) for resolution in range(highest + 1)]
+    table = _table(f"Slice columns by ADC bits {kind}", ("slice", *bits, "mean", "largest sum", "lossless"), 1)
     for index in reversed(range(slices)):
         counts, parts = histograms[index], by_slice[index]
         columns = int(counts.sum())

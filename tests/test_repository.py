@@ -1,0 +1,122 @@
+"""What must hold of the repository as a whole: documents that are true, tables that are complete."""
+
+import importlib
+import inspect
+import json
+import pkgutil
+import re
+import runpy
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+import bsc
+import hw_models
+import passes
+from bsc.errors import CODES
+from bsc.ir.passbase import Pass
+from bsc.plan.document import PlanDocument
+from bsc.plan.folder import to_json
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def modules() -> list[str]:
+    found = []
+    for package in (bsc, passes, hw_models):
+        found.append(package.__name__)
+        found += [info.name for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    return [name for name in found if name != "bsc.__main__"]
+
+
+def test_packages_sit_side_by_side() -> None:
+    """Two other wheels could own `passes` or `hw_models`; then this would not be our code."""
+    assert {Path(str(package.__file__)).parent.parent for package in (bsc, passes, hw_models)} == {ROOT}
+
+
+def test_every_package_is_shipped() -> None:
+    listed = set(re.findall(r'^    "((?:bsc|passes|hw_models)[a-z._]*)",$', text("pyproject.toml"), re.MULTILINE))
+    folders = {"bsc", "passes", "hw_models", *(f"bsc.{path.parent.name}" for path in ROOT.glob("bsc/*/__init__.py"))}
+    assert listed >= folders
+
+
+def test_every_pass_is_registered_and_tested() -> None:
+    files = {path.stem for path in (ROOT / "passes").glob("*.py")} - {"__init__"}
+    classes = {cls for cls in Pass.__subclasses__() if cls.__module__.startswith("passes.")}
+    assert set(passes.PASSES.values()) == classes
+    assert {cls.__module__.removeprefix("passes.") for cls in classes} == files
+    for stem in files:
+        assert (ROOT / "tests" / "passes" / f"test_{stem}.py").is_file(), stem
+
+
+@pytest.mark.parametrize("name", modules())
+def test_public_names_are_documented(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__doc__, name
+    for member in vars(module).values():
+        if getattr(member, "__module__", None) != name or not (inspect.isclass(member) or inspect.isfunction(member)):
+            continue
+        if not member.__name__.startswith("_"):
+            assert member.__doc__, f"{name}.{member.__name__}"
+
+
+def test_every_error_code_is_used_and_known() -> None:
+    sources = [*ROOT.glob("bsc/**/*.py"), *ROOT.glob("passes/*.py"), *ROOT.glob("hw_models/*.py")]
+    code = "".join(path.read_text(encoding="utf-8") for path in sources if path.name != "errors.py")
+    used = set(re.findall(r'"(BSC\d{3})"', code))
+    assert used == set(CODES)
+
+
+def test_plan_schema_is_fresh() -> None:
+    """After a change of the records: the text on the left is what the file must hold."""
+    assert to_json(PlanDocument.model_json_schema()) == text("bsc/plan/plan.schema.json")
+
+
+@pytest.mark.parametrize("plan", sorted(GOLDEN.glob("*/plan.json")), ids=lambda path: path.parent.name)
+def test_plans_obey_the_schema(plan: Path) -> None:
+    jsonschema.validate(json.loads(plan.read_text()), json.loads(text("bsc/plan/plan.schema.json")))
+
+
+def test_readme_shows_what_is_printed() -> None:
+    readme = text("README.md")
+    report, verified = re.findall(r"^```text\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    printed = (GOLDEN / "mnist" / "report.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in report.splitlines() if line not in [*printed, "..."]] == []
+    assert verified == (GOLDEN / "mnist" / "verify.txt").read_text(encoding="utf-8")
+
+
+def test_ci_runs_the_readme_commands() -> None:
+    commands = [line for line in text("README.md").splitlines() if line.startswith("python3 -m venv")]
+    assert len(commands) == 2
+    assert text(".ci/run").splitlines().count(commands[1]) == 1
+
+
+def test_readme_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text("README.md"), re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    names: dict[str, object] = {}
+    exec(code, names)
+    compiled = names["compiled"]
+    assert compiled.plan is not None  # type: ignore[attr-defined]
+
+
+def test_own_pass_example(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples" / "own_pass.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["threshold  0", "threshold  8", "threshold 32"]
+    savings = [float(re.findall(r"ADC ([0-9.]+)×", line)[0]) for line in lines]
+    assert np.diff(savings).min() > 0  # fewer weights, fewer bits
+
+
+def test_constraints_pin_every_dependency() -> None:
+    pinned = {line.split("==")[0].lower() for line in text("constraints.txt").splitlines() if "==" in line}
+    needed = re.findall(r'^    "([a-z-]+)>=', text("pyproject.toml"), re.MULTILINE)
+    assert {name.replace("_", "-") for name in pinned} >= set(needed)
+    assert "torch==2.13.0" in text("constraints.txt").splitlines()
