@@ -51,7 +51,9 @@ class CheckLine:
         return self.difference <= self.allowed
 
     def __str__(self) -> str:
-        values = (self.computed, self.published, self.difference, self.allowed)
+        rounding = 1e-12 * self.published  # of the floating-point sums
+        apart = self.difference if self.difference > rounding else 0.0
+        values = (self.computed, self.published, apart, self.allowed)
         computed, published, difference, allowed = (format_si(value, self.unit) for value in values)
         return f"{computed} from the parts, {published} published, {difference} apart where {allowed} is allowed"
 

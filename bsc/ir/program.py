@@ -4,6 +4,7 @@ A segment is a small ONNX model of all the digital operators that can run once t
 done. Segments travel inside the plan folder, so that a replay needs nothing else.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,11 +29,13 @@ class Segment:
         model: serialised ONNX model.
         inputs: tensors it reads.
         outputs: tensors that later steps or the user read.
+        operators: number of operators by ONNX type.
     """
 
     model: bytes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    operators: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,8 @@ def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
         ir_version=helper.find_min_ir_version_for(opsets, ignore_unknown=True),
     )
     serialised = model.SerializeToString(deterministic=True)
-    return Segment(model=serialised, inputs=tuple(inputs), outputs=tuple(outputs))
+    operators = Counter(op.op_type for op in ops)
+    return Segment(model=serialised, inputs=tuple(inputs), outputs=tuple(outputs), operators=operators)
 
 
 def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:

@@ -68,6 +68,7 @@ class StepRecord(Record):
 
     layer: str | None = Field(default=None, description="name of the crossbar layer")
     digital: FileName | None = Field(default=None, description="ONNX file of the digital operators")
+    operators: dict[str, PositiveInt] = Field(default={}, description="digital operators by ONNX type")
     inputs: tuple[str, ...] = Field(description="tensors it reads")
     outputs: tuple[str, ...] = Field(min_length=1, description="tensors it writes")
 
@@ -272,4 +273,9 @@ class Plan:
         if record.digital is None:
             assert record.layer is not None
             return LayerStep(layer=record.layer, inputs=record.inputs, outputs=record.outputs)
-        return Segment(model=self.digital(record.digital), inputs=record.inputs, outputs=record.outputs)
+        return Segment(
+            model=self.digital(record.digital),
+            inputs=record.inputs,
+            outputs=record.outputs,
+            operators=record.operators,
+        )

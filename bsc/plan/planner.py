@@ -46,7 +46,9 @@ def make_plan(graph: Graph, target: Target, pipeline: str, calibration: Calibrat
         else:
             file = f"digital/{len(segments):04}.onnx"
             segments[file] = step.model
-            steps.append(StepRecord(digital=file, inputs=step.inputs, outputs=step.outputs))
+            steps.append(
+                StepRecord(digital=file, operators=dict(step.operators), inputs=step.inputs, outputs=step.outputs)
+            )
     document = PlanDocument(
         bsc_version=__version__,
         model=ModelRecord(

@@ -4,6 +4,7 @@ Everything here takes finished figures and only lays them out; `bsc.report.figur
 """
 
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bsc.cost.compare import Comparison
-from bsc.cost.price import Cost, ratio
+from bsc.cost.price import ADC_ACTION, Cost, ratio
 from bsc.hardware.target import Target
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
@@ -65,6 +66,7 @@ class PlanReport:
             _layer_table(self.summaries),
             _resolution_table(self.summaries),
             _cost_table(self.comparison),
+            _layer_cost_table(self.comparison),
             _law_table(self.comparison),
             _notes(self.summaries, self.comparison),
         )
@@ -220,6 +222,8 @@ def _heading(document: PlanDocument) -> Text:
     if calibration is not None:
         ranges = f"steps from {calibration.samples} calibration samples"
     batch = ", for a batch of one" if document.model.dynamic_batch else ""
+    operators = sum((Counter(step.operators) for step in document.steps), Counter[str]())
+    digital = ", ".join(f"{name} ×{count}" for name, count in sorted(operators.items()))
     sizes = ", ".join(
         f"{tensor.name} {'x'.join(map(str, tensor.shape)) if tensor.shape is not None else '?'}"
         for tensor in document.inputs
@@ -228,6 +232,7 @@ def _heading(document: PlanDocument) -> Text:
         f"bsc {document.bsc_version}: {document.model.file} on {document.target}\n"
         f"pipeline   {document.pipeline}\n"
         f"input      {sizes}{batch}; {ranges}\n"
+        f"digital    {digital or 'nothing'}\n"
     )
 
 
@@ -248,7 +253,7 @@ def _layer_table(summaries: Sequence[LayerSummary]) -> Table:
             f"{layer.row_tiles}×{summary.column_tiles}",
             f"{summary.crossbars} of {summary.possible_crossbars}",
             f"{summary.utilisation:.1%}",
-            "  ".join(f"{100 * part.density:.3g}" for part in reversed(summary.slices)),
+            " ".join(f"{100 * part.density:>5.3g}" for part in reversed(summary.slices)),
         )
     return table
 
@@ -310,6 +315,23 @@ def _cost_table(comparison: Comparison) -> Table:
     counts = ((cost.crossbars, cost.imas, cost.tiles) for cost in costs)
     shown = [f"{crossbars} / {imas} / {tiles}" for crossbars, imas, tiles in counts]
     _add_row(table, "crossbars / IMAs / tiles", shown[0], shown[1], "", shown[2], "")
+    return table
+
+
+def _layer_cost_table(comparison: Comparison) -> Table:
+    plan, uniform = comparison.plan, comparison.uniform
+    table = _table("Cost by layer", ("layer", "ADC energy", "energy", "uniform 8 bit", "ratio", "latency"))
+    for name, actions in plan.energy_j.items():
+        ours, flat = plan.layer_energy_j(name), uniform.layer_energy_j(name)
+        _add_row(
+            table,
+            name,
+            format_si(actions[ADC_ACTION], "J"),
+            format_si(ours, "J"),
+            format_si(flat, "J"),
+            format_ratio(ratio(flat, ours)),
+            format_si(plan.latency_s[name], "s"),
+        )
     return table
 
 

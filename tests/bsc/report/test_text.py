@@ -1,0 +1,122 @@
+"""Whole reports on plans small enough to check by eye; the compile report is in tests/golden/."""
+
+import json
+import math
+
+import numpy as np
+
+import hw_models
+from bsc.cost.compare import compare
+from bsc.plan.cells import CrossbarIndex
+from bsc.plan.summary import summarise, summarise_layer
+from bsc.replay.engine import LayerTally
+from bsc.replay.verification import Accuracy, Verification
+from bsc.report.figures import cost_json, layer_json
+from bsc.report.text import CrossbarReport, LayerReport, PlanReport, VerificationReport, to_text
+from tests.bsc.plans import ISAAC, coded, only_layer, plan_of
+
+
+def test_layer_report() -> None:
+    layer, arrays = only_layer(plan_of(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
+    assert to_text(LayerReport(summary=summarise_layer(layer, arrays))) == (
+        "layer      fc (MatMul)\n"
+        "weights    8 bit + sign, 4 slices of 2 bit\n"
+        "inputs     8 bit unsigned, step 1, 1-bit DAC\n"
+        "mapped     3 of 3 rows, 2 of 2 columns\n"
+        "ADC        lossless per column\n"
+        "Crossbars\n"
+        "\n"
+        " layer   operator   K×N   vectors   tiles   crossbars   utilised    % non-zero, slice 3..0\n"
+        " ─────────────────────────────────────────────────────────────────────────────────────────\n"
+        " fc      MatMul     3×2         1     2×1    16 of 16      75.0%    16.7  16.7    50    50\n"
+        "\n"
+        "Slice columns by ADC bits assigned\n"
+        "\n"
+        " slice   0   1   2   mean   largest sum   lossless\n"
+        " ─────────────────────────────────────────────────\n"
+        " 3       7   1   .   0.12             1     100.0%\n"
+        " 2       7   1   .   0.12             1     100.0%\n"
+        " 1       6   1   1   0.38             2     100.0%\n"
+        " 0       6   1   1   0.38             3     100.0%\n"
+        "\n"
+        "Slice columns by ADC bits proved to be enough\n"
+        "\n"
+        " slice   0   1   2   mean   largest sum   lossless\n"
+        " ─────────────────────────────────────────────────\n"
+        " 3       7   1   .   0.12             1     100.0%\n"
+        " 2       7   1   .   0.12             1     100.0%\n"
+        " 1       6   1   1   0.38             2     100.0%\n"
+        " 0       6   1   1   0.38             3     100.0%\n"
+        "\n"
+    )
+
+
+def test_crossbar_report() -> None:
+    layer, arrays = only_layer(plan_of(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
+    index = CrossbarIndex.parse("0,0,0,+", layer, arrays)
+    assert to_text(CrossbarReport(layer=layer, arrays=arrays, index=index)) == (
+        "crossbar   fc 0,0,0,+ (row tile, column tile, slice, sign)\n"
+        "cells      2 rows x 2 columns in use, 50.0% non-zero\n"
+        "\n"
+        "Bitlines\n"
+        "\n"
+        " bitline   model column   non-zero cells   sum of levels   ADC bits   ADC step\n"
+        " ─────────────────────────────────────────────────────────────────────────────\n"
+        "       0              0                0               0          0          1\n"
+        "       1              1                2               2          2          1\n"
+        "\n"
+    )
+
+
+def test_verification_report() -> None:
+    plan = plan_of(coded([[1]]))
+    found = Verification(
+        samples=4,
+        source="data.npz",
+        tallies={"fc": LayerTally(results=40, differing=3, conversions=320, clipped=5)},
+        difference_max=0.25,
+        difference_rms=None,
+        accuracy=Accuracy(float_model=None, quantised=0.75, replayed=0.5),
+    )
+    assert to_text(VerificationReport(plan=plan, found=found)) == (
+        f"model      {plan.document.model.file}\n"
+        "data       data.npz, 4 samples\n"
+        "exact: no\n"
+        "           3 of 40 layer results differ from the quantised integer model\n"
+        "clipped    5 of 320 conversions\n"
+        "float      largest difference 0.25, relative RMS n/a\n"
+        "accuracy   quantised 75.00%, replayed 50.00%\n"
+    )
+
+
+def test_names_with_brackets_are_not_markup() -> None:
+    plan = plan_of(coded([[1, 2]], name="[bold]fc[/bold]"))
+    laws = hw_models.laws()
+    comparison = compare(plan, ISAAC, laws["isaac"], laws)
+    report = PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison)
+    assert "[bold]fc[/bold]" in to_text(report)
+
+
+def test_json_has_the_figures_of_the_report() -> None:
+    plan = plan_of(coded(np.arange(12).reshape(4, 3)))
+    laws = hw_models.laws()
+    figures = cost_json(compare(plan, ISAAC, laws["isaac"], laws))
+    json.dumps(figures, allow_nan=False)
+    parts = figures["plan"]["energy_by_action_j"]
+    assert figures["plan"]["energy_j"] == math.fsum(parts.values())
+    assert set(figures["adc_laws"]) == set(laws)
+    layer = layer_json(summarise(plan)[0])
+    assert [sum(part["assigned_bits"].values()) for part in layer["slices"]] == [6, 6, 6, 6]
+
+
+def test_unknown_prices_are_not_zero() -> None:
+    target = ISAAC.model_copy(update={"action": ISAAC.action.model_copy(update={"bus_bit": None}), "area": None})
+    plan = plan_of(coded([[1, 2]]))
+    laws = hw_models.laws()
+    comparison = compare(plan, target, laws["isaac"], laws)
+    assert comparison.plan.total_energy_j is None
+    assert cost_json(comparison)["plan"]["energy_by_action_j"]["bus_bit"] is None
+    lines = to_text(PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison)).splitlines()
+    for name in ("bus", "energy", "area"):
+        (line,) = [line for line in lines if line.split()[:1] == [name]]
+        assert line.split()[1:] == ["n/a"] * 5
