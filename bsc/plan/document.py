@@ -164,7 +164,7 @@ class PlanLayer(Record):
 class PlanDocument(Record):
     """Everything of a plan but its arrays."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1]
     bsc_version: str
     model: ModelRecord
     target: str = Field(description="name of the hardware description in target.json")

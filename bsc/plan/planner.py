@@ -50,6 +50,7 @@ def make_plan(graph: Graph, target: Target, pipeline: str, calibration: Calibrat
                 StepRecord(digital=file, operators=dict(step.operators), inputs=step.inputs, outputs=step.outputs)
             )
     document = PlanDocument(
+        schema_version=1,
         bsc_version=__version__,
         model=ModelRecord(
             file=graph.info.name,
