@@ -383,7 +383,7 @@ def test_words_for_a_file_that_may_not_be_read(name: str, folder: Path, monkeypa
         ("", "plan.json: Invalid JSON: EOF while parsing a value at line 1 column 0"),
         ("{", "plan.json: Invalid JSON: EOF while parsing an object at line 1 column 1"),
         ("[]", "plan.json: Input should be an object"),
-        ("{}", "plan.json: bsc_version: Field required"),
+        ("{}", "plan.json: schema_version: Field required"),
         ("[" * 100_000, "plan.json: Invalid JSON: recursion limit exceeded"),
     ],
 )
