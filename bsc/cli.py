@@ -147,9 +147,8 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
     if layer is None:
         if crossbar is not None:
             raise UsageError("BSC201", "--crossbar needs --layer", seen=crossbar, fix="add --layer NAME")
-        summaries = summarise(opened)
         if as_json:
-            click.echo(to_json(summary_json(opened.document, summaries)), nl=False)
+            click.echo(to_json(summary_json(opened.document, summarise(opened))), nl=False)
         else:
             _print(_plan_report(opened, _compare(opened, opened.target, None)))
         return
