@@ -3,6 +3,8 @@
 Everything heavy is imported inside the commands, so that `bsc --help` answers at once.
 """
 
+import contextlib
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from bsc.plan.document import Plan
 
 INTERNAL_ERROR = 1
-INTERRUPTED = 130
+TERMINATED = 143
 REPORT_WIDTH = 110
 
 
@@ -67,6 +69,8 @@ class BscGroup(click.Group):
 def main(*, debug: bool) -> None:
     """The bit-slice compiler: maps a trained ONNX model onto ReRAM crossbars."""
     del debug
+    with contextlib.suppress(ValueError):  # only the main thread may, and only a process of our own needs to
+        signal.signal(signal.SIGTERM, _terminated)
 
 
 @main.command("compile")
@@ -257,6 +261,11 @@ def hw_check(name: str) -> None:
     for line in check(target):
         click.echo(f"{'ok  ' if line.ok else 'FAIL'}  {line.name:32} {line}")
     require_consistent(target)
+
+
+def _terminated(*_: object) -> None:
+    """Leave as from any error, so that half-written folders are removed."""
+    sys.exit(TERMINATED)
 
 
 def _compile_options(ctx: click.Context, target: "Target", options: dict[str, Any]) -> "CompileOptions":

@@ -421,6 +421,17 @@ def test_internal_error_shows_no_traceback(model: Path, monkeypatch: pytest.Monk
     assert "Traceback" in run("--debug", "compile", model.name).stderr
 
 
+def test_a_killed_run_leaves_nothing(model: Path) -> None:
+    code = (
+        "import os, signal, bsc.plan.folder; from bsc.cli import main\n"
+        "bsc.plan.folder.save_file = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "main(['compile', 'mlp.onnx'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, cwd=model.parent)
+    assert done.returncode == 143
+    assert list(model.parent.iterdir()) == [model]
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from bsc.cli import main\n"

@@ -75,18 +75,18 @@ def compare(plan: Plan, target: Target, law: AdcLaw, laws: Mapping[str, AdcLaw])
         plan: the plan; its arrays are read once.
         target: hardware to price it on.
         law: ADC law of the main figures.
-        laws: laws of the spread, by name; must hold the target's default law.
+        laws: laws of the spread, by name; the target's default law tells areas where `law` does not.
     """
     counts = count_plan(plan)
     uniform = count_uniform(plan, BASELINE_BITS)
-    area_law = law if law.area is not None else laws[target.adc.law]
+    area_law = next((each for each in (law, laws.get(target.adc.law)) if each is not None and each.area), None)
 
     def cost(layers: Sequence[LayerCounts], energy_law: AdcLaw) -> Cost:
         return price(layers, target, energy_law, area_law)
 
     resolutions = np.flatnonzero(np.sum([layer.conversions for layer in counts], axis=0))
     spread = []
-    for each in ({law.name: law} | dict(laws)).values():
+    for each in {each.name: each for each in (law, *laws.values())}.values():
         ours, base = cost(counts, each), cost(uniform, each)
         spread.append(
             LawRatio(

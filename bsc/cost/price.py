@@ -83,14 +83,14 @@ def ratio(baseline: float | None, value: float | None) -> float | None:
     return baseline / value if baseline is not None and value else None
 
 
-def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: AdcLaw) -> Cost:
+def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: AdcLaw | None) -> Cost:
     """Counts times prices.
 
     Args:
         counts: of every layer.
         target: prices and areas.
         law: how conversion energy follows resolution.
-        area_law: how converter area does; a law with `area`.
+        area_law: how converter area does, a law with `area`; None when no law tells.
 
     Raises:
         UsageError: BSC207 when a law has no entry for a resolution in use.
@@ -127,9 +127,11 @@ def _energy(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[str, float 
     return energies
 
 
-def _area(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, imas: int, tiles: int) -> dict[str, float] | None:
+def _area(
+    counts: Sequence[LayerCounts], target: Target, law: AdcLaw | None, imas: int, tiles: int
+) -> dict[str, float] | None:
     area = target.area
-    if area is None:
+    if area is None or law is None or any(layer.dac_bits != target.dac.bits for layer in counts):
         return None
     by_resolution = np.sum([layer.crossbars for layer in counts], axis=0)
     used = np.flatnonzero(by_resolution)
