@@ -128,9 +128,10 @@ def _difference(replayed: list[NDArray[Any]], reference: list[NDArray[Any]]) -> 
     if not reference:
         return None, None
     wanted = np.concatenate([batch.ravel() for batch in reference]).astype(np.float64)
-    error = np.concatenate([batch.ravel() for batch in replayed]).astype(np.float64) - wanted
-    if not np.isfinite(error).all():
+    got = np.concatenate([batch.ravel() for batch in replayed]).astype(np.float64)
+    if not (np.isfinite(wanted).all() and np.isfinite(got).all()):
         return None, None
+    error = got - wanted
     scale = float(np.sqrt(np.mean(wanted**2)))
     return float(np.abs(error).max()), float(np.sqrt(np.mean(error**2))) / scale if scale else None
 

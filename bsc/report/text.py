@@ -159,7 +159,7 @@ class VerificationReport:
             f"clipped    {clipped} of {conversions} conversions",
         ]
         if found.difference_max is None:
-            lines.append(f"float      {UNKNOWN}: give the model with --model to compare with it in onnxruntime")
+            lines.append(f"float      {UNKNOWN}: needs the model with --model, and outputs that are finite")
         else:
             relative = UNKNOWN if found.difference_rms is None else f"{found.difference_rms:.3g}"
             lines.append(f"float      largest difference {found.difference_max:.3g}, relative RMS {relative}")

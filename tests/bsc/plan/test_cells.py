@@ -27,11 +27,21 @@ def test_by_hand() -> None:
     assert cells(layer, arrays, "1,0,3,+") == [[1, 0]]
 
 
-@settings(deadline=None, max_examples=50)
-@given(st.integers(1, 40), st.integers(1, 12), st.sampled_from([1, 2, 3, 4]), st.integers(0, 2**32 - 1))
-def test_crossbars_rebuild_every_code(rows: int, columns: int, groups: int, seed: int) -> None:
-    codes = np.random.default_rng(seed).integers(-255, 256, (rows, columns * groups))
-    layer, arrays = only_layer(plan_of(coded(codes, groups=groups), rows=16, cols=8))
+@settings(deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 12), st.sampled_from([1, 2, 3, 4])),
+    weight_bits=st.integers(1, 15),
+    bits_per_cell=st.integers(1, 8),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_crossbars_rebuild_every_code(
+    size: tuple[int, int, int], weight_bits: int, bits_per_cell: int, seed: int
+) -> None:
+    rows, columns, groups = size
+    top = (1 << weight_bits) - 1
+    codes = np.random.default_rng(seed).integers(-top, top, (rows, columns * groups), endpoint=True)
+    plan = plan_of(coded(codes, weight_bits=weight_bits, groups=groups), bits_per_cell=bits_per_cell, rows=16, cols=8)
+    layer, arrays = only_layer(plan)
     rebuilt = np.zeros_like(codes)
     for index in itertools.product(*map(range, arrays.allocated.shape)):
         text = "{},{},{},{}".format(*index[:3], "+-"[index[3]])
@@ -43,7 +53,9 @@ def test_crossbars_rebuild_every_code(rows: int, columns: int, groups: int, seed
         # Packed groups lie block-diagonally, so that adding the blocks up gives each column its own group's rows.
         height = min(16, rows - 16 * tile)
         stacked = levels.reshape(-1, height, len(here)).sum(axis=0)
-        rebuilt[16 * tile : 16 * tile + height, here.start : here.stop] += (1 - 2 * polarity) * 4**part * stacked
+        rebuilt[16 * tile : 16 * tile + height, here.start : here.stop] += (1 - 2 * polarity) * (
+            stacked << bits_per_cell * part
+        )
     np.testing.assert_array_equal(rebuilt, codes)
 
 

@@ -11,8 +11,8 @@ from bsc.plan.cells import CrossbarIndex
 from bsc.plan.summary import summarise, summarise_layer
 from bsc.replay.engine import LayerTally
 from bsc.replay.verification import Accuracy, Verification
-from bsc.report.figures import cost_json, layer_json
-from bsc.report.text import CrossbarReport, LayerReport, PlanReport, VerificationReport, to_text
+from bsc.report.figures import cost_json, layer_json, verification_json
+from bsc.report.text import CrossbarReport, LayerReport, PlanReport, TargetReport, VerificationReport, to_text
 from tests.bsc.plans import ISAAC, coded, only_layer, plan_of
 
 
@@ -87,6 +87,37 @@ def test_verification_report() -> None:
         "float      largest difference 0.25, relative RMS n/a\n"
         "accuracy   quantised 75.00%, replayed 50.00%\n"
     )
+
+
+def test_verification_without_a_model() -> None:
+    plan = plan_of(coded([[1]]))
+    tallies = {"fc": LayerTally(results=4, conversions=32)}
+    found = Verification(
+        samples=4, source="random", tallies=tallies, difference_max=None, difference_rms=None, accuracy=None
+    )
+    assert to_text(VerificationReport(plan=plan, found=found)).splitlines()[2:] == [
+        "exact: yes",
+        "           0 of 4 layer results differ from the quantised integer model",
+        "clipped    0 of 32 conversions",
+        "float      n/a: needs the model with --model, and outputs that are finite",
+    ]
+    assert verification_json(found) == {
+        "samples": 4,
+        "data": "random",
+        "exact": True,
+        "layers": {"fc": {"results": 4, "differing": 0, "conversions": 32, "clipped": 0}},
+        "float_difference_max": None,
+        "float_difference_relative_rms": None,
+        "accuracy": None,
+    }
+
+
+def test_citation_keys_of_a_target_are_shown() -> None:
+    text = to_text(TargetReport(target=ISAAC))
+    assert text.startswith("isaac: ISAAC-CE: 128x128 arrays")
+    for quantity in ISAAC.sources().values():
+        key, _, _ = quantity.source.partition("]")
+        assert f"{key}]" in text
 
 
 def test_names_with_brackets_are_not_markup() -> None:
