@@ -19,9 +19,7 @@ from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Tiling
 from bsc.ir.passbase import Pass, PassResult, required
 from bsc.numeric.column_stats import column_stats
-from bsc.numeric.tiles import column_tiles, crossbars_with_weights
-
-MAX_LINES = 1 << 14
+from bsc.numeric.tiles import MAX_LINES, column_tiles, crossbars_with_weights
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ complete one. Citation keys in brackets, here and in the files, are in hw_models
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
@@ -60,6 +60,12 @@ class Adc(Record):
     law: Text
     rate_hz: Quantity
     source: Text
+
+    @model_validator(mode="after")
+    def _converts(self) -> Self:
+        if self.rate_hz.value == 0:
+            raise ValueError("rate_hz must be above 0")
+        return self
 
 
 class Timing(Record):

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_LINES = 1 << 14
+"""Most wordlines or bitlines of a crossbar."""
+
 
 def column_tiles(rows: int, columns: int, groups: int, tile_rows: int, tile_cols: int) -> tuple[int, tuple[int, ...]]:
     """Cut the columns of all groups into column tiles.

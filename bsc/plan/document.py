@@ -22,7 +22,7 @@ from bsc.hardware.target import Target
 from bsc.ir.layer import AdcGranularity, AdcPolicy
 from bsc.ir.program import LayerStep, Segment, Step
 from bsc.numeric.im2col import ConvGeometry
-from bsc.numeric.tiles import column_tiles
+from bsc.numeric.tiles import MAX_LINES, column_tiles
 from bsc.record import Record
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -31,7 +31,7 @@ FileName = Annotated[str, Field(pattern=r"^(target\.json|(layers|digital)/[0-9]{
 # Far above what can be compiled: they keep a plan that was tampered with from filling the memory.
 Rows = Annotated[int, Field(ge=1, le=1 << 30)]
 Columns = Annotated[int, Field(ge=1, le=1 << 22)]
-Lines = Annotated[int, Field(ge=1, le=1 << 14)]
+Lines = Annotated[int, Field(ge=1, le=MAX_LINES)]
 Extent = Annotated[int, Field(ge=1, le=1 << 16)]
 Pad = Annotated[int, Field(ge=0, le=1 << 16)]
 MAX_PRODUCTS = 1 << 53

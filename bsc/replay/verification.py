@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError
-from bsc.plan.document import Plan
+from bsc.numeric.column_stats import column_stats
+from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerTally, Replayer
 
@@ -82,8 +83,11 @@ def verify(plan: Plan, data: Dataset, source: str, model: Path | None) -> Verifi
         model: the ONNX file the plan was made from.
 
     Raises:
-        ModelError: BSC308 if a label is no output; BSC307 if `model` is not the plan's model.
+        ModelError: BSC308 if a label is no output; BSC307 if `model` is not the plan's model, or if column sums
+            are not those of the cells.
     """
+    for layer in plan.layers:
+        _check_column_stats(layer, plan.arrays(layer))
     session = None if model is None else _float_session(plan, model)
     replayer = Replayer(plan)
     name = plan.document.outputs[0].name
@@ -103,6 +107,25 @@ def verify(plan: Plan, data: Dataset, source: str, model: Path | None) -> Verifi
         difference_rms=difference[1],
         accuracy=None if data.labels is None else _accuracy(outputs, data.labels),
     )
+
+
+def _check_column_stats(layer: PlanLayer, arrays: LayerArrays) -> None:
+    """Recompute what the proofs rest on from the cells themselves."""
+    stats = column_stats(
+        arrays.codes,
+        weight_bits=layer.weight_bits,
+        bits_per_cell=layer.bits_per_cell,
+        tile_rows=layer.tile_rows,
+    )
+    for name in ("sums", "gcds", "nonzeros"):
+        differing = int(np.count_nonzero(getattr(stats, name) != getattr(arrays, name)))
+        if differing:
+            raise ModelError(
+                "BSC307",
+                f"layer '{layer.name}': the recorded '{name}' are not those of its cells",
+                seen=f"{differing} slice columns differ",
+                fix="compile the model again",
+            )
 
 
 def _float_session(plan: Plan, model: Path) -> Any:

@@ -264,3 +264,15 @@ def test_words_for_a_resolution_outside_the_law(bits: int) -> None:
         "  seen: a law for 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 bits\n"
         "  fix:  use another law, or a table of your own that has this resolution"
     )
+
+
+def test_an_adc_must_convert() -> None:
+    """Latency divides by the rate."""
+    rate = next(line for line in SMALL.splitlines() if line.startswith("rate_hz"))
+    still = rate.replace(rate.split("value = ")[1].split(",")[0], "0.0")
+    with pytest.raises(UsageError) as caught:
+        read(SMALL.replace(rate, still))
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("[BSC206] ")
+    assert lines[0].endswith("key 'adc' cannot be used")
+    assert lines[2] == "  fix:  rate_hz must be above 0"

@@ -56,9 +56,9 @@ def test_names_of_labels(name: str, tmp_path: Path) -> None:
 
 
 def test_an_input_that_is_called_y_is_no_label(tmp_path: Path) -> None:
-    data = loaded(tmp_path, X.model_copy(update={"name": "y"}), y=rows(2), label=np.array([0, 1]))
+    data = loaded(tmp_path, X.model_copy(update={"name": "y"}), y=rows(2))
     np.testing.assert_array_equal(data.inputs["y"], rows(2))
-    assert data.labels is not None
+    assert data.labels is None
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8])

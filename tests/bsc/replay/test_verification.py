@@ -11,7 +11,7 @@ from bsc.errors import GateError, ModelError
 from bsc.plan.document import Plan
 from bsc.plan.folder import read_plan, write_plan
 from bsc.replay.dataset import Dataset
-from bsc.replay.engine import LayerTally
+from bsc.replay.engine import LayerTally, Replayer
 from bsc.replay.verification import Verification, verify
 from bsc.testing import mlp_model, save, tiny_model
 from tests.bsc.plans import CNN, model_plan, replace_arrays
@@ -56,8 +56,12 @@ def test_difference_and_accuracy_against_onnxruntime(tmp_path: Path) -> None:
 
 def test_lossy_plan_is_compared_with_the_integer_model(tmp_path: Path) -> None:
     plan = model_plan(CNN, tmp_path, policy="fixed=2")
-    result = found(plan, images(6, labels=[0] * 6))
+    classes = Replayer(plan).quantised(images(40).inputs)["scores"].argmax(axis=1)
+    result = found(plan, images(40, labels=classes.tolist()))
     assert not result.exact
+    assert result.accuracy is not None
+    assert result.accuracy.quantised == 1
+    assert result.accuracy.replayed < 1
     assert sum(tally.clipped for tally in result.tallies.values()) > 0
     result.require_lossless(plan)  # it never claimed to be
 
@@ -161,4 +165,24 @@ def test_labels_below_the_number_of_outputs(label: int, fits: bool, tmp_path: Pa
         "[BSC308] the labels do not fit the model's first output\n"
         "  seen: labels 0..4, output of shape (1, 4) for a batch\n"
         "  fix:  give class numbers below the number of outputs, or leave the labels out"
+    )
+
+
+@pytest.mark.parametrize("name", ["sums", "gcds", "nonzeros"])
+def test_words_for_sums_that_are_not_those_of_the_cells(name: str, tmp_path: Path) -> None:
+    """The hashes are made right again, so a report would show a false proof."""
+    plan = model_plan(mlp_model(6, 4), tmp_path)
+    folder = tmp_path / "plan.bsc"
+    write_plan(plan, folder, extra={})
+    (layer,) = plan.layers
+    values = getattr(plan.arrays(layer), name).copy()
+    values.flat[0] = 0 if values.flat[0] else 1
+    replace_arrays(folder, layer.arrays, **{name: values})
+    inputs = {"x": np.zeros((1, 6), np.float32)}
+    with pytest.raises(ModelError) as caught:
+        found(read_plan(folder), Dataset(inputs=inputs, labels=None, batch=1, sha256=""))
+    assert str(caught.value) == (
+        f"[BSC307] layer 'fc0': the recorded '{name}' are not those of its cells\n"
+        "  seen: 1 slice columns differ\n"
+        "  fix:  compile the model again"
     )
