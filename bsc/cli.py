@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bsc.plan.document import Plan
 
 INTERNAL_ERROR = 1
+INTERRUPTED = 130
 TERMINATED = 143
 REPORT_WIDTH = 110
 
@@ -47,6 +48,11 @@ class BscGroup(click.Group):
                 traceback.print_exc()
             click.echo(f"error {error}", err=True)
             ctx.exit(error.exit_code)
+        except BrokenPipeError:  # a pager that quits; click ends quietly
+            raise
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
         except Exception as error:  # the last resort: no traceback unless asked for
             if ctx.params["debug"]:
                 traceback.print_exc()
@@ -62,7 +68,7 @@ class BscGroup(click.Group):
     cls=BscGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="\b\nExit codes: 0 ok, 1 internal error, 2 usage, 3 model, plan or data not usable,\n"
-    "4 does not fit the hardware, 5 a check failed.",
+    "4 does not fit the hardware, 5 a check failed, 130 interrupted, 143 terminated.",
 )
 @click.version_option(__version__, prog_name="bsc", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

@@ -55,7 +55,7 @@ class Comparison:
 
     @property
     def free_adc_bound(self) -> float | None:
-        """Total saving over the uniform baseline if ADCs cost nothing at all."""
+        """Total saving over the uniform baseline if its ADCs cost nothing and nothing else changed."""
         total, adc = self.uniform.total_energy_j, self.uniform.action_energy_j(ADC_ACTION)
         return None if total is None or adc is None else ratio(total, total - adc)
 

@@ -11,6 +11,7 @@ from bsc.ir.graph import ArraySource
 from bsc.ir.layer import CrossbarLayer
 from bsc.numeric.im2col import ConvGeometry, output_sizes
 
+MAX_VALUES = 1 << 40  # of one activation
 WEIGHT_TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
 
 
@@ -215,6 +216,8 @@ def _input_shape(node: ir.Node, name: str) -> tuple[int, ...]:
             seen="no shape" if shape is None else f"shape {shape}",
             fix="fix the model's input sizes with --input-shape NAME:SIZE,SIZE,...",
         )
+    if min(sizes, default=1) < 1 or math.prod(sizes) > MAX_VALUES:
+        raise _mismatch(node, name, f"input {list(sizes)}, an axis of no size or too large")
     return sizes
 
 

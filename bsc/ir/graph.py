@@ -130,6 +130,7 @@ class Graph:
         self.outputs = outputs
         self.ranges = ranges or {}
         self._arrays = arrays
+        self._computed: frozenset[str] = frozenset()  # keys of what passes added
         self._net = _network(ops, tensors)
         try:
             self._order = tuple(nx.lexicographical_topological_sort(self._net, key=self._position))
@@ -194,7 +195,14 @@ class Graph:
         return other
 
     def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":
-        return Graph(
+        for key in (arrays.keys() & self._arrays.keys()) - self._computed:
+            raise ModelError(
+                "BSC301",
+                f"model '{self.info.name}': a constant has a name that bsc gives to an array of its own",
+                seen=repr(key),
+                fix="rename the constant",
+            )
+        graph = Graph(
             info=self.info,
             ops=ops,
             tensors=self.tensors,
@@ -203,6 +211,8 @@ class Graph:
             arrays={**self._arrays, **arrays},
             ranges=self.ranges,
         )
+        graph._computed = self._computed | arrays.keys()
+        return graph
 
     def __str__(self) -> str:
         lines = [f"model     {self.info.name}"]

@@ -97,7 +97,7 @@ def verify(plan: Plan, data: Dataset, source: str, model: Path | None) -> Verifi
         # Equal layer results mean equal outputs, so the second run is needed only for lossy plans.
         outputs["quantised"].append(outputs["replayed"][-1] if replayer.exact else replayer.quantised(batch)[name])
         if session is not None:
-            outputs["float"].append(session.run([name], dict(batch))[0])
+            outputs["float"].append(_run_float(session, name, batch))
     difference = _difference(outputs["replayed"], outputs["float"])
     return Verification(
         samples=data.samples,
@@ -143,7 +143,27 @@ def _float_session(plan: Plan, model: Path) -> Any:
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # as above
+        raise _unrunnable(error) from None
+
+
+def _run_float(session: Any, output: str, batch: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    try:
+        result: NDArray[Any] = session.run([output], dict(batch))[0]
+    except Exception as error:  # onnxruntime raises a kind of its own for each failure
+        raise _unrunnable(error) from None
+    return result
+
+
+def _unrunnable(error: Exception) -> ModelError:
+    return ModelError(
+        "BSC304",
+        "onnxruntime cannot run the float model",
+        seen=str(error).strip().splitlines()[0][:200],
+        fix="leave --model out: the replay does not need it",
+    )
 
 
 def _difference(replayed: list[NDArray[Any]], reference: list[NDArray[Any]]) -> tuple[float | None, float | None]:

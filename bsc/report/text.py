@@ -365,7 +365,7 @@ def _notes(summaries: Sequence[LayerSummary], comparison: Comparison) -> Text:
     policies = ", ".join(_unique(_assignment(summary.layer) for summary in summaries))
     return Text(
         f"ADC assignment    {policies}; {lossless} of {columns} slice columns are proved lossless for any input\n"
-        f"free ADCs         would save at most {format_ratio(comparison.free_adc_bound)} of the total\n"
+        f"free ADCs         and no other change would save {format_ratio(comparison.free_adc_bound)} of the total\n"
         f"prices rest on    {basis or UNKNOWN} ({comparison.target.citation})\n"
         f"not modelled      {NOT_MODELLED}"
     )

@@ -100,7 +100,7 @@ def test_the_offset_baseline_by_hand() -> None:
         reads=6,
         conversions={8: 108},  # 2 row tiles * 3 slices with the sign * (2 columns + 1 unit column) * 6
         crossbars={8: 6},
-        conversions_per_read=3,
+        conversions_per_read=2,
         dac_row=54,  # 3 slices * (2 + 1) rows * 6
         crossbar_cell=144,
         sample_hold=108,
@@ -142,7 +142,7 @@ def test_packed_groups_by_hand() -> None:
         edram_bit=18,  # 2 bits * (3 groups * 2 rows + 3 columns)
     )
     assert_counts(count_uniform(plan, 8)[0], crossbars={8: 4}, dac_row=24, conversions={8: 12}, conversions_per_read=2)
-    assert_counts(count_offset(plan, 8)[0], crossbars={8: 4}, dac_row=24, conversions={8: 20}, conversions_per_read=3)
+    assert_counts(count_offset(plan, 8)[0], crossbars={8: 4}, dac_row=24, conversions={8: 20}, conversions_per_read=2)
 
 
 def test_groups_too_large_to_pack_by_hand() -> None:

@@ -9,6 +9,7 @@ from bsc.errors import ModelError
 from bsc.ir.graph import DigitalOp, Graph, ModelInfo, Op, TensorType
 from bsc.ir.layer import CrossbarLayer
 from bsc.testing import imported, random_weights, tiny_model
+from tests.passes.layers import FC_CODES, coded_layer
 
 
 def digital(name: str, inputs: str, outputs: str) -> DigitalOp:
@@ -133,4 +134,18 @@ def test_text_of_a_graph(tmp_path: Path) -> None:
         "digital   Add_4  Add  p, high -> q\n"
         "output    y:float32[?]\n"
         "output    q:float32[2x4]\n"
+    )
+
+
+def test_a_constant_that_bsc_would_overwrite_is_refused() -> None:
+    """Passes name arrays after layers; a model may hold a constant of that very name."""
+    graph = coded_layer([[1]])
+    added = graph.with_layers({}, {"mine": np.zeros(1)})
+    assert added.with_layers({}, {"mine": np.ones(1)}).array("mine") == 1  # a pass may replace what a pass made
+    with pytest.raises(ModelError) as caught:
+        graph.with_layers({}, {FC_CODES: np.zeros(1)})
+    assert str(caught.value) == (
+        "[BSC301] model 'tiny.onnx': a constant has a name that bsc gives to an array of its own\n"
+        "  seen: 'fc/codes'\n"
+        "  fix:  rename the constant"
     )

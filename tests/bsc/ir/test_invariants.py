@@ -31,12 +31,19 @@ def with_fields(**fields: Any) -> Breakage:
     return lambda graph: graph.with_layers({"fc": replace(the_layer(graph), **fields)})
 
 
+def with_weight_steps(values: ArrayLike) -> Breakage:
+    quant = the_layer(MAPPED).quant
+    assert quant is not None
+    changed = with_fields(quant=replace(quant, weight_step="steps"))
+    return lambda graph: with_array("steps", values)(changed(graph))
+
+
 BREAKAGES = {
     "groups": (with_fields(groups=2), "columns are not a multiple of the groups"),
     "shape of the codes": (with_array(f"{FC_CODES}-kept", [[9, -6]]), "codes are (1, 2), not (2, 2)"),
     "a code too high": (with_array(f"{FC_CODES}-kept", [[16, 0], [0, 0]]), "a code outside -15..15"),
     "a code too low": (with_array(f"{FC_CODES}-kept", [[-16, 0], [0, 0]]), "a code outside -15..15"),
-    "weight steps": (with_array("fc/weight-step", [1.0, 1.0]), "one weight step a tensor or a column"),
+    "weight steps": (with_weight_steps([1.0, 1.0]), "one weight step a tensor or a column"),
     "number of kept rows": (with_array("fc/rows", [0]), "kept lines outside the matrix"),
     "kept rows below the matrix": (with_array("fc/rows", [0, 3]), "kept lines outside the matrix"),
     "kept rows above the matrix": (with_array("fc/rows", [-1, 0]), "kept lines outside the matrix"),

@@ -19,7 +19,7 @@ from passes.fold_batchnorm import FoldBatchNorm
 from passes.quantize import Quantize
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
-from tests.passes.layers import FC_CODES, coded_layer, float_layer, the_layer
+from tests.passes.layers import coded_layer, float_layer, the_layer
 
 DEFAULT_TEXT = (
     "fold-batchnorm,quantize{bits=8 activation-bits=8 scale=power-of-two per=tensor},"
@@ -233,8 +233,10 @@ def test_a_pass_that_lies_about_what_it_changed_is_caught() -> None:
 
 def test_a_pass_that_breaks_an_invariant_is_caught() -> None:
     graph = coded_layer([[1]])
-    fields = {"fc": replace(the_layer(graph), vectors=9)}
-    broken = graph.with_layers(fields, {FC_CODES: np.array([[256]])})
+    layer = the_layer(graph)
+    assert layer.quant is not None
+    fields = {"fc": replace(layer, quant=replace(layer.quant, codes="too-high"))}
+    broken = graph.with_layers(fields, {"too-high": np.array([[256]])})
     seen: list[int] = []
     with pytest.raises(AssertionError) as caught:
         run_pipeline(
