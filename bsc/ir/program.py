@@ -7,6 +7,7 @@ done. Segments travel inside the plan folder, so that a replay needs nothing els
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,15 @@ def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)
 
 
+def quiet_session(model: bytes | Path) -> Any:
+    """An onnxruntime session on the CPU that leaves the terminal alone; raises what onnxruntime raises."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 class Program:
     """Runs steps on inputs; the layers are computed by whoever calls it.
 
@@ -165,15 +175,9 @@ class Program:
     def _run_segment(
         self, index: int, segment: Segment, tensors: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
-        import onnxruntime
-
         try:
             if index not in self._sessions:
-                options = onnxruntime.SessionOptions()
-                options.log_severity_level = 4
-                self._sessions[index] = onnxruntime.InferenceSession(
-                    segment.model, options, providers=["CPUExecutionProvider"]
-                )
+                self._sessions[index] = quiet_session(segment.model)
             feeds = {name: tensors[name] for name in segment.inputs}
             results = self._sessions[index].run(list(segment.outputs), feeds)
         except Exception as error:  # onnxruntime raises a kind of its own for each failure

@@ -51,13 +51,14 @@ class Replayer:
         plan: from a folder or straight from the compiler.
 
     Attributes:
+        arrays: of every layer, by its name; read once.
         tallies: what was counted in every batch so far, by layer name.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._program = Program(plan.steps(), tuple(output.name for output in plan.document.outputs))
         self._layers = {layer.name: layer for layer in plan.layers}
-        self._arrays = {layer.name: plan.arrays(layer) for layer in plan.layers}
+        self.arrays = {layer.name: plan.arrays(layer) for layer in plan.layers}
         self.tallies = {layer.name: LayerTally() for layer in plan.layers}
 
     @property
@@ -69,7 +70,7 @@ class Replayer:
         """Outputs of the quantised integer model for one batch of every model input."""
 
         def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
-            layer, arrays = self._layers[name], self._arrays[name]
+            layer, arrays = self._layers[name], self.arrays[name]
             codes, step = input_codes(layer, x)
             return _output(layer, arrays, integer_results(layer, arrays, codes), step, x)
 
@@ -79,7 +80,7 @@ class Replayer:
         """Outputs of the crossbars for one batch of every model input; adds to the tallies."""
 
         def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
-            layer, arrays, tally = self._layers[name], self._arrays[name], self.tallies[name]
+            layer, arrays, tally = self._layers[name], self.arrays[name], self.tallies[name]
             codes, step = input_codes(layer, x)
             results = crossbar_results(layer, arrays, codes, tally)
             tally.results += results.size

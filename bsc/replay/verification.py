@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError
+from bsc.ir.program import quiet_session
 from bsc.numeric.column_stats import column_stats
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.replay.dataset import Dataset
@@ -86,10 +87,10 @@ def verify(plan: Plan, data: Dataset, source: str, model: Path | None) -> Verifi
         ModelError: BSC308 if a label is no output; BSC307 if `model` is not the plan's model, or if column sums
             are not those of the cells.
     """
-    for layer in plan.layers:
-        _check_column_stats(layer, plan.arrays(layer))
-    session = None if model is None else _float_session(plan, model)
     replayer = Replayer(plan)
+    for layer in plan.layers:
+        _check_column_stats(layer, replayer.arrays[layer.name])
+    session = None if model is None else _float_session(plan, model)
     name = plan.document.outputs[0].name
     outputs: dict[str, list[NDArray[Any]]] = {"quantised": [], "replayed": [], "float": []}
     for batch in data.batches(max((layer.input_values for layer in plan.layers), default=1)):
@@ -129,8 +130,6 @@ def _check_column_stats(layer: PlanLayer, arrays: LayerArrays) -> None:
 
 
 def _float_session(plan: Plan, model: Path) -> Any:
-    import onnxruntime
-
     from bsc.frontend.model_file import model_digest
 
     digest = model_digest(model)
@@ -141,10 +140,8 @@ def _float_session(plan: Plan, model: Path) -> Any:
             seen=f"SHA-256 {digest[:12]}..., the plan records {plan.document.model.sha256[:12]}...",
             fix=f"give the '{plan.document.model.file}' that was compiled, or compile again",
         )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return quiet_session(model)
     except Exception as error:  # as above
         raise _unrunnable(error) from None
 
