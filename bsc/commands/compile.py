@@ -1,0 +1,126 @@
+"""`bsc compile`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bsc.commands.output import REPORT_WIDTH, compare_plan, plan_report, print_report
+from bsc.errors import UsageError
+
+if TYPE_CHECKING:
+    from bsc.compiler import CompileOptions
+    from bsc.hardware.target import Target
+
+
+@click.command("compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--xbar", metavar="ROWSxCOLS", help="Crossbar size, such as 128x128.  [default: the target's]")
+@click.option("--hw", default="isaac", show_default=True, metavar="NAME|FILE.toml", help="Hardware description.")
+@click.option(
+    "--adc",
+    default="lossless",
+    show_default=True,
+    metavar="POLICY",
+    help="ADC resolution: lossless (proved for every slice column), isaac (8 bit) or fixed=N.",
+)
+@click.option(
+    "--granularity",
+    type=click.Choice(["column", "tile", "slice"]),
+    default="column",
+    show_default=True,
+    help="What shares one lossless resolution: a slice column, a crossbar, or a slice of a layer.",
+)
+@click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]")
+@click.option("--calib", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs that set input ranges.")
+@click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
+@click.option("--passes", metavar="TEXT", help="The pipeline as text, in place of --xbar, --adc, --granularity.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Plan folder to write.  [default: MODEL.bsc]")
+@click.option("--force", is_flag=True, help="Replace a plan folder that exists.")
+@click.option("--dump-ir", type=click.Path(path_type=Path), metavar="DIR", help="Write the graph after every pass.")
+@click.option("--stop-after", metavar="PASS", help="Stop after that pass, print the graph, write no plan.")
+@click.option("--time-passes", is_flag=True, help="Print the time of every pass to stderr.")
+@click.option("--json", "as_json", is_flag=True, help="Print the cost as JSON in place of the report.")
+@click.pass_context
+def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
+    """Compile MODEL.onnx into a plan folder and print its report."""
+    import hw_models
+    from bsc.compiler import compile_model
+    from bsc.plan.folder import check_free, to_json, write_plan
+    from bsc.report.figures import cost_json
+    from bsc.report.text import to_text
+
+    target = hw_models.load(options["hw"])
+    law = options["adc_law"]
+    settings = _compile_options(ctx, target, options)
+    output = options["output"] or Path(f"{model.stem}.bsc")
+    if settings.stop_after is None:
+        check_free(output, force=options["force"])  # before the work, and once more when writing
+    compiled = compile_model(model, target, settings)
+    if options["time_passes"]:
+        for step in compiled.times:
+            click.echo(f"{step.name:16} {step.seconds:8.3f} s", err=True)
+    if compiled.plan is None:
+        click.echo(str(compiled.graph), nl=False)
+        return
+    comparison = compare_plan(compiled.plan, target, law)
+    report = plan_report(compiled.plan, comparison)
+    extra = {"report.txt": to_text(report, REPORT_WIDTH), "cost.json": to_json(cost_json(comparison))}
+    write_plan(compiled.plan, output, extra=extra, force=options["force"])
+    if options["as_json"]:
+        click.echo(extra["cost.json"], nl=False)
+    else:
+        print_report(report)
+        click.echo(f"\nwrote {output}/", err=True)
+
+
+def _compile_options(ctx: click.Context, target: "Target", options: dict[str, Any]) -> "CompileOptions":
+    from bsc.compiler import CompileOptions, default_pipeline
+    from bsc.frontend.shapes import parse_input_shape
+
+    text = options["passes"]
+    replaced = [name for name in ("xbar", "adc", "granularity") if _given(ctx, name)]
+    if text is not None and replaced:
+        raise UsageError(
+            "BSC201",
+            f"--passes and --{replaced[0]} cannot be used together",
+            seen=f"--passes {text!r}",
+            fix=f"write what --{replaced[0]} says into the pipeline text, or leave --passes out",
+        )
+    if text is None:
+        rows, cols = _parse_xbar(options["xbar"]) if options["xbar"] else (target.crossbar.rows, target.crossbar.cols)
+        text = default_pipeline(
+            target, rows=rows, cols=cols, policy=_parse_policy(options["adc"]), granularity=options["granularity"]
+        )
+    return CompileOptions(
+        pipeline=text,
+        input_shapes=dict(map(parse_input_shape, options["input_shape"])),
+        calibration=options["calib"],
+        dump_ir=options["dump_ir"],
+        stop_after=options["stop_after"],
+    )
+
+
+def _given(ctx: click.Context, option: str) -> bool:
+    return ctx.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
+
+
+def _parse_xbar(text: str) -> tuple[int, int]:
+    rows, _, cols = text.partition("x")
+    if not (rows.isdecimal() and cols.isdecimal() and int(rows) >= 1 and int(cols) >= 1):
+        raise UsageError(
+            "BSC201",
+            "--xbar cannot be read",
+            seen=repr(text),
+            fix="write ROWSxCOLS, each 1 or more, as 128x128",
+        )
+    return int(rows), int(cols)
+
+
+def _parse_policy(text: str) -> str:
+    name, equals, bits = text.partition("=")
+    if text in ("lossless", "isaac") or (name == "fixed" and equals and bits.isdecimal()):
+        return text
+    raise UsageError(
+        "BSC201", "--adc cannot be read", seen=repr(text), fix="write lossless, isaac or fixed=N, as fixed=6"
+    )

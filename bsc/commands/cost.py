@@ -1,0 +1,27 @@
+"""`bsc cost`."""
+
+from pathlib import Path
+
+import click
+
+from bsc.commands.output import compare_plan, plan_report, print_report
+
+
+@click.command()
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--hw", metavar="NAME|FILE.toml", help="Hardware to price it on.  [default: the plan's own]")
+@click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the tables.")
+def cost(plan: Path, hw: str | None, adc_law: str | None, *, as_json: bool) -> None:
+    """Price a plan again, under other hardware or another ADC law."""
+    import hw_models
+    from bsc.plan.folder import read_plan, to_json
+    from bsc.report.figures import cost_json
+
+    opened = read_plan(plan)
+    target = opened.target if hw is None else hw_models.load(hw)
+    comparison = compare_plan(opened, target, adc_law)
+    if as_json:
+        click.echo(to_json(cost_json(comparison)), nl=False)
+    else:
+        print_report(plan_report(opened, comparison))

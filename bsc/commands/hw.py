@@ -1,0 +1,48 @@
+"""`bsc hw`."""
+
+import click
+
+from bsc.commands.output import print_report
+
+
+@click.group()
+def hw() -> None:
+    """Hardware descriptions: list them, show one, check one against its publication."""
+
+
+@hw.command("list")
+def hw_list() -> None:
+    """Name the shipped hardware descriptions."""
+    import hw_models
+
+    for name in hw_models.names():
+        click.echo(f"{name:12} {hw_models.load(name).description}")
+
+
+@hw.command("show")
+@click.argument("name", metavar="NAME|FILE.toml")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
+def hw_show(name: str, *, as_json: bool) -> None:
+    """Show a hardware description: every number with its kind and source."""
+    import hw_models
+    from bsc.plan.folder import to_json
+    from bsc.report.text import TargetReport
+
+    target = hw_models.load(name)
+    if as_json:
+        click.echo(to_json(target.model_dump(mode="json", exclude_none=True)), nl=False)
+    else:
+        print_report(TargetReport(target=target))
+
+
+@hw.command("check")
+@click.argument("name", metavar="NAME|FILE.toml")
+def hw_check(name: str) -> None:
+    """Re-add the published totals of a hardware description from its parts."""
+    import hw_models
+    from bsc.hardware.check import check, require_consistent
+
+    target = hw_models.load(name)
+    for line in check(target):
+        click.echo(f"{'ok  ' if line.ok else 'FAIL'}  {line.name:32} {line}")
+    require_consistent(target)

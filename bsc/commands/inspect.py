@@ -1,0 +1,42 @@
+"""`bsc inspect`."""
+
+from pathlib import Path
+
+import click
+
+from bsc.commands.output import compare_plan, plan_report, print_report
+from bsc.errors import UsageError
+
+
+@click.command()
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--layer", metavar="NAME", help="Show one layer in full.")
+@click.option("--crossbar", metavar="T,C,S,SIGN", help="With --layer: show one crossbar, such as 0,0,3,+.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the tables.")
+def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: bool) -> None:
+    """Show a plan, one of its layers, or one crossbar."""
+    from bsc.plan.cells import CrossbarIndex
+    from bsc.plan.folder import read_plan, to_json
+    from bsc.plan.summary import summarise, summarise_layer
+    from bsc.report.figures import layer_json, summary_json
+    from bsc.report.text import CrossbarReport, LayerReport
+
+    opened = read_plan(plan)
+    if layer is None:
+        if crossbar is not None:
+            raise UsageError("BSC201", "--crossbar needs --layer", seen=crossbar, fix="add --layer NAME")
+        if as_json:
+            click.echo(to_json(summary_json(opened.document, summarise(opened))), nl=False)
+        else:
+            print_report(plan_report(opened, compare_plan(opened, opened.target, None)))
+        return
+    record = opened.layer(layer)
+    arrays = opened.arrays(record)
+    if crossbar is not None:
+        print_report(CrossbarReport(layer=record, arrays=arrays, index=CrossbarIndex.parse(crossbar, record, arrays)))
+        return
+    summary = summarise_layer(record, arrays)
+    if as_json:
+        click.echo(to_json(layer_json(summary)), nl=False)
+    else:
+        print_report(LayerReport(summary=summary))
