@@ -10,6 +10,7 @@ from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
+from bsc.numeric.encoding import Encoding
 from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
@@ -53,7 +54,16 @@ class Compiled:
     times: tuple[PassTime, ...]
 
 
-def default_pipeline(target: Target, *, rows: int, cols: int, policy: str, granularity: str) -> str:
+def default_pipeline(
+    target: Target,
+    *,
+    rows: int,
+    cols: int,
+    policy: str,
+    granularity: str,
+    encoding: Encoding = "differential",
+    active_rows: int | None = None,
+) -> str:
     """The pipeline text for a target.
 
     Args:
@@ -62,13 +72,15 @@ def default_pipeline(target: Target, *, rows: int, cols: int, policy: str, granu
         cols: bitlines of a crossbar.
         policy: ADC policy as on the command line: lossless, isaac or fixed=N.
         granularity: column, tile or slice.
+        encoding: how cells hold the sign of a weight.
+        active_rows: wordlines that are driven together; None for all.
     """
     name, _, bits = policy.partition("=")
     fixed = f" bits={bits}" if bits else ""
     return (
         "fold-batchnorm,quantize{bits=8},"
-        f"slice-bits{{bits-per-cell={target.crossbar.bits_per_cell} dac-bits={target.dac.bits}}},"
-        f"eliminate,tile{{rows={rows} cols={cols}}},"
+        f"slice-bits{{bits-per-cell={target.crossbar.bits_per_cell} dac-bits={target.dac.bits} "
+        f"encoding={encoding}}},eliminate,tile{{rows={rows} cols={cols} active-rows={active_rows or rows}}},"
         f"assign-adc{{policy={name} granularity={granularity}{fixed}}}"
     )
 

@@ -1,7 +1,7 @@
 """assign-adc: give every slice column the resolution of its conversions.
 
-    before   column sums, divisors (T, S, P, N)
-    after    bits and step (T, S, P, N); 0 bits where nothing is converted
+    before   column sums, divisors (R, S, P, N)
+    after    bits and step (R, S, P, N); 0 bits where nothing is converted
 
 `lossless` is a proof that needs no data. A column sum y is at most U = (2**dac_bits - 1) * sum of its cells,
 whatever the input, and a multiple of its cells' greatest common divisor g. With step g and
@@ -22,7 +22,7 @@ from bsc.ir.graph import Graph
 from bsc.ir.layer import AdcAssignment, AdcGranularity, AdcPolicy, CrossbarLayer, Slicing, Tiling
 from bsc.ir.passbase import Pass, PassResult, required
 from bsc.numeric.column_stats import lossless_bits
-from bsc.numeric.tiles import per_column, per_crossbar
+from bsc.numeric.tiles import per_column, per_crossbar, per_row_group, per_tile
 
 ISAAC_BITS = 8
 
@@ -77,9 +77,19 @@ class AssignAdc(Pass):
     def _assign(self, graph: Graph, layer: CrossbarLayer) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
         tiling = required(layer.tiling, layer.name, self.name, "tile")
+        columns = layer.mapped_shape[1]
+
+        def from_tiles(values: NDArray[Any]) -> NDArray[Any]:  # (T, C, S, P) to (R, S, P, N)
+            by_column = per_column(values, tiling.column_starts, columns)
+            return per_row_group(by_column, tiling.row_groups, tiling.groups_per_tile)
+
+        def shared(combine: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:  # one value for all of a crossbar
+            crossbars = per_crossbar(combine, values, tiling.column_starts)
+            return from_tiles(per_tile(combine, crossbars, tiling.groups_per_tile))
+
         if self.policy != "lossless":
             bits = ISAAC_BITS if self.policy == "isaac" else self.bits
-            read = per_column(graph.array(tiling.allocated), tiling.column_starts, layer.mapped_shape[1])
+            read = from_tiles(graph.array(tiling.allocated))
             return np.where(read, np.uint8(bits), np.uint8(0)), np.ones(read.shape, np.uint8)
         bound = graph.array(tiling.sums).astype(np.uint32) * np.uint32(slicing.max_drive)
         step = graph.array(tiling.gcds).astype(np.uint32)
@@ -88,12 +98,10 @@ class AssignAdc(Pass):
             bound = np.broadcast_to(bound.max(axis=(0, 2, 3), keepdims=True, initial=0), bound.shape)
             step = np.broadcast_to(np.gcd.reduce(step, axis=(0, 2, 3), keepdims=True), bound.shape)
         elif self.granularity == "tile":
-            columns = layer.mapped_shape[1]
-            bound = per_column(per_crossbar(np.maximum, bound, tiling.column_starts), tiling.column_starts, columns)
-            step = per_column(per_crossbar(np.gcd, step, tiling.column_starts), tiling.column_starts, columns)
+            bound, step = shared(np.maximum, bound), shared(np.gcd, step)
         needed = np.empty(bound.shape, np.uint8)
-        for tile in range(len(needed)):  # one at a time, so that the temporaries stay in cache
-            needed[tile] = np.where(converted[tile], lossless_bits(bound[tile], step[tile]), 0)
+        for group in range(len(needed)):  # one at a time, so that the temporaries stay in cache
+            needed[group] = np.where(converted[group], lossless_bits(bound[group], step[group]), 0)
         if needed.max(initial=0) > MAX_ADC_BITS:
             raise _too_wide(layer, slicing, tiling, int(needed.max()))
         return needed, np.where(converted, step, 1).astype(np.uint8)
@@ -103,6 +111,7 @@ def _too_wide(layer: CrossbarLayer, slicing: Slicing, tiling: Tiling, bits: int)
     return DoesNotFitError(
         "BSC401",
         f"layer '{layer.name}': a lossless conversion needs more than {MAX_ADC_BITS} bits",
-        seen=f"{bits} bits for {slicing.bits_per_cell}-bit cells, {slicing.dac_bits}-bit DAC, {tiling.rows} rows",
+        seen=f"{bits} bits for {slicing.cells.bits_per_cell}-bit cells, {slicing.dac_bits}-bit DAC, "
+        f"{tiling.active_rows} rows",
         fix="use fewer rows, fewer bits per cell or a narrower DAC",
     )

@@ -1,10 +1,11 @@
 """slice-bits: decide how weight codes are cut into cells and input codes into DAC digits.
 
-    after    S = ceil(weight_bits / bits_per_cell) slices, least significant first
-    keeps    |code| == sum_s level[s] * 2**(s * bits_per_cell), 0 <= level < 2**bits_per_cell
+    after    S = ceil(stored bits / bits_per_cell) slices, least significant first
+    keeps    |stored code| == sum_s level[s] * 2**(s * bits_per_cell), 0 <= level < 2**bits_per_cell
 
-The sign of a code chooses the positive or the negative crossbar (sign-magnitude on a differential pair),
-so that a zero weight is zero in every slice. Levels are a function of the code and are not stored.
+By default the sign of a code chooses the positive or the negative crossbar (sign-magnitude on a differential pair),
+so that a zero weight is zero in every slice; `bsc.numeric.encoding` describes the others. Levels are a function of
+the code and are not stored.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from bsc.errors import UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Slicing
 from bsc.ir.passbase import Pass, PassResult, required
+from bsc.numeric.encoding import CellFormat, Encoding
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,14 @@ class SliceBits(Pass):
     Attributes:
         bits_per_cell: weight bits one cell stores, 1 to 8.
         dac_bits: input bits driven at a time, 1 to 8.
+        encoding: how cells hold the sign: "differential", "offset" or "centre".
     """
 
     name = "slice-bits"
 
     bits_per_cell: int = 2
     dac_bits: int = 1
+    encoding: Encoding = "differential"
 
     def __post_init__(self) -> None:
         for option, value in (("bits-per-cell", self.bits_per_cell), ("dac-bits", self.dac_bits)):
@@ -46,6 +50,5 @@ class SliceBits(Pass):
 
     def _cut(self, layer: CrossbarLayer) -> CrossbarLayer:
         quant = required(layer.quant, layer.name, self.name, "quantize")
-        slices = -(-quant.weight_bits // self.bits_per_cell)
-        slicing = Slicing(bits_per_cell=self.bits_per_cell, slices=slices, dac_bits=self.dac_bits)
-        return replace(layer, slicing=slicing)
+        cells = CellFormat(weight_bits=quant.weight_bits, bits_per_cell=self.bits_per_cell, encoding=self.encoding)
+        return replace(layer, slicing=Slicing(cells=cells, dac_bits=self.dac_bits))

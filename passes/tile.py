@@ -2,10 +2,12 @@
 
     before   codes (K, N), cut into S slices of P = 2 polarities
     after    T = ceil(K / rows) row tiles, column tiles of up to `cols` columns; one crossbar for each
-             (row tile, column tile, slice, polarity); column sums, divisors and counts (T, S, P, N)
+             (row tile, column tile, slice, polarity); R = ceil(K / active_rows) row groups; column sums, divisors
+             and counts (R, S, P, N); in the centre encoding the centres (T, N)
 
-Groups of a convolution that are smaller than a crossbar share one block-diagonally. After `eliminate`,
-crossbars that would hold only zeros are not allocated.
+Fewer active rows than a crossbar has mean more conversions, each of a smaller sum. Groups of a convolution that are
+smaller than a crossbar share one block-diagonally. After `eliminate`, crossbars that would hold only zeros are not
+allocated.
 """
 
 from dataclasses import dataclass, replace
@@ -19,6 +21,7 @@ from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Tiling
 from bsc.ir.passbase import Pass, PassResult, required
 from bsc.numeric.column_stats import column_stats
+from bsc.numeric.encoding import choose_centres
 from bsc.numeric.tiles import MAX_LINES, column_tiles, crossbars_with_weights
 
 
@@ -29,12 +32,14 @@ class Tile(Pass):
     Attributes:
         rows: wordlines of a crossbar, 1 to 16384.
         cols: bitlines of a crossbar, 1 to 16384.
+        active_rows: wordlines that are driven together, a divisor of `rows`; 0 is all of them.
     """
 
     name = "tile"
 
     rows: int = 128
     cols: int = 128
+    active_rows: int = 0
 
     def __post_init__(self) -> None:
         for option, value in (("rows", self.rows), ("cols", self.cols)):
@@ -45,6 +50,15 @@ class Tile(Pass):
                     seen=str(value),
                     fix=f"choose tile{{{option}=128}}",
                 )
+        if self.active_rows < 0 or (self.active_rows and self.rows % self.active_rows):
+            raise UsageError(
+                "BSC205",
+                "pass 'tile': active-rows must divide rows",
+                seen=f"{self.active_rows} active of {self.rows} rows",
+                fix=f"choose tile{{rows={self.rows} active-rows={self.rows}}} or a divisor of it",
+            )
+        if not self.active_rows:
+            object.__setattr__(self, "active_rows", self.rows)  # so that the pipeline text says what is meant
 
     def run(self, graph: Graph) -> PassResult:
         """See the module docstring. Raises `ModelError` BSC309 for a layer that is not sliced."""
@@ -57,27 +71,34 @@ class Tile(Pass):
 
     def _lay(self, graph: Graph, layer: CrossbarLayer, arrays: dict[str, NDArray[Any]]) -> CrossbarLayer:
         quant = required(layer.quant, layer.name, self.name, "quantize")
-        slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
+        cells = required(layer.slicing, layer.name, self.name, "slice-bits").cells
         rows, columns = layer.mapped_shape
         packed, starts = column_tiles(rows, columns, layer.groups, self.rows, self.cols)
         tiling = Tiling(
             rows=self.rows,
             cols=self.cols,
+            active_rows=self.active_rows,
             row_tiles=-(-rows // self.rows),
+            row_groups=-(-rows // self.active_rows),
             column_starts=starts,
             groups_per_crossbar=packed,
             sums=f"{layer.name}/sums",
             gcds=f"{layer.name}/gcds",
             nonzeros=f"{layer.name}/nonzeros",
             allocated=f"{layer.name}/allocated",
+            centres=f"{layer.name}/centres" if cells.encoding == "centre" else None,
         )
+        codes, centres = graph.array(quant.codes), None
+        if tiling.centres is not None:
+            centres = arrays[tiling.centres] = choose_centres(codes, cells, self.rows)
         stats = column_stats(
-            graph.array(quant.codes),
-            weight_bits=quant.weight_bits,
-            bits_per_cell=slicing.bits_per_cell,
-            tile_rows=self.rows,
+            cells.stored(codes, centres, self.rows),
+            stored_bits=cells.stored_bits,
+            bits_per_cell=cells.bits_per_cell,
+            group_rows=self.active_rows,
+            polarities=cells.polarities,
         )
-        holds_weights = crossbars_with_weights(stats.sums, starts)
+        holds_weights = crossbars_with_weights(stats.sums, starts, tiling.groups_per_tile)
         arrays |= {
             tiling.sums: stats.sums,
             tiling.gcds: stats.gcds,

@@ -31,10 +31,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="What shares one lossless resolution: a slice column, a crossbar, or a slice of a layer.",
 )
+@click.option(
+    "--encoding",
+    type=click.Choice(["differential", "offset", "centre"]),
+    default="differential",
+    show_default=True,
+    help="How cells hold a weight's sign: two columns, ISAAC's offset, or two columns around a centre.",
+)
+@click.option("--active-rows", type=click.IntRange(min=1), metavar="N", help="Drive N rows at a time.  [default: all]")
 @click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]")
 @click.option("--calib", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs that set input ranges.")
 @click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
-@click.option("--passes", metavar="TEXT", help="The pipeline as text, in place of --xbar, --adc, --granularity.")
+@click.option("--passes", metavar="TEXT", help="The pipeline as text, in place of the options above.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Plan folder to write.  [default: MODEL.bsc]")
 @click.option("--force", is_flag=True, help="Replace a plan folder that exists.")
 @click.option("--dump-ir", type=click.Path(path_type=Path), metavar="DIR", help="Write the graph after every pass.")
@@ -79,18 +87,24 @@ def _compile_options(ctx: click.Context, target: "Target", options: dict[str, An
     from bsc.frontend.shapes import parse_input_shape
 
     text = options["passes"]
-    replaced = [name for name in ("xbar", "adc", "granularity") if _given(ctx, name)]
+    replaced = [name for name in ("xbar", "adc", "granularity", "encoding", "active_rows") if _given(ctx, name)]
     if text is not None and replaced:
         raise UsageError(
             "BSC201",
-            f"--passes and --{replaced[0]} cannot be used together",
+            f"--passes and --{replaced[0].replace('_', '-')} cannot be used together",
             seen=f"--passes {text!r}",
-            fix=f"write what --{replaced[0]} says into the pipeline text, or leave --passes out",
+            fix=f"write what --{replaced[0].replace('_', '-')} says into the pipeline text, or leave --passes out",
         )
     if text is None:
         rows, cols = _parse_xbar(options["xbar"]) if options["xbar"] else (target.crossbar.rows, target.crossbar.cols)
         text = default_pipeline(
-            target, rows=rows, cols=cols, policy=_parse_policy(options["adc"]), granularity=options["granularity"]
+            target,
+            rows=rows,
+            cols=cols,
+            policy=_parse_policy(options["adc"]),
+            granularity=options["granularity"],
+            encoding=options["encoding"],
+            active_rows=options["active_rows"],
         )
     return CompileOptions(
         pipeline=text,

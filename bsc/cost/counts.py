@@ -1,14 +1,14 @@
 """How often each hardware action happens in one inference of a plan, and of the baselines it is held against."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.numeric.quantizer import input_cycles
-from bsc.numeric.tiles import column_tiles, column_widths, per_crossbar
+from bsc.numeric.tiles import column_tiles, column_widths, per_crossbar, per_tile
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 RESOLUTIONS = MAX_ADC_BITS + 1
@@ -23,7 +23,7 @@ class LayerCounts:
         conversions: by resolution, int64 (17,).
         actions: every other action of a target's price list, by key.
         crossbars: crossbars by the largest resolution of their columns, int64 (17,).
-        reads: input cycles, each of which reads every crossbar of the layer once.
+        reads: times that every crossbar of the layer is read: once for each input cycle and row group of a tile.
         conversions_per_read: most conversions that one crossbar needs in one read.
         dac_bits: input bits a DAC drives at a time.
         array_rows: wordlines of a crossbar.
@@ -47,8 +47,17 @@ def count_plan(plan: Plan) -> list[LayerCounts]:
 
 
 def count_uniform(plan: Plan, bits: int) -> list[LayerCounts]:
-    """The same network on the same crossbars, nothing eliminated and every column converted at `bits`."""
-    return [_count_dense(layer, slices=layer.slices, polarities=2, bits=bits) for layer in plan.layers]
+    """The same network on the same crossbars, all rows driven, nothing eliminated, every column converted at `bits`."""
+    return [
+        _count_dense(
+            layer,
+            slices=layer.slices,
+            polarities=layer.cells.polarities,
+            bits=bits,
+            unit_columns=int(layer.encoding != "differential"),
+        )
+        for layer in plan.layers
+    ]
 
 
 def count_offset(plan: Plan, bits: int) -> list[LayerCounts]:
@@ -58,8 +67,8 @@ def count_offset(plan: Plan, bits: int) -> list[LayerCounts]:
     """
     layers = []
     for layer in plan.layers:
-        slices = -(-(layer.weight_bits + 1) // layer.bits_per_cell)
-        layers.append(_count_dense(layer, slices=slices, polarities=1, bits=bits, unit_columns=1))
+        cells = replace(layer.cells, encoding="offset")
+        layers.append(_count_dense(layer, slices=cells.slices, polarities=cells.polarities, bits=bits, unit_columns=1))
     return layers
 
 
@@ -67,19 +76,29 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     packed, starts = layer.column_tiles()
     widths = column_widths(starts, layer.mapped_columns)
     existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
-    largest = per_crossbar(np.maximum, arrays.adc_bits, starts)
+    largest = per_tile(np.maximum, per_crossbar(np.maximum, arrays.adc_bits, starts), layer.groups_per_tile)
     converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
+    groups = min(layer.groups_per_tile, layer.row_groups)
+    # A column of ones gives the sum of the inputs, which the centres of the codes are multiplied with [isaac16].
+    unit_columns = int(arrays.allocated.sum()) if layer.encoding != "differential" else 0
+    conversions[_unit_column_bits(layer)] += unit_columns * groups
     return _count(
         layer,
         rows=layer.mapped_rows,
+        groups=groups,
         conversions=conversions,
         crossbars=np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64),
         rows_driven=int((existing * _rows_driven(layer, packed, widths)).sum()),
-        columns_sampled=int((existing * widths).sum()),
-        conversions_per_read=int(converting[arrays.allocated].max(initial=0)),
+        columns_sampled=int((existing * widths).sum()) + unit_columns,
+        conversions_per_read=int(converting.max(initial=0)),
     )
+
+
+def _unit_column_bits(layer: PlanLayer) -> int:
+    """Bits that hold the sum of all input digits of a row group."""
+    return min((layer.active_rows * layer.max_drive).bit_length(), MAX_ADC_BITS)
 
 
 def _count_dense(layer: PlanLayer, *, slices: int, polarities: int, bits: int, unit_columns: int = 0) -> LayerCounts:
@@ -92,6 +111,7 @@ def _count_dense(layer: PlanLayer, *, slices: int, polarities: int, bits: int, u
     return _count(
         layer,
         rows=layer.rows,
+        groups=1,
         conversions=at_bits * np.int64(columns),
         crossbars=at_bits * np.int64(crossbars),
         rows_driven=layer.rows * (layer.groups if packed > 1 else len(starts)) * planes,
@@ -105,31 +125,43 @@ def _count(
     layer: PlanLayer,
     *,
     rows: int,
+    groups: int,
     conversions: NDArray[np.int64],
     crossbars: NDArray[np.int64],
     rows_driven: int,
     columns_sampled: int,
     conversions_per_read: int,
 ) -> LayerCounts:
-    """From the counts of one read, over all crossbars, to those of one inference."""
-    reads = layer.vectors * len(input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits))
+    """From the counts of one input cycle, over all crossbars, to those of one inference.
+
+    Args:
+        layer: the layer.
+        rows: rows mapped.
+        groups: row groups of a tile, read one after another in a cycle.
+        conversions: by resolution, in all groups together.
+        crossbars: by largest resolution.
+        rows_driven: wordlines, in all groups together.
+        columns_sampled: bitlines held in one read.
+        conversions_per_read: most that one crossbar needs.
+    """
+    cycles = layer.vectors * len(input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits))
     moved_bits = layer.vectors * layer.input_bits * (layer.groups * rows + layer.columns)
-    converted = int(conversions.sum()) * reads
+    converted = int(conversions.sum()) * cycles
     return LayerCounts(
         name=layer.name,
-        conversions=conversions * reads,
+        conversions=conversions * cycles,
         actions={
-            "dac_row": rows_driven * reads,
-            "crossbar_cell": int(crossbars.sum()) * layer.tile_rows * layer.tile_cols * reads,
-            "sample_hold": columns_sampled * reads,
+            "dac_row": rows_driven * cycles,
+            "crossbar_cell": int(crossbars.sum()) * layer.tile_rows * layer.tile_cols * cycles,
+            "sample_hold": columns_sampled * cycles * groups,
             "shift_add": converted,
-            "input_register_bit": rows_driven * reads * layer.dac_bits,
+            "input_register_bit": rows_driven * cycles * layer.dac_bits,
             "output_register_word": converted,
             "edram_bit": moved_bits,
             "bus_bit": moved_bits,
         },
         crossbars=crossbars,
-        reads=reads,
+        reads=cycles * groups,
         conversions_per_read=conversions_per_read,
         dac_bits=layer.dac_bits,
         array_rows=layer.tile_rows,

@@ -51,10 +51,11 @@ def _check_layer(graph: Graph, layer: CrossbarLayer) -> None:
                 holds(bool((np.diff(numbers) > 0).all()), "kept lines are not ascending")
     if (tiling := layer.tiling) is not None:
         holds(layer.slicing is not None, "tiled but not sliced")
-        slices = layer.slicing.slices if layer.slicing else 0
-        per_column = (tiling.row_tiles, slices, 2, columns)
-        per_crossbar = (tiling.row_tiles, len(tiling.column_starts), slices, 2)
+        planes = (layer.slicing.cells.slices, layer.slicing.cells.polarities) if layer.slicing else (0, 0)
+        per_column = (tiling.row_groups, *planes, columns)
+        per_crossbar = (tiling.row_tiles, len(tiling.column_starts), *planes)
         holds(tiling.row_tiles == -(-rows // tiling.rows), "row tiles do not cover the rows")
+        holds(tiling.row_groups == -(-rows // tiling.active_rows), "row groups do not cover the rows")
         for key in (tiling.sums, tiling.gcds, tiling.nonzeros):
             holds(graph.array(key).shape == per_column, f"{key} is not {per_column}")
         holds(graph.array(tiling.allocated).shape == per_crossbar, f"{tiling.allocated} is not {per_crossbar}")

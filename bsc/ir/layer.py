@@ -3,7 +3,8 @@
 Arrays never sit in a record: it holds the key of an array in the graph's side table.
 
 Letters used everywhere: K rows and N columns of a weight matrix, S slices (least significant first),
-P polarities (0 positive, 1 negative), T row tiles, C column tiles, V input vectors.
+P polarities (0 positive, 1 negative), T row tiles, R row groups (rows that are driven together), C column tiles,
+V input vectors.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from bsc.numeric.encoding import CellFormat
 from bsc.numeric.im2col import ConvGeometry
 
 AdcPolicy = Literal["lossless", "isaac", "fixed"]
@@ -48,19 +50,12 @@ class Slicing:
     """How weight codes and input codes are cut.
 
     Attributes:
-        bits_per_cell: weight bits one cell stores.
-        slices: S, number of weight slices.
+        cells: how a weight code becomes cell levels.
         dac_bits: input bits one DAC drives at a time.
     """
 
-    bits_per_cell: int
-    slices: int
+    cells: CellFormat
     dac_bits: int
-
-    @property
-    def max_level(self) -> int:
-        """Highest cell level."""
-        return (1 << self.bits_per_cell) - 1
 
     @property
     def max_drive(self) -> int:
@@ -68,7 +63,9 @@ class Slicing:
         return (1 << self.dac_bits) - 1
 
     def __str__(self) -> str:
-        return f"{self.slices} slices of {self.bits_per_cell} bit, {self.dac_bits}-bit DAC"
+        cells = self.cells
+        encoding = "" if cells.encoding == "differential" else f"{cells.encoding} encoding, "
+        return f"{encoding}{cells.slices} slices of {cells.bits_per_cell} bit, {self.dac_bits}-bit DAC"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,27 +96,40 @@ class Tiling:
     Attributes:
         rows: wordlines of a crossbar.
         cols: bitlines of a crossbar.
+        active_rows: wordlines that are driven together; divides `rows`.
         row_tiles: T.
+        row_groups: R.
         column_starts: first column of each column tile, ascending from 0.
         groups_per_crossbar: convolution groups packed block-diagonally on one crossbar, else 1.
-        sums: key of the column sums of cell levels, unsigned (T, S, P, N).
-        gcds: key of the greatest common divisor of a column's cell levels, uint8 (T, S, P, N), 0 if all zero.
-        nonzeros: key of the number of non-zero cells of a column, uint16 or wider (T, S, P, N).
+        sums: key of the column sums of cell levels, unsigned (R, S, P, N).
+        gcds: key of the greatest common divisor of a column's cell levels, uint8 (R, S, P, N), 0 if all zero.
+        nonzeros: key of the number of non-zero cells of a column, uint16 or wider (R, S, P, N).
         allocated: key of the crossbars that exist, bool (T, C, S, P).
+        centres: key of the centre of each column, int16 (T, N); None unless the encoding is `centre`.
     """
 
     rows: int
     cols: int
+    active_rows: int
     row_tiles: int
+    row_groups: int
     column_starts: tuple[int, ...]
     groups_per_crossbar: int
     sums: str
     gcds: str
     nonzeros: str
     allocated: str
+    centres: str | None = None
+
+    @property
+    def groups_per_tile(self) -> int:
+        """Row groups of a full row tile."""
+        return self.rows // self.active_rows
 
     def __str__(self) -> str:
         text = f"{self.row_tiles} row tiles x {len(self.column_starts)} column tiles of {self.rows}x{self.cols}"
+        if self.groups_per_tile > 1:
+            text += f", {self.active_rows} rows at a time"
         return text if self.groups_per_crossbar == 1 else f"{text}, {self.groups_per_crossbar} groups each"
 
 
@@ -132,8 +142,8 @@ class AdcAssignment:
     Attributes:
         policy: "lossless", "isaac" or "fixed".
         granularity: "column", "tile" or "slice": what shares one resolution and step.
-        bits: key, uint8 (T, S, P, N).
-        step: key, cell units of one ADC code, uint8 (T, S, P, N).
+        bits: key, uint8 (R, S, P, N).
+        step: key, cell units of one ADC code, uint8 (R, S, P, N).
     """
 
     policy: AdcPolicy

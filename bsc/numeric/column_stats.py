@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.numeric.encoding import level_table
+
 LANES = 8
 WORD = np.dtype("<u8")
 BLOCK_CELLS = 1 << 17
@@ -19,12 +21,12 @@ BLOCK_CELLS = 1 << 17
 
 @dataclass(frozen=True, eq=False)
 class ColumnStats:
-    """Statistics of every slice column; axes are row tile, slice, polarity, column.
+    """Statistics of every slice column; axes are row group, slice, polarity, column.
 
     Attributes:
-        sums: sum of cell levels, uint16 or uint32 (T, S, P, N).
-        gcds: greatest common divisor of the levels, uint8 (T, S, P, N); 0 for a column of zeros.
-        nonzeros: cells with a level above 0, uint16 or uint32 (T, S, P, N).
+        sums: sum of cell levels, uint16 or uint32 (R, S, P, N).
+        gcds: greatest common divisor of the levels, uint8 (R, S, P, N); 0 for a column of zeros.
+        nonzeros: cells with a level above 0, uint16 or uint32 (R, S, P, N).
     """
 
     sums: NDArray[np.unsignedinteger]
@@ -32,58 +34,42 @@ class ColumnStats:
     nonzeros: NDArray[np.unsignedinteger]
 
 
-def level_table(weight_bits: int, bits_per_cell: int) -> NDArray[np.uint8]:
-    """Cell levels of every signed code, sign-magnitude on a differential pair.
-
-    Returns:
-        Shape (2**(weight_bits+1) - 1, S, 2). Row c belongs to code c and, as Python counts from the end,
-        row -c to code -c: a code is its own index.
-    """
-    top = (1 << weight_bits) - 1
-    magnitudes = np.arange(top + 1)
-    shifts = np.arange(0, weight_bits, bits_per_cell)
-    levels = (magnitudes[:, None] >> shifts) & ((1 << bits_per_cell) - 1)
-    table = np.zeros((2 * top + 1, len(shifts), 2), np.uint8)
-    table[: top + 1, :, 0] = levels
-    table[top + 1 :, :, 1] = levels[:0:-1]
-    return table
-
-
 def column_stats(
-    codes: NDArray[np.signedinteger], *, weight_bits: int, bits_per_cell: int, tile_rows: int
+    codes: NDArray[np.signedinteger], *, stored_bits: int, bits_per_cell: int, group_rows: int, polarities: int = 2
 ) -> ColumnStats:
     """Statistics of the slice columns of a weight matrix.
 
     Args:
-        codes: signed codes (K, N), |code| < 2**weight_bits.
-        weight_bits: magnitude bits, 1 to 15.
+        codes: stored codes (K, N), |code| < 2**stored_bits, none negative with a single polarity.
+        stored_bits: magnitude bits, 1 to 16.
         bits_per_cell: bits one cell stores, 1 to 8.
-        tile_rows: wordlines of a crossbar; the last row tile may be shorter.
+        group_rows: wordlines that are driven together; the last row group may be shorter.
+        polarities: columns a slice needs, 1 or 2.
 
     Returns:
-        Arrays of shape (ceil(K / tile_rows), S, 2, N), slice 0 least significant, polarity 0 positive.
+        Arrays of shape (ceil(K / group_rows), S, P, N), slice 0 least significant, polarity 0 positive.
     """
-    levels = level_table(weight_bits, bits_per_cell)
-    _, slices, polarities = levels.shape
+    levels = level_table(stored_bits, bits_per_cell, polarities)
+    slices = levels.shape[1]
     lanes = levels.reshape(len(levels), slices * polarities)
-    tiles, columns = -(-codes.shape[0] // tile_rows), codes.shape[1]
-    shape = (tiles, lanes.shape[1], columns)
-    sums = np.empty(shape, _counter(tile_rows * int(lanes.max())))
+    groups, columns = -(-codes.shape[0] // group_rows), codes.shape[1]
+    shape = (groups, lanes.shape[1], columns)
+    sums = np.empty(shape, _counter(group_rows * int(lanes.max())))
     gcds = np.empty(shape, np.uint8)
-    nonzeros = np.empty(shape, _counter(tile_rows))
-    width = max(1, BLOCK_CELLS // tile_rows)
+    nonzeros = np.empty(shape, _counter(group_rows))
+    width = max(1, BLOCK_CELLS // group_rows)
     for first in range(0, lanes.shape[1], LANES):
         part = np.s_[first : first + LANES]
-        group = lanes[:, part]
-        level_words, count_words, flag_words = _words(group), _words(group > 0), _flag_words(group)
-        for tile, start in itertools.product(range(tiles), range(0, columns, width)):
+        table = lanes[:, part]
+        level_words, count_words, flag_words = _words(table), _words(table > 0), _flag_words(table)
+        for group, start in itertools.product(range(groups), range(0, columns, width)):
             block = np.s_[start : start + width]
             # As indices, for `words[index]`: `words.take` branches on every sign and is five times slower.
-            index = codes[tile * tile_rows : (tile + 1) * tile_rows, block].astype(np.intp)
-            sums[tile, part, block] = _lane_sums(index, level_words, int(group.max()))[: group.shape[1]]
-            nonzeros[tile, part, block] = _lane_sums(index, count_words, 1)[: group.shape[1]]
-            gcds[tile, part, block] = _lane_gcds(index, group, flag_words)
-    final = (tiles, slices, polarities, columns)
+            index = codes[group * group_rows : (group + 1) * group_rows, block].astype(np.intp)
+            sums[group, part, block] = _lane_sums(index, level_words, int(table.max()))[: table.shape[1]]
+            nonzeros[group, part, block] = _lane_sums(index, count_words, 1)[: table.shape[1]]
+            gcds[group, part, block] = _lane_gcds(index, table, flag_words)
+    final = (groups, slices, polarities, columns)
     return ColumnStats(sums.reshape(final), gcds.reshape(final), nonzeros.reshape(final))
 
 

@@ -1,6 +1,7 @@
 """Where the columns of a layer fall on crossbars, and how per-column and per-crossbar arrays turn into each other.
 
-Per column is (T, S, P, N), per crossbar (T, C, S, P): row tile, column tile, slice, polarity, column.
+Per column is (R, S, P, N), per crossbar (T, C, S, P): row group, row tile, column tile, slice, polarity, column. A
+row group is the rows of a tile that are driven together; by default all of them, and R is T.
 """
 
 from typing import Any
@@ -34,20 +35,34 @@ def column_tiles(rows: int, columns: int, groups: int, tile_rows: int, tile_cols
     return 1, tuple(start for group in range(0, columns, width) for start in range(group, group + width, tile_cols))
 
 
-def crossbars_with_weights(sums: NDArray[Any], column_starts: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Which crossbars hold a cell above 0: bool (T, C, S, P) from column sums (T, S, P, N)."""
-    return per_crossbar(np.logical_or, sums > 0, column_starts)
+def crossbars_with_weights(
+    sums: NDArray[Any], column_starts: tuple[int, ...], groups_per_tile: int = 1
+) -> NDArray[np.bool_]:
+    """Which crossbars hold a cell above 0: bool (T, C, S, P) from column sums (R, S, P, N)."""
+    return per_tile(np.logical_or, per_crossbar(np.logical_or, sums > 0, column_starts), groups_per_tile)
 
 
 def per_crossbar(combine: np.ufunc, values: NDArray[Any], column_starts: tuple[int, ...]) -> NDArray[Any]:
-    """Combine the columns of each crossbar: (T, S, P, N) to (T, C, S, P)."""
+    """Combine the columns of each crossbar, row group by row group: (R, S, P, N) to (R, C, S, P)."""
     if not column_starts:
         return np.zeros((values.shape[0], 0, *values.shape[1:3]), values.dtype)
     return np.ascontiguousarray(np.moveaxis(combine.reduceat(values, column_starts, axis=-1), -1, 1))
 
 
+def per_tile(combine: np.ufunc, values: NDArray[Any], groups_per_tile: int) -> NDArray[Any]:
+    """Combine the row groups of each row tile: (R, ...) to (T, ...)."""
+    if groups_per_tile == 1 or not len(values):
+        return values
+    return np.asarray(combine.reduceat(values, range(0, len(values), groups_per_tile), axis=0))
+
+
+def per_row_group(values: NDArray[Any], row_groups: int, groups_per_tile: int) -> NDArray[Any]:
+    """Give each row group what its row tile has: (T, ...) to (R, ...); the last tile may have fewer groups."""
+    return values if groups_per_tile == 1 else np.repeat(values, groups_per_tile, axis=0)[:row_groups]
+
+
 def per_column(values: NDArray[Any], column_starts: tuple[int, ...], columns: int) -> NDArray[Any]:
-    """Give each column what its crossbar has: (T, C, S, P) to (T, S, P, N)."""
+    """Give each column what its crossbar has: (R, C, S, P) to (R, S, P, N)."""
     return np.repeat(np.moveaxis(values, 1, -1), column_widths(column_starts, columns), axis=-1)
 
 

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import UsageError
-from bsc.numeric.column_stats import level_table
 from bsc.plan.document import LayerArrays, PlanLayer
 
 POLARITIES = "+-"
@@ -66,8 +65,10 @@ def crossbar_cells(layer: PlanLayer, arrays: LayerArrays, index: CrossbarIndex) 
     """
     columns = crossbar_columns(layer, index.column_tile)
     rows = np.s_[index.row_tile * layer.tile_rows : (index.row_tile + 1) * layer.tile_rows]
-    table = level_table(layer.weight_bits, layer.bits_per_cell)[:, index.slice, index.polarity]
-    levels: NDArray[Any] = table[arrays.codes[rows, columns.start : columns.stop]]
+    cells, here = layer.cells, np.s_[columns.start : columns.stop]
+    centres = None if arrays.centres is None else arrays.centres[index.row_tile : index.row_tile + 1, here]
+    stored = cells.stored(arrays.codes[rows, here], centres, layer.tile_rows)
+    levels: NDArray[Any] = cells.levels()[:, index.slice, index.polarity][stored]
     width = layer.mapped_columns // layer.groups
     groups_here = len(columns) // width if layer.column_tiles()[0] > 1 else 1
     if groups_here == 1:

@@ -21,6 +21,7 @@ from bsc.errors import UsageError
 from bsc.hardware.target import Target
 from bsc.ir.layer import AdcGranularity, AdcPolicy
 from bsc.ir.program import LayerStep, Segment, Step
+from bsc.numeric.encoding import CellFormat, Encoding
 from bsc.numeric.im2col import ConvGeometry
 from bsc.numeric.tiles import MAX_LINES, column_tiles
 from bsc.record import Record
@@ -101,7 +102,7 @@ class ConvRecord(Record):
 
 
 class PlanLayer(Record):
-    """One crossbar layer. K, N, S, P, T, C, V as in `bsc.ir.layer`."""
+    """One crossbar layer. K, N, S, P, T, R, C, V as in `bsc.ir.layer`."""
 
     name: str
     op_type: str
@@ -115,9 +116,11 @@ class PlanLayer(Record):
     input_signed: bool = Field(description="two's complement inputs; otherwise 0 or more")
     input_step: PositiveFinite | None = Field(description="value of one input code; null: set per vector at run time")
     bits_per_cell: Annotated[int, Field(ge=1, le=8)]
+    encoding: Encoding = Field(description="how cells hold the sign of a weight code")
     dac_bits: Annotated[int, Field(ge=1, le=8)]
     tile_rows: Lines = Field(description="wordlines of a crossbar")
     tile_cols: Lines = Field(description="bitlines of a crossbar")
+    active_rows: Lines = Field(description="wordlines that are driven together; divides tile_rows")
     mapped_rows: NonNegativeInt = Field(description="K that is left after elimination")
     mapped_columns: NonNegativeInt = Field(description="N that is left after elimination")
     adc_policy: AdcPolicy
@@ -128,6 +131,8 @@ class PlanLayer(Record):
     def _fits_together(self) -> Self:
         if self.columns % self.groups or self.mapped_rows > self.rows or self.mapped_columns > self.columns:
             raise ValueError("rows, columns and groups do not fit together")
+        if self.tile_rows % self.active_rows:
+            raise ValueError("the active rows do not divide the rows of a crossbar")
         if bool(self.mapped_rows) != bool(self.mapped_columns):
             raise ValueError("a layer without rows has no columns either")
         if self.groups > 1 and (self.mapped_rows, self.mapped_columns) != (self.rows, self.columns):
@@ -137,9 +142,14 @@ class PlanLayer(Record):
         return self
 
     @property
+    def cells(self) -> CellFormat:
+        """How a weight code becomes cell levels."""
+        return CellFormat(weight_bits=self.weight_bits, bits_per_cell=self.bits_per_cell, encoding=self.encoding)
+
+    @property
     def slices(self) -> int:
         """S, number of weight slices."""
-        return -(-self.weight_bits // self.bits_per_cell)
+        return self.cells.slices
 
     @property
     def input_values(self) -> int:
@@ -150,6 +160,16 @@ class PlanLayer(Record):
     def row_tiles(self) -> int:
         """T, row tiles."""
         return -(-self.mapped_rows // self.tile_rows)
+
+    @property
+    def groups_per_tile(self) -> int:
+        """Row groups of a full row tile."""
+        return self.tile_rows // self.active_rows
+
+    @property
+    def row_groups(self) -> int:
+        """R, groups of rows that are driven together."""
+        return -(-self.mapped_rows // self.active_rows)
 
     @property
     def max_drive(self) -> int:
@@ -164,7 +184,7 @@ class PlanLayer(Record):
 class PlanDocument(Record):
     """Everything of a plan but its arrays."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     bsc_version: str
     model: ModelRecord
     target: str = Field(description="name of the hardware description in target.json")
@@ -201,11 +221,12 @@ class LayerArrays:
         bias: float (N,) over the model's columns, or None.
         kept_rows: model row of each mapped row, int32 ascending, or None when all are mapped.
         kept_columns: likewise for columns.
-        sums: sum of cell levels of every slice column (T, S, P, N).
-        gcds: greatest common divisor of the levels of every slice column, uint8 (T, S, P, N); 0 if all are zero.
-        nonzeros: non-zero cells of every slice column (T, S, P, N).
-        adc_bits: resolution of every slice column, uint8 (T, S, P, N); 0 is no conversion.
-        adc_step: cell units of one ADC code, uint8 (T, S, P, N).
+        centres: what is taken from the codes of each column, int16 (T, N); None unless the encoding is `centre`.
+        sums: sum of cell levels of every slice column (R, S, P, N).
+        gcds: greatest common divisor of the levels of every slice column, uint8 (R, S, P, N); 0 if all are zero.
+        nonzeros: non-zero cells of every slice column (R, S, P, N).
+        adc_bits: resolution of every slice column, uint8 (R, S, P, N); 0 is no conversion.
+        adc_step: cell units of one ADC code, uint8 (R, S, P, N).
         allocated: which crossbars exist, bool (T, C, S, P).
     """
 
@@ -214,6 +235,7 @@ class LayerArrays:
     bias: NDArray[Any] | None = None
     kept_rows: NDArray[Any] | None = None
     kept_columns: NDArray[Any] | None = None
+    centres: NDArray[Any] | None = None
     sums: NDArray[Any]
     gcds: NDArray[Any]
     nonzeros: NDArray[Any]

@@ -245,8 +245,9 @@ def _read_arrays(path: Path, layer: PlanLayer) -> LayerArrays:
 def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
     """The first array whose type, shape or values contradict the document; None when all is well."""
     rows, columns = layer.mapped_rows, layer.mapped_columns
-    per_column = (layer.row_tiles, layer.slices, 2, columns)
-    per_crossbar = (layer.row_tiles, len(layer.column_tiles()[1]), layer.slices, 2)
+    planes = (layer.slices, layer.cells.polarities)
+    per_column = (layer.row_groups, *planes, columns)
+    per_crossbar = (layer.row_tiles, len(layer.column_tiles()[1]), *planes)
     top = (1 << layer.weight_bits) - 1
     steps = (1,) if arrays.weight_step.size == 1 else (layer.columns,)
     largest = float(np.finfo(np.float64).max)
@@ -257,15 +258,24 @@ def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
         ascending = bool((np.diff(kept.astype(np.int64)) > 0).all())
         return _is(kept, "i", (mapped,), 0, of - 1) and ascending
 
+    def centres_fit() -> bool:
+        if layer.encoding != "centre" or arrays.centres is None:
+            return layer.encoding != "centre" and arrays.centres is None
+        if not _is(arrays.centres, "i", (layer.row_tiles, columns), -top, top):
+            return False
+        stored = layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows)
+        return _is(stored, "i", (rows, columns), -top, top)
+
     checks = {
         "codes": _is(arrays.codes, "i", (rows, columns), -top, top),
         "weight_step": _is(arrays.weight_step, "f", steps, 0, largest),
         "bias": arrays.bias is None or _is(arrays.bias, "f", (layer.columns,), -largest, largest),
         "kept_rows": lines(arrays.kept_rows, rows, layer.rows),
         "kept_columns": lines(arrays.kept_columns, columns, layer.columns),
-        "sums": _is(arrays.sums, "u", per_column, 0, layer.tile_rows * ((1 << layer.bits_per_cell) - 1)),
+        "centres": centres_fit(),
+        "sums": _is(arrays.sums, "u", per_column, 0, layer.active_rows * ((1 << layer.bits_per_cell) - 1)),
         "gcds": _is(arrays.gcds, "u", per_column, 0, (1 << layer.bits_per_cell) - 1),
-        "nonzeros": _is(arrays.nonzeros, "u", per_column, 0, layer.tile_rows),
+        "nonzeros": _is(arrays.nonzeros, "u", per_column, 0, layer.active_rows),
         "adc_bits": _is(arrays.adc_bits, "u", per_column, 0, MAX_ADC_BITS),
         "adc_step": _is(arrays.adc_step, "u", per_column, 1, 255),
         "allocated": _is(arrays.allocated, "b", per_crossbar, 0, 1),

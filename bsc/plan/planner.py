@@ -50,7 +50,7 @@ def make_plan(graph: Graph, target: Target, pipeline: str, calibration: Calibrat
                 StepRecord(digital=file, operators=dict(step.operators), inputs=step.inputs, outputs=step.outputs)
             )
     document = PlanDocument(
-        schema_version=1,
+        schema_version=2,
         bsc_version=__version__,
         model=ModelRecord(
             file=graph.info.name,
@@ -97,10 +97,12 @@ def _layer_record(layer: CrossbarLayer, index: int) -> PlanLayer:
         input_bits=quant.input_bits,
         input_signed=quant.input_signed,
         input_step=quant.input_step,
-        bits_per_cell=slicing.bits_per_cell,
+        bits_per_cell=slicing.cells.bits_per_cell,
+        encoding=slicing.cells.encoding,
         dac_bits=slicing.dac_bits,
         tile_rows=tiling.rows,
         tile_cols=tiling.cols,
+        active_rows=tiling.active_rows,
         mapped_rows=mapped_rows,
         mapped_columns=mapped_columns,
         adc_policy=adc.policy,
@@ -124,6 +126,7 @@ def _layer_arrays(graph: Graph, layer: CrossbarLayer) -> LayerArrays:
         bias=None if bias is None else bias.ravel(),
         kept_rows=optional(layer.kept.rows if layer.kept else None),
         kept_columns=optional(layer.kept.columns if layer.kept else None),
+        centres=optional(layer.tiling.centres),
         sums=graph.array(layer.tiling.sums),
         gcds=graph.array(layer.tiling.gcds),
         nonzeros=graph.array(layer.tiling.nonzeros),

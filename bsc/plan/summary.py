@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.numeric.column_stats import lossless_bits
-from bsc.numeric.tiles import column_tiles, column_widths, per_column
+from bsc.numeric.tiles import column_tiles, column_widths, per_column, per_row_group
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SliceSummary:
-    """One weight slice of a layer, both polarities and all tiles together.
+    """One weight slice of a layer, all polarities and row groups together.
 
     Attributes:
         density: non-zero cells over the model's weights, 0 to 1.
-        columns: slice columns on allocated crossbars.
+        columns: slice columns on allocated crossbars, counted once for each row group.
         largest_sum: largest column sum any input can cause, in cell units times input digits.
         proved: columns by the resolution that is proved lossless, int64 (17,); 0 is a column of zeros.
         assigned: columns by the resolution assigned, int64 (17,); 0 is never converted.
@@ -72,7 +72,9 @@ def summarise(plan: Plan) -> list[LayerSummary]:
 def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
     """Summary of one layer."""
     _, starts = layer.column_tiles()
-    existing = per_column(arrays.allocated, starts, layer.mapped_columns)  # (T, S, P, N)
+    existing = per_row_group(
+        per_column(arrays.allocated, starts, layer.mapped_columns), layer.row_groups, layer.groups_per_tile
+    )  # (R, S, P, N)
     bounds = arrays.sums.astype(np.uint32) * np.uint32(layer.max_drive)
     proved = lossless_bits(bounds, arrays.gcds)
     highest = ((1 << arrays.adc_bits.astype(np.uint32)) - 1) * arrays.adc_step
@@ -99,7 +101,7 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
         layer=layer,
         column_tiles=len(starts),
         crossbars=crossbars,
-        possible_crossbars=-(-layer.rows // layer.tile_rows) * dense_tiles * layer.slices * 2,
+        possible_crossbars=-(-layer.rows // layer.tile_rows) * dense_tiles * layer.slices * layer.cells.polarities,
         utilisation=cells / (crossbars * layer.tile_rows * layer.tile_cols) if crossbars else 0.0,
         slices=tuple(parts),
     )

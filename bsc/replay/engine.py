@@ -1,13 +1,11 @@
-"""Replay of a plan: what its crossbars, ADCs and shift-and-add units compute, in integers.
+"""Replay of a plan: what its crossbars, ADCs and shift-and-add units compute, in whole numbers.
 
-Two engines compute the same layers. `integer_results` is the quantised integer model: one plain matrix product
-of input codes and weight codes. `crossbar_results` does what the hardware does: for every row tile, input
-cycle, slice and polarity a column sum, its ADC, and shift-and-add. A plan is exact when they agree everywhere.
-Floats are used only where they hold every integer exactly.
+Columns whose conversion is proved to lose nothing need no slicing: together with the centres they are one matrix, and
+their part of a result is one product of it with the input codes. Only columns that can clip or round are read one
+conversion at a time. `bsc.replay.reference` computes the same without any of this.
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,32 +14,191 @@ from numpy.typing import NDArray
 
 from bsc.errors import ModelError
 from bsc.ir.program import Program
-from bsc.numeric.column_stats import level_table
-from bsc.numeric.im2col import from_vectors, output_sizes, to_vectors
-from bsc.numeric.quantizer import code_limits, input_cycles, step_for, to_codes
+from bsc.numeric.column_stats import column_stats
+from bsc.numeric.exact import ExactProduct
+from bsc.numeric.quantizer import input_cycles
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
-from bsc.replay.dataset import require_finite
+from bsc.replay.activations import input_codes, mapped_codes, output
+from bsc.replay.columns import LaneCounts, Lanes, Reader, best_reader
+from bsc.replay.tally import ColumnTally, LayerTally
 
-EXACT_FLOAT32 = 1 << 24
-EXACT_FLOAT64 = 1 << 53
-CHUNK_VALUES = 1 << 23
+MAX_KEPT_CELLS = 1 << 29
+"""Cells that a layer's lanes may keep in memory between batches; beyond it they are made anew for every batch."""
 
 
-@dataclass
-class LayerTally:
-    """What was counted while a layer was replayed.
+@dataclass(frozen=True, kw_only=True)
+class ReplayOptions:
+    """How a plan is replayed; the results are the same.
 
     Attributes:
-        results: output values computed.
-        differing: those that differ from the quantised integer model on the same inputs.
-        conversions: ADC conversions.
-        clipped: conversions whose column sum was above the ADC's highest code.
+        every_conversion: carry out conversions that are proved lossless too.
+        statistics: count column sums; implies `every_conversion`.
+        reader: reads the columns; None for the best there is.
     """
 
-    results: int = 0
-    differing: int = 0
-    conversions: int = 0
-    clipped: int = 0
+    every_conversion: bool = False
+    statistics: bool = False
+    reader: Reader | None = None
+
+
+class LayerEngine:
+    """Computes the results of one layer.
+
+    Args:
+        layer: the layer.
+        arrays: its arrays, with the sums that belong to its cells.
+        options: how.
+
+    Attributes:
+        layer: the layer.
+        arrays: its arrays.
+        tally: totals so far.
+        columns: column sums so far, None without statistics.
+    """
+
+    def __init__(self, layer: PlanLayer, arrays: LayerArrays, options: ReplayOptions) -> None:
+        self.layer = layer
+        self.arrays = arrays
+        self.tally = LayerTally()
+        self.columns = ColumnTally.empty(layer, arrays) if options.statistics else None
+        self._reader = options.reader or best_reader()
+        self._cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
+        self._stored = layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows)
+        self._levels = layer.cells.levels().reshape(-1, layer.slices * layer.cells.polarities)
+        self._worth = layer.cells.worth().ravel()
+        converted = arrays.adc_bits > 0
+        loses = (arrays.sums > 0) & ~proved_lossless(layer, arrays)
+        read = converted & ((arrays.sums > 0) if options.every_conversion or options.statistics else loses)
+        by_plane = (layer.row_groups, len(self._worth), layer.mapped_columns)
+        self._read = read.reshape(by_plane)
+        self._converted = int(np.count_nonzero(converted))
+        max_code = (1 << (layer.input_bits - layer.input_signed)) - (not layer.input_signed)
+        self._integers = ExactProduct.of(arrays.codes, layer.groups, max_code)
+        apart = (loses | read).reshape(by_plane)  # read one by one, or lost
+        self._folded = self._integers
+        if apart.any():
+            self._folded = ExactProduct.of(self._without(apart), layer.groups, max_code)
+        self._kept: dict[tuple[int, int], list[Lanes]] | None = None
+        if int(self._read.sum()) * layer.active_rows <= MAX_KEPT_CELLS:
+            self._kept = {}
+
+    def integers(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """The quantised integer model: input codes (V, G, K) over the model's rows times weight codes, (V, N)."""
+        return self._integers(mapped_codes(self.arrays, codes))
+
+    def results(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """What the crossbars give, after ADC and shift-and-add; adds to the tally.
+
+        Args:
+            codes: input codes (V, G, K) over the model's rows.
+
+        Returns:
+            Whole numbers (V, N) over the mapped columns.
+        """
+        driven = mapped_codes(self.arrays, codes)
+        results = self._folded(driven)
+        if self._read.any():
+            results += self._read_columns(driven)
+        conversions = len(driven) * len(self._cycles) * self._converted
+        self.tally.conversions += conversions
+        self.tally.proved += conversions - len(driven) * len(self._cycles) * int(np.count_nonzero(self._read))
+        self.tally.results += results.size
+        if self._folded is not self._integers:
+            self.tally.differing += int(np.count_nonzero(results != self._integers(driven)))
+        return results
+
+    def _read_columns(self, driven: NDArray[Any]) -> NDArray[np.int64]:
+        layer = self.layer
+        results = np.zeros((len(driven), layer.mapped_columns), np.int64)
+        for row_group in range(layer.row_groups):
+            rows = np.s_[row_group * layer.active_rows : (row_group + 1) * layer.active_rows]
+            for group in range(layer.groups):
+                lanes = self._lanes(row_group, group)
+                if lanes:
+                    codes = np.ascontiguousarray(driven[:, group, rows], np.int32)
+                for part in lanes:
+                    counts = self._counts(part)
+                    self._reader(part, codes, self._cycles, results, counts)
+                    self._add_counts(row_group, part, counts)
+        return results
+
+    def _counts(self, lanes: Lanes) -> LaneCounts:
+        clipped = np.zeros(len(lanes.column), np.int64)
+        if self.columns is None:
+            return LaneCounts(clipped=clipped)
+        return LaneCounts(
+            clipped=clipped,
+            highest=np.zeros(len(lanes.column), np.int32),
+            histogram=self.columns.histogram.reshape(len(self._worth), len(self._cycles), -1),
+            bin_width=self.columns.bin_width,
+        )
+
+    def _add_counts(self, row_group: int, lanes: Lanes, counts: LaneCounts) -> None:
+        self.tally.clipped += int(counts.clipped.sum())
+        if self.columns is not None:
+            shape = (len(self._worth), self.layer.mapped_columns)
+            where = (lanes.plane, lanes.column)
+            self.columns.clipped[row_group].reshape(shape)[where] += counts.clipped
+            highest = self.columns.highest[row_group].reshape(shape)
+            assert counts.highest is not None
+            highest[where] = np.maximum(highest[where], counts.highest)
+
+    def _lanes(self, row_group: int, group: int) -> list[Lanes]:
+        """The columns of one row group and convolution group that are read, in lots that are read alike."""
+        if self._kept is None:
+            return list(self._make_lanes(row_group, group))
+        if (row_group, group) not in self._kept:
+            self._kept[row_group, group] = list(self._make_lanes(row_group, group))
+        return self._kept[row_group, group]
+
+    def _make_lanes(self, row_group: int, group: int) -> Iterator[Lanes]:
+        layer, arrays = self.layer, self.arrays
+        width = layer.mapped_columns // layer.groups
+        columns = np.s_[group * width : (group + 1) * width]
+        rows = np.s_[row_group * layer.active_rows : (row_group + 1) * layer.active_rows]
+        plane, column = np.nonzero(self._read[row_group][:, columns])
+        if not len(plane):
+            return
+
+        def of_lanes(values: NDArray[Any]) -> NDArray[np.int32]:
+            by_plane = values[row_group].reshape(len(self._worth), -1)[:, columns]
+            return np.asarray(by_plane[plane, column], np.int32)
+
+        top, step = (1 << of_lanes(arrays.adc_bits)) - 1, of_lanes(arrays.adc_step)
+        rounded = of_lanes(arrays.gcds) % step > 0
+        sums = of_lanes(arrays.sums)
+        lane_bits = np.select([sums < 1 << 8, sums < 1 << 16], [8, 16], 32)
+        stored = self._stored[rows, columns].astype(np.intp)
+        for bits, rounds in sorted(set(zip(lane_bits.tolist(), rounded.tolist(), strict=True))):
+            which = np.flatnonzero((lane_bits == bits) & (rounded == rounds))
+            yield Lanes(
+                cells=np.ascontiguousarray(self._levels[stored[:, column[which]], plane[which]]),
+                top=top[which].astype(np.int32),
+                step=step[which],
+                worth=self._worth[plane[which]],
+                column=(column[which] + group * width).astype(np.int32),
+                plane=plane[which].astype(np.int32),
+                lane_bits=bits,
+                rounded=rounds,
+            )
+
+    def _without(self, apart: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The weight codes less what the slice columns `apart` (R, S * P, N) hold of them, (K, N)."""
+        codes = self.arrays.codes.astype(np.int64)
+        rows = self.layer.active_rows
+        for row_group, planes in enumerate(apart):
+            part = np.s_[row_group * rows : (row_group + 1) * rows]
+            stored = self._stored[part].astype(np.intp)
+            for plane in np.flatnonzero(planes.any(axis=1)):
+                codes[part] -= self._worth[plane] * np.where(planes[plane], self._levels[stored, plane], 0)
+        return codes
+
+
+def proved_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
+    """Which slice columns no input can make lose anything: (R, S, P, N)."""
+    bounds = arrays.sums.astype(np.int64) * layer.max_drive
+    highest = ((1 << arrays.adc_bits.astype(np.int64)) - 1) * arrays.adc_step
+    return np.asarray((bounds <= highest) & (arrays.gcds % arrays.adc_step == 0))
 
 
 class Replayer:
@@ -49,17 +206,27 @@ class Replayer:
 
     Args:
         plan: from a folder or straight from the compiler.
+        options: how.
 
     Attributes:
-        arrays: of every layer, by its name; read once.
-        tallies: what was counted in every batch so far, by layer name.
+        engines: of every layer, by its name.
+
+    Raises:
+        ModelError: BSC307 if recorded column sums are not those of the cells: the proofs rest on them.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, options: ReplayOptions | None = None) -> None:
         self._program = Program(plan.steps(), tuple(output.name for output in plan.document.outputs))
-        self._layers = {layer.name: layer for layer in plan.layers}
-        self.arrays = {layer.name: plan.arrays(layer) for layer in plan.layers}
-        self.tallies = {layer.name: LayerTally() for layer in plan.layers}
+        self.engines: dict[str, LayerEngine] = {}
+        for layer in plan.layers:
+            arrays = plan.arrays(layer)
+            check_column_stats(layer, arrays)
+            self.engines[layer.name] = LayerEngine(layer, arrays, options or ReplayOptions())
+
+    @property
+    def tallies(self) -> dict[str, LayerTally]:
+        """Totals of every layer so far, by its name."""
+        return {name: engine.tally for name, engine in self.engines.items()}
 
     @property
     def exact(self) -> bool:
@@ -70,9 +237,9 @@ class Replayer:
         """Outputs of the quantised integer model for one batch of every model input."""
 
         def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
-            layer, arrays = self._layers[name], self.arrays[name]
-            codes, step = input_codes(layer, x)
-            return _output(layer, arrays, integer_results(layer, arrays, codes), step, x)
+            engine = self.engines[name]
+            codes, step = input_codes(engine.layer, x)
+            return output(engine.layer, engine.arrays, engine.integers(codes), step, x)
 
         return self._program.run(feeds, run_layer)
 
@@ -80,195 +247,32 @@ class Replayer:
         """Outputs of the crossbars for one batch of every model input; adds to the tallies."""
 
         def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
-            layer, arrays, tally = self._layers[name], self.arrays[name], self.tallies[name]
-            codes, step = input_codes(layer, x)
-            results = crossbar_results(layer, arrays, codes, tally)
-            tally.results += results.size
-            tally.differing += int(np.count_nonzero(results != integer_results(layer, arrays, codes)))
-            return _output(layer, arrays, results, step, x)
+            engine = self.engines[name]
+            codes, step = input_codes(engine.layer, x)
+            return output(engine.layer, engine.arrays, engine.results(codes), step, x)
 
         return self._program.run(feeds, run_layer)
 
 
-def input_codes(layer: PlanLayer, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Quantise a layer's activation into input vectors.
-
-    Args:
-        layer: its number format and geometry.
-        x: the activation, float.
-
-    Returns:
-        Codes (V, G, K) over the model's rows as whole floats, and the value of one code, (V, 1) or (1, 1).
+def check_column_stats(layer: PlanLayer, arrays: LayerArrays) -> None:
+    """Recompute what the proofs rest on from the cells themselves.
 
     Raises:
-        ModelError: BSC307 if the activation is not of the shape the layer was compiled for, BSC308 if it is
-            not finite.
+        ModelError: BSC307 if they are not what the plan records.
     """
-    _require_fit(layer, x)
-    require_finite(x, f"the input of layer '{layer.name}'")
-    x = x.astype(np.result_type(x.dtype, np.float32), copy=False)  # half precision holds neither codes nor steps
-    low, high = code_limits(layer.input_bits, signed=layer.input_signed)
-    conv = layer.conv.geometry() if layer.conv else None
-    if layer.input_step is not None:
-        codes = to_codes(x, x.dtype.type(layer.input_step), low, high)
-        return to_vectors(codes, conv, layer.groups), np.array([[layer.input_step]])
-    vectors = to_vectors(x, conv, layer.groups)
-    largest = np.abs(vectors).max(axis=(1, 2), initial=0).astype(np.float64)
-    step = step_for(largest, bits=layer.input_bits - layer.input_signed, scale="power-of-two")
-    return to_codes(vectors, step.astype(x.dtype)[:, None, None], low, high), step[:, None]
-
-
-def integer_results(layer: PlanLayer, arrays: LayerArrays, codes: NDArray[Any]) -> NDArray[np.float64]:
-    """The quantised integer model of a layer: input codes times weight codes.
-
-    Args:
-        layer: the layer.
-        arrays: its arrays.
-        codes: input codes (V, G, K) over the model's rows.
-
-    Returns:
-        Whole numbers (V, N) over the mapped columns.
-    """
-    dtype = _exact_dtype(layer.mapped_rows << (layer.input_bits + layer.weight_bits))
-    weights = _by_group(arrays.codes, layer.groups).astype(dtype)
-    return _flat(np.matmul(_driven(arrays, codes).astype(dtype), weights)).astype(np.float64)
-
-
-def crossbar_results(
-    layer: PlanLayer, arrays: LayerArrays, codes: NDArray[Any], tally: LayerTally
-) -> NDArray[np.float64]:
-    """What the crossbars of a layer give, after ADC and shift-and-add.
-
-    Args:
-        layer: the layer.
-        arrays: its arrays.
-        codes: input codes (V, G, K) over the model's rows.
-        tally: conversions and clipped conversions are added to it.
-
-    Returns:
-        Whole numbers (V, N) over the mapped columns.
-    """
-    driven = _driven(arrays, codes).astype(np.int32)
-    results = np.zeros((driven.shape[1], layer.mapped_columns))
-    for tile in range(layer.row_tiles):
-        rows = np.s_[tile * layer.tile_rows : (tile + 1) * layer.tile_rows]
-        crossbar = _RowTile.build(layer, arrays, tile, rows)
-        chunk = max(1, CHUNK_VALUES // crossbar.columns)
-        for start in range(0, driven.shape[1], chunk):
-            part = np.s_[start : start + chunk]
-            for shift, width, sign in input_cycles(
-                layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits
-            ):
-                digits = (driven[:, part, rows] >> shift) & ((1 << width) - 1)
-                results[part] += sign * 2.0**shift * crossbar.read(digits, tally)
-    return results
-
-
-@dataclass(frozen=True, eq=False)
-class _RowTile:
-    """All crossbars of one row tile, ready to be read; F = S * P * N / G columns a group.
-
-    Attributes:
-        cells: levels (G, R, F).
-        step: cell units of one ADC code (G, 1, F).
-        top: highest ADC code (G, 1, F); 0 where nothing is converted.
-        weights: what one cell unit of each slice and polarity is worth, (S * P,).
-    """
-
-    cells: NDArray[Any]
-    step: NDArray[Any]
-    top: NDArray[Any]
-    weights: NDArray[np.float64]
-
-    @classmethod
-    def build(cls, layer: PlanLayer, arrays: LayerArrays, tile: int, rows: slice) -> "_RowTile":
-        levels = level_table(layer.weight_bits, layer.bits_per_cell)
-        dtype = _exact_dtype(layer.tile_rows * layer.max_drive << layer.bits_per_cell)
-        cells = levels.reshape(len(levels), -1).astype(dtype)[arrays.codes[rows]]  # (R, N, S * P)
-        by_group = cells.reshape(len(cells), layer.groups, -1, cells.shape[-1]).transpose(1, 0, 3, 2)
-        slices = np.arange(layer.slices) * layer.bits_per_cell
-        weights = np.stack([2.0**slices, -(2.0**slices)], axis=1).ravel()
-
-        def columns(values: NDArray[Any]) -> NDArray[Any]:  # (S, P, N) to (G, 1, F)
-            grouped = values.reshape(len(weights), layer.groups, -1).transpose(1, 0, 2)
-            return grouped.reshape(layer.groups, 1, -1).astype(dtype)
-
-        return cls(
-            cells=by_group.reshape(layer.groups, len(cells), -1),
-            step=columns(arrays.adc_step[tile]),
-            top=columns(2.0 ** arrays.adc_bits[tile] - 1),
-            weights=weights,
-        )
-
-    @property
-    def columns(self) -> int:
-        """Slice columns of all groups."""
-        groups, _, columns = self.cells.shape
-        return max(1, int(groups * columns))
-
-    def read(self, digits: NDArray[np.int32], tally: LayerTally) -> NDArray[np.float64]:
-        """Drive one digit a row (G, V, R), convert every column, add up slices and polarities: (V, N)."""
-        sums = np.matmul(digits.astype(self.cells.dtype), self.cells)
-        np.divide(sums, self.step, out=sums)
-        np.rint(sums, out=sums)
-        converted = self.top > 0
-        tally.conversions += int(np.count_nonzero(converted)) * digits.shape[1]
-        tally.clipped += int(np.count_nonzero((sums > self.top) & converted))
-        np.minimum(sums, self.top, out=sums)
-        np.multiply(sums, self.step, out=sums)
-        by_slice = sums.reshape(*sums.shape[:2], len(self.weights), -1)
-        return _flat(np.einsum("gvsn,s->gvn", by_slice, self.weights, dtype=np.float64))
-
-
-def _require_fit(layer: PlanLayer, x: NDArray[Any]) -> None:
-    if layer.conv is None:
-        fits = x.ndim > 0 and (layer.groups, layer.rows) == (1, x.shape[-1])
-    else:
-        taps = math.prod(layer.conv.kernel)
-        fits = x.ndim == 2 + len(layer.conv.kernel) and x.shape[1] * taps == layer.groups * layer.rows
-        positions = output_sizes(layer.conv.geometry(), x.shape[2:]) if fits else ()
-        fits = fits and min(positions) > 0 and math.prod(positions) <= layer.vectors
-    if not fits:
-        raise ModelError(
-            "BSC307",
-            f"layer '{layer.name}': the activation is not of the shape that the plan records",
-            seen=f"shape {x.shape} for {layer.groups} x {layer.rows} rows and {layer.vectors} vectors",
-            fix="compile the model again, with --input-shape if its sizes vary",
-        )
-
-
-def _driven(arrays: LayerArrays, codes: NDArray[Any]) -> NDArray[Any]:
-    """Input codes of the mapped rows, group first: (G, V, K)."""
-    mapped = codes if arrays.kept_rows is None else codes[:, :, arrays.kept_rows]
-    return mapped.transpose(1, 0, 2)
-
-
-def _by_group(matrix: NDArray[Any], groups: int) -> NDArray[Any]:
-    """Split the columns of (K, N) by group: (G, K, N / G)."""
-    return matrix.reshape(len(matrix), groups, matrix.shape[1] // groups).transpose(1, 0, 2)
-
-
-def _flat(results: NDArray[Any]) -> NDArray[Any]:
-    """Results of every group (G, V, N / G) side by side: (V, N)."""
-    groups, vectors, columns = results.shape
-    return results.transpose(1, 0, 2).reshape(vectors, groups * columns)
-
-
-def _exact_dtype(bound: int) -> type[np.floating[Any]] | type[np.int64]:
-    """The fastest type that holds every whole number up to `bound`."""
-    if bound <= EXACT_FLOAT32:
-        return np.float32
-    return np.float64 if bound <= EXACT_FLOAT64 else np.int64
-
-
-def _output(
-    layer: PlanLayer, arrays: LayerArrays, results: NDArray[np.float64], step: NDArray[np.float64], x: NDArray[Any]
-) -> NDArray[Any]:
-    """Scale whole results, put dropped columns back, add the bias, restore the tensor's shape."""
-    scales = np.broadcast_to(arrays.weight_step, (layer.columns,))
-    columns = slice(None) if arrays.kept_columns is None else arrays.kept_columns
-    y = np.zeros((len(results), layer.columns))
-    y[:, columns] = results * (step * scales[columns])
-    if arrays.bias is not None:
-        y += arrays.bias
-    return from_vectors(y.astype(x.dtype), x.shape, layer.conv.geometry() if layer.conv else None)
+    stats = column_stats(
+        layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows),
+        stored_bits=layer.cells.stored_bits,
+        bits_per_cell=layer.bits_per_cell,
+        group_rows=layer.active_rows,
+        polarities=layer.cells.polarities,
+    )
+    for name in ("sums", "gcds", "nonzeros"):
+        differing = int(np.count_nonzero(getattr(stats, name) != getattr(arrays, name)))
+        if differing:
+            raise ModelError(
+                "BSC307",
+                f"layer '{layer.name}': the recorded '{name}' are not those of its cells",
+                seen=f"{differing} slice columns differ",
+                fix="compile the model again",
+            )

@@ -88,9 +88,11 @@ class LayerReport:
         step = "a step for each vector" if layer.input_step is None else f"step {layer.input_step:g}"
         lines = [
             f"layer      {layer.name} ({layer.op_type})",
-            f"weights    {layer.weight_bits} bit + sign, {layer.slices} slices of {layer.bits_per_cell} bit",
+            f"weights    {layer.weight_bits} bit + sign, {layer.encoding}, {layer.slices} slices of "
+            f"{layer.bits_per_cell} bit",
             f"inputs     {layer.input_bits} bit {sign}, {step}, {layer.dac_bits}-bit DAC",
             f"mapped     {layer.mapped_rows} of {layer.rows} rows, {layer.mapped_columns} of {layer.columns} columns",
+            f"driven     {min(layer.active_rows, layer.mapped_rows)} rows at a time",
             f"ADC        {_assignment(layer)}",
         ]
         return Group(
@@ -118,12 +120,16 @@ class CrossbarReport:
     def __rich__(self) -> RenderableType:
         levels = crossbar_cells(self.layer, self.arrays, self.index)
         columns = np.array(crossbar_columns(self.layer, self.index.column_tile))
-        where = np.s_[self.index.row_tile, self.index.slice, self.index.polarity, columns]
+        groups = self.layer.groups_per_tile
+        first = self.index.row_tile * groups
+        where = np.s_[first : first + groups, self.index.slice, self.index.polarity, columns]
         model_columns = columns if self.arrays.kept_columns is None else self.arrays.kept_columns[columns]
         names = ("bitline", "model column", "non-zero cells", "sum of levels", "ADC bits", "ADC step")
-        table = _table("Bitlines", names, 0)
+        title = "Bitlines" if groups == 1 else f"Bitlines; largest of the {groups} row groups"
+        table = _table(title, names, 0)
         arrays = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_step)
-        for bitline, row in enumerate(zip(model_columns, *(array[where] for array in arrays), strict=True)):
+        largest = (array[where].max(axis=0) for array in arrays)
+        for bitline, row in enumerate(zip(model_columns, *largest, strict=True)):
             _add_row(table, str(bitline), *map(str, row))
         density = np.count_nonzero(levels) / max(1, levels.size)
         head = (
@@ -151,12 +157,14 @@ class VerificationReport:
         differing = sum(tally.differing for tally in found.tallies.values())
         conversions = sum(tally.conversions for tally in found.tallies.values())
         clipped = sum(tally.clipped for tally in found.tallies.values())
+        proved = sum(tally.proved for tally in found.tallies.values())
+        skipped = f", {proved} of which are proved lossless and not carried out" if proved else ""
         lines = [
             f"model      {self.plan.document.model.file}",
             f"data       {found.source}, {found.samples} samples",
             f"exact: {'yes' if found.exact else 'no'}",
             f"           {differing} of {results} layer results differ from the quantised integer model",
-            f"clipped    {clipped} of {conversions} conversions",
+            f"clipped    {clipped} of {conversions} conversions{skipped}",
         ]
         if found.difference_max is None:
             lines.append(f"float      {UNKNOWN}: needs the model with --model, and outputs that are finite")

@@ -38,7 +38,7 @@ def main() -> None:
     for rows, columns, bits_per_cell, tile_rows in CASES:
         top = (1 << WEIGHT_BITS) - 1
         codes = random.integers(-top, top, (rows, columns), np.int16, endpoint=True)
-        run = partial(column_stats, codes, weight_bits=WEIGHT_BITS, bits_per_cell=bits_per_cell, tile_rows=tile_rows)
+        run = partial(column_stats, codes, stored_bits=WEIGHT_BITS, bits_per_cell=bits_per_cell, group_rows=tile_rows)
         seconds = statistics.median(_cpu_s(run) for _ in range(RUNS))
         working = _working_bytes(run)
         print(

@@ -16,6 +16,7 @@ import hw_models
 from bsc.compiler import CompileOptions, compile_model, default_pipeline
 from bsc.hardware.target import Target
 from bsc.ir.layer import CrossbarLayer, Quantised
+from bsc.numeric.encoding import Encoding
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.plan.planner import make_plan
 from bsc.testing import random_weights, save, tiny_model
@@ -67,6 +68,8 @@ def plan_of(
     dac_bits: int = 1,
     rows: int = 128,
     cols: int = 128,
+    active_rows: int = 0,
+    encoding: Encoding = "differential",
     eliminate: bool = False,
     adc: AssignAdc | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
@@ -77,7 +80,10 @@ def plan_of(
     for each in layers:
         tables |= each.arrays
     graph = network(*(each.layer for each in layers), arrays=tables)
-    steps = [SliceBits(bits_per_cell=bits_per_cell, dac_bits=dac_bits), Tile(rows=rows, cols=cols)]
+    steps = [
+        SliceBits(bits_per_cell=bits_per_cell, dac_bits=dac_bits, encoding=encoding),
+        Tile(rows=rows, cols=cols, active_rows=active_rows),
+    ]
     if eliminate:
         steps.insert(1, Eliminate())
     return make_plan(compiled(graph, *steps, adc or AssignAdc()), target, "made by hand", None)

@@ -104,7 +104,7 @@ def test_crossbars_are_allocated_where_they_hold_weights(
 def test_statistics_are_those_of_the_options() -> None:
     codes = np.arange(-30, 30).reshape(12, 5)
     graph = compiled(coded_layer(codes, weight_bits=6), SliceBits(bits_per_cell=3), Tile(rows=5, cols=2))
-    expected = column_stats(codes, weight_bits=6, bits_per_cell=3, tile_rows=5)
+    expected = column_stats(codes, stored_bits=6, bits_per_cell=3, group_rows=5)
     tiling = tiling_of(graph)
     np.testing.assert_array_equal(array(graph, tiling.sums), expected.sums)
     np.testing.assert_array_equal(array(graph, tiling.gcds), expected.gcds)
@@ -126,6 +126,41 @@ def test_option_limits(option: str) -> None:
         assert str(caught.value) == (
             f"[BSC205] pass 'tile': {option} must be 1 to 16384\n  seen: {value}\n  fix:  choose tile{{{option}=128}}"
         )
+
+
+@pytest.mark.parametrize(
+    ("active", "fits"), [(0, True), (1, True), (4, True), (8, True), (3, False), (16, False), (-1, False)]
+)
+def test_active_rows_divide_the_rows(active: int, fits: bool) -> None:
+    if fits:
+        assert Tile(rows=8, active_rows=active).active_rows == (active or 8)
+        return
+    with pytest.raises(UsageError) as caught:
+        Tile(rows=8, active_rows=active)
+    assert str(caught.value) == (
+        "[BSC205] pass 'tile': active-rows must divide rows\n"
+        f"  seen: {active} active of 8 rows\n"
+        "  fix:  choose tile{rows=8 active-rows=8} or a divisor of it"
+    )
+
+
+def test_row_groups_by_hand() -> None:
+    """Rows 0 and 1, 2 and 3, and 4, which is all of the second tile: sums 3, 5 and 3 of the only slice."""
+    graph = coded_layer([[1], [2], [3], [2], [3]], weight_bits=2)
+    layer = the_layer(result := compiled(graph, SliceBits(), Tile(rows=4, cols=4, active_rows=2)))
+    assert layer.tiling is not None
+    assert (layer.tiling.row_tiles, layer.tiling.row_groups, layer.tiling.groups_per_tile) == (2, 3, 2)
+    assert result.array(layer.tiling.sums)[:, 0, 0, 0].tolist() == [3, 5, 3]
+    assert result.array(layer.tiling.allocated).shape == (2, 1, 1, 2)
+
+
+def test_a_centre_for_each_row_tile() -> None:
+    graph = coded_layer([[5], [5], [-2]], weight_bits=3)
+    layer = the_layer(result := compiled(graph, SliceBits(bits_per_cell=3, encoding="centre"), Tile(rows=2, cols=4)))
+    assert layer.tiling is not None
+    assert layer.tiling.centres is not None
+    assert result.array(layer.tiling.centres).tolist() == [[5], [-2]]
+    assert not result.array(layer.tiling.sums).any()
 
 
 @pytest.mark.parametrize(("graph", "missing"), [(float_layer([[1.0]]), "quantize"), (coded_layer([[1]]), "slice-bits")])

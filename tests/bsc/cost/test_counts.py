@@ -168,3 +168,34 @@ def test_a_layer_of_billions_of_weights_is_counted_without_arrays() -> None:
     (counts,) = count_uniform(Plan(document=document, target=plan.target, arrays=plan.arrays, digital=plan.digital), 8)
     # 2**20 / 128 row tiles * 4 slices * 2 polarities * 2**20 columns, for 2**13 vectors of 8 cycles.
     assert histogram(counts.conversions) == {8: 1 << (13 + 3 + 20 + 13 + 3)}
+
+
+def test_row_groups_are_read_one_after_another() -> None:
+    """Two cells of a column one at a time: as many conversions as rows, each of a smaller sum; the array is read twice.
+
+    The second row tile has one row; its only group is read while the first tile reads its second.
+    """
+    codes = coded([[1], [1], [1]], weight_bits=1, input_bits=2)
+    together, apart = (
+        count_plan(plan_of(codes, bits_per_cell=1, rows=2, cols=1, active_rows=active))[0] for active in (2, 1)
+    )
+    assert_counts(
+        together, reads=2, conversions={1: 2, 2: 2}, dac_row=12, sample_hold=8, crossbar_cell=16, conversions_per_read=1
+    )
+    assert_counts(
+        apart, reads=4, conversions={1: 6}, dac_row=12, sample_hold=16, crossbar_cell=16, conversions_per_read=1
+    )
+    (uniform,) = count_uniform(plan_of(codes, bits_per_cell=1, rows=2, cols=1, active_rows=1), 8)
+    assert_counts(uniform, reads=2, conversions={8: 8})  # 2 tiles * 2 polarities * 2 cycles
+
+
+def test_an_offset_plan_has_unit_columns() -> None:
+    """One weight 1 of 1 bit is 3 with the offset: a level 1 in each of two 1-bit slices, and a column of ones beside."""
+    plan = plan_of(coded([[1]], weight_bits=1, input_bits=2), bits_per_cell=1, rows=2, cols=1, encoding="offset")
+    assert_counts(
+        count_plan(plan)[0],
+        reads=2,
+        conversions={1: 4, 2: 4},  # the unit column holds up to 2 inputs
+        crossbars={1: 2},
+        sample_hold=8,
+    )

@@ -23,7 +23,8 @@ from tests.passes.layers import coded_layer, float_layer, the_layer
 
 DEFAULT_TEXT = (
     "fold-batchnorm,quantize{bits=8 activation-bits=8 scale=power-of-two per=tensor},"
-    "slice-bits{bits-per-cell=2 dac-bits=1},eliminate,tile{rows=128 cols=128},"
+    "slice-bits{bits-per-cell=2 dac-bits=1 encoding=differential},eliminate,"
+    "tile{rows=128 cols=128 active-rows=128},"
     "assign-adc{policy=lossless granularity=column bits=8}"
 )
 DEFAULTS = (FoldBatchNorm(), Quantize(), SliceBits(), Eliminate(), Tile(), AssignAdc())
@@ -36,6 +37,7 @@ NUMBERS: dict[tuple[type[Pass], str], st.SearchStrategy[int]] = {
     (SliceBits, "dac_bits"): st.integers(1, 8),
     (Tile, "rows"): st.integers(1, 16384),
     (Tile, "cols"): st.integers(1, 16384),
+    (Tile, "active_rows"): st.integers(0, 1),
     (AssignAdc, "bits"): st.integers(1, 16),
 }
 
@@ -124,7 +126,7 @@ QUANTIZE_OPTIONS = "options are bits=..., activation-bits=..., scale=..., per=..
         (
             "slice-bits{bits_per_cell=2}",
             "pass 'slice-bits' has no option 'bits_per_cell=2'",
-            "options are bits-per-cell=..., dac-bits=...",
+            "options are bits-per-cell=..., dac-bits=..., encoding=...",
             "did you mean 'bits-per-cell'?",
         ),
         ("tile{rows=8 rows=9}", "pass 'tile' has option 'rows' twice", "{rows=8 rows=9}", "keep one of them"),

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bsc.numeric.column_stats import ColumnStats, column_stats, level_table, lossless_bits
+from bsc.numeric.column_stats import ColumnStats, column_stats, lossless_bits
+from bsc.numeric.encoding import level_table
 
 TABLES = [(weight_bits, bits_per_cell) for weight_bits in range(1, 16) for bits_per_cell in range(1, 9)]
 
@@ -37,7 +38,7 @@ def assert_same(actual: ColumnStats, expected: ColumnStats) -> None:
 
 def test_by_hand() -> None:
     # In 2-bit cells, high then low: 10 = 2|2, 2 = 0|2, -7 = -(1|3).
-    stats = column_stats(np.array([[10], [2], [-7]]), weight_bits=4, bits_per_cell=2, tile_rows=2)
+    stats = column_stats(np.array([[10], [2], [-7]]), stored_bits=4, bits_per_cell=2, group_rows=2)
     # Axes: row tile, slice (low first), polarity, column.
     assert stats.sums.tolist() == [[[[4], [0]], [[2], [0]]], [[[0], [3]], [[0], [1]]]]
     assert stats.gcds.tolist() == [[[[2], [0]], [[2], [0]]], [[[0], [3]], [[0], [1]]]]
@@ -73,7 +74,7 @@ def test_equals_the_reference(
     codes = random.integers(-top, top, shape, endpoint=True) * (random.random(shape) >= zeros)
     stored: type[np.signedinteger] = np.int8 if weight_bits < 8 else np.int16
     actual = column_stats(
-        codes.astype(stored), weight_bits=weight_bits, bits_per_cell=bits_per_cell, tile_rows=tile_rows
+        codes.astype(stored), stored_bits=weight_bits, bits_per_cell=bits_per_cell, group_rows=tile_rows
     )
     assert_same(actual, reference(codes, weight_bits, bits_per_cell, tile_rows))
 
@@ -86,7 +87,7 @@ def test_full_tiles_of_extreme_codes_do_not_overflow(
 ) -> None:
     top = (1 << weight_bits) - 1
     codes = np.full((tile_rows, 1), sign * top, np.int16)
-    stats = column_stats(codes, weight_bits=weight_bits, bits_per_cell=bits_per_cell, tile_rows=tile_rows)
+    stats = column_stats(codes, stored_bits=weight_bits, bits_per_cell=bits_per_cell, group_rows=tile_rows)
     full, empty = (0, 1) if sign > 0 else (1, 0)
     levels = level_table(weight_bits, bits_per_cell)[top, :, 0]
     np.testing.assert_array_equal(stats.sums[0, :, full, 0], levels.astype(np.int64) * tile_rows)
@@ -97,15 +98,15 @@ def test_full_tiles_of_extreme_codes_do_not_overflow(
 
 @pytest.mark.parametrize(("tile_rows", "dtype"), [(65535, np.uint16), (65536, np.uint32)])
 def test_sums_are_wide_enough_for_the_tallest_tile(tile_rows: int, dtype: type[np.unsignedinteger]) -> None:
-    stats = column_stats(np.ones((tile_rows, 1), np.int8), weight_bits=1, bits_per_cell=1, tile_rows=tile_rows)
+    stats = column_stats(np.ones((tile_rows, 1), np.int8), stored_bits=1, bits_per_cell=1, group_rows=tile_rows)
     assert stats.sums.item(0) == stats.nonzeros.item(0) == tile_rows
     assert stats.sums.dtype == stats.nonzeros.dtype == dtype
 
 
 def test_codes_need_not_lie_row_by_row() -> None:
     codes = np.arange(-6, 6).reshape(3, 4)
-    expected = column_stats(codes.T.copy(), weight_bits=3, bits_per_cell=1, tile_rows=2)
-    assert_same(column_stats(codes.T, weight_bits=3, bits_per_cell=1, tile_rows=2), expected)
+    expected = column_stats(codes.T.copy(), stored_bits=3, bits_per_cell=1, group_rows=2)
+    assert_same(column_stats(codes.T, stored_bits=3, bits_per_cell=1, group_rows=2), expected)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,16 @@ from onnx import helper, numpy_helper
 
 from bsc.errors import ModelError
 from bsc.ir.layer import AdcGranularity
+from bsc.numeric.encoding import Encoding
+from bsc.numeric.quantizer import input_cycles
 from bsc.plan.document import ConvRecord, LayerArrays, Plan, PlanLayer
-from bsc.replay import engine as replay
-from bsc.replay.engine import LayerTally, Replayer, crossbar_results, input_codes, integer_results
+from bsc.replay import columns
+from bsc.replay import engine as engine_module
+from bsc.replay.activations import input_codes
+from bsc.replay.columns import Reader, best_reader, read_numpy
+from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
+from bsc.replay.reference import reference_results
+from bsc.replay.tally import LayerTally
 from bsc.testing import conv_model, mlp_model, random_weights, tiny_model
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import CNN, coded, model_plan, only_layer, plan_of, with_adc
@@ -32,9 +39,14 @@ class Case:
     arrays: LayerArrays
     inputs: NDArray[np.int64]
 
+    @property
+    def driven(self) -> NDArray[np.int64]:
+        """Input codes of the mapped rows, (V, G, K)."""
+        return self.inputs if self.arrays.kept_rows is None else self.inputs[:, :, self.arrays.kept_rows]
+
     def integers(self) -> NDArray[np.int64]:
         """The plain product of input codes and weight codes, (V, N)."""
-        mapped = self.inputs if self.arrays.kept_rows is None else self.inputs[:, :, self.arrays.kept_rows]
+        mapped = self.driven
         codes = self.arrays.codes.astype(np.int64)
         width = max(1, codes.shape[1] // self.layer.groups)
         columns = [mapped[:, n // width] @ codes[:, n] for n in range(codes.shape[1])]
@@ -43,7 +55,7 @@ class Case:
 
 @st.composite
 def cases(draw: st.DrawFn, *, adc: AssignAdc) -> Case:
-    """Any number format and tiling: ragged and one-row tiles, groups, slices and whole lines of zeros."""
+    """Any format, encoding and tiling: ragged and one-row tiles, row groups, groups, slices and lines of zeros."""
     bits_per_cell = draw(st.integers(1, 8))
     weight_bits, input_bits, signed = draw(st.integers(1, 15)), draw(st.integers(2, 16)), draw(st.booleans())
     groups, width, height = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 8))
@@ -53,12 +65,16 @@ def cases(draw: st.DrawFn, *, adc: AssignAdc) -> Case:
     codes = random.integers(-top, top, shape, endpoint=True) << draw(st.integers(0, weight_bits - top.bit_length()))
     for share, lines in ((draw(st.sampled_from([0, 0.6, 1])), shape), (0.2, (height, 1)), (0.2, (1, shape[1]))):
         codes[np.broadcast_to(random.random(lines) < share, shape)] = 0
+    active_rows = draw(st.integers(1, 9))
+    encodings: list[Encoding] = ["differential", "offset", "centre"]
     plan = plan_of(
         coded(codes, weight_bits=weight_bits, input_bits=input_bits, input_signed=signed, groups=groups),
         bits_per_cell=bits_per_cell,
         dac_bits=draw(st.integers(1, min(8, 13 - bits_per_cell))),  # 8 rows then need 16 ADC bits at most
-        rows=draw(st.integers(1, 9)),
+        rows=active_rows * draw(st.integers(1, 3)),
+        active_rows=active_rows,
         cols=draw(st.integers(1, 5)),
+        encoding=draw(st.sampled_from(encodings)),
         eliminate=draw(st.booleans()),
         adc=adc,
     )
@@ -96,71 +112,193 @@ def drives(code: int, layer: PlanLayer) -> Iterator[tuple[int, int]]:
         yield -(2**plain_bits), int(code < 0)
 
 
-def reference(case: Case) -> tuple[list[list[int]], LayerTally]:
+def by_conversion(case: Case) -> tuple[list[list[int]], LayerTally]:
     """What the crossbars give, one conversion at a time in Python integers."""
     layer, arrays = case.layer, case.arrays
-    kept = range(layer.rows) if arrays.kept_rows is None else arrays.kept_rows.tolist()
     tally = LayerTally()
+    inputs = [[[list(drives(code, layer)) for code in group] for group in vector] for vector in case.driven.tolist()]
 
-    def result(vector: list[list[int]], column: int) -> int:
-        group = column // (layer.mapped_columns // layer.groups)
-        inputs = [list(drives(vector[group][row], layer)) for row in kept]
+    def result(vector: int, column: int) -> int:
+        group = inputs[vector][column // (layer.mapped_columns // layer.groups)]
+        codes = case.driven[vector, column // (layer.mapped_columns // layer.groups)].tolist()
         total = 0
-        for tile, first in enumerate(range(0, layer.mapped_rows, layer.tile_rows)):
-            rows = range(first, min(first + layer.tile_rows, layer.mapped_rows))
+        for row_group, first in enumerate(range(0, layer.mapped_rows, layer.active_rows)):
+            rows = range(first, min(first + layer.active_rows, layer.mapped_rows))
+            centre = {"differential": 0, "offset": -(2**layer.weight_bits)}.get(layer.encoding)
+            if centre is None:
+                assert arrays.centres is not None
+                centre = int(arrays.centres[first // layer.tile_rows, column])
+            total += centre * sum(codes[row] for row in rows)
+            stored = [int(arrays.codes[row, column]) - centre for row in rows]
             for index in range(layer.slices):
-                for polarity, sign in enumerate((1, -1)):
-                    codes = [sign * int(arrays.codes[row, column]) for row in rows]
+                for polarity, sign in enumerate((1,) if layer.encoding == "offset" else (1, -1)):
                     cells = [
-                        max(code, 0) >> index * layer.bits_per_cell & (1 << layer.bits_per_cell) - 1 for code in codes
+                        max(sign * code, 0) >> index * layer.bits_per_cell & (1 << layer.bits_per_cell) - 1
+                        for code in stored
                     ]
-                    bits, step = (int(a[tile, index, polarity, column]) for a in (arrays.adc_bits, arrays.adc_step))
-                    for cycle, (worth, _) in enumerate(inputs[0]):
-                        current = sum(cell * inputs[row][cycle][1] for cell, row in zip(cells, rows, strict=True))
+                    here = row_group, index, polarity, column
+                    bits, step = int(arrays.adc_bits[here]), int(arrays.adc_step[here])
+                    for cycle, (worth, _) in enumerate(group[0]):
+                        current = sum(cell * group[row][cycle][1] for cell, row in zip(cells, rows, strict=True))
                         level = round(Fraction(current, step))  # half to even
                         tally.conversions += bits > 0
                         tally.clipped += bits > 0 and level > 2**bits - 1
                         total += sign * worth * 2 ** (index * layer.bits_per_cell) * step * min(level, 2**bits - 1)
         return total
 
-    results = [[result(vector, column) for column in range(layer.mapped_columns)] for vector in case.inputs.tolist()]
+    results = [[result(v, column) for column in range(layer.mapped_columns)] for v in range(len(inputs))]
     return results, tally
 
 
-def replayed(case: Case) -> tuple[NDArray[np.float64], LayerTally]:
+def plainly(case: Case) -> tuple[NDArray[np.int64], LayerTally]:
     tally = LayerTally()
-    return crossbar_results(case.layer, case.arrays, case.inputs.astype(np.float64), tally), tally
+    return reference_results(case.layer, case.arrays, case.driven, tally), tally
 
 
-@settings(deadline=None, max_examples=300)
-@given(lossless_cases())
-def test_lossless_crossbars_equal_the_integer_product(case: Case) -> None:
-    results, tally = replayed(case)
-    np.testing.assert_array_equal(results, case.integers())
-    np.testing.assert_array_equal(integer_results(case.layer, case.arrays, case.inputs), case.integers())
-    assert tally.clipped == 0
+def replayed(case: Case, **options: Any) -> tuple[NDArray[np.float64], LayerTally]:
+    engine = LayerEngine(case.layer, case.arrays, ReplayOptions(**options))
+    return engine.results(case.inputs.astype(np.float64)), engine.tally
 
 
 @settings(deadline=None, max_examples=150)
 @given(lossy_cases())
-def test_crossbars_equal_the_reference(case: Case) -> None:
-    expected, counted = reference(case)
-    results, tally = replayed(case)
+def test_the_reference_converts_one_by_one(case: Case) -> None:
+    expected, counted = by_conversion(case)
+    results, tally = plainly(case)
     assert results.tolist() == expected
     assert tally == counted
+
+
+READERS = pytest.mark.parametrize("reader", [best_reader(), read_numpy], ids=["best", "numpy"])
+
+
+@READERS
+@settings(deadline=None, max_examples=300)
+@given(case=st.one_of(lossy_cases(), lossless_cases()), every=st.booleans(), statistics=st.booleans())
+def test_the_engine_equals_the_reference(reader: Reader, case: Case, *, every: bool, statistics: bool) -> None:
+    """Results and counts, whatever is folded away and whoever reads the rest."""
+    expected, counted = plainly(case)
+    results, tally = replayed(case, reader=reader, every_conversion=every, statistics=statistics)
+    np.testing.assert_array_equal(results, expected)
+    assert (tally.conversions, tally.clipped) == (counted.conversions, counted.clipped)
+    assert tally.results == results.size
+    assert tally.differing == np.count_nonzero(results != case.integers())
+
+
+@settings(deadline=None, max_examples=300)
+@given(case=lossless_cases(), every=st.booleans())
+def test_lossless_crossbars_equal_the_integer_product(case: Case, *, every: bool) -> None:
+    results, tally = replayed(case, every_conversion=every)
+    np.testing.assert_array_equal(results, case.integers())
+    engine = LayerEngine(case.layer, case.arrays, ReplayOptions())
+    np.testing.assert_array_equal(engine.integers(case.inputs), case.integers())
+    assert (tally.clipped, tally.differing) == (0, 0)
+    assert tally.proved == (0 if every else tally.conversions)
+
+
+@READERS
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("encoding", ["differential", "offset", "centre"])
+def test_large_layers_equal_the_reference(reader: Reader, encoding: Encoding, seed: int) -> None:
+    """Enough rows, columns and vectors for every path of the kernel: full registers, several chunks, ragged ends."""
+    random = np.random.default_rng(seed)
+    codes = random.integers(-255, 256, (150, 70)) * (random.random((150, 70)) < 0.6)
+    plan = plan_of(coded(codes, input_signed=bool(seed % 2)), rows=64, encoding=encoding, adc=FIXED)
+    layer, arrays = only_layer(plan)
+    shape = arrays.adc_bits.shape
+    step = random.integers(1, 4, shape) if seed > 1 else 1
+    low, high = (-128, 127) if layer.input_signed else (0, 255)
+    case = Case(
+        layer, with_adc(arrays, random.integers(0, 9, shape), step), random.integers(low, high + 1, (300, 1, 150))
+    )
+    expected, counted = plainly(case)
+    results, tally = replayed(case, reader=reader)
+    np.testing.assert_array_equal(results, expected)
+    assert (tally.conversions, tally.clipped) == (counted.conversions, counted.clipped)
+
+
+@READERS
+def test_column_sums_are_counted(reader: Reader) -> None:
+    random = np.random.default_rng(0)
+    layer, arrays = only_layer(
+        plan_of(coded(random.integers(-255, 256, (40, 9)), input_signed=True), rows=16, dac_bits=2)
+    )
+    inputs = random.integers(-128, 128, (30, 1, 40))
+    engine = LayerEngine(layer, arrays, ReplayOptions(statistics=True, reader=reader))
+    for part in (inputs[:11], inputs[11:]):  # counts of batches add up
+        engine.results(part.astype(np.float32))
+    assert engine.columns is not None
+    levels = layer.cells.levels()[arrays.codes].astype(np.int64)
+    cycles = input_cycles(layer.input_bits, signed=True, dac_bits=2)
+    histogram, highest = np.zeros_like(engine.columns.histogram), np.zeros_like(engine.columns.highest)
+    for row_group, first in enumerate(range(0, 40, 16)):
+        rows = np.s_[first : first + 16]
+        for cycle, (shift, width, _) in enumerate(cycles):
+            digits = (inputs[:, 0, rows] >> shift) & ((1 << width) - 1)
+            for here in np.ndindex(layer.slices, 2, 9):
+                sums = digits @ levels[rows, here[2], here[0], here[1]]
+                highest[(row_group, *here)] = max(highest[(row_group, *here)], sums.max())
+                if arrays.sums[(row_group, *here)]:  # columns of zeros are never converted
+                    np.add.at(histogram[here[0], here[1], cycle], sums, 1)
+    assert engine.columns.bin_width == 1
+    np.testing.assert_array_equal(engine.columns.histogram, histogram)
+    np.testing.assert_array_equal(engine.columns.highest, highest)
+    assert engine.columns.histogram.sum() == engine.tally.conversions
+
+
+@READERS
+def test_bins_are_wider_where_sums_are_large(reader: Reader) -> None:
+    """16 cells of level 255 reach 4080, which is 4081 bins of one; 17 reach 4335, which is 2168 bins of two."""
+    for rows, width, bins in ((16, 1, 4081), (17, 2, 2168)):
+        layer, arrays = only_layer(plan_of(coded(np.full((rows, 1), 255)), bits_per_cell=8))
+        engine = LayerEngine(layer, arrays, ReplayOptions(statistics=True, reader=reader))
+        engine.results(np.ones((1, 1, rows), np.float32))
+        assert engine.columns is not None
+        assert (engine.columns.bin_width, engine.columns.histogram.shape) == (width, (1, 2, 8, bins))
+        assert np.flatnonzero(engine.columns.histogram[0, 0, 0]).tolist() == [rows * 255 // width]
+
+
+def test_clipped_conversions_are_counted_by_column() -> None:
+    """Four cells of level 3 under 1, 1, 0, 0 and under 1, 1, 1, 1: the second is above what 3 bits read."""
+    layer, arrays = only_layer(plan_of(coded(np.full((4, 2), 3), weight_bits=2), adc=FIXED))
+    case = Case(layer, with_adc(arrays, [[[[3, 4], [0, 0]]]]), np.array([[[1, 1, 0, 0]], [[1, 1, 1, 1]]]))
+    engine = LayerEngine(case.layer, case.arrays, ReplayOptions(statistics=True))
+    assert engine.results(case.inputs).tolist() == [[6, 6], [7, 12]]
+    assert engine.columns is not None
+    assert engine.columns.clipped[0, 0].tolist() == [[1, 0], [0, 0]]
+    assert engine.tally.clipped == 1
 
 
 def test_crossbars_by_hand() -> None:
     # Two cells of level 3 and 2 under the inputs 3 = 11 and 1 = 01 give 5, then 3; a 2-bit ADC reads 3 and 3.
     layer, arrays = only_layer(plan_of(coded([[3], [2]], weight_bits=2, input_bits=2), adc=FIXED))
     case = Case(layer, with_adc(arrays, [[[2], [0]]]), np.array([[[3, 1]]]))
-    results, tally = replayed(case)
-    assert results.tolist() == [[3 * 1 + 3 * 2]]
-    assert tally == LayerTally(conversions=2, clipped=1)
+    for results, tally in (plainly(case), replayed(case)):
+        assert results.tolist() == [[3 * 1 + 3 * 2]]
+        assert (tally.conversions, tally.clipped) == (2, 1)
     # With step 2 the sums 5 and 3 are 2.5 and 1.5 steps, both read as 2: 4 cell units each.
-    results, tally = replayed(replace(case, arrays=with_adc(arrays, [[[2], [0]]], 2)))
-    assert results.tolist() == [[4 * 1 + 4 * 2]]
-    assert tally == LayerTally(conversions=2, clipped=0)
+    coarse = replace(case, arrays=with_adc(arrays, [[[2], [0]]], 2))
+    for results, tally in (plainly(coarse), replayed(coarse)):
+        assert results.tolist() == [[4 * 1 + 4 * 2]]
+        assert (tally.conversions, tally.clipped) == (2, 0)
+
+
+def test_a_column_without_conversion_reads_nothing() -> None:
+    layer, arrays = only_layer(plan_of(coded([[3], [2]], weight_bits=2, input_bits=2), adc=FIXED))
+    case = Case(layer, with_adc(arrays, 0), np.array([[[3, 1]]]))
+    for results, tally in (plainly(case), replayed(case)):
+        assert results.tolist() == [[0]]
+        assert (tally.conversions, tally.clipped) == (0, 0)
+
+
+def test_row_groups_by_hand() -> None:
+    """Three cells of level 3 are 9 together and clip at 7; driven two and one at a time they are 6 and 3."""
+    layer, arrays = only_layer(plan_of(coded(np.full((3, 1), 3), weight_bits=2), rows=4, active_rows=2, adc=FIXED))
+    case = Case(layer, with_adc(arrays, 3), np.ones((1, 1, 3), np.int64))
+    whole, whole_arrays = only_layer(plan_of(coded(np.full((3, 1), 3), weight_bits=2), rows=4, adc=FIXED))
+    assert (layer.row_tiles, layer.row_groups, arrays.sums[:, 0, 0, 0].tolist()) == (1, 2, [6, 3])
+    assert replayed(case)[0].tolist() == [[9]]
+    assert replayed(Case(whole, with_adc(whole_arrays, 3), case.inputs))[0].tolist() == [[7]]
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -178,7 +316,7 @@ def test_full_tiles_of_extreme_codes(rows: int, bits_per_cell: int, dac_bits: in
     )
     lowest = -(1 << 15) if signed else (1 << 16) - 1
     case = Case(layer, arrays, np.full((1, 1, rows), lowest))
-    assert integer_results(layer, arrays, case.inputs).item() == rows * -255 * lowest
+    assert LayerEngine(layer, arrays, ReplayOptions()).integers(case.inputs).item() == rows * -255 * lowest
     wide = replace(case, arrays=with_adc(arrays, 16, 255))
     digits = [(worth, digit) for worth, digit in drives(lowest, layer)]
     expected = 0
@@ -187,23 +325,59 @@ def test_full_tiles_of_extreme_codes(rows: int, bits_per_cell: int, dac_bits: in
         for worth, digit in digits:
             code = min(round(Fraction(rows * level * digit, 255)), 65535)
             expected -= worth * 2 ** (index * bits_per_cell) * 255 * code
-    assert replayed(wide)[0].item() == expected
+    for reader in (best_reader(), read_numpy):
+        assert replayed(wide, reader=reader)[0].item() == expected
 
 
 def test_the_widest_integers_stay_exact() -> None:
     layer, arrays = only_layer(plan_of(coded(np.full((3000, 1), 32767), weight_bits=15, input_bits=16)))
-    assert integer_results(layer, arrays, np.full((1, 1, 3000), 65535.0)).item() == 3000 * 32767 * 65535
+    engine = LayerEngine(layer, arrays, ReplayOptions())
+    assert engine.integers(np.full((1, 1, 3000), 65535.0)).item() == 3000 * 32767 * 65535
 
 
 def test_chunks_of_vectors_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     layer, arrays = only_layer(plan_of(coded(random.integers(-255, 256, (9, 3))), rows=4))
     case = Case(layer, with_adc(arrays, 3), random.integers(0, 256, (7, 1, 9)))
-    whole = replayed(case)
-    monkeypatch.setattr(replay, "CHUNK_VALUES", 2 * arrays.adc_bits[0].size)
-    parts = replayed(case)
+    whole = replayed(case, reader=read_numpy)
+    monkeypatch.setattr(columns, "CHUNK_VALUES", 2 * arrays.adc_bits[0].size)
+    parts = replayed(case, reader=read_numpy)
     np.testing.assert_array_equal(parts[0], whole[0])
     assert parts[1] == whole[1]
+
+
+def test_lanes_that_are_not_kept_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    layer, arrays = only_layer(plan_of(coded(random.integers(-255, 256, (9, 3))), rows=4))
+    case = Case(layer, with_adc(arrays, 3), random.integers(0, 256, (7, 1, 9)))
+    kept = replayed(case)
+    monkeypatch.setattr(engine_module, "MAX_KEPT_CELLS", 0)
+    np.testing.assert_array_equal(replayed(case)[0], kept[0])
+
+
+@pytest.mark.skipif(best_reader() is read_numpy, reason="bsc was installed without a C compiler")
+def test_the_kernel_refuses_arrays_that_do_not_fit() -> None:
+    from bsc.replay import _columns
+
+    ints = np.zeros(1, np.int32)
+    longs = np.zeros(1, np.int64)
+    cycles = np.array([[0, 1, 1]], np.int32)
+
+    def read(sizes: tuple[int, ...], column: NDArray[np.int32] = ints, lane_bits: int = 8) -> None:
+        cells = np.ones((1, 1), np.uint8)
+        lanes = (ints, None, longs, column, ints)
+        _columns.read_lanes(lane_bits, sizes, ints, cells, *lanes, cycles, longs, longs.copy(), None, None)  # type: ignore[arg-type]
+
+    read((1, 1, 1, 1, 1, 0, 0))
+    wrong = [(2, 1, 1, 1, 1, 0, 0), (1, 2, 1, 1, 1, 0, 0), (1, 1, 2, 1, 1, 0, 0), (1, 1, 1, 2, 1, 0, 0)]
+    for sizes in [*wrong, (1, 1, 1, 1, 0, 0, 0), (1, 1, 1, 1, 17, 0, 0), (-1, -1, 1, 1, 1, 0, 0)]:
+        with pytest.raises(ValueError, match="the arrays do not fit together"):
+            read(sizes)
+    for column in (-1, 1):
+        with pytest.raises(ValueError, match="the arrays do not fit together"):
+            read((1, 1, 1, 1, 1, 0, 0), np.array([column], np.int32))
+    with pytest.raises(ValueError, match="the arrays do not fit together"):
+        read((1, 1, 1, 1, 1, 0, 0), lane_bits=32)
 
 
 def layer_with(rows: int, **fields: Any) -> PlanLayer:

@@ -11,7 +11,8 @@ from bsc.errors import GateError, ModelError
 from bsc.plan.document import Plan
 from bsc.plan.folder import read_plan, write_plan
 from bsc.replay.dataset import Dataset
-from bsc.replay.engine import LayerTally, Replayer
+from bsc.replay.engine import Replayer
+from bsc.replay.tally import LayerTally
 from bsc.replay.verification import Verification, verify
 from bsc.testing import mlp_model, save, tiny_model
 from tests.bsc.plans import CNN, model_plan, replace_arrays
@@ -83,7 +84,9 @@ def test_planted_wrong_bit_fails_the_gate(tmp_path: Path) -> None:
     inputs = {"x": np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.float32)}
     wrong = read_plan(tmp_path / "wrong.bsc")
     result = found(wrong, Dataset(inputs=inputs, labels=None, batch=2, sha256=""))
-    assert result.tallies == {"fc": LayerTally(results=2, differing=1, conversions=2 * 8 * 4, clipped=8)}
+    assert result.tallies == {
+        "fc": LayerTally(results=2, differing=1, conversions=2 * 8 * 4, clipped=8, proved=2 * 8 * 3)
+    }
     with pytest.raises(GateError) as caught:
         result.require_lossless(wrong)
     assert str(caught.value) == (

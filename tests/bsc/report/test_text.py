@@ -9,7 +9,7 @@ import hw_models
 from bsc.cost.compare import compare
 from bsc.plan.cells import CrossbarIndex
 from bsc.plan.summary import summarise, summarise_layer
-from bsc.replay.engine import LayerTally
+from bsc.replay.tally import LayerTally
 from bsc.replay.verification import Accuracy, Verification
 from bsc.report.figures import cost_json, layer_json, verification_json
 from bsc.report.text import CrossbarReport, LayerReport, PlanReport, TargetReport, VerificationReport, to_text
@@ -20,9 +20,10 @@ def test_layer_report() -> None:
     layer, arrays = only_layer(plan_of(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
     assert to_text(LayerReport(summary=summarise_layer(layer, arrays))) == (
         "layer      fc (MatMul)\n"
-        "weights    8 bit + sign, 4 slices of 2 bit\n"
+        "weights    8 bit + sign, differential, 4 slices of 2 bit\n"
         "inputs     8 bit unsigned, step 1, 1-bit DAC\n"
         "mapped     3 of 3 rows, 2 of 2 columns\n"
+        "driven     2 rows at a time\n"
         "ADC        lossless per column\n"
         "Crossbars\n"
         "\n"
@@ -91,21 +92,21 @@ def test_verification_report() -> None:
 
 def test_verification_without_a_model() -> None:
     plan = plan_of(coded([[1]]))
-    tallies = {"fc": LayerTally(results=4, conversions=32)}
+    tallies = {"fc": LayerTally(results=4, conversions=32, proved=16)}
     found = Verification(
         samples=4, source="random", tallies=tallies, difference_max=None, difference_rms=None, accuracy=None
     )
     assert to_text(VerificationReport(plan=plan, found=found)).splitlines()[2:] == [
         "exact: yes",
         "           0 of 4 layer results differ from the quantised integer model",
-        "clipped    0 of 32 conversions",
+        "clipped    0 of 32 conversions, 16 of which are proved lossless and not carried out",
         "float      n/a: needs the model with --model, and outputs that are finite",
     ]
     assert verification_json(found) == {
         "samples": 4,
         "data": "random",
         "exact": True,
-        "layers": {"fc": {"results": 4, "differing": 0, "conversions": 32, "clipped": 0}},
+        "layers": {"fc": {"results": 4, "differing": 0, "conversions": 32, "clipped": 0, "proved": 16}},
         "float_difference_max": None,
         "float_difference_relative_rms": None,
         "accuracy": None,

@@ -1,0 +1,200 @@
+/* Read slice columns: for every input vector, input cycle and column a sum, its ADC, and shift-and-add.
+ *
+ * Sums are looked up, not multiplied. Four wordlines share a table of the 16 sums that their four input bits can
+ * cause, for as many columns at once as fit into a vector register; a bit plane of a column is then one table row for
+ * every four wordlines, added up. Column sums are proved small beforehand, so that a byte is nearly always enough.
+ *
+ * The Python side is bsc/replay/columns.py, which documents the arguments, and has the same in NumPy.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS_PER_TABLE 4  /* wordlines that share a table */
+#define MAX_ROWS 16384    /* wordlines of a crossbar: their table rows are counted in 16 bits */
+#define MAX_PLANES 16     /* bits of an input code */
+#define CHUNK_VECTORS 256 /* vectors whose table rows are listed at a time, to stay in cache */
+#define ALIGNMENT 64      /* bytes of the widest vector register */
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef struct {
+    Py_ssize_t vectors, rows, lanes, columns, cycles, planes, bins, bin_shift;
+    Py_ssize_t tables;    /* groups of four wordlines */
+    const int32_t *codes; /* (vectors, rows) input codes */
+    const uint8_t *cells; /* (rows, lanes) levels */
+    const int32_t *limit; /* (lanes) highest sum that can be read; the highest code where there are steps */
+    const int32_t *step;  /* (lanes) cell units of one code; NULL where every sum is read in cell units */
+    const int64_t *worth; /* (lanes) of one cell unit in a result */
+    const int32_t *column; /* (lanes) of the results */
+    const int32_t *plane; /* (lanes) row of the histogram */
+    const int32_t *cycle; /* (cycles, 3) shift, width, sign; shifts ascend */
+    int64_t *results;     /* (vectors, columns) added to */
+    int64_t *clipped;     /* (lanes) added to */
+    int32_t *highest;     /* (lanes) raised; NULL without statistics */
+    int64_t *histogram;   /* (planes, cycles, bins) added to; NULL without statistics */
+} Job;
+
+typedef void (*Reader)(const Job *, Py_ssize_t first, Py_ssize_t count, const uint16_t *listed, void *table);
+
+/* The table row of every vector, bit plane and table, (vectors, planes, tables). */
+static void list_rows(const Job *job, Py_ssize_t first, Py_ssize_t count, uint16_t *listed)
+{
+    Py_ssize_t whole = job->rows / ROWS_PER_TABLE;
+    for (Py_ssize_t v = 0; v < count; v++) {
+        const int32_t *codes = job->codes + (first + v) * job->rows;
+        uint16_t *rows = listed + v * job->planes * job->tables;
+        for (Py_ssize_t plane = 0; plane < job->planes; plane++, rows += job->tables) {
+            for (Py_ssize_t t = 0; t < whole; t++) {
+                const int32_t *four = codes + t * ROWS_PER_TABLE;
+                uint32_t bits = (four[0] >> plane & 1) | (four[1] >> plane & 1) << 1 | (four[2] >> plane & 1) << 2 |
+                                (four[3] >> plane & 1) << 3;
+                rows[t] = (uint16_t)(t * 16 + bits);
+            }
+            for (Py_ssize_t t = whole; t < job->tables; t++) {
+                uint32_t bits = 0;
+                for (Py_ssize_t r = t * ROWS_PER_TABLE; r < job->rows; r++)
+                    bits |= (uint32_t)(codes[r] >> plane & 1) << (r - t * ROWS_PER_TABLE);
+                rows[t] = (uint16_t)(t * 16 + bits);
+            }
+        }
+    }
+}
+
+#define LANE uint8_t
+#define WIDE uint16_t
+#define ROW_BYTES 16
+#define TARGET
+#define NAME(name) name##_8
+#include "_columns_lanes.h"
+
+#define LANE uint16_t
+#define WIDE uint32_t
+#define NAME(name) name##_16
+#include "_columns_lanes.h"
+
+#if defined(__x86_64__)
+
+#undef ROW_BYTES
+#undef TARGET
+#define LANE uint8_t
+#define WIDE uint16_t
+#define ROW_BYTES 32
+#define TARGET __attribute__((target("avx2")))
+#define NAME(name) name##_8_avx2
+#include "_columns_lanes.h"
+
+#define LANE uint16_t
+#define WIDE uint32_t
+#define NAME(name) name##_16_avx2
+#include "_columns_lanes.h"
+
+#undef ROW_BYTES
+#undef TARGET
+#define LANE uint8_t
+#define WIDE uint16_t
+#define ROW_BYTES 64
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#define NAME(name) name##_8_avx512
+#include "_columns_lanes.h"
+
+#define LANE uint16_t
+#define WIDE uint32_t
+#define NAME(name) name##_16_avx512
+#include "_columns_lanes.h"
+
+#endif
+
+static Reader reader(int lane_bits)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return lane_bits == 8 ? read_lanes_8_avx512 : read_lanes_16_avx512;
+    if (__builtin_cpu_supports("avx2"))
+        return lane_bits == 8 ? read_lanes_8_avx2 : read_lanes_16_avx2;
+#endif
+    return lane_bits == 8 ? read_lanes_8 : read_lanes_16;
+}
+
+/* Whether there was memory enough. */
+static int run(const Job *job, Reader read)
+{
+    uint16_t *listed = malloc((size_t)CHUNK_VECTORS * job->planes * job->tables * sizeof *listed + 1);
+    char *table = malloc((size_t)job->tables * 16 * ALIGNMENT + ALIGNMENT);
+    int enough = listed != NULL && table != NULL;
+    for (Py_ssize_t first = 0; enough && first < job->vectors; first += CHUNK_VECTORS) {
+        Py_ssize_t count = job->vectors - first < CHUNK_VECTORS ? job->vectors - first : CHUNK_VECTORS;
+        list_rows(job, first, count, listed);
+        read(job, first, count, listed, table + (ALIGNMENT - (uintptr_t)table % ALIGNMENT));
+    }
+    free(listed);
+    free(table);
+    return enough;
+}
+
+static int has(const Py_buffer *buffer, Py_ssize_t items, Py_ssize_t bytes)
+{
+    return buffer->len == items * bytes;
+}
+
+static PyObject *read_lanes(PyObject *self, PyObject *args)
+{
+    (void)self;
+    Py_buffer codes, cells, limit, step, worth, column, plane, cycle, results, clipped, highest, histogram;
+    Py_buffer *all[] = {&codes, &cells, &limit,   &step,    &worth,   &column,
+                        &plane, &cycle, &results, &clipped, &highest, &histogram};
+    Job job;
+    int lane_bits;
+    if (!PyArg_ParseTuple(args, "i(nnnnnnn)y*y*y*z*y*y*y*y*w*w*z*z*:read_lanes", &lane_bits, &job.vectors, &job.rows,
+                          &job.lanes, &job.columns, &job.planes, &job.bins, &job.bin_shift, &codes, &cells, &limit, &step, &worth,
+                          &column, &plane, &cycle, &results, &clipped, &highest, &histogram))
+        return NULL;
+    job.tables = (job.rows + ROWS_PER_TABLE - 1) / ROWS_PER_TABLE;
+    job.cycles = cycle.len / (Py_ssize_t)(3 * sizeof(int32_t));
+    job.codes = codes.buf, job.cells = cells.buf, job.limit = limit.buf, job.step = step.buf;
+    job.worth = worth.buf, job.column = column.buf, job.plane = plane.buf, job.cycle = cycle.buf;
+    job.results = results.buf, job.clipped = clipped.buf, job.highest = highest.buf, job.histogram = histogram.buf;
+    int fit = job.planes >= 1 && job.planes <= MAX_PLANES && job.bin_shift >= 0 && job.bin_shift < 32 && job.rows >= 0 && job.rows <= MAX_ROWS &&
+              (lane_bits == 8 || lane_bits == 16) && has(&codes, job.vectors * job.rows, 4) &&
+              has(&cells, job.rows * job.lanes, 1) && has(&limit, job.lanes, 4) &&
+              (step.buf == NULL || has(&step, job.lanes, 4)) && has(&worth, job.lanes, 8) &&
+              has(&column, job.lanes, 4) && has(&plane, job.lanes, 4) && has(&cycle, job.cycles, 12) &&
+              has(&results, job.vectors * job.columns, 8) && has(&clipped, job.lanes, 8) &&
+              (highest.buf == NULL) == (histogram.buf == NULL) && (highest.buf == NULL || has(&highest, job.lanes, 4));
+    for (Py_ssize_t c = 0; fit && c < job.cycles; c++)
+        fit = job.cycle[3 * c] >= 0 && job.cycle[3 * c + 1] >= 1 &&
+              job.cycle[3 * c] + job.cycle[3 * c + 1] <= job.planes;
+    for (Py_ssize_t l = 0; fit && l < job.lanes; l++)
+        fit = job.column[l] >= 0 && job.column[l] < job.columns && job.plane[l] >= 0 &&
+              (histogram.buf == NULL || (job.plane[l] + 1) * job.cycles * job.bins * 8 <= histogram.len);
+    int enough = 1;
+    if (fit && job.lanes) {
+        Py_BEGIN_ALLOW_THREADS
+        enough = run(&job, reader(lane_bits));
+        Py_END_ALLOW_THREADS
+    }
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        PyBuffer_Release(all[i]);
+    if (!fit) {
+        PyErr_SetString(PyExc_ValueError, "read_lanes: the arrays do not fit together");
+        return NULL;
+    }
+    if (!enough)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"read_lanes", read_lanes, METH_VARARGS, "Read lanes; bsc.replay.columns calls it and says what the arguments are."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_columns", "The kernel behind bsc.replay.columns.", 0, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__columns(void)
+{
+    return PyModule_Create(&module);
+}

@@ -1,0 +1,3 @@
+from typing import Any
+
+def read_lanes(lane_bits: int, sizes: tuple[int, int, int, int, int, int, int], /, *arrays: Any) -> None: ...

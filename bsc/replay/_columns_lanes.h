@@ -1,0 +1,157 @@
+/* Reading columns whose bit planes add up within one LANE, WIDE twice as wide; included for each lane width and each
+ * instruction set. LANES columns, ROW_BYTES of them, are read at a time, the last ones padded with columns of zeros.
+ */
+
+#define LANES ((Py_ssize_t)(ROW_BYTES / sizeof(LANE)))
+typedef LANE NAME(row) __attribute__((vector_size(ROW_BYTES)));
+
+/* Sums of every four wordlines under every combination of their input bits. */
+INLINE TARGET void NAME(fill_table)(const Job *job, Py_ssize_t lane, Py_ssize_t width, LANE *table)
+{
+    for (Py_ssize_t t = 0; t < job->tables; t++, table += 16 * LANES) {
+        memset(table, 0, ROW_BYTES);
+        for (int bit = 0; bit < ROWS_PER_TABLE; bit++) {
+            LANE levels[ROW_BYTES / sizeof(LANE)] = {0};
+            Py_ssize_t r = t * ROWS_PER_TABLE + bit;
+            if (r < job->rows)
+                for (Py_ssize_t i = 0; i < width; i++)
+                    levels[i] = job->cells[r * job->lanes + lane + i];
+            for (int below = 0; below < 1 << bit; below++)
+                for (Py_ssize_t i = 0; i < LANES; i++)
+                    table[((1 << bit) + below) * LANES + i] = table[below * LANES + i] + levels[i];
+        }
+    }
+}
+
+/* One bit plane of all lanes. */
+INLINE TARGET NAME(row) NAME(plane_sum)(const NAME(row) *table, const uint16_t *rows, Py_ssize_t tables)
+{
+    NAME(row) even = {0}, odd = {0};
+    Py_ssize_t t = 0;
+    for (; t + 3 < tables; t += 4) {
+        even += table[rows[t]];
+        odd += table[rows[t + 1]];
+        even += table[rows[t + 2]];
+        odd += table[rows[t + 3]];
+    }
+    for (; t < tables; t++)
+        even += table[rows[t]];
+    return even + odd;
+}
+
+/* All cycles of one vector where a cycle is one bit plane and nothing is rounded: the usual case, kept in lanes. */
+INLINE TARGET void NAME(read_planes)(const Job *job, const NAME(row) *table, const uint16_t *rows, NAME(row) limit,
+                                     int64_t *total, int32_t *clipped)
+{
+    union {
+        LANE lane[ROW_BYTES / sizeof(LANE)];
+        NAME(row) row;
+    } read, above = {{0}};
+    for (Py_ssize_t c = 0; c < job->cycles;) {
+        int base = job->cycle[3 * c], sign = job->cycle[3 * c + 2];
+        WIDE wide[ROW_BYTES / sizeof(LANE)] = {0};
+        for (; c < job->cycles; c++) { /* eight planes fit into the twice as wide */
+            int shift = job->cycle[3 * c] - base;
+            if (shift < 0 || shift > 7 || job->cycle[3 * c + 2] != sign)
+                break;
+            NAME(row) sums = NAME(plane_sum)(table, rows + (base + shift) * job->tables, job->tables);
+            NAME(row) over = (NAME(row))(sums > limit);
+            above.row -= over; /* all ones is -1 */
+            read.row = (sums & ~over) | (limit & over);
+            for (Py_ssize_t i = 0; i < LANES; i++)
+                wide[i] += (WIDE)((WIDE)read.lane[i] << shift);
+        }
+        for (Py_ssize_t i = 0; i < LANES; i++)
+            total[i] += sign * ((int64_t)wide[i] << base);
+    }
+    for (Py_ssize_t i = 0; i < LANES; i++)
+        clipped[i] += above.lane[i];
+}
+
+/* All cycles of one vector in general. */
+INLINE TARGET void NAME(read_cycles)(const Job *job, Py_ssize_t lane, Py_ssize_t width, const NAME(row) *table,
+                                     const uint16_t *rows, const int32_t *limit, const double *step, int64_t *total,
+                                     int32_t *clipped)
+{
+    for (Py_ssize_t c = 0; c < job->cycles; c++) {
+        int shift = job->cycle[3 * c], bits = job->cycle[3 * c + 1], sign = job->cycle[3 * c + 2];
+        int32_t sums[ROW_BYTES / sizeof(LANE)] = {0};
+        for (int bit = 0; bit < bits; bit++) {
+            NAME(row) plane = NAME(plane_sum)(table, rows + (shift + bit) * job->tables, job->tables);
+            for (Py_ssize_t i = 0; i < LANES; i++)
+                sums[i] += (int32_t)plane[i] << bit;
+        }
+        if (job->highest)
+            for (Py_ssize_t i = 0; i < width; i++) {
+                if (sums[i] > job->highest[lane + i])
+                    job->highest[lane + i] = sums[i];
+                Py_ssize_t bin = sums[i] >> job->bin_shift;
+                if (bin < job->bins)
+                    job->histogram[(job->plane[lane + i] * job->cycles + c) * job->bins + bin]++;
+            }
+        if (job->step)
+            for (Py_ssize_t i = 0; i < LANES; i++) {
+                int32_t code = (int32_t)__builtin_rint(sums[i] / step[i]);
+                clipped[i] += code > limit[i];
+                sums[i] = (code < limit[i] ? code : limit[i]) * (int32_t)step[i];
+            }
+        else
+            for (Py_ssize_t i = 0; i < LANES; i++) {
+                clipped[i] += sums[i] > limit[i];
+                sums[i] = sums[i] < limit[i] ? sums[i] : limit[i];
+            }
+        for (Py_ssize_t i = 0; i < LANES; i++)
+            total[i] += sign * ((int64_t)sums[i] << shift);
+    }
+}
+
+TARGET static void NAME(read_lanes)(const Job *job, Py_ssize_t first, Py_ssize_t count, const uint16_t *listed,
+                                    void *table)
+{
+    int planes_only = !job->step && !job->highest;
+    for (Py_ssize_t c = 0; c < job->cycles; c++)
+        planes_only &= job->cycle[3 * c + 1] == 1;
+    for (Py_ssize_t lane = 0; lane < job->lanes; lane += LANES) {
+        Py_ssize_t width = job->lanes - lane < LANES ? job->lanes - lane : LANES;
+        int32_t limit[ROW_BYTES / sizeof(LANE)] = {0}, clipped[ROW_BYTES / sizeof(LANE)] = {0};
+        int64_t worth[ROW_BYTES / sizeof(LANE)] = {0};
+        double step[ROW_BYTES / sizeof(LANE)];
+        union {
+            LANE lane[ROW_BYTES / sizeof(LANE)];
+            NAME(row) row;
+        } low_limit;
+        int side_by_side = 1; /* the lanes are neighbours in the results too */
+        for (Py_ssize_t i = 0; i < LANES; i++) {
+            step[i] = i < width && job->step ? job->step[lane + i] : 1;
+            limit[i] = i < width ? job->limit[lane + i] : 0;
+            worth[i] = i < width ? job->worth[lane + i] : 0;
+            low_limit.lane[i] = (LANE)(limit[i] < (LANE)-1 ? limit[i] : (LANE)-1); /* more is never reached */
+            side_by_side &= i >= width || job->column[lane + i] == job->column[lane] + i;
+        }
+        NAME(fill_table)(job, lane, width, table);
+        for (Py_ssize_t v = 0; v < count; v++) {
+            const uint16_t *rows = listed + v * job->planes * job->tables;
+            int64_t total[ROW_BYTES / sizeof(LANE)] = {0};
+            if (planes_only)
+                NAME(read_planes)(job, table, rows, low_limit.row, total, clipped);
+            else
+                NAME(read_cycles)(job, lane, width, table, rows, limit, step, total, clipped);
+            int64_t *restrict results = job->results + (first + v) * job->columns;
+            if (side_by_side && width == LANES) {
+                int64_t *restrict here = results + job->column[lane];
+                for (Py_ssize_t i = 0; i < LANES; i++)
+                    here[i] += worth[i] * total[i];
+            } else {
+                for (Py_ssize_t i = 0; i < width; i++)
+                    results[job->column[lane + i]] += worth[i] * total[i];
+            }
+        }
+        for (Py_ssize_t i = 0; i < width; i++)
+            job->clipped[lane + i] += clipped[i];
+    }
+}
+
+#undef LANES
+#undef LANE
+#undef WIDE
+#undef NAME

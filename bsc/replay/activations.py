@@ -1,0 +1,76 @@
+"""The digital ends of a layer: an activation becomes input codes, whole results become an activation."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.errors import ModelError
+from bsc.numeric.im2col import from_vectors, output_sizes, to_vectors
+from bsc.numeric.quantizer import code_limits, step_for, to_codes
+from bsc.plan.document import LayerArrays, PlanLayer
+from bsc.replay.dataset import require_finite
+
+
+def input_codes(layer: PlanLayer, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Quantise a layer's activation into input vectors.
+
+    Args:
+        layer: its number format and geometry.
+        x: the activation, float.
+
+    Returns:
+        Codes (V, G, K) over the model's rows as whole floats, and the value of one code, (V, 1) or (1, 1).
+
+    Raises:
+        ModelError: BSC307 if the activation is not of the shape the layer was compiled for, BSC308 if it is
+            not finite.
+    """
+    _require_fit(layer, x)
+    require_finite(x, f"the input of layer '{layer.name}'")
+    x = x.astype(np.result_type(x.dtype, np.float32), copy=False)  # half precision holds neither codes nor steps
+    low, high = code_limits(layer.input_bits, signed=layer.input_signed)
+    conv = layer.conv.geometry() if layer.conv else None
+    if layer.input_step is not None:
+        codes = to_codes(x, x.dtype.type(layer.input_step), low, high)
+        return to_vectors(codes, conv, layer.groups), np.array([[layer.input_step]])
+    vectors = to_vectors(x, conv, layer.groups)
+    largest = np.abs(vectors).max(axis=(1, 2), initial=0).astype(np.float64)
+    step = step_for(largest, bits=layer.input_bits - layer.input_signed, scale="power-of-two")
+    return to_codes(vectors, step.astype(x.dtype)[:, None, None], low, high), step[:, None]
+
+
+def mapped_codes(arrays: LayerArrays, codes: NDArray[Any]) -> NDArray[Any]:
+    """Input codes of the mapped rows: (V, G, K) over the model's rows to (V, G, K) over those on crossbars."""
+    return codes if arrays.kept_rows is None else codes[:, :, arrays.kept_rows]
+
+
+def output(
+    layer: PlanLayer, arrays: LayerArrays, results: NDArray[np.float64], step: NDArray[np.float64], x: NDArray[Any]
+) -> NDArray[Any]:
+    """Scale whole results, put dropped columns back, add the bias, restore the tensor's shape."""
+    scales = np.broadcast_to(arrays.weight_step, (layer.columns,))
+    columns = slice(None) if arrays.kept_columns is None else arrays.kept_columns
+    y = np.zeros((len(results), layer.columns))
+    y[:, columns] = results * (step * scales[columns])
+    if arrays.bias is not None:
+        y += arrays.bias
+    return from_vectors(y.astype(x.dtype), x.shape, layer.conv.geometry() if layer.conv else None)
+
+
+def _require_fit(layer: PlanLayer, x: NDArray[Any]) -> None:
+    if layer.conv is None:
+        fits = x.ndim > 0 and (layer.groups, layer.rows) == (1, x.shape[-1])
+    else:
+        taps = math.prod(layer.conv.kernel)
+        fits = x.ndim == 2 + len(layer.conv.kernel) and x.shape[1] * taps == layer.groups * layer.rows
+        positions = output_sizes(layer.conv.geometry(), x.shape[2:]) if fits else ()
+        fits = fits and min(positions) > 0 and math.prod(positions) <= layer.vectors
+    if not fits:
+        raise ModelError(
+            "BSC307",
+            f"layer '{layer.name}': the activation is not of the shape that the plan records",
+            seen=f"shape {x.shape} for {layer.groups} x {layer.rows} rows and {layer.vectors} vectors",
+            fix="compile the model again, with --input-shape if its sizes vary",
+        )

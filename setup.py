@@ -1,0 +1,16 @@
+"""The compiled kernel of the replay; everything else is in pyproject.toml. bsc works without it, only slower."""
+
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=[
+        Extension(
+            "bsc.replay._columns",
+            sources=["bsc/replay/_columns.c"],
+            depends=["bsc/replay/_columns_lanes.h"],
+            # Vector arguments stay within functions that are inlined, so that their ABI does not matter.
+            extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
+            optional=True,
+        )
+    ]
+)
