@@ -357,6 +357,27 @@ def test_ir_drop_of_one_cell_is_exact() -> None:
     assert sums.ravel().tolist() == pytest.approx([3 * 10 / 10.5, 0], abs=2e-4)
 
 
+def test_ir_drop_of_off_cells_by_hand() -> None:
+    # Ratio 4: level 0 is 1 of 4 cell units and 40 kohm, level 3 all 4 and 10 kohm, each behind 500 ohm.
+    effects: dict[str, dict[str, Any]] = {
+        "off_current": off_current(4, reference=False),
+        "ir_drop": {"on_ohm": 1e4, "wordline_ohm": NEXT_TO_NOTHING, "bitline_ohm": 500},
+    }
+    sums = program(np.array([[0, 3]]), 3, device(**effects), rng()).sums(np.ones((1, 1)), rng())
+    assert sums.ravel().tolist() == pytest.approx([40 / 40.5, 4 * 10 / 10.5], abs=2e-4)
+
+
+def test_read_noise_shrinks_with_the_current_of_a_wordline() -> None:
+    # 100 ohm of cell behind 100 ohm of wire: half the current, half the noise of 0.02 * 3.
+    effects: dict[str, dict[str, Any]] = {
+        "read_noise": {"independent": 0.02},
+        "ir_drop": {"on_ohm": 100, "wordline_ohm": 100},
+    }
+    sums = program(np.array([[3]]), 3, device(**effects), rng()).sums(np.ones((40_000, 1)), rng())
+    assert sums.mean() == pytest.approx(1.5, abs=1e-3)
+    assert sums.std() == pytest.approx(0.03, rel=0.02)
+
+
 @pytest.mark.parametrize("line", ["wordline", "bitline"])
 def test_the_far_end_loses_more(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     monkeypatch.setattr(analog, "BLOCK_ROWS", 1)
