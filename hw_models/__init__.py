@@ -1,21 +1,21 @@
-"""Hardware descriptions and ADC laws, by name or from the user's own files."""
+"""Hardware descriptions, devices and ADC laws, by name or from the user's own files."""
 
 import difflib
 from collections.abc import Iterable
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
+from bsc.hardware.device import Device
 from bsc.hardware.target import Target
 from hw_models.adc import LAWS, law_from_toml
 
 
 def names() -> list[str]:
     """Names of the shipped descriptions, sorted."""
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in files(__name__).iterdir() if entry.name.endswith(".toml")
-    )
+    return _descriptions(files(__name__))
 
 
 def load(name_or_path: str) -> Target:
@@ -30,6 +30,26 @@ def load(name_or_path: str) -> Target:
     if name_or_path.endswith(".toml"):
         return Target.from_toml(_read(name_or_path), name_or_path)
     raise _unknown("BSC206", "hardware description", name_or_path, names())
+
+
+def device_names() -> list[str]:
+    """Names of the shipped devices, sorted."""
+    return _descriptions(_devices())
+
+
+def load_device(name_or_path: str) -> Device:
+    """Load a shipped device by name, or the user's own by a path that ends in `.toml`.
+
+    Raises:
+        UsageError: BSC202 for a file that cannot be read, BSC206 for an unknown name or a bad description.
+    """
+    if name_or_path in device_names():
+        file = f"{name_or_path}.toml"
+        text = _devices().joinpath(file).read_text(encoding="utf-8")
+        return Device.from_toml(text, f"{__name__}/devices/{file}")
+    if name_or_path.endswith(".toml"):
+        return Device.from_toml(_read(name_or_path), name_or_path)
+    raise _unknown("BSC206", "device", name_or_path, device_names())
 
 
 def laws() -> dict[str, AdcLaw]:
@@ -48,6 +68,14 @@ def load_law(name_or_path: str) -> AdcLaw:
     if name_or_path.endswith(".toml"):
         return law_from_toml(_read(name_or_path), name_or_path)
     raise _unknown("BSC207", "ADC law", name_or_path, LAWS)
+
+
+def _devices() -> Traversable:
+    return files(__name__).joinpath("devices")
+
+
+def _descriptions(folder: Traversable) -> list[str]:
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
 def _read(path: str) -> str:
