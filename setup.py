@@ -5,9 +5,9 @@ from setuptools import Extension, setup
 setup(
     ext_modules=[
         Extension(
-            "bsc.replay._columns",
-            sources=["bsc/replay/_columns.c"],
-            depends=["bsc/replay/_columns_lanes.h"],
+            "bsc.replay._kernel",
+            sources=["bsc/replay/_kernel.c"],
+            depends=["bsc/replay/_kernel_lanes.h"],
             # Vector arguments stay within functions that are inlined, so that their ABI does not matter.
             extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
             optional=True,

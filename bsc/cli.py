@@ -13,6 +13,7 @@ from bsc.commands.compile import compile_command
 from bsc.commands.cost import cost
 from bsc.commands.hw import hw
 from bsc.commands.inspect import inspect
+from bsc.commands.simulate import simulate
 from bsc.commands.verify import verify
 from bsc.errors import BscError
 
@@ -71,7 +72,7 @@ def main(*, debug: bool) -> None:
         signal.signal(signal.SIGTERM, _terminated)
 
 
-for command in (compile_command, inspect, cost, verify, hw):
+for command in (compile_command, inspect, cost, verify, simulate, hw):
     main.add_command(command)
 
 

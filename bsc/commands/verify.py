@@ -1,10 +1,12 @@
 """`bsc verify`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from bsc.commands.output import print_report
+from bsc.commands.output import print_report, progress
+from bsc.commands.replay_data import open_data, replay_options
 
 
 @click.command()
@@ -12,27 +14,26 @@ from bsc.commands.output import print_report
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs, and labels if any.")
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE.onnx", help="The float model, to compare with.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N samples.")
+@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Run N samples together.  [default: 256]")
+@click.option("--every-conversion", is_flag=True, help="Carry out conversions that are proved lossless too.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random inputs.")
+@click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda", help="Where columns are read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
-def verify(plan: Path, data: Path | None, model: Path | None, limit: int | None, seed: int, *, as_json: bool) -> None:
+def verify(plan: Path, **options: Any) -> None:
     """Replay a plan bit by bit and compare it with the quantised and the float model."""
     from bsc.plan.folder import read_plan, to_json
-    from bsc.replay.dataset import load_dataset, random_dataset
-    from bsc.replay.verification import RANDOM_SAMPLES
     from bsc.replay.verification import verify as run
     from bsc.report.figures import verification_json
     from bsc.report.text import VerificationReport
 
     opened = read_plan(plan)
-    specs, dynamic = opened.document.inputs, opened.document.model.dynamic_batch
-    if data is None:
-        source = f"random inputs, seed {seed}"
-        dataset = random_dataset(specs, dynamic_batch=dynamic, samples=limit or RANDOM_SAMPLES, seed=seed)
-    else:
-        source = data.name
-        dataset = load_dataset(data, specs, dynamic_batch=dynamic, limit=limit)
-    found = run(opened, dataset, source, model)
-    if as_json:
+    data, source = open_data(
+        opened, options["data"], limit=options["limit"], batch=options["batch"], seed=options["seed"]
+    )
+    how = replay_options(options["device"], every_conversion=options["every_conversion"], statistics=False)
+    with progress("replaying", data.samples) as advance:
+        found = run(opened, data, source, options["model"], options=how, advance=advance)
+    if options["as_json"]:
         click.echo(to_json(verification_json(found)), nl=False)
     else:
         print_report(VerificationReport(plan=opened, found=found))

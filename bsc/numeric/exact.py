@@ -1,6 +1,6 @@
 """Products of whole numbers by floating-point matrix products that are exact.
 
-A float holds every whole number up to a bound; as long as no sum of absolute products exceeds it, sums are exact in
+A float holds every whole number up to a bound; as long as no sum of any of the products exceeds it, sums are exact in
 whatever order they are added. Rows are cut so that each piece stays within the bound of the fastest type.
 """
 
@@ -39,25 +39,29 @@ class ExactProduct:
     columns: int
 
     @classmethod
-    def of(cls, matrix: NDArray[np.integer], groups: int, max_code: int) -> "ExactProduct":
+    def of(cls, matrix: NDArray[np.integer], groups: int, codes: tuple[int, int]) -> "ExactProduct":
         """Prepare a matrix.
 
         Args:
             matrix: whole numbers (K, N), columns of the groups side by side.
             groups: G.
-            max_code: largest magnitude of a code that it will be multiplied with.
+            codes: lowest and highest code that it will be multiplied with; the lowest is at most 0.
         """
         rows, columns = matrix.shape
-        cuts, bound, largest = [0], np.zeros(columns, np.int64), 0
+        low, high = codes
+        cuts, largest = [0], 0
+        reach = np.zeros((2, columns), np.int64)  # the lowest and highest sum of any products of a piece
         for start in range(0, rows, BLOCK_ROWS):
-            added = np.abs(matrix[start : start + BLOCK_ROWS].astype(np.int64)).sum(axis=0) * max_code
-            if start and (bound + added).max(initial=0) > EXACT_FLOAT32:
+            block = matrix[start : start + BLOCK_ROWS].astype(np.int64)
+            above, below = np.maximum(block, 0).sum(axis=0), np.minimum(block, 0).sum(axis=0)
+            added = np.stack([below * high + above * low, above * high + below * low])
+            if start and abs(reach + added).max(initial=0) > EXACT_FLOAT32:
                 cuts.append(start)
-                bound = np.zeros(columns, np.int64)
-            bound = bound + added
-            largest = max(largest, int(bound.max(initial=0)))
+                reach = np.zeros_like(reach)
+            reach += added
+            largest = max(largest, int(abs(reach).max(initial=0)))
         if largest > EXACT_FLOAT32 or rows < MIN_PIECE_ROWS * (len(cuts) - 1):
-            cuts, largest = [0], max_code * max((int(np.abs(matrix).max(initial=0)), 1)) * rows
+            cuts, largest = [0], max(high, -low) * max(int(np.abs(matrix).max(initial=0)), 1) * rows
         dtype = exact_dtype(largest)
         pieces = []
         for start, stop in zip(cuts, [*cuts[1:], rows], strict=True):
@@ -74,11 +78,16 @@ class ExactProduct:
             codes: whole numbers (V, G, K) of any type.
 
         Returns:
-            Whole numbers (V, N).
+            Whole numbers (V, N), in an array of its own.
         """
-        results = np.zeros((len(codes), self.columns))
+        results = np.empty((len(codes), self.columns))
         by_group = results.reshape(len(codes), self.groups, -1).transpose(1, 0, 2)
-        for rows, matrix in self.pieces:
-            part = codes[:, :, rows].transpose(1, 0, 2).astype(matrix.dtype, copy=False)
-            by_group += np.matmul(part, matrix)
+        for index, (rows, matrix) in enumerate(self.pieces):
+            product = np.matmul(codes[:, :, rows].transpose(1, 0, 2).astype(matrix.dtype, copy=False), matrix)
+            if index == 0:
+                by_group[...] = product
+            else:
+                by_group += product
+        if not self.pieces:
+            results[...] = 0
         return results

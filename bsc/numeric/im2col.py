@@ -2,11 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+
+MAX_KEPT_INDICES = 1 << 21
+"""Values in the windows of one sample up to which their places are kept: 16 MB a layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +60,43 @@ def to_vectors(x: NDArray[Any], conv: ConvGeometry | None, groups: int) -> NDArr
     """
     if conv is None:
         return x.reshape(math.prod(x.shape[:-1]), 1, x.shape[-1])
-    axes = len(conv.kernel)
-    padded = np.pad(x, ((0, 0), (0, 0), *conv.pads))
-    spans = tuple((kernel - 1) * dilation + 1 for kernel, dilation in zip(conv.kernel, conv.dilations, strict=True))
-    windows = sliding_window_view(padded, spans, axis=tuple(range(2, 2 + axes)))
-    steps = (slice(None), slice(None), *(slice(None, None, stride) for stride in conv.strides))
-    windows = windows[(*steps, *(slice(None, None, dilation) for dilation in conv.dilations))]
+    padded = np.pad(x, ((0, 0), (0, 0), *conv.pads)) if any(map(any, conv.pads)) else x
     batch, channels = x.shape[:2]
-    positions, taps = windows.shape[2 : 2 + axes], windows.shape[2 + axes :]
-    places, rows = math.prod(positions), channels // groups * math.prod(taps)
-    grouped = windows.reshape(batch, groups, channels // groups, places, math.prod(taps))
-    return grouped.transpose(0, 3, 1, 2, 4).reshape(batch * places, groups, rows)
+    rows = channels // groups * math.prod(conv.kernel)
+    if not batch:
+        return np.empty((0, groups, rows), x.dtype)
+    places = math.prod(output_sizes(conv, x.shape[2:]))
+    if places * groups * rows <= MAX_KEPT_INDICES:  # two to five times as fast as copying windows
+        where = _window_indices(conv.kernel, conv.strides, conv.dilations, channels, padded.shape[2:])
+        flat = np.take(padded.reshape(batch, -1), where, axis=1, mode="clip")
+    else:
+        flat = np.stack([_windows(sample, conv.kernel, conv.strides, conv.dilations) for sample in padded])
+    return flat.reshape(batch * places, groups, rows)
+
+
+def _windows(
+    x: NDArray[Any], kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
+) -> NDArray[Any]:
+    """The windows of a padded sample (channels, *spatial), one after another: flat, over places, channels, taps."""
+    axes = len(kernel)
+    spans = tuple((size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True))
+    windows = sliding_window_view(x, spans, axis=tuple(range(1, 1 + axes)))
+    steps = (slice(None), *(slice(None, None, stride) for stride in strides))
+    windows = windows[(*steps, *(slice(None, None, dilation) for dilation in dilations))]
+    return windows.transpose(*range(1, 1 + axes), 0, *range(1 + axes, 1 + 2 * axes)).reshape(-1)
+
+
+@lru_cache(maxsize=64)
+def _window_indices(
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    channels: int,
+    spatial: tuple[int, ...],
+) -> NDArray[np.intp]:
+    """Where in a padded sample the values of its windows lie."""
+    sample = np.arange(channels * math.prod(spatial), dtype=np.intp).reshape(channels, *spatial)
+    return _windows(sample, kernel, strides, dilations)
 
 
 def from_vectors(y: NDArray[Any], x_shape: tuple[int, ...], conv: ConvGeometry | None) -> NDArray[Any]:

@@ -38,8 +38,15 @@ def step_for(maximum: NDArray[np.float64], *, bits: int, scale: Scale) -> NDArra
 def to_codes(
     values: NDArray[np.floating], step: NDArray[np.floating] | float, low: int, high: int
 ) -> NDArray[np.floating]:
-    """Nearest code of each value, ties to even, clipped to [low, high]; integers in the dtype of `values`."""
-    codes = np.rint(values / step)
+    """Nearest code of each value, ties to even, clipped to [low, high]; integers in the dtype of `values`.
+
+    Args:
+        values: any shape.
+        step: value of one code; a number, or an array that is spread over `values`.
+        low: lowest code.
+        high: highest code.
+    """
+    codes: NDArray[np.floating] = np.rint(np.divide(values, step))
     return np.clip(codes, low, high, out=codes)
 
 

@@ -11,6 +11,9 @@ from bsc.numeric.im2col import from_vectors, output_sizes, to_vectors
 from bsc.numeric.quantizer import code_limits, step_for, to_codes
 from bsc.plan.document import LayerArrays, PlanLayer
 from bsc.replay.dataset import require_finite
+from bsc.replay.kernel import kernel
+
+CHUNK_VALUES = 1 << 15
 
 
 def input_codes(layer: PlanLayer, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -28,17 +31,28 @@ def input_codes(layer: PlanLayer, x: NDArray[Any]) -> tuple[NDArray[Any], NDArra
             not finite.
     """
     _require_fit(layer, x)
-    require_finite(x, f"the input of layer '{layer.name}'")
+    what = f"the input of layer '{layer.name}'"
     x = x.astype(np.result_type(x.dtype, np.float32), copy=False)  # half precision holds neither codes nor steps
     low, high = code_limits(layer.input_bits, signed=layer.input_signed)
     conv = layer.conv.geometry() if layer.conv else None
     if layer.input_step is not None:
-        codes = to_codes(x, x.dtype.type(layer.input_step), low, high)
+        codes = _fixed_codes(x, layer.input_step, low, high, what)
         return to_vectors(codes, conv, layer.groups), np.array([[layer.input_step]])
+    require_finite(x, what)
     vectors = to_vectors(x, conv, layer.groups)
     largest = np.abs(vectors).max(axis=(1, 2), initial=0).astype(np.float64)
     step = step_for(largest, bits=layer.input_bits - layer.input_signed, scale="power-of-two")
     return to_codes(vectors, step.astype(x.dtype)[:, None, None], low, high), step[:, None]
+
+
+def _fixed_codes(x: NDArray[Any], step: float, low: int, high: int, what: str) -> NDArray[Any]:
+    """Codes under one step for all; in one pass over float32 by the kernel."""
+    if kernel is not None and x.dtype == np.float32:
+        values, codes = np.ascontiguousarray(x), np.empty(x.shape, np.float32)
+        if kernel.quantise(values, step, low, high, codes):
+            return codes
+    require_finite(x, what)
+    return to_codes(x, x.dtype.type(step), low, high)
 
 
 def mapped_codes(arrays: LayerArrays, codes: NDArray[Any]) -> NDArray[Any]:
@@ -50,13 +64,24 @@ def output(
     layer: PlanLayer, arrays: LayerArrays, results: NDArray[np.float64], step: NDArray[np.float64], x: NDArray[Any]
 ) -> NDArray[Any]:
     """Scale whole results, put dropped columns back, add the bias, restore the tensor's shape."""
-    scales = np.broadcast_to(arrays.weight_step, (layer.columns,))
     columns = slice(None) if arrays.kept_columns is None else arrays.kept_columns
-    y = np.zeros((len(results), layer.columns))
-    y[:, columns] = results * (step * scales[columns])
-    if arrays.bias is not None:
-        y += arrays.bias
-    return from_vectors(y.astype(x.dtype), x.shape, layer.conv.geometry() if layer.conv else None)
+    scales = np.broadcast_to(arrays.weight_step, (layer.columns,))[columns]
+    bias = None if arrays.bias is None else arrays.bias[columns]
+    y = np.empty((len(results), len(scales)), x.dtype)
+    chunk = max(1, CHUNK_VALUES // max(1, len(scales)))  # few enough to stay in cache
+    for start in range(0, len(results), chunk):
+        part = np.s_[start : start + chunk]
+        scaled = results[part] * ((step[part] if len(step) > 1 else step) * scales)
+        if bias is not None:
+            scaled += bias
+        y[part] = scaled
+    if arrays.kept_columns is not None:
+        whole = np.zeros((len(results), layer.columns), x.dtype)
+        if arrays.bias is not None:
+            whole[:] = arrays.bias.astype(np.float64)
+        whole[:, columns] = y
+        y = whole
+    return from_vectors(y, x.shape, layer.conv.geometry() if layer.conv else None)
 
 
 def _require_fit(layer: PlanLayer, x: NDArray[Any]) -> None:

@@ -11,11 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.numeric.exact import exact_dtype
-
-try:
-    from bsc.replay import _columns as _kernel
-except ImportError:  # no compiler where bsc was installed
-    _kernel = None  # type: ignore[assignment]
+from bsc.replay.kernel import kernel
 
 CHUNK_VALUES = 1 << 22
 KERNEL_LANE_BITS = (8, 16)
@@ -72,19 +68,20 @@ Reader = Callable[[Lanes, NDArray[np.int32], Cycles, NDArray[np.int64], LaneCoun
 
 def best_reader() -> Reader:
     """The compiled kernel, or NumPy where it is missing."""
-    return read_numpy if _kernel is None else read_compiled
+    return read_numpy if kernel is None else read_compiled
 
 
 def read_compiled(
     lanes: Lanes, codes: NDArray[np.int32], cycles: Cycles, results: NDArray[np.int64], counts: LaneCounts
 ) -> None:
-    """The kernel of _columns.c; lanes wider than it has are left to NumPy."""
+    """The kernel of _kernel.c; lanes wider than it has are left to NumPy."""
     if lanes.lane_bits not in KERNEL_LANE_BITS:
         read_numpy(lanes, codes, cycles, results, counts)
         return
+    assert kernel is not None
     planes = max(shift + width for shift, width, _ in cycles)
     bins = 0 if counts.histogram is None else counts.histogram.shape[2]
-    _kernel.read_lanes(
+    kernel.read_lanes(
         lanes.lane_bits,
         (*codes.shape, len(lanes.column), results.shape[1], planes, bins, counts.bin_width.bit_length() - 1),
         codes,

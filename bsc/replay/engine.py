@@ -16,7 +16,7 @@ from bsc.errors import ModelError
 from bsc.ir.program import Program
 from bsc.numeric.column_stats import column_stats
 from bsc.numeric.exact import ExactProduct
-from bsc.numeric.quantizer import input_cycles
+from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.replay.activations import input_codes, mapped_codes, output
 from bsc.replay.columns import LaneCounts, Lanes, Reader, best_reader
@@ -72,12 +72,12 @@ class LayerEngine:
         by_plane = (layer.row_groups, len(self._worth), layer.mapped_columns)
         self._read = read.reshape(by_plane)
         self._converted = int(np.count_nonzero(converted))
-        max_code = (1 << (layer.input_bits - layer.input_signed)) - (not layer.input_signed)
-        self._integers = ExactProduct.of(arrays.codes, layer.groups, max_code)
+        limits = code_limits(layer.input_bits, signed=layer.input_signed)
+        self._integers = ExactProduct.of(arrays.codes, layer.groups, limits)
         apart = (loses | read).reshape(by_plane)  # read one by one, or lost
         self._folded = self._integers
         if apart.any():
-            self._folded = ExactProduct.of(self._without(apart), layer.groups, max_code)
+            self._folded = ExactProduct.of(self._without(apart), layer.groups, limits)
         self._kept: dict[tuple[int, int], list[Lanes]] | None = None
         if int(self._read.sum()) * layer.active_rows <= MAX_KEPT_CELLS:
             self._kept = {}

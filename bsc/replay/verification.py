@@ -1,5 +1,6 @@
 """What `bsc verify` finds out: is the replay exact, how far is it from the float model, and how accurate."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from bsc.errors import GateError, ModelError
 from bsc.ir.program import quiet_session
 from bsc.plan.document import Plan
 from bsc.replay.dataset import Dataset
-from bsc.replay.engine import Replayer
+from bsc.replay.engine import Replayer, ReplayOptions
+from bsc.replay.scores import accuracy, difference, require_scores
 from bsc.replay.tally import LayerTally
 
 RANDOM_SAMPLES = 64
@@ -74,7 +76,15 @@ class Verification:
                 )
 
 
-def verify(plan: Plan, data: Dataset, source: str, model: Path | None) -> Verification:
+def verify(
+    plan: Plan,
+    data: Dataset,
+    source: str,
+    model: Path | None,
+    *,
+    options: ReplayOptions | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Verification:
     """Replay a plan and hold it against the quantised integer model and, if given, the float model.
 
     Args:
@@ -82,12 +92,14 @@ def verify(plan: Plan, data: Dataset, source: str, model: Path | None) -> Verifi
         data: inputs.
         source: what to call them.
         model: the ONNX file the plan was made from.
+        options: how the plan is replayed.
+        advance: called with the number of samples whenever some are done.
 
     Raises:
         ModelError: BSC308 if a label is no output; BSC307 if `model` is not the plan's model, or if column sums
             are not those of the cells.
     """
-    replayer = Replayer(plan)
+    replayer = Replayer(plan, options)
     session = None if model is None else _float_session(plan, model)
     name = plan.document.outputs[0].name
     outputs: dict[str, list[NDArray[Any]]] = {"quantised": [], "replayed": [], "float": []}
@@ -97,14 +109,16 @@ def verify(plan: Plan, data: Dataset, source: str, model: Path | None) -> Verifi
         outputs["quantised"].append(outputs["replayed"][-1] if replayer.exact else replayer.quantised(batch)[name])
         if session is not None:
             outputs["float"].append(_run_float(session, name, batch))
-    difference = _difference(outputs["replayed"], outputs["float"])
+        require_scores(outputs["replayed"][-1], data.labels)
+        advance(len(next(iter(batch.values()))))
+    largest, relative = difference(outputs["replayed"], outputs["float"])
     return Verification(
         samples=data.samples,
         source=source,
         tallies=replayer.tallies,
-        difference_max=difference[0],
-        difference_rms=difference[1],
-        accuracy=None if data.labels is None else _accuracy(outputs, data.labels),
+        difference_max=largest,
+        difference_rms=relative,
+        accuracy=None if data.labels is None else _accuracies(outputs, data.labels),
     )
 
 
@@ -142,32 +156,9 @@ def _unrunnable(error: Exception) -> ModelError:
     )
 
 
-def _difference(replayed: list[NDArray[Any]], reference: list[NDArray[Any]]) -> tuple[float | None, float | None]:
-    """(largest, relative RMS); None where there is no reference, or nothing finite to say."""
-    if not reference:
-        return None, None
-    wanted = np.concatenate([batch.ravel() for batch in reference]).astype(np.float64)
-    got = np.concatenate([batch.ravel() for batch in replayed]).astype(np.float64)
-    if not (np.isfinite(wanted).all() and np.isfinite(got).all()):
-        return None, None
-    error = got - wanted
-    scale = float(np.sqrt(np.mean(wanted**2)))
-    return float(np.abs(error).max()), float(np.sqrt(np.mean(error**2))) / scale if scale else None
-
-
-def _accuracy(outputs: dict[str, list[NDArray[Any]]], labels: NDArray[np.int64]) -> Accuracy:
-    replayed = outputs["replayed"]
-    scores = all(batch.ndim == 2 for batch in replayed) and sum(map(len, replayed)) == len(labels)
-    if not scores or labels.max() >= replayed[0].shape[1]:
-        raise ModelError(
-            "BSC308",
-            "the labels do not fit the model's first output",
-            seen=f"labels 0..{labels.max()}, output of shape {replayed[0].shape} for a batch",
-            fix="give class numbers below the number of outputs, or leave the labels out",
-        )
-    share = {
-        kind: float(np.mean(np.concatenate([batch.argmax(axis=1) for batch in batches]) == labels))
-        for kind, batches in outputs.items()
-        if batches
-    }
-    return Accuracy(float_model=share.get("float"), quantised=share["quantised"], replayed=share["replayed"])
+def _accuracies(outputs: dict[str, list[NDArray[Any]]], labels: NDArray[np.int64]) -> Accuracy:
+    return Accuracy(
+        float_model=accuracy(outputs["float"], labels) if outputs["float"] else None,
+        quantised=accuracy(outputs["quantised"], labels),
+        replayed=accuracy(outputs["replayed"], labels),
+    )

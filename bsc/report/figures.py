@@ -11,6 +11,9 @@ from bsc.cost.compare import Comparison
 from bsc.cost.price import Cost
 from bsc.plan.document import PlanDocument
 from bsc.plan.summary import LayerSummary
+from bsc.replay.simulation import Simulation
+from bsc.replay.tally import ColumnTally
+from bsc.replay.trials import MeanInterval
 from bsc.replay.verification import Verification
 
 
@@ -68,6 +71,54 @@ def verification_json(found: Verification) -> dict[str, Any]:
         "float_difference_max": found.difference_max,
         "float_difference_relative_rms": found.difference_rms,
         "accuracy": None if found.accuracy is None else asdict(found.accuracy),
+    }
+
+
+def simulation_json(found: Simulation) -> dict[str, Any]:
+    """What `bsc simulate --json` prints."""
+    trials = None
+    if found.device is not None:
+        trials = {
+            "device": found.device.name,
+            "effects": list(found.device.effects),
+            "seed": found.seed,
+            "accuracy": _interval(found.trial_accuracy),
+            "relative_rms_error": _interval(found.trial_error),
+            "each": [asdict(trial) for trial in found.trials],
+        }
+    return {
+        "samples": found.samples,
+        "data": found.source,
+        "accuracy": found.accuracy,
+        "layers": {name: asdict(tally) for name, tally in found.tallies.items()},
+        "column_sums": {name: _column_sums(tally) for name, tally in found.columns.items()},
+        "trials": trials,
+    }
+
+
+def _interval(interval: MeanInterval | None) -> dict[str, Any] | None:
+    """A single trial has neither deviation nor interval."""
+    if interval is None:
+        return None
+    one = interval.trials < 2
+    return {
+        "mean": interval.mean,
+        "deviation": None if one else interval.deviation,
+        "low_95": None if one else interval.low,
+        "high_95": None if one else interval.high,
+    }
+
+
+def _column_sums(tally: ColumnTally) -> dict[str, Any]:
+    """Histograms by slice, polarity and input cycle, trailing zeros cut; a key of each level is its number."""
+    return {
+        "bin_width": tally.bin_width,
+        "highest_by_slice": tally.highest.max(axis=(0, 2, 3), initial=0).tolist(),
+        "clipped_by_slice": tally.clipped.sum(axis=(0, 2, 3)).tolist(),
+        "histogram": [
+            [[np.trim_zeros(bins, "b").tolist() for bins in cycles] for cycles in polarities]
+            for polarities in tally.histogram
+        ],
     }
 
 

@@ -126,11 +126,11 @@ class CrossbarReport:
         model_columns = columns if self.arrays.kept_columns is None else self.arrays.kept_columns[columns]
         names = ("bitline", "model column", "non-zero cells", "sum of levels", "ADC bits", "ADC step")
         title = "Bitlines" if groups == 1 else f"Bitlines; largest of the {groups} row groups"
-        table = _table(title, names, 0)
+        table = new_table(title, names, 0)
         arrays = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_step)
         largest = (array[where].max(axis=0) for array in arrays)
         for bitline, row in enumerate(zip(model_columns, *largest, strict=True)):
-            _add_row(table, str(bitline), *map(str, row))
+            add_row(table, str(bitline), *map(str, row))
         density = np.count_nonzero(levels) / max(1, levels.size)
         head = (
             f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)\n"
@@ -195,11 +195,11 @@ class TargetReport:
             f"{target.crossbar.rows}x{target.crossbar.cols} crossbars of {target.crossbar.bits_per_cell}-bit cells, "
             f"{target.dac.bits}-bit DACs, {target.adc.per_crossbar} ADC of {target.adc.bits} bit each"
         )
-        table = _table("Numbers", ("key", "value", "kind", "source"), 4)
+        table = new_table("Numbers", ("key", "value", "kind", "source"), 4)
         table.columns[1].justify = "right"
         for key, quantity in target.sources().items():
             unit = next((unit for suffix, unit in UNITS.items() if key.endswith(suffix)), "")
-            _add_row(table, key, format_si(quantity.value, unit), quantity.kind, quantity.source)
+            add_row(table, key, format_si(quantity.value, unit), quantity.kind, quantity.source)
         return Group(Text(f"{target.name}: {target.description}\n{sizes}\n{target.citation}\n"), table)
 
 
@@ -211,7 +211,7 @@ def to_text(report: RenderableType, width: int = 110) -> str:
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
-def _table(title: str, columns: Sequence[str], left: int = 1) -> Table:
+def new_table(title: str, columns: Sequence[str], left: int = 1) -> Table:
     """A table whose first `left` columns are text and the others numbers."""
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(columns):
@@ -219,7 +219,7 @@ def _table(title: str, columns: Sequence[str], left: int = 1) -> Table:
     return table
 
 
-def _add_row(table: Table, *cells: str) -> None:
+def add_row(table: Table, *cells: str) -> None:
     """Add cells as they are: names and citation keys may hold brackets, which rich would read as markup."""
     table.add_row(*map(Text, cells))
 
@@ -248,11 +248,11 @@ def _layer_table(summaries: Sequence[LayerSummary]) -> Table:
     slices = max(len(summary.slices) for summary in summaries)
     densities = f"% non-zero, slice {slices - 1}..0" if slices > 1 else "% non-zero"
     names = ("layer", "operator", "K×N", "vectors", "tiles", "crossbars", "utilised", densities)
-    table = _table("Crossbars", names, 2)
+    table = new_table("Crossbars", names, 2)
     for summary in summaries:
         layer = summary.layer
         groups = f" /{layer.groups}" if layer.groups > 1 else ""
-        _add_row(
+        add_row(
             table,
             layer.name,
             layer.op_type,
@@ -274,13 +274,13 @@ def _resolution_table(summaries: Sequence[LayerSummary], *, proved: bool = False
     highest = max((int(np.flatnonzero(counts).max(initial=0)) for counts in histograms), default=0)
     kind = "proved to be enough" if proved else "assigned"
     bits = [str(resolution) for resolution in range(highest + 1)]
-    table = _table(f"Slice columns by ADC bits {kind}", ("slice", *bits, "mean", "largest sum", "lossless"), 1)
+    table = new_table(f"Slice columns by ADC bits {kind}", ("slice", *bits, "mean", "largest sum", "lossless"), 1)
     for index in reversed(range(slices)):
         counts, parts = histograms[index], by_slice[index]
         columns = int(counts.sum())
         mean = f"{counts @ np.arange(len(counts)) / columns:.2f}" if columns else UNKNOWN
         lossless = sum(part.columns if proved else part.lossless for part in parts)
-        _add_row(
+        add_row(
             table,
             str(index),
             *(str(count) if count else "." for count in counts[: highest + 1]),
@@ -294,11 +294,11 @@ def _resolution_table(summaries: Sequence[LayerSummary], *, proved: bool = False
 def _cost_table(comparison: Comparison) -> Table:
     plan, uniform, offset = comparison.plan, comparison.uniform, comparison.offset
     names = ("one inference", "this plan", "uniform 8 bit", "ratio", "ISAAC offset 8 bit", "ratio")
-    table = _table(f"Cost, ADC law '{comparison.law.name}'", names)
+    table = new_table(f"Cost, ADC law '{comparison.law.name}'", names)
 
     def row(name: str, values: tuple[float | None, float | None, float | None], unit: str) -> None:
         ours, flat, shifted = values
-        _add_row(
+        add_row(
             table,
             name,
             format_si(ours, unit),
@@ -322,16 +322,16 @@ def _cost_table(comparison: Comparison) -> Table:
     row("area", (plan.total_area_m2, uniform.total_area_m2, offset.total_area_m2), "m²")
     counts = ((cost.crossbars, cost.imas, cost.tiles) for cost in costs)
     shown = [f"{crossbars} / {imas} / {tiles}" for crossbars, imas, tiles in counts]
-    _add_row(table, "crossbars / IMAs / tiles", shown[0], shown[1], "", shown[2], "")
+    add_row(table, "crossbars / IMAs / tiles", shown[0], shown[1], "", shown[2], "")
     return table
 
 
 def _layer_cost_table(comparison: Comparison) -> Table:
     plan, uniform = comparison.plan, comparison.uniform
-    table = _table("Cost by layer", ("layer", "ADC energy", "energy", "uniform 8 bit", "ratio", "latency"))
+    table = new_table("Cost by layer", ("layer", "ADC energy", "energy", "uniform 8 bit", "ratio", "latency"))
     for name, actions in plan.energy_j.items():
         ours, flat = plan.layer_energy_j(name), uniform.layer_energy_j(name)
-        _add_row(
+        add_row(
             table,
             name,
             format_si(actions[ADC_ACTION], "J"),
@@ -349,11 +349,11 @@ def _area(cost: Cost, part: str) -> float | None:
 
 def _law_table(comparison: Comparison) -> Table:
     names = ("ADC law", "energy of N bits", "vouched for", "ADC only", "total")
-    table = _table("Saving over uniform 8 bit under every ADC law", names, 3)
+    table = new_table("Saving over uniform 8 bit under every ADC law", names, 3)
     for each in comparison.spread:
         low, high = each.law.valid_bits
         extrapolated = ", extrapolated here" if each.extrapolated else ""
-        _add_row(
+        add_row(
             table,
             each.law.name,
             each.law.formula,

@@ -190,7 +190,7 @@ def test_row_groups_are_read_one_after_another() -> None:
 
 
 def test_an_offset_plan_has_unit_columns() -> None:
-    """One weight 1 of 1 bit is 3 with the offset: a level 1 in each of two 1-bit slices, and a column of ones beside."""
+    """One weight 1 of 1 bit is 3 with the offset: level 1 in both 1-bit slices, and a column of ones beside."""
     plan = plan_of(coded([[1]], weight_bits=1, input_bits=2), bits_per_cell=1, rows=2, cols=1, encoding="offset")
     assert_counts(
         count_plan(plan)[0],

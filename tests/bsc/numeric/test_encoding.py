@@ -32,7 +32,7 @@ def test_by_hand() -> None:
     tile_rows=st.integers(1, 5),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_cells_and_centre_rebuild_every_code(
+def test_cells_and_centre_rebuild_every_code(  # noqa: PLR0917
     encoding: Encoding, weight_bits: int, bits_per_cell: int, rows: int, tile_rows: int, seed: int
 ) -> None:
     cells = CellFormat(weight_bits=weight_bits, bits_per_cell=bits_per_cell, encoding=encoding)

@@ -15,13 +15,14 @@ from onnx import helper, numpy_helper
 from bsc.errors import ModelError
 from bsc.ir.layer import AdcGranularity
 from bsc.numeric.encoding import Encoding
-from bsc.numeric.quantizer import input_cycles
+from bsc.numeric.quantizer import code_limits, input_cycles, to_codes
 from bsc.plan.document import ConvRecord, LayerArrays, Plan, PlanLayer
 from bsc.replay import columns
 from bsc.replay import engine as engine_module
 from bsc.replay.activations import input_codes
 from bsc.replay.columns import Reader, best_reader, read_numpy
 from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
+from bsc.replay.kernel import kernel
 from bsc.replay.reference import reference_results
 from bsc.replay.tally import LayerTally
 from bsc.testing import conv_model, mlp_model, random_weights, tiny_model
@@ -357,8 +358,8 @@ def test_lanes_that_are_not_kept_are_made_again(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.skipif(best_reader() is read_numpy, reason="bsc was installed without a C compiler")
 def test_the_kernel_refuses_arrays_that_do_not_fit() -> None:
-    from bsc.replay import _columns
-
+    assert kernel is not None
+    read_lanes = kernel.read_lanes
     ints = np.zeros(1, np.int32)
     longs = np.zeros(1, np.int64)
     cycles = np.array([[0, 1, 1]], np.int32)
@@ -366,7 +367,7 @@ def test_the_kernel_refuses_arrays_that_do_not_fit() -> None:
     def read(sizes: tuple[int, ...], column: NDArray[np.int32] = ints, lane_bits: int = 8) -> None:
         cells = np.ones((1, 1), np.uint8)
         lanes = (ints, None, longs, column, ints)
-        _columns.read_lanes(lane_bits, sizes, ints, cells, *lanes, cycles, longs, longs.copy(), None, None)  # type: ignore[arg-type]
+        read_lanes(lane_bits, sizes, ints, cells, *lanes, cycles, longs, longs.copy(), None, None)
 
     read((1, 1, 1, 1, 1, 0, 0))
     wrong = [(2, 1, 1, 1, 1, 0, 0), (1, 2, 1, 1, 1, 0, 0), (1, 1, 2, 1, 1, 0, 0), (1, 1, 1, 2, 1, 0, 0)]
@@ -442,6 +443,18 @@ def test_words_for_an_activation_of_another_shape(layer: PlanLayer, shape: tuple
         f"  seen: shape {seen}\n"
         "  fix:  compile the model again, with --input-shape if its sizes vary"
     )
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False)), st.floats(2**-20, 2**20, width=32))
+def test_the_kernel_quantises_as_numpy_does(values: list[float], step: float) -> None:
+    x = np.array([[*values, -step, 0.5 * step, 2.5 * step, 300 * step]], np.float32)
+    for signed in (False, True):
+        record = layer_with(x.shape[1], input_step=step, input_signed=signed)
+        codes, _ = input_codes(record, x)
+        with np.errstate(over="ignore"):
+            expected = to_codes(x, np.array(step, np.float32), *code_limits(8, signed=signed))
+        np.testing.assert_array_equal(codes[:, 0], expected)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -1,14 +1,19 @@
-/* Read slice columns: for every input vector, input cycle and column a sum, its ADC, and shift-and-add.
+/* The inner loops of the replay, for want of which NumPy does the same.
  *
+ * `read_lanes` reads slice columns: for every input vector, input cycle and column a sum, its ADC, and shift-and-add.
  * Sums are looked up, not multiplied. Four wordlines share a table of the 16 sums that their four input bits can
  * cause, for as many columns at once as fit into a vector register; a bit plane of a column is then one table row for
  * every four wordlines, added up. Column sums are proved small beforehand, so that a byte is nearly always enough.
  *
- * The Python side is bsc/replay/columns.py, which documents the arguments, and has the same in NumPy.
+ * The Python side is bsc/replay/columns.py, which documents the arguments.
+ *
+ * `quantise` turns an activation into input codes; see bsc/replay/activations.py.
  */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <float.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +24,11 @@
 #define CHUNK_VECTORS 256 /* vectors whose table rows are listed at a time, to stay in cache */
 #define ALIGNMENT 64      /* bytes of the widest vector register */
 
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
+#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define FOR_EVERY_PROCESSOR
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 typedef struct {
@@ -69,12 +79,12 @@ static void list_rows(const Job *job, Py_ssize_t first, Py_ssize_t count, uint16
 #define ROW_BYTES 16
 #define TARGET
 #define NAME(name) name##_8
-#include "_columns_lanes.h"
+#include "_kernel_lanes.h"
 
 #define LANE uint16_t
 #define WIDE uint32_t
 #define NAME(name) name##_16
-#include "_columns_lanes.h"
+#include "_kernel_lanes.h"
 
 #if defined(__x86_64__)
 
@@ -85,12 +95,12 @@ static void list_rows(const Job *job, Py_ssize_t first, Py_ssize_t count, uint16
 #define ROW_BYTES 32
 #define TARGET __attribute__((target("avx2")))
 #define NAME(name) name##_8_avx2
-#include "_columns_lanes.h"
+#include "_kernel_lanes.h"
 
 #define LANE uint16_t
 #define WIDE uint32_t
 #define NAME(name) name##_16_avx2
-#include "_columns_lanes.h"
+#include "_kernel_lanes.h"
 
 #undef ROW_BYTES
 #undef TARGET
@@ -99,12 +109,12 @@ static void list_rows(const Job *job, Py_ssize_t first, Py_ssize_t count, uint16
 #define ROW_BYTES 64
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
 #define NAME(name) name##_8_avx512
-#include "_columns_lanes.h"
+#include "_kernel_lanes.h"
 
 #define LANE uint16_t
 #define WIDE uint32_t
 #define NAME(name) name##_16_avx512
-#include "_columns_lanes.h"
+#include "_kernel_lanes.h"
 
 #endif
 
@@ -187,14 +197,52 @@ static PyObject *read_lanes(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* Nearest code of every value, ties to even, clipped; whether all values are finite. */
+FOR_EVERY_PROCESSOR
+static int nearest_codes(const float *values, Py_ssize_t count, float step, float low, float high, float *codes)
+{
+    int strange = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        float code = rintf(values[i] / step);
+        strange |= !(fabsf(values[i]) <= FLT_MAX);
+        code = code < low ? low : code;
+        codes[i] = code > high ? high : code;
+    }
+    return !strange;
+}
+
+static PyObject *quantise(PyObject *self, PyObject *args)
+{
+    (void)self;
+    Py_buffer values, codes;
+    float step, low, high;
+    if (!PyArg_ParseTuple(args, "y*fffw*:quantise", &values, &step, &low, &high, &codes))
+        return NULL;
+    int fit = values.len == codes.len && values.len % (Py_ssize_t)sizeof(float) == 0;
+    int finite = 0;
+    if (fit) {
+        Py_BEGIN_ALLOW_THREADS
+        finite = nearest_codes(values.buf, values.len / (Py_ssize_t)sizeof(float), step, low, high, codes.buf);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&values);
+    PyBuffer_Release(&codes);
+    if (!fit) {
+        PyErr_SetString(PyExc_ValueError, "quantise: the arrays do not fit together");
+        return NULL;
+    }
+    return PyBool_FromLong(finite);
+}
+
 static PyMethodDef methods[] = {
+    {"quantise", quantise, METH_VARARGS, "Quantise float32 values; bsc.replay.activations calls it."},
     {"read_lanes", read_lanes, METH_VARARGS, "Read lanes; bsc.replay.columns calls it and says what the arguments are."},
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_columns", "The kernel behind bsc.replay.columns.", 0, methods, NULL, NULL, NULL, NULL};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernel", "The compiled inner loops of the replay.", 0, methods, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__columns(void)
+PyMODINIT_FUNC PyInit__kernel(void)
 {
     return PyModule_Create(&module);
 }

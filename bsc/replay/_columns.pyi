@@ -1,3 +1,0 @@
-from typing import Any
-
-def read_lanes(lane_bits: int, sizes: tuple[int, int, int, int, int, int, int], /, *arrays: Any) -> None: ...

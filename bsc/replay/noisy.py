@@ -1,0 +1,158 @@
+"""Replay of a plan on real devices: the exact replay with `bsc.replay.analog` in place of the column sums and ADCs.
+
+Every crossbar is programmed once a trial. It has random streams of its own, and reads its vectors in order, so that
+neither the size of a batch nor an effect that is left out changes what another crossbar draws.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.hardware.device import Device
+from bsc.ir.program import Program
+from bsc.numeric.exact import ExactProduct
+from bsc.numeric.quantizer import code_limits, input_cycles
+from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
+from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.replay.activations import input_codes, mapped_codes, output
+from bsc.replay.analog import ProgrammedCrossbar, Streams, program, streams
+
+CHUNK_DIGITS = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class _Crossbar:
+    """A programmed crossbar and what its readings are for; A row groups, C columns in use.
+
+    Attributes:
+        programmed: its cells.
+        random: its streams.
+        groups: convolution groups on it.
+        rows: of the layer, on its wordlines once for each group.
+        columns: of the layer, on its bitlines.
+        bits: resolutions (A, C).
+        step: cell units of a code (A, C).
+        worth: of a cell unit in a weight code.
+    """
+
+    programmed: ProgrammedCrossbar
+    random: Streams
+    groups: slice
+    rows: slice
+    columns: slice
+    bits: NDArray[Any]
+    step: NDArray[Any]
+    worth: int
+
+
+class NoisyLayer:
+    """Computes the results of one layer on devices of one trial.
+
+    Args:
+        layer: the layer.
+        arrays: its arrays.
+        device: the effects.
+        seed: of the run.
+        key: what tells this trial and layer from others.
+    """
+
+    def __init__(self, layer: PlanLayer, arrays: LayerArrays, device: Device, seed: int, key: tuple[int, ...]) -> None:
+        self.layer = layer
+        self.arrays = arrays
+        self._cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
+        self._crossbars = [
+            self._program(device, CrossbarIndex(row_tile=t, column_tile=c, slice=s, polarity=p), seed, key)
+            for t, c, s, p in np.argwhere(arrays.allocated).tolist()
+        ]
+        centres = layer.cells.centres_by_row(arrays.centres, layer.mapped_rows, layer.tile_rows)
+        whole = np.broadcast_to(centres, arrays.codes.shape)
+        self._centres = ExactProduct.of(whole, layer.groups, code_limits(layer.input_bits, signed=layer.input_signed))
+
+    def results(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """Results (V, N) over the mapped columns from input codes (V, G, K) over the model's rows."""
+        driven = mapped_codes(self.arrays, codes)
+        results = self._centres(driven)
+        reads = len(self._cycles) * min(self.layer.groups_per_tile, self.layer.row_groups)
+        for crossbar in self._crossbars:
+            inputs = driven[:, crossbar.groups, crossbar.rows].astype(np.int32)
+            chunk = max(1, CHUNK_DIGITS // max(1, reads * inputs[0].size)) if len(inputs) else 1
+            for start in range(0, len(inputs), chunk):
+                part = np.s_[start : start + chunk]
+                results[part, crossbar.columns] += crossbar.worth * self._read(crossbar, inputs[part])
+        return results
+
+    def _read(self, crossbar: _Crossbar, inputs: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Drive input codes (V, groups, rows) digit by digit; shift-and-add over cycles and row groups, (V, C)."""
+        vectors, row_groups = len(inputs), len(crossbar.bits)
+        digits = np.zeros((vectors, len(self._cycles), row_groups, *inputs.shape[1:]), np.float32)
+        active = self.layer.active_rows
+        for (cycle, (shift, width, _)), group in itertools.product(enumerate(self._cycles), range(row_groups)):
+            rows = np.s_[group * active : (group + 1) * active]
+            digits[:, cycle, group, :, rows] = (inputs[:, :, rows] >> shift) & ((1 << width) - 1)
+        programmed = crossbar.programmed
+        sums = programmed.sums(digits.reshape(-1, inputs[0].size), crossbar.random.read)
+        repeats = vectors * len(self._cycles)
+        bits, step = (
+            values[0] if row_groups == 1 else np.tile(values, (repeats, 1)) for values in (crossbar.bits, crossbar.step)
+        )
+        read = programmed.convert(sums, bits, step, crossbar.random.adc)
+        worth = np.array([sign * 2.0**shift for shift, _, sign in self._cycles])
+        by_cycle = read.reshape(vectors, len(self._cycles), row_groups, -1)
+        return np.asarray(np.einsum("vcgn,c->vn", by_cycle, worth, dtype=np.float64))
+
+    def _program(self, device: Device, index: CrossbarIndex, seed: int, key: tuple[int, ...]) -> _Crossbar:
+        layer, arrays = self.layer, self.arrays
+        place = (index.row_tile, index.column_tile, index.slice, index.polarity)
+        random = streams(seed, *key, *place)
+        levels = crossbar_cells(layer, arrays, index)
+        columns = crossbar_columns(layer, index.column_tile)
+        width = layer.mapped_columns // layer.groups
+        groups = layer.groups_per_tile
+        here = np.s_[
+            index.row_tile * groups : (index.row_tile + 1) * groups,
+            index.slice,
+            index.polarity,
+            columns.start : columns.stop,
+        ]
+        return _Crossbar(
+            programmed=program(levels, layer.cells.max_level, device, random.programming, max_digit=layer.max_drive),
+            random=random,
+            groups=slice(columns.start // width, (columns.stop - 1) // width + 1),
+            rows=slice(index.row_tile * layer.tile_rows, (index.row_tile + 1) * layer.tile_rows),
+            columns=slice(columns.start, columns.stop),
+            bits=arrays.adc_bits[here],
+            step=arrays.adc_step[here],
+            worth=int(layer.cells.worth()[index.slice, index.polarity]),
+        )
+
+
+class NoisyReplayer:
+    """Runs a plan on batches of inputs, its crossbars programmed once.
+
+    Args:
+        plan: from a folder or straight from the compiler.
+        device: the effects.
+        seed: of the run.
+        trial: which trial; each has cells and noise of its own.
+    """
+
+    def __init__(self, plan: Plan, device: Device, *, seed: int, trial: int = 0) -> None:
+        self._program = Program(plan.steps(), tuple(tensor.name for tensor in plan.document.outputs))
+        self._layers = {
+            layer.name: NoisyLayer(layer, plan.arrays(layer), device, seed, (trial, number))
+            for number, layer in enumerate(plan.layers)
+        }
+
+    def replayed(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Outputs for one batch of every model input; batches must come in the same order to be repeatable."""
+
+        def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
+            computed = self._layers[name]
+            codes, step = input_codes(computed.layer, x)
+            return output(computed.layer, computed.arrays, computed.results(codes), step, x)
+
+        return self._program.run(feeds, run_layer)

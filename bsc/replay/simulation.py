@@ -1,0 +1,124 @@
+"""What `bsc simulate` finds out: the exact replay of a plan, its column sums, and trials on real devices."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bsc.hardware.device import Device
+from bsc.plan.document import Plan
+from bsc.replay.dataset import Dataset
+from bsc.replay.engine import Replayer, ReplayOptions
+from bsc.replay.noisy import NoisyReplayer
+from bsc.replay.scores import accuracy, difference, require_scores
+from bsc.replay.tally import ColumnTally, LayerTally
+from bsc.replay.trials import MeanInterval, mean_interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One set of crossbars, programmed and read.
+
+    Attributes:
+        accuracy: share of samples whose largest output is their label; None without labels.
+        error_rms: root mean square of the first output's difference from the exact replay, over that of the exact
+            replay; None where that is 0.
+    """
+
+    accuracy: float | None
+    error_rms: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """Findings over all samples.
+
+    Attributes:
+        samples: how many.
+        source: where they came from.
+        tallies: counts of the exact replay by layer.
+        columns: column sums of the exact replay by layer; empty without statistics.
+        accuracy: of the exact replay, None without labels.
+        device: whose effects the trials have, None without trials.
+        seed: of the trials.
+        trials: one after another.
+    """
+
+    samples: int
+    source: str
+    tallies: dict[str, LayerTally]
+    columns: dict[str, ColumnTally]
+    accuracy: float | None
+    device: Device | None
+    seed: int
+    trials: tuple[Trial, ...]
+
+    @property
+    def trial_accuracy(self) -> MeanInterval | None:
+        """Mean accuracy of the trials and its 95 % confidence interval."""
+        values = [trial.accuracy for trial in self.trials if trial.accuracy is not None]
+        return mean_interval(values) if values else None
+
+    @property
+    def trial_error(self) -> MeanInterval | None:
+        """Mean relative error of the trials and its 95 % confidence interval."""
+        values = [trial.error_rms for trial in self.trials if trial.error_rms is not None]
+        return mean_interval(values) if values else None
+
+
+def simulate(
+    plan: Plan,
+    data: Dataset,
+    source: str,
+    *,
+    options: ReplayOptions | None = None,
+    device: Device | None = None,
+    trials: int = 1,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Simulation:
+    """Replay a plan exactly, and then on devices.
+
+    Args:
+        plan: from its folder.
+        data: inputs.
+        source: what to call them.
+        options: how the exact replay is done.
+        device: effects of the trials; None for no trials.
+        trials: how often crossbars are programmed anew.
+        seed: of the trials.
+        advance: called with the number of samples whenever some are done; `samples * (1 + trials)` in all.
+
+    Raises:
+        ModelError: BSC308 if a label is no output.
+    """
+    replayer = Replayer(plan, options)
+    name = plan.document.outputs[0].name
+    values = max((layer.input_values for layer in plan.layers), default=1)
+
+    def run(replayed: Callable[[Any], dict[str, NDArray[Any]]]) -> list[NDArray[Any]]:
+        outputs = []
+        for batch in data.batches(values):
+            outputs.append(replayed(batch)[name])
+            require_scores(outputs[-1], data.labels)
+            advance(len(next(iter(batch.values()))))
+        return outputs
+
+    exact = run(replayer.replayed)
+    done = []
+    for trial in range(trials if device is not None else 0):
+        assert device is not None
+        noisy = run(NoisyReplayer(plan, device, seed=seed, trial=trial).replayed)
+        scored = None if data.labels is None else accuracy(noisy, data.labels)
+        done.append(Trial(accuracy=scored, error_rms=difference(noisy, exact)[1]))
+    return Simulation(
+        samples=data.samples,
+        source=source,
+        tallies=replayer.tallies,
+        columns={name: engine.columns for name, engine in replayer.engines.items() if engine.columns is not None},
+        accuracy=None if data.labels is None else accuracy(exact, data.labels),
+        device=device,
+        seed=seed,
+        trials=tuple(done),
+    )

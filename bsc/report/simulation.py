@@ -1,0 +1,81 @@
+"""The report of a simulation as text: the exact replay, its column sums, and trials on devices."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bsc.plan.document import Plan
+from bsc.replay.simulation import Simulation
+from bsc.replay.trials import MeanInterval
+from bsc.report.text import add_row, new_table
+from bsc.units import UNKNOWN
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SimulationReport:
+    """What `bsc simulate` prints.
+
+    Attributes:
+        plan: the plan that was replayed.
+        found: the findings.
+    """
+
+    plan: Plan
+    found: Simulation
+
+    def __rich__(self) -> RenderableType:
+        lines = Text("\n".join(self._lines()))
+        return Group(lines, Text(), _column_table(self.found)) if self.found.columns else lines
+
+    def _lines(self) -> Iterator[str]:
+        found = self.found
+        conversions = sum(tally.conversions for tally in found.tallies.values())
+        clipped = sum(tally.clipped for tally in found.tallies.values())
+        yield f"model      {self.plan.document.model.file}"
+        yield f"data       {found.source}, {found.samples} samples"
+        yield f"clipped    {clipped} of {conversions} conversions"
+        if found.accuracy is not None:
+            yield f"accuracy   {found.accuracy:.2%} without effects"
+        if found.device is None:
+            return
+        yield f"device     {found.device.name}: {found.device.description}"
+        yield f"effects    {', '.join(found.device.effects) or 'none'}"
+        yield f"trials     {len(found.trials)}, seed {found.seed}"
+        if found.trial_accuracy is not None:
+            yield f"accuracy   {_percent(found.trial_accuracy)}"
+        error = UNKNOWN if found.trial_error is None else f"{found.trial_error.mean:.3g}"
+        yield f"error      of the outputs, relative RMS {error} (mean of trials)"
+
+
+def _percent(interval: MeanInterval) -> str:
+    if interval.trials < 2:
+        return f"{interval.mean:.2%} (one trial: no interval)"
+    return f"{interval.mean:.2%} ± {100 * interval.half_width:.2f} points (95 % confidence)"
+
+
+def _column_table(found: Simulation) -> Table:
+    """Column sums by layer and slice, both polarities and all cycles together."""
+    names = ("layer", "slice", "conversions", "clipped", "mean sum", "99.9 % below", "highest seen", "bits for that")
+    shown = new_table("Column sums in front of the ADCs, in cell units times input digits", names, 1)
+    for name, tally in found.columns.items():
+        for index in reversed(range(len(tally.histogram))):
+            counts = tally.histogram[index].sum(axis=(0, 1))
+            total, sums = int(counts.sum()), np.arange(len(counts)) * tally.bin_width
+            highest = int(tally.highest[:, index].max(initial=0))
+            below = int(sums[np.searchsorted(np.cumsum(counts), 0.999 * total)]) if total else 0
+            add_row(
+                shown,
+                name,
+                str(index),
+                str(total),
+                str(int(tally.clipped[:, index].sum())),
+                f"{counts @ sums / total:.2f}" if total else UNKNOWN,
+                str(below + tally.bin_width),
+                str(highest),
+                str(highest.bit_length()),
+            )
+    return shown
