@@ -120,14 +120,16 @@ TARGET static void NAME(read_lanes)(const Job *job, Py_ssize_t first, Py_ssize_t
             LANE lane[ROW_BYTES / sizeof(LANE)];
             NAME(row) row;
         } low_limit;
-        int side_by_side = 1; /* the lanes are neighbours in the results too */
+        Py_ssize_t run[ROW_BYTES / sizeof(LANE) + 1], runs = 0; /* lanes that are neighbours in the results too */
         for (Py_ssize_t i = 0; i < LANES; i++) {
             step[i] = i < width && job->step ? job->step[lane + i] : 1;
             limit[i] = i < width ? job->limit[lane + i] : 0;
             worth[i] = i < width ? job->worth[lane + i] : 0;
             low_limit.lane[i] = (LANE)(limit[i] < (LANE)-1 ? limit[i] : (LANE)-1); /* more is never reached */
-            side_by_side &= i >= width || job->column[lane + i] == job->column[lane] + i;
+            if (i < width && (i == 0 || job->column[lane + i] != job->column[lane + i - 1] + 1))
+                run[runs++] = i;
         }
+        run[runs] = width;
         NAME(fill_table)(job, lane, width, table);
         for (Py_ssize_t v = 0; v < count; v++) {
             const uint16_t *rows = listed + v * job->planes * job->tables;
@@ -136,14 +138,10 @@ TARGET static void NAME(read_lanes)(const Job *job, Py_ssize_t first, Py_ssize_t
                 NAME(read_planes)(job, table, rows, low_limit.row, total, clipped);
             else
                 NAME(read_cycles)(job, lane, width, table, rows, limit, step, total, clipped);
-            int64_t *restrict results = job->results + (first + v) * job->columns;
-            if (side_by_side && width == LANES) {
-                int64_t *restrict here = results + job->column[lane];
-                for (Py_ssize_t i = 0; i < LANES; i++)
-                    here[i] += worth[i] * total[i];
-            } else {
-                for (Py_ssize_t i = 0; i < width; i++)
-                    results[job->column[lane + i]] += worth[i] * total[i];
+            for (Py_ssize_t r = 0; r < runs; r++) {
+                int64_t *restrict results = job->results + (first + v) * job->columns + job->column[lane + run[r]];
+                for (Py_ssize_t i = run[r]; i < run[r + 1]; i++)
+                    results[i - run[r]] += worth[i] * total[i];
             }
         }
         for (Py_ssize_t i = 0; i < width; i++)
