@@ -457,3 +457,143 @@ def test_same_bytes_on_every_run(model: Path) -> None:
         plans.append({p.relative_to(plan): p.read_bytes() for p in sorted(plan.rglob("*")) if p.is_file()})
     assert plans[0] == plans[1]
     assert len(plans[0]) >= 6
+
+
+@pytest.fixture
+def plan(model: Path) -> Path:
+    assert run("compile", model, "--adc", "fixed=2", "--xbar", "8x8").exit_code == 0
+    return Path("mlp.bsc")
+
+
+def test_simulate_without_a_device(plan: Path) -> None:
+    result = run("simulate", plan, "--limit", 5, "--stats")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["model      mlp.onnx", "data       random inputs, seed 0, 5 samples"]
+    assert "Column sums in front of the ADCs, in cell units times input digits" in lines
+    found = json.loads(run("simulate", plan, "--limit", 5, "--stats", "--json").stdout)
+    assert found["trials"] is None
+    sums = found["column_sums"]["fc0"]
+    assert len(sums["histogram"]) == 4
+    counted = sum(sum(bins) for polarities in sums["histogram"] for cycles in polarities for bins in cycles)
+    assert counted == found["layers"]["fc0"]["conversions"] - found["layers"]["fc0"]["proved"]
+    assert sum(sums["clipped_by_slice"]) == found["layers"]["fc0"]["clipped"] > 0
+
+
+def test_simulate_trials(plan: Path) -> None:
+    np.savez("data.npz", x=np.random.default_rng(0).random((20, 12), np.float32), y=np.zeros(20, np.int64))
+    arguments = ("simulate", plan, "--data", "data.npz", "--noise", "generic", "--trials", 3, "--scale", "drift=2")
+    result = run(*arguments, "--read-at", 1e6)
+    assert result.exit_code == 0
+    assert "trials     3, seed 0\n" in result.stdout
+    assert " points (95 % confidence)\n" in result.stdout
+    first, second, other = (
+        json.loads(run(*arguments, "--json", *more).stdout)["trials"] for more in ((), ("--batch", 7), ("--seed", 1))
+    )
+    assert first == second  # batches do not meet
+    assert first["each"] != other["each"]
+    assert first["accuracy"]["low_95"] <= first["accuracy"]["mean"] <= first["accuracy"]["high_95"]
+    ideal = json.loads(run("simulate", plan, "--noise", "ideal", "--trials", 1, "--json").stdout)["trials"]
+    assert ideal["effects"] == []
+    assert ideal["each"] == [{"accuracy": None, "error_rms": 0.0}]
+    assert (ideal["accuracy"], ideal["relative_rms_error"]["deviation"]) == (None, None)
+
+
+def test_one_trial_has_no_interval(plan: Path) -> None:
+    np.savez("data.npz", x=np.zeros((2, 12), np.float32), y=np.zeros(2, np.int64))
+    result = run("simulate", plan, "--data", "data.npz", "--noise", "ideal", "--trials", 1)
+    assert "% (one trial: no interval)\n" in result.stdout
+
+
+def test_verify_carries_out_every_conversion(model: Path) -> None:
+    assert run("compile", model, "--xbar", "8x8").exit_code == 0
+    assert "which are proved lossless and not carried out" in run("verify", "mlp.bsc").stdout
+    every = run("verify", "mlp.bsc", "--every-conversion", "--batch", 3)
+    assert every.exit_code == 0
+    assert "exact: yes" in every.stdout
+    assert "proved" not in every.stdout
+
+
+SIMULATE_ERRORS: dict[tuple[object, ...], tuple[int, str]] = {
+    ("--trials", 3): (
+        2,
+        "error [BSC201] --trials needs --noise\n  seen: no device\n  fix:  add --noise NAME, such as generic\n",
+    ),
+    ("--read-at", 10): (
+        2,
+        "error [BSC201] --read-at needs --noise\n  seen: no device\n  fix:  add --noise NAME, such as generic\n",
+    ),
+    ("--noise", "generic", "--scale", "drift"): (
+        2,
+        "error [BSC201] --scale cannot be read\n  seen: 'drift'\n  fix:  write EFFECT=FACTOR, as read_noise=2\n",
+    ),
+    ("--noise", "generic", "--scale", "drft=2"): (
+        2,
+        "error [BSC206] no effect of that name\n  seen: 'drft'\n  fix:  did you mean 'drift'? effects: ",
+    ),
+    ("--noise", "generik"): (2, "error [BSC206] no device of that name\n  seen: 'generik'\n"),
+    ("--device", "abacus"): (2, "error [BSC201] --device abacus cannot be used\n"),
+    ("--data", "none.npz"): (2, "error [BSC202] data file 'none.npz' cannot be opened\n"),
+}
+
+
+@pytest.mark.parametrize("arguments", SIMULATE_ERRORS, ids=str)
+def test_simulate_errors(arguments: tuple[object, ...], plan: Path) -> None:
+    code, text = SIMULATE_ERRORS[arguments]
+    result = run("simulate", plan, *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith(text)
+
+
+def test_a_batch_that_the_model_fixes(folder: Path) -> None:
+    save(mlp_model(12, 3, batch=2), folder / "two.onnx")
+    assert run("compile", "two.onnx").exit_code == 0
+    assert run("simulate", "two.bsc", "--limit", 4, "--batch", 2).exit_code == 0
+    result = run("simulate", "two.bsc", "--limit", 4, "--batch", 4)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error [BSC201] --batch cannot be chosen for this plan\n"
+        "  seen: 4; the model takes 2 at a time\n"
+        "  fix:  leave --batch out, or export the model with a free batch axis\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["verify", "simulate"])
+def test_bad_plans_and_data(command: str, plan: Path) -> None:
+    """Another version, an array gone, a changed byte, inputs of another shape: one error, exit 3."""
+    np.savez("wide.npz", x=np.zeros((2, 13), np.float32))
+    wrong_shape = run(command, plan, "--data", "wide.npz")
+    assert wrong_shape.exit_code == 3
+    assert wrong_shape.stderr == (
+        "error [BSC308] data file 'wide.npz': input 'x' does not fit\n"
+        "  seen: shape (2, 13)\n"
+        "  fix:  give shape (samples, 12)\n"
+    )
+    arrays = plan / "layers" / "0000.safetensors"
+    whole = arrays.read_bytes()
+    arrays.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    altered = run(command, plan)
+    assert altered.exit_code == 3
+    assert altered.stderr == (
+        "error [BSC307] plan 'mlp.bsc' is malformed or was altered\n"
+        "  seen: file 'layers/0000.safetensors' does not have the SHA-256 that plan.json records\n"
+        "  fix:  compile the model again\n"
+    )
+    arrays.unlink()
+    missing = run(command, plan)
+    assert (missing.exit_code, "file 'layers/0000.safetensors' is missing" in missing.stderr) == (3, True)
+    document = (plan / "plan.json").read_text()
+    (plan / "plan.json").write_text(document.replace('"schema_version": 2', '"schema_version": 1'))
+    old = run(command, plan)
+    assert old.exit_code == 3
+    assert "seen: plan.json: schema_version: Input should be 2\n" in old.stderr
+
+
+def test_devices_are_listed_and_shown() -> None:
+    names = [line.split()[0] for line in run("hw", "devices").stdout.splitlines()]
+    assert {"ideal", "generic"} < set(names)
+    shown = run("hw", "devices", "generic")
+    assert "drift.nu " in shown.stdout
+    assert json.loads(run("hw", "devices", "generic", "--json").stdout)["name"] == "generic"
+    assert run("hw", "devices", "ideal").stdout.endswith("effects: none\n")
+    assert run("hw", "devices", "--json").exit_code == 2

@@ -3,11 +3,12 @@
 import click
 
 from bsc.commands.output import print_report
+from bsc.errors import UsageError
 
 
 @click.group()
 def hw() -> None:
-    """Hardware descriptions: list them, show one, check one against its publication."""
+    """Hardware and device descriptions: list them, show one, check one against its publication."""
 
 
 @hw.command("list")
@@ -33,6 +34,28 @@ def hw_show(name: str, *, as_json: bool) -> None:
         click.echo(to_json(target.model_dump(mode="json", exclude_none=True)), nl=False)
     else:
         print_report(TargetReport(target=target))
+
+
+@hw.command("devices")
+@click.argument("name", metavar="[NAME|FILE.toml]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text; needs a name.")
+def hw_devices(name: str | None, *, as_json: bool) -> None:
+    """Name the shipped devices for 'bsc simulate --noise', or show one: every number with its kind and source."""
+    import hw_models
+    from bsc.plan.folder import to_json
+    from bsc.report.simulation import DeviceReport
+
+    if name is None:
+        if as_json:
+            raise UsageError("BSC201", "--json needs the name of a device", seen="no name", fix="add a name")
+        for each in hw_models.device_names():
+            click.echo(f"{each:18} {hw_models.load_device(each).description}")
+        return
+    device = hw_models.load_device(name)
+    if as_json:
+        click.echo(to_json(device.model_dump(mode="json", exclude_none=True)), nl=False)
+    else:
+        print_report(DeviceReport(device=device))
 
 
 @hw.command("check")

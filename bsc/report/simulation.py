@@ -8,11 +8,33 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bsc.hardware.device import Curve, Device
 from bsc.plan.document import Plan
 from bsc.replay.simulation import Simulation
 from bsc.replay.trials import MeanInterval
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DeviceReport:
+    """What `bsc hw devices NAME` prints.
+
+    Attributes:
+        device: the device description.
+    """
+
+    device: Device
+
+    def __rich__(self) -> RenderableType:
+        shown = new_table("Numbers", ("key", "value", "kind", "source"), 4)
+        shown.columns[1].justify = "right"
+        for key, number in self.device.sources().items():
+            value = f"{len(number.points)} points" if isinstance(number, Curve) else f"{number.value:g}"
+            add_row(shown, key, value, number.kind, number.source)
+        head = f"{self.device.name}: {self.device.description}\n{self.device.citation}\n"
+        head += f"effects: {', '.join(self.device.effects) or 'none'}"
+        return Group(Text(head), Text(), shown) if self.device.sources() else Text(head)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
