@@ -110,12 +110,13 @@ class LayerEngine:
     def _read_columns(self, driven: NDArray[Any]) -> NDArray[np.int64]:
         layer = self.layer
         results = np.zeros((len(driven), layer.mapped_columns), np.int64)
+        whole = driven.astype(np.int32)
         for row_group in range(layer.row_groups):
             rows = np.s_[row_group * layer.active_rows : (row_group + 1) * layer.active_rows]
             for group in range(layer.groups):
                 lanes = self._lanes(row_group, group)
                 if lanes:
-                    codes = np.ascontiguousarray(driven[:, group, rows], np.int32)
+                    codes = np.ascontiguousarray(whole[:, group, rows])
                 for part in lanes:
                     counts = self._counts(part)
                     self._reader(part, codes, self._cycles, results, counts)
