@@ -14,23 +14,6 @@ if TYPE_CHECKING:
     from bsc.train.workers import Workers
 
 
-def _numbers(kind: type[Any]) -> Callable[[click.Context, click.Parameter, str | None], tuple[Any, ...] | None]:
-    """Read "1,3,3,3"."""
-
-    def read(_ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[Any, ...] | None:
-        try:
-            return None if text is None else tuple(kind(part) for part in text.split(","))
-        except ValueError:
-            raise UsageError(
-                "BSC201",
-                f"{parameter.opts[0]} cannot be read",
-                seen=repr(text),
-                fix="write one number a slice, top slice first, as 1,3,3,3",
-            ) from None
-
-    return read
-
-
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="DATA", help="FILE.npz, MNIST or CIFAR-10 folder, or MODULE:FUNCTION.")
@@ -46,11 +29,19 @@ def _numbers(kind: type[Any]) -> Callable[[click.Context, click.Parameter, str |
 @click.option("--schedule", type=click.Choice(["constant", "cosine", "halve"]), help="[default: cosine]")
 @click.option("--optimizer", type=click.Choice(["sgd", "adam"]), help="[default: adam]")
 @click.option("--prune-below", type=float, metavar="LIMIT", help="Prune weights smaller than this.")
-@click.option("--sparsity", type=float, metavar="SHARE", help="Prune this share of every layer's weights.")
-@click.option("--prune-epochs", type=int, metavar="N", help="Reach --sparsity over the first N epochs.")
-@click.option("--slice-weights", callback=_numbers(float), metavar="W,...", help="For bl1-weighted, top slice first.")
 @click.option(
-    "--budget", callback=_numbers(int), metavar="BITS,...", help="ADC bits, top slice first.  [default: 1,3,3,3]"
+    "--sparsity",
+    multiple=True,
+    metavar="[LAYER=]SHARE",
+    help="Prune this share of the weights of all layers or of one.",
+)
+@click.option("--prune-epochs", type=int, metavar="N", help="Reach --sparsity over the first N epochs.")
+@click.option("--slice-weights", metavar="W,...", help="For bl1-weighted, top slice first.")
+@click.option(
+    "--budget",
+    multiple=True,
+    metavar="[LAYER=]BITS,...",
+    help="ADC bits, top slice first, of all layers or of one.  [default: 1,3,3,3]",
 )
 @click.option("--project", is_flag=True, default=None, help="With adc: keep to the budget, provably.")
 @click.option("--headroom", type=int, metavar="N", help="With --project: steps coarser by 2**N.  [default: 0]")
@@ -76,9 +67,10 @@ def finetune(model: Path, data: str, test: str | None, config: Path | None, **fl
     from bsc.train.workers import join, leave
 
     output = flags.pop("output") or model.with_name(f"{model.stem}.finetuned.onnx").name
-    paths = {name: flags.pop(name) for name in ("curve", "input_shape", "force", "resume", "as_json")}
+    paths = {name: flags.pop(name) for name in ("curve", "input_shape", "resume", "as_json")}
+    force = flags.pop("force")
     options = _options(config, flags)
-    _check_output(Path(output), model, force=paths["force"])
+    _check_output(Path(output), model, force=force)
     workers, device = join(options.device)
     try:
         _run(model, (data, test), options.model_copy(update={"device": device}), workers, output=Path(output), **paths)
@@ -95,7 +87,6 @@ def _run(
     output: Path,
     curve: Path | None,
     input_shape: tuple[str, ...],
-    force: bool,
     resume: bool,
     as_json: bool,
 ) -> None:
@@ -148,6 +139,12 @@ def _run(
 
 EPOCH_HEAD = "epoch    loss  objective  accuracy   % cells above 0, top slice first   ADC bits proved, max and mean"
 
+PER_LAYER: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "budget": ("layer_budgets", int),
+    "sparsity": ("layer_sparsity", float),
+}
+"""Flags that can be given for single layers: the setting they fill then, and the type of a number."""
+
 
 def epoch_line(record: Mapping[str, Any]) -> str:
     """One record of `Trainer.history` as a line under `EPOCH_HEAD`."""
@@ -179,13 +176,36 @@ def _options(config: Path | None, flags: Mapping[str, Any]) -> "FinetuneOptions"
                 fix="give the path of a TOML file",
             ) from None
         settings = read_record(FinetuneOptions, text, where=config.name, code="BSC201").model_dump(exclude_unset=True)
-    settings |= {name: value for name, value in flags.items() if value is not None and value != ()}
+    settings |= {name: value for name, value in flags.items() if value is not None and name not in PER_LAYER}
+    if flags["slice_weights"] is not None:
+        settings["slice_weights"] = _numbers("slice-weights", flags["slice_weights"], float)
+    for option, (key, kind) in PER_LAYER.items():
+        for text in flags[option]:
+            layer, _, value = text.rpartition("=")
+            numbers = _numbers(option, value, kind)
+            found = numbers[0] if option == "sparsity" and len(numbers) == 1 else numbers
+            if layer:
+                settings[key] = settings.get(key, {}) | {layer: found}
+            else:
+                settings[option] = found
     try:
         return FinetuneOptions.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).replace("_", "-")
         raise UsageError("BSC201", f"--{name} cannot be used", seen=repr(first["input"]), fix=first["msg"]) from None
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(map(kind, text.split(",")))
+    except ValueError:
+        raise UsageError(
+            "BSC201",
+            f"--{option} cannot be read",
+            seen=repr(text),
+            fix="write one number a slice, top slice first, as 1,3,3,3",
+        ) from None
 
 
 def _check_output(output: Path, model: Path, *, force: bool) -> None:

@@ -10,6 +10,7 @@ from bsc.record import Record
 Objective = Literal["none", "l1", "bl1", "bl1-weighted", "adc"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Budget = Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(strict=False)]
 
@@ -33,7 +34,8 @@ class FinetuneOptions(Record):
         seed: of the order of samples and of augmentation.
         prune_below: weights smaller than this are set to zero before the first epoch and stay zero (the paper: 0.01).
         sparsity: share of each layer's weights, its smallest, that is pruned likewise.
-        prune_epochs: epochs over which `sparsity` is reached; 0 prunes at once.
+        layer_sparsity: the same for single layers, by name.
+        prune_epochs: epochs over which sparsity is reached; 0 prunes at once.
         bits: magnitude bits of a weight code, as in the pass `quantize`.
         activation_bits: bits of an input code, as in `quantize`.
         scale: as in `quantize`.
@@ -62,7 +64,8 @@ class FinetuneOptions(Record):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     seed: Annotated[int, Field(ge=0)] = 0
     prune_below: NotNegative = 0.0
-    sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    sparsity: Share = 0.0
+    layer_sparsity: Annotated[dict[str, Share], Field(default_factory=dict)]
     prune_epochs: Annotated[int, Field(ge=0)] = 0
     bits: Annotated[int, Field(ge=1, le=15)] = 8
     activation_bits: Annotated[int, Field(ge=2, le=16)] = 8
@@ -72,7 +75,7 @@ class FinetuneOptions(Record):
     rows: Count = 128
     slice_weights: Annotated[tuple[NotNegative, ...], Field(strict=False)] = ()
     budget: Budget = (1, 3, 3, 3)
-    layer_budgets: dict[str, Budget] = {}
+    layer_budgets: Annotated[dict[str, Budget], Field(default_factory=dict)]
     project: bool = False
     project_from: Annotated[float, Field(ge=0, le=1)] = 0.5
     headroom: Annotated[int, Field(ge=0, le=8)] = 0

@@ -222,9 +222,9 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = options.lr * self._rate(step)
         pruning = max(options.prune_epochs * self._steps, 1)
-        if options.sparsity and (step == 0 or step < pruning):
+        if (options.sparsity or options.layer_sparsity) and (step == 0 or step < pruning):
             done = 1.0 if options.prune_epochs == 0 else min(1.0, 1.25 * (step + 1) / pruning)
-            self._prune(options.sparsity * (1 - (1 - done) ** 3))
+            self._prune(1 - (1 - done) ** 3)
         if options.project and step >= options.prune_epochs * self._steps:
             self._layers.freeze_steps()
             tight = self._tightness(step)
@@ -252,10 +252,13 @@ class Trainer:
         last = self._options.project_from
         return min(1.0, self._part(step) / last) if last else 1.0
 
-    def _prune(self, share: float) -> None:
+    def _prune(self, done: float) -> None:
+        """Drop the smallest weights of every layer, up to that part of its sparsity."""
+        options = self._options
         with torch.no_grad():
-            for name, mask in self._masks.items():
-                weight = self._network.parameters[name]
+            for layer in self._graph.layers():
+                weight, mask = self._network.parameters[layer.weight], self._masks[layer.weight]
+                share = done * options.layer_sparsity.get(layer.name, options.sparsity)
                 dropped = round(share * weight.numel())
                 if dropped:
                     limit = (weight * mask).abs().reshape(-1).kthvalue(dropped).values
@@ -400,17 +403,20 @@ class Trainer:
 
 def _check(graph: Graph, options: FinetuneOptions) -> None:
     names = [layer.name for layer in graph.layers()]
-    for name in options.layer_budgets:
-        if name not in names:
-            raise _contradiction(
-                f"--budget names no layer of the model: '{name}'", f"layers {', '.join(names)}", "use one of these"
-            )
+    for option, given in (("budget", options.layer_budgets), ("sparsity", options.layer_sparsity)):
+        for name in given:
+            if name not in names:
+                raise _contradiction(
+                    f"--{option} names no layer of the model: '{name}'",
+                    f"layers {', '.join(names)}",
+                    "use one of these",
+                )
     budgets = [("budget", budget) for budget in (options.budget, *options.layer_budgets.values())]
-    for what, given in (*budgets, ("slice-weights", options.slice_weights)):
-        if given and len(given) != options.slices:
+    for what, numbers in (*budgets, ("slice-weights", options.slice_weights)):
+        if numbers and len(numbers) != options.slices:
             raise _contradiction(
                 f"--{what} has the wrong number of slices",
-                f"{len(given)} numbers for {options.slices} slices",
+                f"{len(numbers)} numbers for {options.slices} slices",
                 f"give {options.slices}, top slice first",
             )
     if options.project and (options.objective != "adc" or options.scale != "power-of-two"):
