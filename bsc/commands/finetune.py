@@ -111,12 +111,12 @@ def _run(
         start = "" if trainer.float_accuracy is None else f", accuracy {trainer.float_accuracy:.2%}"
         click.echo(f"{len(train)} samples of {train.source}{start} in floating point")
         click.echo(EPOCH_HEAD)
-    with Progress(console=Console(stderr=True), transient=True, disable=not first) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not first or not console.is_terminal) as progress:
         task = progress.add_task("fine-tuning", total=None)
 
         def on_epoch(record: Mapping[str, Any]) -> None:
             if not quiet:
-                progress.console.file.flush()
                 click.echo(epoch_line(record))
 
         parameters = trainer.run(

@@ -69,7 +69,7 @@ def digit_sum(codes: Codes, weights: Sequence[float], bits_per_cell: int) -> Ten
     for position, weight in enumerate(weights):
         digits = _digits(magnitude, position, bits_per_cell)
         total += weight * digits.sum()
-        slope += weight / (1 << bits_per_cell * position) * (digits > 0)
+        slope += weight / (1 << bits_per_cell * position) * (digits > 0).to(slope)
     return _with_slope(total, codes, slope * torch.sign(codes.values))
 
 

@@ -149,6 +149,15 @@ class Trainer:
             if on_step is not None:
                 on_step(self._epoch * self._steps + number + 1, options.epochs * self._steps)
         if self._layers.caps is not None and self._tightness(self._epoch * self._steps + self._steps - 1) == 1:
+            import os
+
+            if os.environ.get("FREEZE"):
+                with torch.no_grad():
+                    for layer in self._graph.layers():
+                        c = self._layers.codes(layer).values != 0
+                        w = self._network.parameters[layer.weight]
+                        self._masks[layer.weight] *= (c.T if layer.transposed else c).reshape(w.shape)
+                        w *= self._masks[layer.weight]
             self._drop_empty_rows()
         self._calibrate()
         return {
