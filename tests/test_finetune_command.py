@@ -120,7 +120,9 @@ def strange_model() -> onnx.ModelProto:
         (
             ["--data", "train.npz", "-o", "mlp.onnx"],
             2,
-            "error [BSC203] the output is the model itself\n  seen: mlp.onnx\n  fix:  choose another place with --output\n",
+            "error [BSC203] the output is the model itself\n"
+            "  seen: mlp.onnx\n"
+            "  fix:  choose another place with --output\n",
         ),
         (
             ["--data", "train.npz", "-o", "taken.onnx"],

@@ -65,7 +65,7 @@ class FinetuneOptions(Record):
     seed: Annotated[int, Field(ge=0)] = 0
     prune_below: NotNegative = 0.0
     sparsity: Share = 0.0
-    layer_sparsity: Annotated[dict[str, Share], Field(default_factory=dict)]
+    layer_sparsity: dict[str, Share] = Field(default_factory=dict)
     prune_epochs: Annotated[int, Field(ge=0)] = 0
     bits: Annotated[int, Field(ge=1, le=15)] = 8
     activation_bits: Annotated[int, Field(ge=2, le=16)] = 8
@@ -75,7 +75,7 @@ class FinetuneOptions(Record):
     rows: Count = 128
     slice_weights: Annotated[tuple[NotNegative, ...], Field(strict=False)] = ()
     budget: Budget = (1, 3, 3, 3)
-    layer_budgets: Annotated[dict[str, Budget], Field(default_factory=dict)]
+    layer_budgets: dict[str, Budget] = Field(default_factory=dict)
     project: bool = False
     project_from: Annotated[float, Field(ge=0, le=1)] = 0.5
     headroom: Annotated[int, Field(ge=0, le=8)] = 0

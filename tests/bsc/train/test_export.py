@@ -49,7 +49,8 @@ MODELS = {
         {"w": random_weights(4, 4)},
     ),
     "constant": tiny_model(
-        "(float[N,4] x) => (float[N,1] y) { [c] w = Constant <value = float[4,1] {1, 2, 3, 4}> () [fc] y = MatMul (x, w) }"
+        "(float[N,4] x) => (float[N,1] y) "
+        "{ [c] w = Constant <value = float[4,1] {1, 2, 3, 4}> () [fc] y = MatMul (x, w) }"
     ),
 }
 

@@ -48,20 +48,20 @@ def ints(*values: int) -> NDArray[np.int64]:
     return np.array(values, np.int64)
 
 
+UNARY = [
+    *("Abs", "Ceil", "Cos", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity"),
+    *("LeakyRelu", "LogSoftmax", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin"),
+    *("Softmax", "Softplus", "Softsign", "Tanh"),
+]
+
 ROW_CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    **{
-        name: (f"y = {name} (h)", {})
-        for name in (
-            "Abs Cos Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity LeakyRelu LogSoftmax Mish Neg Relu Round Selu "
-            "Sigmoid Sign Sin Softmax Softplus Softsign Tanh Ceil Reciprocal Dropout"
-        ).split()
-    },
+    **{name: (f"y = {name} (h)", {}) for name in UNARY},
     "Log Sqrt": ("p = Exp (h) q = Sqrt (p) y = Log (q)", {}),
     "Add Mul Sub Div": (
         "a = Add (h, c) b = Mul (a, c) d = Sub (b, h) y = Div (d, c)",
         {"c": random_weights(6, seed=3) + np.float32(3)},
     ),
-    "Pow": ("p = Abs (h) y = Pow (p, c)", {"c": np.float32([1.5])}),
+    "Pow": ("p = Abs (h) y = Pow (p, c)", {"c": np.array([1.5], np.float32)}),
     "Max Min Sum": ("a = Max (h, x) b = Min (h, x) y = Sum (a, b, h)", {}),
     "Clip": ("y = Clip (h, low, high)", {"low": np.float32(-0.5), "high": np.float32(0.7)}),
     "Clip below": ("y = Clip (h, low)", {"low": np.float32(0.1)}),
@@ -206,7 +206,7 @@ def attention_model() -> onnx.ModelProto:
     """One head of attention and a feed-forward block, both with shortcut and layer normalisation."""
     weights: dict[str, NDArray[Any]] = {f"w{part}": random_weights(6, 6, seed=ord(part)) for part in "qkvo"}
     weights |= {"wu": random_weights(6, 12, seed=1), "wd": random_weights(12, 6, seed=2), "bu": random_weights(12)}
-    weights |= {"g": random_weights(6, seed=3), "b": random_weights(6, seed=4), "scale": np.float32(6**-0.5)}
+    weights |= {"g": random_weights(6, seed=3), "b": random_weights(6, seed=4), "scale": np.array(6**-0.5, np.float32)}
     body = """
         q = MatMul (x, wq) k = MatMul (x, wk) v = MatMul (x, wv)
         t = Transpose <perm = [0, 2, 1]> (k)

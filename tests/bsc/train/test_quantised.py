@@ -22,9 +22,9 @@ def normed_model() -> onnx.ModelProto:
     """A convolution with two batch normalisations behind it, one gain negative and one zero, and a classifier."""
     weights = {"w": random_weights(3, 2, 3, 3), "f": random_weights(3, 4, seed=1)}
     for norm, gains in (("p", [1.5, -0.7, 0.4]), ("q", [2.0, 1.0, 0.0])):
-        weights[f"{norm}g"] = np.float32(gains)
+        weights[f"{norm}g"] = np.array(gains, np.float32)
         weights |= {f"{norm}{part}": random_weights(3, seed=2) for part in "bm"}
-        weights[f"{norm}v"] = np.float32([0.5, 1.0, 2.0])
+        weights[f"{norm}v"] = np.array([0.5, 1.0, 2.0], np.float32)
     body = """
         a = Conv (x, w)
         b = BatchNormalization (a, pg, pb, pm, pv)
