@@ -21,6 +21,8 @@ DEFAULT_ALPHA: dict[Objective, float] = {"none": 0.0, "l1": 10.0, "bl1": 0.5, "b
 class FinetuneOptions(Record):
     """Settings of one run; every result follows from these, the model and the data.
 
+    Weights that are zero in the given model count as pruned, and stay zero.
+
     Attributes:
         objective: what is added to the task's loss, `bsc.train.objectives`.
         alpha: its weight; None takes `DEFAULT_ALPHA`.

@@ -1,7 +1,8 @@
 """The training loop: task loss plus objective, quantised forward, masks, projection, checkpoints.
 
 A run has two parts. In the first `prune_epochs` epochs weights are pruned step by step; in the rest masks are
-fixed, and with `project` the caps of slice columns tighten to the budget. Each part has its own learning-rate
+fixed, and with `project` the caps of slice columns tighten to the budget; once they have, weights that got no
+cell are pruned after every epoch. Each part has its own learning-rate
 schedule. The order of samples depends on seed and epoch only, so a run that goes on from a checkpoint ends at
 the same weights.
 """
@@ -79,9 +80,8 @@ class Trainer:
         self._test_inputs, self._test_labels = (self._inputs, self._labels) if test is None else self._on_device(test)
         self._classes_fit(judged)
         self._classes_fit(train)
-        self._masks = {
-            layer.weight: torch.ones_like(self._network.parameters[layer.weight]) for layer in graph.layers()
-        }
+        # A weight that is zero was pruned before, and stays so.
+        self._masks = {layer.weight: (self._network.parameters[layer.weight] != 0).float() for layer in graph.layers()}
         self._optimizer = self._make_optimizer()
         self._run = _identity(graph, train, options)
         self._epoch = 0
@@ -149,22 +149,12 @@ class Trainer:
             if on_step is not None:
                 on_step(self._epoch * self._steps + number + 1, options.epochs * self._steps)
         if self._layers.caps is not None and self._tightness(self._epoch * self._steps + self._steps - 1) == 1:
-            import os
-
-            if os.environ.get("FREEZE"):
-                with torch.no_grad():
-                    for layer in self._graph.layers():
-                        c = self._layers.codes(layer).values != 0
-                        w = self._network.parameters[layer.weight]
-                        self._masks[layer.weight] *= (c.T if layer.transposed else c).reshape(w.shape)
-                        w *= self._masks[layer.weight]
-            self._drop_empty_rows()
-        self._calibrate()
+            self._settle()
         return {
             "epoch": self._epoch + 1,
             "loss": task_sum / self._steps,
             "objective": extra_sum / self._steps,
-            "accuracy": self._accuracy(quantised=True),
+            "accuracy": self.quantised_accuracy(),
             **self.figures().to_json(),
         }
 
@@ -281,6 +271,16 @@ class Trainer:
                 mask.mul_(weight.abs() >= limit)
                 weight.mul_(mask)
 
+    def _settle(self) -> None:
+        """Prune what the budget has no room for, so that the choice of weights comes to rest."""
+        with torch.no_grad():
+            for layer in self._graph.layers():
+                weight, mask = self._network.parameters[layer.weight], self._masks[layer.weight]
+                used = self._layers.codes(layer).values != 0
+                mask.mul_((used.T if layer.transposed else used).reshape(mask.shape))
+                weight.mul_(mask)
+        self._drop_empty_rows()
+
     def _drop_empty_rows(self) -> None:
         """Rows that no code is left in are not built, so tiles are filled without them; until none is left over."""
         for layer in self._graph.layers():
@@ -293,6 +293,11 @@ class Trainer:
                 self._layers.kept[layer.name] = rows
 
     # --- evaluation
+
+    def quantised_accuracy(self) -> float | None:
+        """Share of test samples that the quantised network gets right, inputs calibrated on the training data."""
+        self._calibrate()
+        return self._accuracy(quantised=True)
 
     def figures(self) -> SliceFigures:
         """Slices and proved bits of all layers together, as the weights are now."""
