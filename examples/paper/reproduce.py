@@ -1,6 +1,6 @@
 """The paper's experiment on one network: train, prune, fine-tune with each objective, compile, replay.
 
-    python examples/paper/reproduce.py examples/paper/configs/mlp.toml DATA_DIR --out results
+    python -m examples.paper.reproduce examples/paper/configs/mlp.toml DATA_DIR --out results
 
 DATA_DIR is the folder of MNIST IDX files (mlp) or of CIFAR-10 binary files (vgg11, resnet20). For every stage of
 the configuration it writes the model, the plan and the training curve; then results.json, table.md, density.svg
@@ -76,7 +76,7 @@ def main(config: Path, data_dir: Path, out: Path, **flags: Any) -> None:
     record = {
         "network": network,
         "config": settings,
-        "epochs_factor": epochs_factor,
+        "epochs_factor": factor,
         "samples": len(train),
         "rows": rows,
     }
