@@ -4,8 +4,8 @@
 
 `model.onnx` is the float network: Flatten, Gemm `fc1`, Relu, Gemm `fc2`. `test_images.npz` holds every fifth test
 image (`image`, float32 in [0, 1]) with its `label`, `train_images.npz` every tenth training image without label, for
-`bsc finetune`. Architecture, batch size, optimiser and epochs are the paper's
-pre-training; its l1 penalty and its quantiser are left out, so the weights are those of an ordinary trained model.
+`bsc finetune`. Architecture, batch size, optimiser and epochs are the paper's pre-training; its l1 penalty and its
+quantiser are left out, so the weights are those of an ordinary trained model.
 """
 
 import time
