@@ -192,3 +192,20 @@ def test_without_pytorch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "  seen: no package 'torch'\n"
         "  fix:  install it, in a checkout with: pip install -c constraints.txt -e '.[train]'\n",
     )
+
+
+def test_the_shipped_example_saves_adc_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One epoch of README's twelve is enough to see it."""
+    monkeypatch.chdir(tmp_path)
+    shipped = Path(__file__).parent.parent / "examples" / "mnist"
+    test = shipped / "test_images.npz"
+    tune = ("finetune", shipped / "model.onnx", "--data", shipped / "train_images.npz", "--test", test)
+    assert run(*tune, "--config", shipped / "finetune.toml", "--epochs", 1, "-o", "sparse.onnx").exit_code == 0
+    savings = []
+    for model in (shipped / "model.onnx", "sparse.onnx"):
+        priced = run("compile", model, "-o", f"{Path(model).stem}.bsc", "--calib", test, "--json")
+        assert priced.exit_code == 0
+        savings.append(json.loads(priced.stdout)["adc_laws"]["isaac"]["adc_ratio"])
+    assert savings[1] > 1.5 * savings[0]
+    verified = run("verify", "sparse.bsc", "--data", test, "--limit", 500, "--json")
+    assert json.loads(verified.stdout)["accuracy"]["replayed"] > 0.95
