@@ -20,6 +20,7 @@ CODES: Final[dict[str, str]] = {
     "BSC205": "a pipeline text cannot be read",
     "BSC206": "a hardware description is malformed or inconsistent",
     "BSC207": "an ADC law is unknown, malformed or asked outside its table",
+    "BSC208": "an optional part of bsc is not installed",
     "BSC301": "the file is not a readable ONNX model",
     "BSC302": "external weight data is missing or not allowed",
     "BSC303": "a weight is not a finite number",
@@ -29,9 +30,12 @@ CODES: Final[dict[str, str]] = {
     "BSC307": "the plan folder is malformed or was altered",
     "BSC308": "the data file does not match the model",
     "BSC309": "passes are in the wrong order",
+    "BSC310": "an operator cannot be fine-tuned",
+    "BSC311": "a checkpoint is malformed or of another run",
     "BSC401": "a value needs more bits than the hardware offers",
     "BSC501": "the replay of a lossless plan differs from the integer model",
     "BSC502": "a hardware description does not re-add to its published totals",
+    "BSC503": "fine-tuning diverged",
 }
 
 

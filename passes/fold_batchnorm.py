@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
+from bsc.ir.batchnorm import following_norm
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import Pass, PassResult, refuse_after
@@ -31,7 +32,7 @@ class FoldBatchNorm(Pass):
             ModelError: BSC303 for a variance that gives no finite scale, BSC309 for a layer that is quantised.
         """
         changed: dict[str, None] = {}
-        while norms := {layer.name: norm for layer in graph.layers() if (norm := _following_norm(graph, layer))}:
+        while norms := {layer.name: norm for layer in graph.layers() if (norm := following_norm(graph, layer))}:
             graph = _without_norms(graph, norms)
             changed |= dict.fromkeys(norms)
         return PassResult(graph, tuple(changed))
@@ -48,26 +49,6 @@ def _without_norms(graph: Graph, norms: dict[str, DigitalOp]) -> Graph:
             arrays |= zip(keys, _fold(graph, layer, norm), strict=True)
             layers[layer.name] = replace(layer, weight=keys[0], bias=keys[1], output=norm.outputs[0])
     return graph.without({norm.name for norm in norms.values()}, layers, arrays)
-
-
-def _following_norm(graph: Graph, layer: CrossbarLayer) -> DigitalOp | None:
-    """The batch normalisation that alone reads the layer's result, if its channels are the layer's columns."""
-    readers = graph.consumers(layer.output)
-    if len(readers) != 1 or layer.output in graph.outputs:
-        return None
-    norm, shape = readers[0], graph.tensors[layer.output].shape
-    columns_are_axis_1 = layer.conv is not None or (shape is not None and len(shape) == 2)
-    if (
-        isinstance(norm, DigitalOp)
-        and (norm.domain, norm.op_type) == ("", "BatchNormalization")
-        and norm.inputs[0] == layer.output
-        and all(graph.has_array(key) and graph.array(key).shape == (layer.columns,) for key in norm.inputs[1:5])
-        and not norm.attributes.get("training_mode", 0)
-        and not any(norm.outputs[1:])  # before opset 14, further outputs mean training
-        and columns_are_axis_1
-    ):
-        return norm
-    return None
 
 
 def _fold(graph: Graph, layer: CrossbarLayer, norm: DigitalOp) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,10 +1,11 @@
-"""Train the paper's MNIST network (arXiv 1909.08496) and write the two files `bsc` starts from.
+"""Train the paper's MNIST network (arXiv 1909.08496) and write the three files `bsc` starts from.
 
     python examples/mnist/train.py DATA_DIR
 
 `model.onnx` is the float network: Flatten, Gemm `fc1`, Relu, Gemm `fc2`. `test_images.npz` holds every fifth test
-image (`image`, float32 in [0, 1]) with its `label`. Architecture, batch size, optimiser and epochs are the paper's
-pre-training; its l1 penalty and its quantiser are left out, so the weights are those of an ordinary trained model.
+image (`image`, float32 in [0, 1]) with its `label`, `train_images.npz` every tenth training image without label, for
+`bsc finetune`. Architecture, batch size, optimiser and epochs are the paper's pre-training; its l1 penalty and its
+quantiser are left out, so the weights are those of an ordinary trained model.
 """
 
 import time
@@ -25,6 +26,7 @@ BATCH_SIZE = 64
 LEARNING_RATE = 0.01
 MOMENTUM = 0.5
 SHIPPED_STEP = 5  # every fifth test image goes into test_images.npz
+UNLABELLED_STEP = 10  # every tenth training image goes into train_images.npz
 
 
 def read_idx(path: Path, *, axes: int) -> NDArray[np.uint8]:
@@ -122,7 +124,7 @@ def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
 @click.option("--epochs", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def main(data_dir: Path, out: Path, epochs: int, seed: int) -> None:
-    """Train on the four MNIST IDX files in DATA_DIR; write model.onnx and test_images.npz."""
+    """Train on the four MNIST IDX files in DATA_DIR; write model.onnx, test_images.npz and train_images.npz."""
     train_images, train_labels = load_split(data_dir, "train")
     images, labels = load_split(data_dir, "t10k")
 
@@ -134,6 +136,7 @@ def main(data_dir: Path, out: Path, epochs: int, seed: int) -> None:
     onnx.save(to_onnx(network), out / "model.onnx")
     shipped_labels = labels[::SHIPPED_STEP]
     np.savez_compressed(out / "test_images.npz", image=images[::SHIPPED_STEP], label=shipped_labels)
+    np.savez_compressed(out / "train_images.npz", image=train_images[::UNLABELLED_STEP])
 
     with torch.no_grad():
         torch_logits = network(torch.from_numpy(images)).numpy()

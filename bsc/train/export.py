@@ -1,0 +1,119 @@
+"""Fine-tuned parameters back into ONNX: a new file with the same nodes, names, inputs and outputs.
+
+A parameter that is an initialiser gets its new value there. One that the import computed from constants, such as
+a transposed weight, becomes an initialiser in place of the operator that made it; a weight or bias that `Gemm`
+scaled by alpha or beta becomes one too, and the attribute goes.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from bsc.errors import ModelError, UsageError
+from bsc.ir.graph import Graph
+from bsc.ir.layer import CrossbarLayer
+
+LARGEST = (1 << 31) - 1  # bytes of a protobuf message
+
+
+def with_parameters(path: Path, graph: Graph, parameters: Mapping[str, NDArray[Any]]) -> onnx.ModelProto:
+    """The model of a file with new values of its initialisers.
+
+    Args:
+        path: the ONNX file that `graph` was imported from; only read.
+        graph: as imported.
+        parameters: by name, shapes and types those of `graph.array(name)`.
+
+    Raises:
+        ModelError: BSC304 for a parameter that the file has no place for.
+    """
+    model = onnx.load(path)
+    _unscale(model.graph, graph, set(parameters))
+    for name, value in parameters.items():
+        _place(model.graph, name, value)
+    return model
+
+
+def write_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write beside the place and rename, so that a killed run leaves nothing half-made.
+
+    Raises:
+        UsageError: BSC204 when it cannot be written.
+        ModelError: BSC304 for a model above 2 GB.
+    """
+    if model.ByteSize() > LARGEST:
+        raise ModelError(
+            "BSC304",
+            f"model '{path.name}' is too large for one file",
+            seen=f"{model.ByteSize()} bytes",
+            fix="fine-tune a smaller model",
+        )
+    write_bytes(path, model.SerializeToString(deterministic=True))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically. Raises `UsageError` BSC204 when it cannot be written."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+            temporary = Path(stream.name)
+            try:
+                stream.write(content)
+                stream.close()
+                temporary.chmod(0o666 & ~_umask())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise UsageError(
+            "BSC204",
+            f"'{path}' cannot be written",
+            seen=error.strerror or str(error),
+            fix="choose a place you may write to",
+        ) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _unscale(proto: onnx.GraphProto, graph: Graph, names: set[str]) -> None:
+    """Point a Gemm at the scaled weights and biases that the import made, and drop the scale."""
+    layers = {op.output: op for op in graph.ops() if isinstance(op, CrossbarLayer)}
+    for node in proto.node:
+        layer = layers.get(node.output[0]) if node.output else None
+        if layer is None or node.op_type != "Gemm":
+            continue
+        for position, key, attribute in ((1, layer.weight, "alpha"), (2, layer.bias, "beta")):
+            if key in names and key == f"{layer.name}/{attribute}*{'weight' if position == 1 else 'bias'}":
+                node.input[position] = key
+                kept = [each for each in node.attribute if each.name != attribute]
+                del node.attribute[:]
+                node.attribute.extend(kept)
+                proto.initializer.append(numpy_helper.from_array(graph.array(key), key))
+
+
+def _place(proto: onnx.GraphProto, name: str, value: NDArray[Any]) -> None:
+    tensor = numpy_helper.from_array(value, name)
+    for initializer in proto.initializer:
+        if initializer.name == name:
+            initializer.CopyFrom(tensor)
+            return
+    makers = [node for node in proto.node if name in node.output]
+    if not makers or len(makers[0].output) != 1:
+        raise ModelError(
+            "BSC304",
+            f"fine-tuned weight '{name}' has no place in the model file",
+            seen="a weight that is made inside a function",
+            fix="inline the model's functions first, with onnx.inliner.inline_local_functions",
+        )
+    proto.node.remove(makers[0])
+    proto.initializer.append(tensor)

@@ -1,0 +1,228 @@
+"""The paper's three networks in PyTorch, trained from scratch, and written down as ONNX node by node.
+
+mlp         784-100-10 with ReLU (MNIST)
+vgg11       convolutions 64, 128, 256, 256, 512, 512, 512, 512 without BatchNorm, then 512, 512, 10 (CIFAR-10)
+resnet20    three stages of three blocks with 16, 32, 64 channels and BatchNorm (CIFAR-10)
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import onnx
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from bsc.train.augment import augment
+
+VGG = (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0)
+"""Filters of each convolution; 0 is a max pool."""
+
+
+class Writer:
+    """Collects the ONNX nodes and initialisers of a network."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: dict[str, NDArray[Any]] = {}
+
+    def node(self, op_type: str, name: str, inputs: list[str], **attributes: Any) -> str:
+        """Add a node; returns the name of its result."""
+        self.nodes.append(helper.make_node(op_type, inputs, [f"{name}_out"], name, **attributes))
+        return f"{name}_out"
+
+    def constants(self, name: str, **tensors: Tensor | None) -> list[str]:
+        """Add initialisers `name.key`; returns their names."""
+        found = {f"{name}.{key}": value for key, value in tensors.items() if value is not None}
+        self.weights |= {key: value.detach().cpu().numpy() for key, value in found.items()}
+        return list(found)
+
+    def conv(self, name: str, conv: nn.Conv2d, x: str) -> str:
+        """Add a convolution."""
+        side = int(conv.padding[0])
+        constants = self.constants(name, weight=conv.weight, bias=conv.bias)
+        return self.node("Conv", name, [x, *constants], strides=list(conv.stride), pads=[side] * 4)
+
+    def linear(self, name: str, linear: nn.Linear, x: str) -> str:
+        """Add a matrix."""
+        return self.node("Gemm", name, [x, *self.constants(name, weight=linear.weight, bias=linear.bias)], transB=1)
+
+    def norm(self, name: str, norm: nn.BatchNorm2d, x: str) -> str:
+        """Add a batch normalisation."""
+        names = self.constants(
+            name, weight=norm.weight, bias=norm.bias, mean=norm.running_mean, variance=norm.running_var
+        )
+        return self.node("BatchNormalization", name, [x, *names], epsilon=norm.eps)
+
+    def model(self, result: str, shape: tuple[int, ...]) -> onnx.ModelProto:
+        """The model from `image` to `logits`."""
+        self.nodes[-1].output[0] = "logits"
+        assert result == f"{self.nodes[-1].name}_out"
+        graph = helper.make_graph(
+            self.nodes,
+            "network",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *shape])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 10])],
+            [numpy_helper.from_array(value, name) for name, value in self.weights.items()],
+        )
+        return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
+
+
+class Mlp(nn.Module):
+    """784-100-10."""
+
+    shape = (1, 28, 28)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(784, 100), nn.Linear(100, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        result: Tensor = self.fc2(F.relu(self.fc1(x.flatten(1))))
+        return result
+
+    def write(self, to: Writer) -> str:
+        """Write down the nodes."""
+        x = to.node("Flatten", "flatten", ["image"])
+        x = to.node("Relu", "relu", [to.linear("fc1", self.fc1, x)])
+        return to.linear("fc2", self.fc2, x)
+
+
+class Vgg11(nn.Module):
+    """VGG-11 without BatchNorm."""
+
+    shape = (3, 32, 32)
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = [3, *(width for width in VGG if width)]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1) for before, after in itertools.pairwise(widths)
+        )
+        self.fcs = nn.ModuleList([nn.Linear(512, 512), nn.Linear(512, 512), nn.Linear(512, 10)])
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):  # without normalisation, PyTorch's default dies out in depth
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias if module.bias is not None else torch.empty(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits; dropout before the hidden matrices while training."""
+        convs = iter(self.convs)
+        for width in VGG:
+            x = F.relu(next(convs)(x)) if width else F.max_pool2d(x, 2)
+        x = x.flatten(1)
+        for matrix in list(self.fcs)[:-1]:
+            x = F.relu(matrix(F.dropout(x, 0.5, self.training)))
+        result: Tensor = self.fcs[2](x)
+        return result
+
+    def write(self, to: Writer) -> str:
+        """Write down the nodes."""
+        x, count = "image", 0
+        for position, width in enumerate(VGG):
+            if width:
+                conv = self.convs[count]
+                assert isinstance(conv, nn.Conv2d)
+                count += 1
+                x = to.node("Relu", f"relu{count}", [to.conv(f"conv{count}", conv, x)])
+            else:
+                x = to.node("MaxPool", f"pool{position}", [x], kernel_shape=[2, 2], strides=[2, 2])
+        x = to.node("Flatten", "flatten", [x])
+        for number, matrix in enumerate(self.fcs, 1):
+            assert isinstance(matrix, nn.Linear)
+            x = to.linear(f"fc{number}", matrix, x)
+            x = x if number == len(self.fcs) else to.node("Relu", f"fc{number}_relu", [x])
+        return x
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions around a shortcut; where channels double, the shortcut is a 1x1 convolution."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm2d(after), nn.BatchNorm2d(after)
+        self.shortcut = nn.Conv2d(before, after, 1, stride, bias=False) if before != after else None
+        self.norm3 = nn.BatchNorm2d(after) if before != after else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same size, or half of it."""
+        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        if self.shortcut is not None and self.norm3 is not None:
+            x = self.norm3(self.shortcut(x))
+        return F.relu(y + x)
+
+    def write(self, to: Writer, name: str, x: str) -> str:
+        """Write down the nodes."""
+        y = to.norm(f"{name}_norm1", self.norm1, to.conv(f"{name}_conv1", self.conv1, x))
+        y = to.conv(f"{name}_conv2", self.conv2, to.node("Relu", f"{name}_relu1", [y]))
+        y = to.norm(f"{name}_norm2", self.norm2, y)
+        if self.shortcut is not None and self.norm3 is not None:
+            x = to.norm(f"{name}_norm3", self.norm3, to.conv(f"{name}_shortcut", self.shortcut, x))
+        return to.node("Relu", f"{name}_relu2", [to.node("Add", f"{name}_add", [y, x])])
+
+
+class ResNet20(nn.Module):
+    """ResNet-20 for 32x32 images."""
+
+    shape = (3, 32, 32)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+        sizes = [(16, 16, 1)] * 3 + [(16, 32, 2), (32, 32, 1), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 64, 1)]
+        self.blocks = nn.ModuleList(Block(*size) for size in sizes)
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        x = F.relu(self.norm(self.conv(x)))
+        for block in self.blocks:
+            x = block(x)
+        result: Tensor = self.fc(x.mean(dim=(2, 3)))
+        return result
+
+    def write(self, to: Writer) -> str:
+        """Write down the nodes."""
+        x = to.node("Relu", "relu", [to.norm("norm", self.norm, to.conv("conv", self.conv, "image"))])
+        for number, block in enumerate(self.blocks, 1):
+            assert isinstance(block, Block)
+            x = block.write(to, f"block{number}", x)
+        x = to.node("Flatten", "flatten", [to.node("GlobalAveragePool", "pool", [x])])
+        return to.linear("fc", self.fc, x)
+
+
+Network = Mlp | Vgg11 | ResNet20
+NETWORKS: Mapping[str, Callable[[], Network]] = {"mlp": Mlp, "vgg11": Vgg11, "resnet20": ResNet20}
+
+
+def to_onnx(network: Network) -> onnx.ModelProto:
+    """The trained network as an ONNX model."""
+    writer = Writer()
+    return writer.model(network.write(writer), network.shape)
+
+
+def pretrain(
+    name: str, images: Tensor, labels: Tensor, *, epochs: int, lr: float, batch: int, flips: bool, seed: int
+) -> Network:
+    """Train from scratch: SGD with momentum 0.9, cosine schedule, cross-entropy; on the device the images are on."""
+    torch.manual_seed(seed)
+    network = NETWORKS[name]().to(images.device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+    steps = -(-len(images) // batch) * epochs
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps, pct_start=0.1)
+    generator = torch.Generator().manual_seed(seed)
+    network.train()
+    for _ in range(epochs):
+        for chosen in torch.split(torch.randperm(len(images), generator=generator), batch):
+            x = augment(images[chosen.to(images.device)], "flip-crop" if flips else "none", generator)
+            optimizer.zero_grad()
+            torch.autograd.backward(F.cross_entropy(network(x), labels[chosen.to(labels.device)]))
+            optimizer.step()
+            schedule.step()
+    return network.eval()
