@@ -30,6 +30,7 @@ CODES: Final[dict[str, str]] = {
     "BSC308": "the data file does not match the model",
     "BSC309": "passes are in the wrong order",
     "BSC401": "a value needs more bits than the hardware offers",
+    "BSC402": "an export is larger than its file format allows",
     "BSC501": "the replay of a lossless plan differs from the integer model",
     "BSC502": "a hardware description does not re-add to its published totals",
 }
