@@ -177,14 +177,9 @@ def _reads(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, driven: s
         bound = int(cells.sum(axis=1, dtype=np.int64).max()) * layer.max_drive
         dtype = np.float32 if bound < EXACT_QUOTIENTS else np.float64
         here = f"{name}/rows{first}-{last - 1}"
-
-        def by_lane(values: NDArray[Any], row_group: int = row_group, planes: NDArray[Any] = planes) -> NDArray[Any]:
-            """(R, S, P, N) to (G, 1, planes * W) of the row group."""
-            lanes: NDArray[Any] = values[row_group].reshape(-1, layer.groups, width)[planes].transpose(1, 0, 2)
-            return lanes.reshape(layer.groups, 1, -1).astype(np.int64)
-
-        step = graph.constant(f"{here}/adc-step", by_lane(arrays.adc_step), dtype)
-        top = graph.constant(f"{here}/adc-top", (1 << by_lane(arrays.adc_bits)) - 1, dtype)
+        steps, bits = (_by_lane(layer, values[row_group], planes) for values in (arrays.adc_step, arrays.adc_bits))
+        step = graph.constant(f"{here}/adc-step", steps, dtype)
+        top = graph.constant(f"{here}/adc-top", (1 << bits) - 1, dtype)
         matrix = graph.constant(f"{here}/cells", cells.reshape(layer.groups, last - first, -1))
         inputs = graph.slice(digits, first, last, 3, f"{here}/driven")
         inputs = graph.reshape(inputs, [layer.groups, -1, last - first], f"{here}/inputs")
@@ -198,6 +193,12 @@ def _reads(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, driven: s
         shifts = [sign * (1 << shift) for shift, _, sign in cycles]
         weights = graph.constant(f"{here}/worth", np.outer(shifts, worth[planes]).reshape(1, -1), np.float64)
         yield graph.add("MatMul", [weights, graph.reshape(read, shape, f"{here}/by-plane")], f"{here}/results")
+
+
+def _by_lane(layer: PlanLayer, values: NDArray[Any], planes: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Numbers of one row group (S, P, N) in the order of its column sums, (G, 1, planes * W)."""
+    by_plane = values.reshape(-1, layer.groups, layer.mapped_columns // layer.groups)[planes].astype(np.int64)
+    return by_plane.transpose(1, 0, 2).reshape(layer.groups, 1, -1)
 
 
 def _digits(graph: GraphBuilder, layer: PlanLayer, driven: str, cycles: tuple[tuple[int, int, int], ...]) -> str:
@@ -254,13 +255,20 @@ def _activation(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, resu
 
 
 def _restore(graph: GraphBuilder, layer: PlanLayer, y: str, shape: str, output: str) -> None:
-    """Put the columns (V, N) back into the layer's output tensor."""
+    """Put the columns (V, N) back into the layer's output tensor.
+
+    The last Reshape changes nothing, but onnxruntime would carry a Transpose at the end on into the digital operators
+    behind it, which then add up in another order than in the replay.
+    """
     if layer.conv is None:
         graph.write("Reshape", [y, shape], output)
         return
     axes = len(layer.conv.kernel)
     placed = graph.add("Reshape", [y, shape], f"{layer.name}/placed")
-    graph.write("Transpose", [placed], output, perm=[0, 1 + axes, *range(1, 1 + axes)])
+    order = [0, 1 + axes, *range(1, 1 + axes)]
+    turned = graph.add("Transpose", [placed], f"{layer.name}/turned", perm=order)
+    final = graph.add("Gather", [shape, graph.constant(f"{layer.name}/order", order)], f"{layer.name}/turned-shape")
+    graph.write("Reshape", [turned, final], output)
 
 
 def _to_half_precision(graph: GraphBuilder, y: str, name: str) -> str:

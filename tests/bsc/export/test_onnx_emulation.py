@@ -251,6 +251,13 @@ def test_the_example_equals_the_replay(policy: str, tmp_path: Path) -> None:
     assert_same(plan, {name: images})
 
 
+def test_digital_operators_add_in_the_order_of_the_replay(tmp_path: Path) -> None:
+    """onnxruntime would move the axes of this sum to where the crossbars' results come from."""
+    body = "[conv] h = Conv <pads = [1, 1, 1, 1]> (x, w)  y = ReduceL2 <axes = [1, 2]> (h)"
+    model = tiny_model(f"(float[N,3,9,9] x) => (float[N,1,1,9] y) {{ {body} }}", {"w": random_weights(16, 3, 3, 3)})
+    assert_same(model_plan(model, tmp_path), {"x": normal(7, 3, 9, 9)})
+
+
 def test_crossbars_by_hand() -> None:
     """Cells 3 and 2 under 3 = 11 and 1 = 01: sums 5 and 3, which a 2-bit ADC of step 2 reads as 4 and 4."""
     plan = plan_of(coded([[3], [2]], weight_bits=2, input_bits=2), adc=AssignAdc(policy="fixed", bits=2))
