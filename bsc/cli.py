@@ -11,6 +11,7 @@ import click
 from bsc import __version__
 from bsc.commands.compile import compile_command
 from bsc.commands.cost import cost
+from bsc.commands.export import export
 from bsc.commands.finetune import finetune
 from bsc.commands.hw import hw
 from bsc.commands.inspect import inspect
@@ -73,7 +74,7 @@ def main(*, debug: bool) -> None:
         signal.signal(signal.SIGTERM, _terminated)
 
 
-for command in (compile_command, inspect, cost, verify, simulate, finetune, hw):
+for command in (compile_command, inspect, cost, verify, simulate, export, finetune, hw):
     main.add_command(command)
 
 

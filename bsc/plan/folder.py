@@ -1,10 +1,8 @@
 """Plan folders: written whole or not at all, and trusted only as far as their hashes and shapes hold."""
 
 import contextlib
-import errno
 import hashlib
 import json
-import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
@@ -20,6 +18,7 @@ from safetensors.numpy import save_file
 from bsc.errors import ModelError, UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.hardware.target import Target
+from bsc.plan.atomic import new_folder, output_errors, require_free
 from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
 
 DOCUMENT = "plan.json"
@@ -43,17 +42,10 @@ def write_plan(plan: Plan, folder: Path, *, extra: dict[str, str], force: bool =
         UsageError: BSC203 if the folder exists and may not be replaced; BSC204 if it cannot be written.
     """
     check_free(folder, force=force)
-    with _output_errors(folder):
-        folder = folder.absolute()  # "." has no name to put anything beside
-        temporary = _beside(folder)
-        try:
-            temporary.mkdir()
-            document = _fill(plan, temporary)
-            for name, text in extra.items():
-                (temporary / name).write_text(text, encoding="utf-8")
-            _move_into_place(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with output_errors(folder), new_folder(folder) as temporary:
+        document = _fill(plan, temporary)
+        for name, text in extra.items():
+            (temporary / name).write_text(text, encoding="utf-8")
     return document
 
 
@@ -63,18 +55,7 @@ def check_free(folder: Path, *, force: bool) -> None:
     Raises:
         UsageError: BSC203 if something is there that may not be replaced; BSC204 if that cannot be told.
     """
-    with _output_errors(folder):
-        if not folder.exists() and not folder.is_symlink():
-            return
-        is_plan = folder.is_dir() and not folder.is_symlink() and (folder / DOCUMENT).is_file()
-    if force and is_plan:
-        return
-    raise UsageError(
-        "BSC203",
-        f"output '{folder}' exists already",
-        seen="a plan folder" if is_plan else "something that is not a plan folder, which is never replaced",
-        fix="add --force to replace it, or choose another --output" if is_plan else "choose another --output",
-    )
+    require_free(folder, force=force, kind="a plan folder", is_one=lambda path: (path / DOCUMENT).is_file())
 
 
 def read_plan(folder: Path) -> Plan:
@@ -107,21 +88,6 @@ def read_plan(folder: Path) -> Plan:
 def to_json(value: Any) -> str:
     """The one JSON form of every file: sorted keys, two spaces, a newline at the end."""
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
-
-
-@contextlib.contextmanager
-def _output_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise UsageError(
-            "BSC204",
-            f"output '{folder}' cannot be written",
-            seen=reason,
-            fix="free some space or choose another --output" if full else "choose a folder you may write to",
-        ) from None
 
 
 @contextlib.contextmanager
@@ -160,26 +126,6 @@ def _fill(plan: Plan, folder: Path) -> PlanDocument:
     document = plan.document.model_copy(update={"files": hashes})
     (folder / DOCUMENT).write_text(to_json(document.model_dump(mode="json")), encoding="utf-8")
     return document
-
-
-def _move_into_place(temporary: Path, folder: Path) -> None:
-    """Rename; a plan that is there is moved aside first and comes back if the rename fails."""
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    aside = _beside(folder)
-    folder.rename(aside)
-    try:
-        temporary.rename(folder)
-    except BaseException:  # an interrupt too
-        aside.rename(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _beside(folder: Path) -> Path:
-    """A name on the same file system that nothing else uses."""
-    return folder.with_name(f".{folder.name}-{secrets.token_hex(8)}")
 
 
 def _sha256(path: Path) -> str:
