@@ -93,11 +93,12 @@ def _run(
     from rich.console import Console
     from rich.progress import Progress
 
+    from bsc.atomic import write_file
     from bsc.frontend.onnx_import import import_model
     from bsc.frontend.shapes import parse_input_shape
     from bsc.train.curves import training_curve
     from bsc.train.data import has_test_split, load_samples
-    from bsc.train.export import with_parameters, write_bytes, write_model
+    from bsc.train.export import with_parameters, write_model
     from bsc.train.trainer import Trainer
 
     graph = import_model(model, dict(map(parse_input_shape, input_shape)))
@@ -130,7 +131,7 @@ def _run(
     write_model(with_parameters(model, graph, parameters), output)
     checkpoint.unlink(missing_ok=True)
     if curve is not None:
-        write_bytes(curve, training_curve(trainer.history).encode())
+        write_file(curve, training_curve(trainer.history).encode())
     if as_json:
         click.echo(json.dumps({"float_accuracy": trainer.float_accuracy, "epochs": trainer.history}, indent=2))
     else:

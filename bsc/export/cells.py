@@ -30,8 +30,8 @@ from pydantic import Field, NonNegativeInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from bsc.atomic import new_folder, output_errors, require_free
 from bsc.errors import ModelError, UsageError
-from bsc.plan.atomic import new_folder, output_errors, require_free
 from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.document import LayerArrays, Lines, Plan, PlanLayer, Sha256
 from bsc.plan.folder import to_json

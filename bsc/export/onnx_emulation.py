@@ -15,11 +15,11 @@ import onnx.shape_inference
 from onnx import helper
 
 from bsc import __version__
+from bsc.atomic import require_free, write_file
 from bsc.errors import ModelError
 from bsc.export.onnx_builder import GraphBuilder
 from bsc.export.onnx_layer import emulate
 from bsc.ir.graph import UNKNOWN_DTYPE
-from bsc.plan.atomic import output_errors, require_free, write_file
 from bsc.plan.document import Plan, TensorRecord
 
 KIND = "an exported model"
@@ -41,8 +41,7 @@ def write_emulation(plan: Plan, path: Path, *, force: bool = False) -> None:
     """
     check_free(path, force=force)
     content = emulation_model(plan).SerializeToString(deterministic=True)
-    with output_errors(path):
-        write_file(path, content)
+    write_file(path, content)
 
 
 def check_free(path: Path, *, force: bool) -> None:

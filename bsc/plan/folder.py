@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from bsc.atomic import new_folder, output_errors, require_free
 from bsc.errors import ModelError, UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.hardware.target import Target
-from bsc.plan.atomic import new_folder, output_errors, require_free
 from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
 
 DOCUMENT = "plan.json"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from bsc.atomic import write_file
 from bsc.errors import ModelError, UsageError
-from bsc.train.export import write_bytes
 
 FORMAT = "bsc-finetune-1"
 
@@ -36,7 +36,7 @@ class Checkpoint:
         """Write atomically. Raises `UsageError` BSC204 when it cannot be written."""
         header = json.dumps({"format": FORMAT, "run": self.run, "epoch": self.epoch, "history": self.history})
         content = np.frombuffer(header.encode(), np.uint8)
-        write_bytes(
+        write_file(
             path,
             save(
                 {**{f"a/{name}": np.ascontiguousarray(value) for name, value in self.arrays.items()}, "header": content}

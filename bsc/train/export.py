@@ -5,8 +5,6 @@ a transposed weight, becomes an initialiser in place of the operator that made i
 scaled by alpha or beta becomes one too, and the attribute goes.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from bsc.errors import ModelError, UsageError
+from bsc.atomic import write_file
+from bsc.errors import ModelError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
 
@@ -54,35 +53,7 @@ def write_model(model: onnx.ModelProto, path: Path) -> None:
             seen=f"{model.ByteSize()} bytes",
             fix="fine-tune a smaller model",
         )
-    write_bytes(path, model.SerializeToString(deterministic=True))
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically. Raises `UsageError` BSC204 when it cannot be written."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
-            temporary = Path(stream.name)
-            try:
-                stream.write(content)
-                stream.close()
-                temporary.chmod(0o666 & ~_umask())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise UsageError(
-            "BSC204",
-            f"'{path}' cannot be written",
-            seen=error.strerror or str(error),
-            fix="choose a place you may write to",
-        ) from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_file(path, model.SerializeToString(deterministic=True))
 
 
 def _unscale(proto: onnx.GraphProto, graph: Graph, names: set[str]) -> None:

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from bsc.atomic import write_file
 from bsc.errors import BscError
 from bsc.testing import imported, mlp_model, random_weights, tiny_model
-from bsc.train.export import with_parameters, write_bytes, write_model
+from bsc.train.export import with_parameters, write_model
 from bsc.train.network import Network
 
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
@@ -93,8 +94,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert onnx.load(tmp_path / "a.onnx") == MODELS["initialisers"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
     with pytest.raises(BscError, match=r"BSC204.*cannot be written"):
-        write_bytes(tmp_path / "no" / "such" / "folder.bin", b"")
+        write_file(tmp_path / "no" / "such" / "folder.bin", b"")
     (tmp_path / "folder").mkdir()
     with pytest.raises(BscError, match=r"BSC204.*cannot be written"):
-        write_bytes(tmp_path / "folder", b"")
+        write_file(tmp_path / "folder", b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "folder"]

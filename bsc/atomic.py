@@ -72,13 +72,18 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, over one that is there; after an error that one is as it was."""
+    """Write a file, over one that is there; after an error that one is as it was.
+
+    Raises:
+        UsageError: BSC204 if it cannot be written.
+    """
     temporary = _beside(path.absolute())
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with output_errors(path):
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _move_into_place(temporary: Path, folder: Path) -> None:
