@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bsc.train.workers import Workers
 
 
-@click.command()
+@click.command(short_help="Train MODEL.onnx for sparse bit slices.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="DATA", help="FILE.npz, MNIST or CIFAR-10 folder, or MODULE:FUNCTION.")
 @click.option(

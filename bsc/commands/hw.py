@@ -6,7 +6,7 @@ from bsc.commands.output import print_report
 from bsc.errors import UsageError
 
 
-@click.group()
+@click.group(short_help="Hardware and device descriptions, with sources.")
 def hw() -> None:
     """Hardware and device descriptions: list them, show one, check one against its publication."""
 

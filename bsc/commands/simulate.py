@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from bsc.hardware.device import Device
 
 
-@click.command(epilog="Device effects are described by 'bsc hw devices' and in hw_models/devices/.")
+@click.command(
+    short_help="Replay a plan and try it on real devices.",
+    epilog="Device effects are described by 'bsc hw devices' and in hw_models/devices/.",
+)
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs, and labels if any.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N samples.")

@@ -9,7 +9,7 @@ from bsc.commands.output import print_report, progress
 from bsc.commands.replay_data import open_data, replay_options
 
 
-@click.command()
+@click.command(short_help="Replay a plan and compare it with its models.")
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs, and labels if any.")
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE.onnx", help="The float model, to compare with.")
