@@ -123,7 +123,8 @@ def choose_centres(codes: NDArray[np.signedinteger], cells: CellFormat, tile_row
     for tile in range(tiles):
         part = codes[tile * tile_rows : (tile + 1) * tile_rows].astype(np.int64)
         top = (1 << cells.weight_bits) - 1
-        lowest, highest = part.min(axis=0) + top, part.max(axis=0) - top  # the last and first centre that fit
+        # The last and the first centre that fit; a centre is no larger than a code, so that it fits its type.
+        lowest, highest = np.minimum(part.min(axis=0) + top, top), np.maximum(part.max(axis=0) - top, -top)
         spacing = 1 << max(0, cells.weight_bits - 8)  # at most 511 candidates
         reach = -(-max(abs(int(lowest.max())), abs(int(highest.min()))) // spacing) * spacing
         candidates = np.array(sorted(range(-reach, reach + 1, spacing), key=abs))  # the first of equals wins

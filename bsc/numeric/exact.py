@@ -81,7 +81,7 @@ class ExactProduct:
             Whole numbers (V, N), in an array of its own.
         """
         results = np.empty((len(codes), self.columns))
-        by_group = results.reshape(len(codes), self.groups, -1).transpose(1, 0, 2)
+        by_group = results.reshape(len(codes), self.groups, self.columns // self.groups).transpose(1, 0, 2)
         for index, (rows, matrix) in enumerate(self.pieces):
             product = np.matmul(codes[:, :, rows].transpose(1, 0, 2).astype(matrix.dtype, copy=False), matrix)
             if index == 0:

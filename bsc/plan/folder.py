@@ -201,13 +201,13 @@ def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
     def lines(kept: NDArray[Any] | None, mapped: int, of: int) -> bool:
         if kept is None:
             return mapped == of
-        ascending = bool((np.diff(kept.astype(np.int64)) > 0).all())
-        return _is(kept, "i", (mapped,), 0, of - 1) and ascending
+        return _is(kept, "i", (mapped,), 0, of - 1) and bool((np.diff(kept.astype(np.int64)) > 0).all())
 
     def centres_fit() -> bool:
         if layer.encoding != "centre" or arrays.centres is None:
             return layer.encoding != "centre" and arrays.centres is None
-        if not _is(arrays.centres, "i", (layer.row_tiles, columns), -top, top):
+        sizes = _is(arrays.codes, "i", (rows, columns), -top, top)
+        if not sizes or not _is(arrays.centres, "i", (layer.row_tiles, columns), -top, top):
             return False
         stored = layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows)
         return _is(stored, "i", (rows, columns), -top, top)

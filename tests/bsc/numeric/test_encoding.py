@@ -82,3 +82,15 @@ def test_no_centre_that_fits_is_better(weight_bits: int, bits_per_cell: int, see
     fits = [c for c in range(-2 * top, 2 * top + 1) if abs(column - c).max() <= top]
     assert chosen in fits
     assert cost(chosen) == min(map(cost, fits))
+
+
+@pytest.mark.parametrize("bits_per_cell", [1, 2, 8])
+@pytest.mark.parametrize("weight_bits", range(6, 16))
+def test_centres_of_constant_columns_stay_within_the_codes(weight_bits: int, bits_per_cell: int) -> None:
+    """Candidates are spaced above 8 bits, and the next one beyond the largest code must not be taken."""
+    cells = CellFormat(weight_bits=weight_bits, bits_per_cell=bits_per_cell, encoding="centre")
+    top = (1 << weight_bits) - 1
+    codes = np.tile(np.array([top, -top, top - 1, 0]), (5, 1))
+    centres = choose_centres(codes, cells, 5)
+    assert abs(centres.astype(int)).max() <= top
+    assert abs(cells.stored(codes, centres, 5)).max() <= top
