@@ -2,6 +2,7 @@
 
 import reprlib
 import tomllib
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -21,12 +22,22 @@ class Record(BaseModel):
 
 
 R = TypeVar("R", bound=Record)
+L = TypeVar("L")
 
 # Problem and fix by pydantic's name of the error; for any other its own message says what to write instead.
 _KEY_ERRORS: Final = {
     "missing": ("is missing", "add the key to this table"),
     "extra_forbidden": ("is not known", "remove it or correct its spelling"),
 }
+
+
+def leaves(table: Record | Mapping[str, object], kinds: tuple[type[L], ...], path: str = "") -> Iterator[tuple[str, L]]:
+    """Every value of some kinds in a table and the tables within it, by its key path such as `drift.nu`, in order."""
+    for key, value in dict(table).items():
+        if isinstance(value, kinds):
+            yield f"{path}{key}", value
+        elif isinstance(value, Record | Mapping):
+            yield from leaves(value, kinds, f"{path}{key}.")
 
 
 def read_record(record: type[R], text: str, *, where: str, code: str) -> R:

@@ -20,7 +20,7 @@ from bsc.errors import UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Tiling
 from bsc.ir.passbase import Pass, PassResult, required
-from bsc.numeric.column_stats import column_stats
+from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.encoding import choose_centres
 from bsc.numeric.tiles import MAX_LINES, column_tiles, crossbars_with_weights
 
@@ -91,13 +91,7 @@ class Tile(Pass):
         codes, centres = graph.array(quant.codes), None
         if tiling.centres is not None:
             centres = arrays[tiling.centres] = choose_centres(codes, cells, self.rows)
-        stats = column_stats(
-            cells.stored(codes, centres, self.rows),
-            stored_bits=cells.stored_bits,
-            bits_per_cell=cells.bits_per_cell,
-            group_rows=self.active_rows,
-            polarities=cells.polarities,
-        )
+        stats = stored_stats(cells.stored(codes, centres, self.rows), cells, self.active_rows)
         holds_weights = crossbars_with_weights(stats.sums, starts, tiling.groups_per_tile)
         arrays |= {
             tiling.sums: stats.sums,

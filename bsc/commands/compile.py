@@ -89,11 +89,12 @@ def _compile_options(ctx: click.Context, target: "Target", options: dict[str, An
     text = options["passes"]
     replaced = [name for name in ("xbar", "adc", "granularity", "encoding", "active_rows") if _given(ctx, name)]
     if text is not None and replaced:
+        flag = f"--{replaced[0].replace('_', '-')}"
         raise UsageError(
             "BSC201",
-            f"--passes and --{replaced[0].replace('_', '-')} cannot be used together",
+            f"--passes and {flag} cannot be used together",
             seen=f"--passes {text!r}",
-            fix=f"write what --{replaced[0].replace('_', '-')} says into the pipeline text, or leave --passes out",
+            fix=f"write what {flag} says into the pipeline text, or leave --passes out",
         )
     if text is None:
         rows, cols = _parse_xbar(options["xbar"]) if options["xbar"] else (target.crossbar.rows, target.crossbar.cols)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.numeric.encoding import CellFormat
 from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.tiles import column_tiles, column_widths, per_crossbar, per_tile
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
@@ -48,16 +49,7 @@ def count_plan(plan: Plan) -> list[LayerCounts]:
 
 def count_uniform(plan: Plan, bits: int) -> list[LayerCounts]:
     """The same network on the same crossbars, all rows driven, nothing eliminated, every column converted at `bits`."""
-    return [
-        _count_dense(
-            layer,
-            slices=layer.slices,
-            polarities=layer.cells.polarities,
-            bits=bits,
-            unit_columns=int(layer.encoding != "differential"),
-        )
-        for layer in plan.layers
-    ]
+    return [_count_dense(layer, layer.cells, bits) for layer in plan.layers]
 
 
 def count_offset(plan: Plan, bits: int) -> list[LayerCounts]:
@@ -65,11 +57,7 @@ def count_offset(plan: Plan, bits: int) -> list[LayerCounts]:
 
     The sign needs one more bit than in the differential encoding, but there is no second polarity.
     """
-    layers = []
-    for layer in plan.layers:
-        cells = replace(layer.cells, encoding="offset")
-        layers.append(_count_dense(layer, slices=cells.slices, polarities=cells.polarities, bits=bits, unit_columns=1))
-    return layers
+    return [_count_dense(layer, replace(layer.cells, encoding="offset"), bits) for layer in plan.layers]
 
 
 def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
@@ -81,8 +69,7 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
     groups = min(layer.groups_per_tile, layer.row_groups)
-    # A column of ones gives the sum of the inputs, which the centres of the codes are multiplied with [isaac16].
-    unit_columns = int(arrays.allocated.sum()) if layer.encoding != "differential" else 0
+    unit_columns = int(arrays.allocated.sum()) * _unit_columns(layer.cells)
     conversions[_unit_column_bits(layer)] += unit_columns * groups
     return _count(
         layer,
@@ -96,17 +83,22 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     )
 
 
+def _unit_columns(cells: CellFormat) -> int:
+    """Columns of ones on a crossbar: the sum of the inputs, which the centres are multiplied with [isaac16]."""
+    return int(cells.encoding != "differential")
+
+
 def _unit_column_bits(layer: PlanLayer) -> int:
     """Bits that hold the sum of all input digits of a row group."""
     return min((layer.active_rows * layer.max_drive).bit_length(), MAX_ADC_BITS)
 
 
-def _count_dense(layer: PlanLayer, *, slices: int, polarities: int, bits: int, unit_columns: int = 0) -> LayerCounts:
+def _count_dense(layer: PlanLayer, cells: CellFormat, bits: int) -> LayerCounts:
     """Nothing eliminated; every column, the unit columns of each crossbar too, is converted at `bits`."""
     packed, starts = column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)
-    row_tiles, planes = -(-layer.rows // layer.tile_rows), slices * polarities
+    row_tiles, planes = -(-layer.rows // layer.tile_rows), cells.slices * cells.polarities
     crossbars = row_tiles * len(starts) * planes
-    columns = row_tiles * layer.columns * planes + crossbars * unit_columns
+    columns = row_tiles * layer.columns * planes + crossbars * _unit_columns(cells)
     at_bits = np.arange(RESOLUTIONS) == bits
     return _count(
         layer,

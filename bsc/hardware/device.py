@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from bsc.errors import UsageError
 from bsc.hardware.target import Quantity
-from bsc.record import Kind, Record, Text, read_record
+from bsc.record import Kind, Record, Text, leaves, read_record
 
 _Point = Annotated[
     tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(strict=False)
@@ -346,7 +346,8 @@ class Device(Record):
 
     def sources(self) -> dict[str, Quantity | Curve]:
         """Every number by its key path, such as `drift.nu`, in the order of the fields."""
-        return dict(_numbers(self, ""))
+        numbers: Iterator[tuple[str, Quantity | Curve]] = leaves(self, (Quantity, Curve))
+        return dict(numbers)
 
 
 EFFECTS: Final = tuple(name for name in Device.model_fields if name not in ("name", "description", "citation"))
@@ -378,11 +379,3 @@ def _times(number: Quantity | Curve | None, factor: float) -> Quantity | Curve |
     else:
         changed["value"] = number.value * factor
     return number.model_copy(update=changed)
-
-
-def _numbers(table: Record, path: str) -> Iterator[tuple[str, Quantity | Curve]]:
-    for key, value in table:
-        if isinstance(value, Quantity | Curve):
-            yield f"{path}{key}", value
-        elif isinstance(value, Record):
-            yield from _numbers(value, f"{path}{key}.")

@@ -4,14 +4,14 @@ A description is a TOML file in SI units, the unit being the suffix of the key; 
 complete one. Citation keys in brackets, here and in the files, are in hw_models/SOURCES.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
-from bsc.record import Kind, Record, Text, read_record
+from bsc.record import Kind, Record, Text, leaves, read_record
 
 Scope = Literal["ima", "imas", "tile_peripherals", "tile", "tiles", "chip"]
 """A part of the chip that a publication gives a sub-total for; `imas` are those of a tile, `tiles` those of a chip."""
@@ -238,12 +238,4 @@ class Target(Record):
 
     def sources(self) -> dict[str, Quantity]:
         """Every quantity by its key path, such as `action.dac_row.energy_j`, in the order of the fields."""
-        return dict(_quantities(self, ""))
-
-
-def _quantities(table: Record | Mapping[str, object], path: str) -> Iterator[tuple[str, Quantity]]:
-    for key, value in dict(table).items():
-        if isinstance(value, Quantity):
-            yield f"{path}{key}", value
-        elif isinstance(value, Record | Mapping):
-            yield from _quantities(value, f"{path}{key}.")
+        return dict(leaves(self, (Quantity,)))

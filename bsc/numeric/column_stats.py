@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.numeric.encoding import level_table
+from bsc.numeric.encoding import CellFormat, level_table
 
 LANES = 8
 WORD = np.dtype("<u8")
@@ -71,6 +71,17 @@ def column_stats(
             gcds[group, part, block] = _lane_gcds(index, table, flag_words)
     final = (groups, slices, polarities, columns)
     return ColumnStats(sums.reshape(final), gcds.reshape(final), nonzeros.reshape(final))
+
+
+def stored_stats(stored: NDArray[np.signedinteger], cells: CellFormat, group_rows: int) -> ColumnStats:
+    """`column_stats` of what `cells.stored` gives."""
+    return column_stats(
+        stored,
+        stored_bits=cells.stored_bits,
+        bits_per_cell=cells.bits_per_cell,
+        group_rows=group_rows,
+        polarities=cells.polarities,
+    )
 
 
 def lossless_bits(bound: NDArray[np.unsignedinteger], step: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:

@@ -77,8 +77,7 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
     )  # (R, S, P, N)
     bounds = arrays.sums.astype(np.uint32) * np.uint32(layer.max_drive)
     proved = lossless_bits(bounds, arrays.gcds)
-    highest = ((1 << arrays.adc_bits.astype(np.uint32)) - 1) * arrays.adc_step
-    lossless = (bounds <= highest) & (arrays.gcds % arrays.adc_step == 0)
+    lossless = proved_lossless(layer, arrays)
     parts = []
     for index in range(layer.slices):
         here = existing[:, index]
@@ -105,6 +104,13 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
         utilisation=cells / (crossbars * layer.tile_rows * layer.tile_cols) if crossbars else 0.0,
         slices=tuple(parts),
     )
+
+
+def proved_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
+    """Which slice columns no input can make lose anything: (R, S, P, N)."""
+    bounds = arrays.sums.astype(np.int64) * layer.max_drive
+    highest = ((1 << arrays.adc_bits.astype(np.int64)) - 1) * arrays.adc_step
+    return np.asarray((bounds <= highest) & (arrays.gcds % arrays.adc_step == 0))
 
 
 def total(histograms: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -44,6 +44,11 @@ class Lanes:
     lane_bits: int
     rounded: bool
 
+    def quotient_bound(self, cycles: Cycles) -> int:
+        """Twice the largest column sum: a float that holds it tells a quotient from the half-way points beside it."""
+        drive = max((1 << width) - 1 for _, width, _ in cycles)
+        return 2 * int(self.cells.sum(axis=0, dtype=np.int64).max(initial=0)) * drive
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LaneCounts:
@@ -103,9 +108,7 @@ def read_numpy(
     lanes: Lanes, codes: NDArray[np.int32], cycles: Cycles, results: NDArray[np.int64], counts: LaneCounts
 ) -> None:
     """Column sums by matrix products; for want of the kernel."""
-    drive = max((1 << width) - 1 for _, width, _ in cycles)
-    # Twice the bound, so that a quotient can be told from the half-way points beside it.
-    dtype = exact_dtype(2 * int(lanes.cells.sum(axis=0, dtype=np.int64).max(initial=0)) * drive)
+    dtype = exact_dtype(lanes.quotient_bound(cycles))
     cells, top, step = lanes.cells.astype(dtype), lanes.top.astype(dtype), lanes.step.astype(dtype)
     chunk = max(1, CHUNK_VALUES // max(1, len(lanes.column)))
     for start in range(0, len(codes), chunk):

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
-from bsc.ir.program import Program
-from bsc.numeric.column_stats import column_stats
+from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
-from bsc.replay.activations import input_codes, mapped_codes, output
+from bsc.plan.summary import proved_lossless
+from bsc.replay.activations import mapped_codes
 from bsc.replay.columns import LaneCounts, Lanes, Reader, best_reader
+from bsc.replay.loaded import LoadedPlan
 from bsc.replay.tally import ColumnTally, LayerTally
 
 MAX_KEPT_CELLS = 1 << 29
@@ -71,7 +72,7 @@ class LayerEngine:
         read = converted & ((arrays.sums > 0) if options.every_conversion or options.statistics else loses)
         by_plane = (layer.row_groups, len(self._worth), layer.mapped_columns)
         self._read = read.reshape(by_plane)
-        self._converted = int(np.count_nonzero(converted))
+        self._converted, self._read_count = int(np.count_nonzero(converted)), int(np.count_nonzero(read))
         limits = code_limits(layer.input_bits, signed=layer.input_signed)
         self._integers = ExactProduct.of(arrays.codes, layer.groups, limits)
         apart = (loses | read).reshape(by_plane)  # read one by one, or lost
@@ -79,7 +80,7 @@ class LayerEngine:
         if apart.any():
             self._folded = ExactProduct.of(self._without(apart), layer.groups, limits)
         self._kept: dict[tuple[int, int], list[Lanes]] | None = None
-        if int(self._read.sum()) * layer.active_rows <= MAX_KEPT_CELLS:
+        if self._read_count * layer.active_rows <= MAX_KEPT_CELLS:
             self._kept = {}
 
     def integers(self, codes: NDArray[Any]) -> NDArray[np.float64]:
@@ -97,11 +98,11 @@ class LayerEngine:
         """
         driven = mapped_codes(self.arrays, codes)
         results = self._folded(driven)
-        if self._read.any():
+        if self._read_count:
             results += self._read_columns(driven)
-        conversions = len(driven) * len(self._cycles) * self._converted
-        self.tally.conversions += conversions
-        self.tally.proved += conversions - len(driven) * len(self._cycles) * int(np.count_nonzero(self._read))
+        reads = len(driven) * len(self._cycles)
+        self.tally.conversions += reads * self._converted
+        self.tally.proved += reads * (self._converted - self._read_count)
         self.tally.results += results.size
         if self._folded is not self._integers:
             self.tally.differing += int(np.count_nonzero(results != self._integers(driven)))
@@ -195,13 +196,6 @@ class LayerEngine:
         return codes
 
 
-def proved_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
-    """Which slice columns no input can make lose anything: (R, S, P, N)."""
-    bounds = arrays.sums.astype(np.int64) * layer.max_drive
-    highest = ((1 << arrays.adc_bits.astype(np.int64)) - 1) * arrays.adc_step
-    return np.asarray((bounds <= highest) & (arrays.gcds % arrays.adc_step == 0))
-
-
 class Replayer:
     """Runs a plan on batches of inputs.
 
@@ -210,6 +204,7 @@ class Replayer:
         options: how.
 
     Attributes:
+        loaded: the plan.
         engines: of every layer, by its name.
 
     Raises:
@@ -217,12 +212,11 @@ class Replayer:
     """
 
     def __init__(self, plan: Plan, options: ReplayOptions | None = None) -> None:
-        self._program = Program(plan.steps(), tuple(output.name for output in plan.document.outputs))
+        self.loaded = LoadedPlan(plan)
         self.engines: dict[str, LayerEngine] = {}
-        for layer in plan.layers:
-            arrays = plan.arrays(layer)
+        for name, (layer, arrays) in self.loaded.layers.items():
             check_column_stats(layer, arrays)
-            self.engines[layer.name] = LayerEngine(layer, arrays, options or ReplayOptions())
+            self.engines[name] = LayerEngine(layer, arrays, options or ReplayOptions())
 
     @property
     def tallies(self) -> dict[str, LayerTally]:
@@ -236,23 +230,11 @@ class Replayer:
 
     def quantised(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Outputs of the quantised integer model for one batch of every model input."""
-
-        def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
-            engine = self.engines[name]
-            codes, step = input_codes(engine.layer, x)
-            return output(engine.layer, engine.arrays, engine.integers(codes), step, x)
-
-        return self._program.run(feeds, run_layer)
+        return self.loaded.run(feeds, lambda name, codes: self.engines[name].integers(codes))
 
     def replayed(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Outputs of the crossbars for one batch of every model input; adds to the tallies."""
-
-        def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
-            engine = self.engines[name]
-            codes, step = input_codes(engine.layer, x)
-            return output(engine.layer, engine.arrays, engine.results(codes), step, x)
-
-        return self._program.run(feeds, run_layer)
+        return self.loaded.run(feeds, lambda name, codes: self.engines[name].results(codes))
 
 
 def check_column_stats(layer: PlanLayer, arrays: LayerArrays) -> None:
@@ -261,13 +243,8 @@ def check_column_stats(layer: PlanLayer, arrays: LayerArrays) -> None:
     Raises:
         ModelError: BSC307 if they are not what the plan records.
     """
-    stats = column_stats(
-        layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows),
-        stored_bits=layer.cells.stored_bits,
-        bits_per_cell=layer.bits_per_cell,
-        group_rows=layer.active_rows,
-        polarities=layer.cells.polarities,
-    )
+    stored = layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows)
+    stats = stored_stats(stored, layer.cells, layer.active_rows)
     for name in ("sums", "gcds", "nonzeros"):
         differing = int(np.count_nonzero(getattr(stats, name) != getattr(arrays, name)))
         if differing:

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.hardware.device import Device
-from bsc.ir.program import Program
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
-from bsc.replay.activations import input_codes, mapped_codes, output
+from bsc.plan.document import LayerArrays, PlanLayer
+from bsc.replay.activations import mapped_codes
 from bsc.replay.analog import ProgrammedCrossbar, Streams, program, streams
+from bsc.replay.loaded import LoadedPlan
 
 CHUNK_DIGITS = 1 << 22
 
@@ -134,25 +134,19 @@ class NoisyReplayer:
     """Runs a plan on batches of inputs, its crossbars programmed once.
 
     Args:
-        plan: from a folder or straight from the compiler.
+        loaded: the plan; trials may share it.
         device: the effects.
         seed: of the run.
         trial: which trial; each has cells and noise of its own.
     """
 
-    def __init__(self, plan: Plan, device: Device, *, seed: int, trial: int = 0) -> None:
-        self._program = Program(plan.steps(), tuple(tensor.name for tensor in plan.document.outputs))
+    def __init__(self, loaded: LoadedPlan, device: Device, *, seed: int, trial: int = 0) -> None:
+        self._loaded = loaded
         self._layers = {
-            layer.name: NoisyLayer(layer, plan.arrays(layer), device, seed, (trial, number))
-            for number, layer in enumerate(plan.layers)
+            name: NoisyLayer(layer, arrays, device, seed, (trial, number))
+            for number, (name, (layer, arrays)) in enumerate(loaded.layers.items())
         }
 
     def replayed(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Outputs for one batch of every model input; batches must come in the same order to be repeatable."""
-
-        def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
-            computed = self._layers[name]
-            codes, step = input_codes(computed.layer, x)
-            return output(computed.layer, computed.arrays, computed.results(codes), step, x)
-
-        return self._program.run(feeds, run_layer)
+        return self._loaded.run(feeds, lambda name, codes: self._layers[name].results(codes))

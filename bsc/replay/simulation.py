@@ -109,7 +109,7 @@ def simulate(
     done = []
     for trial in range(trials if device is not None else 0):
         assert device is not None
-        noisy = run(NoisyReplayer(plan, device, seed=seed, trial=trial).replayed)
+        noisy = run(NoisyReplayer(replayer.loaded, device, seed=seed, trial=trial).replayed)
         scored = None if data.labels is None else accuracy(noisy, data.labels)
         done.append(Trial(accuracy=scored, error_rms=difference(noisy, exact)[1]))
     return Simulation(

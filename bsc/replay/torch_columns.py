@@ -52,9 +52,7 @@ def _read(  # noqa: PLR0917
     results: NDArray[np.int64],
     counts: LaneCounts,
 ) -> None:
-    drive = max((1 << width) - 1 for _, width, _ in cycles)
-    bound = 2 * int(lanes.cells.sum(axis=0, dtype=np.int64).max(initial=0)) * drive
-    dtype = torch.float32 if bound <= EXACT_FLOAT32 else torch.float64
+    dtype = torch.float32 if lanes.quotient_bound(cycles) <= EXACT_FLOAT32 else torch.float64
     torch.backends.cuda.matmul.allow_tf32 = False  # its ten bits do not hold column sums
     cells = torch.from_numpy(lanes.cells).to(device, dtype)
     top, step, worth, column, plane = (

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 import hw_models
 from bsc.hardware.device import Device
 from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
+from bsc.replay.loaded import LoadedPlan
 from bsc.replay.noisy import NoisyLayer, NoisyReplayer
 from bsc.testing import mlp_model
 from passes.assign_adc import AssignAdc
@@ -42,7 +43,7 @@ def test_whole_models_without_effects(tmp_path: Any) -> None:
     plan = model_plan(CNN, tmp_path, policy="fixed=3")
     images = {"image": np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)}
     exact = Replayer(plan).replayed(images)["scores"]
-    np.testing.assert_array_equal(NoisyReplayer(plan, IDEAL, seed=0).replayed(images)["scores"], exact)
+    np.testing.assert_array_equal(NoisyReplayer(LoadedPlan(plan), IDEAL, seed=0).replayed(images)["scores"], exact)
 
 
 def small() -> Case:
@@ -121,7 +122,9 @@ def test_more_noise_hurts_more(tmp_path: Any) -> None:
     exact = Replayer(plan).replayed(inputs)["y"]
     noise = GENERIC.only("read_noise")
     errors = [
-        np.abs(NoisyReplayer(plan, noise.scaled("read_noise", factor), seed=0).replayed(inputs)["y"] - exact).mean()
+        np.abs(
+            NoisyReplayer(LoadedPlan(plan), noise.scaled("read_noise", factor), seed=0).replayed(inputs)["y"] - exact
+        ).mean()
         for factor in (0.5, 2, 8)
     ]
     assert errors == sorted(errors)
