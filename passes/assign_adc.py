@@ -1,13 +1,16 @@
 """assign-adc: give every slice column the resolution of its conversions.
 
     before   column sums, divisors (R, S, P, N)
-    after    bits and step (R, S, P, N); 0 bits where nothing is converted
+    after    bits and step (R, S, Q, N), for pairs that are subtracted before the ADC the lowest code too; 0 bits where
+             nothing is converted
 
 `lossless` is a proof that needs no data. A column sum y is at most U = (2**dac_bits - 1) * sum of its cells,
 whatever the input, and a multiple of its cells' greatest common divisor g. With step g and
 b = ceil(log2(U / g + 1)) bits every reachable y has a code of its own, so the conversion is exact; a column of
-zeros (U = 0) is never converted. `isaac` gives every column of an allocated crossbar 8 bits [isaac16] and
-`fixed` any other width, both with step 1 and saturation: whether such a column is exact is known, not assumed.
+zeros (U = 0) is never converted. The difference of a pair lies between -U of its negative and U of its positive
+column: an ADC with a zero that can be set counts from there, and one conversion takes the place of two. `isaac` gives
+every column of an allocated crossbar 8 bits [isaac16] and `fixed` any other width, both with step 1 and saturation,
+pairs half below zero: whether such a column is exact is known, not assumed.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +24,7 @@ from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.ir.graph import Graph
 from bsc.ir.layer import AdcAssignment, AdcGranularity, AdcPolicy, CrossbarLayer, Slicing, Tiling
 from bsc.ir.passbase import Pass, PassResult, required
-from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.column_stats import lossless_bits, reach
 from bsc.numeric.tiles import per_column, per_crossbar, per_row_group, per_tile
 
 ISAAC_BITS = 8
@@ -64,22 +67,31 @@ class AssignAdc(Pass):
         arrays: dict[str, NDArray[Any]] = {}
         for layer in graph.layers():
             if layer.adc is None:
+                bits, step, low = self._assign(graph, layer)
                 adc = AdcAssignment(
                     policy=self.policy,
                     granularity=self.granularity,
                     bits=f"{layer.name}/adc-bits",
                     step=f"{layer.name}/adc-step",
+                    low=None if low is None else f"{layer.name}/adc-low",
                 )
-                arrays[adc.bits], arrays[adc.step] = self._assign(graph, layer)
+                arrays |= {adc.bits: bits, adc.step: step}
+                if adc.low is not None:
+                    assert low is not None
+                    arrays[adc.low] = low
                 layers[layer.name] = replace(layer, adc=adc)
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
 
-    def _assign(self, graph: Graph, layer: CrossbarLayer) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _assign(
+        self, graph: Graph, layer: CrossbarLayer
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32] | None]:
+        """Bits, step and, where it is not 0, lowest code of every conversion."""
         slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
         tiling = required(layer.tiling, layer.name, self.name, "tile")
         columns = layer.mapped_shape[1]
+        paired = slicing.cells.subtraction == "analog"
 
-        def from_tiles(values: NDArray[Any]) -> NDArray[Any]:  # (T, C, S, P) to (R, S, P, N)
+        def from_tiles(values: NDArray[Any]) -> NDArray[Any]:  # (T, C, S, Q) to (R, S, Q, N)
             by_column = per_column(values, tiling.column_starts, columns)
             return per_row_group(by_column, tiling.row_groups, tiling.groups_per_tile)
 
@@ -88,23 +100,29 @@ class AssignAdc(Pass):
             return from_tiles(per_tile(combine, crossbars, tiling.groups_per_tile))
 
         if self.policy != "lossless":
-            bits = ISAAC_BITS if self.policy == "isaac" else self.bits
-            read = from_tiles(graph.array(tiling.allocated))
-            return np.where(read, np.uint8(bits), np.uint8(0)), np.ones(read.shape, np.uint8)
-        bound = graph.array(tiling.sums).astype(np.uint32) * np.uint32(slicing.max_drive)
-        step = graph.array(tiling.gcds).astype(np.uint32)
-        converted = bound > 0
+            width = ISAAC_BITS if self.policy == "isaac" else self.bits
+            exists = graph.array(tiling.allocated)
+            read = from_tiles(np.asarray(exists.any(axis=3, keepdims=True)) if paired else exists)
+            bits = np.where(read, np.uint8(width), np.uint8(0))
+            lowest = np.where(read, np.int32(-(1 << (width - 1))), np.int32(0)) if paired else None
+            return bits, np.ones(read.shape, np.uint8), lowest
+        found = reach(graph.array(tiling.sums), graph.array(tiling.gcds), slicing.cells, slicing.max_drive)
+        low, high, step = found.low, found.high, found.step
+        converted = high > low
         if self.granularity == "slice":
-            bound = np.broadcast_to(bound.max(axis=(0, 2, 3), keepdims=True, initial=0), bound.shape)
-            step = np.broadcast_to(np.gcd.reduce(step, axis=(0, 2, 3), keepdims=True), bound.shape)
+            low = np.broadcast_to(low.min(axis=(0, 2, 3), keepdims=True, initial=0), low.shape)
+            high = np.broadcast_to(high.max(axis=(0, 2, 3), keepdims=True, initial=0), high.shape)
+            step = np.broadcast_to(np.gcd.reduce(step, axis=(0, 2, 3), keepdims=True), step.shape)
         elif self.granularity == "tile":
-            bound, step = shared(np.maximum, bound), shared(np.gcd, step)
-        needed = np.empty(bound.shape, np.uint8)
+            low, high, step = shared(np.minimum, low), shared(np.maximum, high), shared(np.gcd, step)
+        needed = np.empty(high.shape, np.uint8)
         for group in range(len(needed)):  # one at a time, so that the temporaries stay in cache
-            needed[group] = np.where(converted[group], lossless_bits(bound[group], step[group]), 0)
+            span = high[group] - low[group]
+            needed[group] = np.where(converted[group], lossless_bits(span.astype(np.uint32), step[group]), 0)
         if needed.max(initial=0) > MAX_ADC_BITS:
             raise _too_wide(layer, slicing, tiling, int(needed.max()))
-        return needed, np.where(converted, step, 1).astype(np.uint8)
+        steps = np.where(converted, step, 1).astype(np.uint8)
+        return needed, steps, np.where(converted, low // steps, 0).astype(np.int32) if paired else None
 
 
 def _too_wide(layer: CrossbarLayer, slicing: Slicing, tiling: Tiling, bits: int) -> DoesNotFitError:

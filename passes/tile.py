@@ -3,7 +3,7 @@
     before   codes (K, N), cut into S slices of P = 2 polarities
     after    T = ceil(K / rows) row tiles, column tiles of up to `cols` columns; one crossbar for each
              (row tile, column tile, slice, polarity); R = ceil(K / active_rows) row groups; column sums, divisors
-             and counts (R, S, P, N); in the centre encoding the centres (T, N)
+             and counts (R, S, P, N); in the centre encoding the centres (T, N); which columns are flipped, if any may
 
 Fewer active rows than a crossbar has mean more conversions, each of a smaller sum. Groups of a convolution that are
 smaller than a crossbar share one block-diagonally. After `eliminate`, crossbars that would hold only zeros are not
@@ -87,11 +87,15 @@ class Tile(Pass):
             nonzeros=f"{layer.name}/nonzeros",
             allocated=f"{layer.name}/allocated",
             centres=f"{layer.name}/centres" if cells.encoding == "centre" else None,
+            flipped=f"{layer.name}/flipped" if cells.flip else None,
         )
         codes, centres = graph.array(quant.codes), None
         if tiling.centres is not None:
             centres = arrays[tiling.centres] = choose_centres(codes, cells, self.rows)
         stats = stored_stats(cells.stored(codes, centres, self.rows), cells, self.active_rows)
+        if tiling.flipped is not None:
+            assert stats.flipped is not None
+            arrays[tiling.flipped] = stats.flipped
         holds_weights = crossbars_with_weights(stats.sums, starts, tiling.groups_per_tile)
         arrays |= {
             tiling.sums: stats.sums,

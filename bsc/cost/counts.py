@@ -1,13 +1,13 @@
 """How often each hardware action happens in one inference of a plan, and of the baselines it is held against."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
-from bsc.numeric.encoding import CellFormat
+from bsc.numeric.encoding import CellFormat, Encoding
 from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.tiles import column_tiles, column_widths, per_crossbar, per_tile
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
@@ -48,8 +48,11 @@ def count_plan(plan: Plan) -> list[LayerCounts]:
 
 
 def count_uniform(plan: Plan, bits: int) -> list[LayerCounts]:
-    """The same network on the same crossbars, all rows driven, nothing eliminated, every column converted at `bits`."""
-    return [_count_dense(layer, layer.cells, bits) for layer in plan.layers]
+    """The same network on crossbars of that size, all rows driven, nothing eliminated, every column read at `bits`.
+
+    Slices are those of the plan if it cuts evenly, and else of the target's cells; pairs are subtracted digitally.
+    """
+    return [_count_dense(layer, _even(plan, layer, "differential"), bits) for layer in plan.layers]
 
 
 def count_offset(plan: Plan, bits: int) -> list[LayerCounts]:
@@ -57,14 +60,23 @@ def count_offset(plan: Plan, bits: int) -> list[LayerCounts]:
 
     The sign needs one more bit than in the differential encoding, but there is no second polarity.
     """
-    return [_count_dense(layer, replace(layer.cells, encoding="offset"), bits) for layer in plan.layers]
+    return [_count_dense(layer, _even(plan, layer, "offset"), bits) for layer in plan.layers]
+
+
+def _even(plan: Plan, layer: PlanLayer, encoding: Encoding) -> CellFormat:
+    """The format of a baseline."""
+    even = len(set(layer.slice_bits[:-1])) <= 1 and layer.slice_bits[-1] <= layer.slice_bits[0]
+    bits = layer.slice_bits[0] if even else plan.target.crossbar.bits_per_cell
+    return CellFormat(weight_bits=layer.weight_bits, bits_per_cell=bits, encoding=encoding)
 
 
 def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     packed, starts = layer.column_tiles()
     widths = column_widths(starts, layer.mapped_columns)
     existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
-    largest = per_tile(np.maximum, per_crossbar(np.maximum, arrays.adc_bits, starts), layer.groups_per_tile)
+    paired = layer.cells.conversions < layer.cells.polarities
+    sampled = arrays.allocated.any(axis=3, keepdims=True) if paired else arrays.allocated  # (T, C, S, Q)
+    largest = _largest_bits(layer, arrays, starts)
     converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
@@ -78,9 +90,18 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
         conversions=conversions,
         crossbars=np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64),
         rows_driven=int((existing * _rows_driven(layer, packed, widths)).sum()),
-        columns_sampled=int((existing * widths).sum()) + unit_columns,
+        columns_sampled=int((sampled.sum(axis=(2, 3)) * widths).sum()) + unit_columns,
         conversions_per_read=int(converting.max(initial=0)),
     )
+
+
+def _largest_bits(layer: PlanLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.uint8]:
+    """What the ADC of each crossbar must resolve, (T, C, S, P); a pair that is subtracted has one ADC, on its first."""
+    largest = per_tile(np.maximum, per_crossbar(np.maximum, arrays.adc_bits, starts), layer.groups_per_tile)
+    if largest.shape == arrays.allocated.shape:
+        return np.asarray(largest)
+    first = np.cumsum(arrays.allocated, axis=3) == 1
+    return np.asarray(np.where(arrays.allocated & first, largest, 0))
 
 
 def _unit_columns(cells: CellFormat) -> int:

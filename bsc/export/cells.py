@@ -4,16 +4,19 @@
     layers/0000.safetensors   levels and converters of the first layer's crossbars, and so on
 
 Crossbars are numbered through the whole plan in the order of layer, row tile, column tile, slice and polarity; the
-pass `eliminate` leaves out those without a cell above 0. A layer's file holds three arrays for each crossbar, NUMBER
+pass `eliminate` leaves out those without a cell above 0. A layer's file holds these arrays for each crossbar, NUMBER
 its number in decimal:
 
     NUMBER.levels     uint8 (rows, bytes of a row)    packed levels of the cells in use
     NUMBER.adc_bits   uint8 (row groups, columns)     resolution of every column's ADC; 0 is no conversion
     NUMBER.adc_step   uint8 (row groups, columns)     cell units of one ADC code
+    NUMBER.adc_low    int32 (row groups, columns)     lowest ADC code
+    NUMBER.flipped    uint8 (row groups, columns)     1 where cells hold the top level of the slice less their own
 
 A byte holds n = 8 // bits_per_cell cells: the cell of row r and column c is in byte c // n of row r, from bit
 (c % n) * bits_per_cell on, counted from the least significant. Bits that are left over are 0. Cells that are not in
-use have level 0.
+use have level 0. Where the pairs of a layer are subtracted before the ADC, "+" and "-" of the same place share their
+converters, and both say what those resolve.
 """
 
 import hashlib
@@ -32,6 +35,7 @@ from safetensors.numpy import save_file
 
 from bsc.atomic import new_folder, output_errors, require_free
 from bsc.errors import ModelError, UsageError
+from bsc.numeric.encoding import Subtraction
 from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.document import LayerArrays, Lines, Plan, PlanLayer, Sha256
 from bsc.plan.folder import to_json
@@ -61,6 +65,7 @@ class LayerCells(Record):
     file: Annotated[str, Field(pattern=r"^layers/[0-9]{4,9}\.safetensors$")]
     sha256: Sha256 = Field(description="of the file")
     bits_per_cell: Annotated[int, Field(ge=1, le=8)]
+    subtraction: Subtraction = Field(description="where the columns of a pair are subtracted: analog, before the ADC")
     tile_rows: Lines = Field(description="wordlines of a crossbar")
     tile_cols: Lines = Field(description="bitlines of a crossbar")
     active_rows: Lines = Field(description="wordlines that are driven together: the rows of a row group")
@@ -70,7 +75,7 @@ class LayerCells(Record):
 class CellsIndex(Record):
     """What cells.json says."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     bsc_version: str = Field(description="of the plan")
     model_sha256: Sha256 = Field(description="of the plan's model")
     pipeline: str = Field(description="the passes that made the plan")
@@ -89,6 +94,8 @@ class Crossbar:
         levels: levels of the cells in use, uint8 (rows, columns).
         adc_bits: resolution of every column's ADC for each row group, uint8 (row groups, columns).
         adc_step: cell units of one ADC code, likewise.
+        adc_low: lowest ADC code, int32, likewise.
+        flipped: columns whose cells hold the top level less their own, likewise.
     """
 
     layer: str
@@ -96,6 +103,8 @@ class Crossbar:
     levels: NDArray[np.uint8]
     adc_bits: NDArray[np.uint8]
     adc_step: NDArray[np.uint8]
+    adc_low: NDArray[np.int32]
+    flipped: NDArray[np.uint8]
 
 
 def write_cells(plan: Plan, folder: Path, *, force: bool = False) -> CellsIndex:
@@ -122,7 +131,7 @@ def write_cells(plan: Plan, folder: Path, *, force: bool = False) -> CellsIndex:
             count += len(layers[-1].crossbars)
         document = plan.document
         cells = CellsIndex(
-            schema_version=1,
+            schema_version=2,
             bsc_version=document.bsc_version,
             model_sha256=document.model.sha256,
             pipeline=document.pipeline,
@@ -175,9 +184,9 @@ def read_cells(folder: Path) -> Iterator[Crossbar]:
         try:
             with safe_open(path, framework="numpy") as file:
                 for record in layer.crossbars:
-                    packed, bits, step = (file.get_tensor(f"{record.number}.{name}") for name in _ARRAYS)
-                    levels = unpack_levels(packed, record.columns, layer.bits_per_cell)
-                    yield Crossbar(layer=layer.name, record=record, levels=levels, adc_bits=bits, adc_step=step)
+                    arrays = {name: file.get_tensor(f"{record.number}.{name}") for name in _ARRAYS}
+                    arrays["levels"] = unpack_levels(arrays["levels"], record.columns, layer.bits_per_cell)
+                    yield Crossbar(layer=layer.name, record=record, **arrays)
         except (SafetensorError, ValueError) as error:
             raise _altered(folder, f"file '{layer.file}': {error}") from None
 
@@ -197,7 +206,7 @@ def unpack_levels(packed: NDArray[np.uint8], columns: int, bits_per_cell: int) -
     return np.asarray(levels.reshape(len(packed), -1)[:, :columns], np.uint8)
 
 
-_ARRAYS = ("levels", "adc_bits", "adc_step")
+_ARRAYS = ("levels", "adc_bits", "adc_step", "adc_low", "flipped")
 
 
 def _shifts(bits_per_cell: int) -> NDArray[np.uint8]:
@@ -215,9 +224,11 @@ def _write_layer(layer: PlanLayer, arrays: LayerArrays, folder: Path, file: str,
         levels = crossbar_cells(layer, arrays, where)
         columns = crossbar_columns(layer, column_tile)
         groups = np.s_[tile * layer.groups_per_tile : (tile + 1) * layer.groups_per_tile]
-        here = np.s_[groups, slice_, polarity, columns.start : columns.stop]
+        here = np.s_[groups, slice_, min(polarity, layer.cells.conversions - 1), columns.start : columns.stop]
+        flipped = np.zeros(arrays.adc_bits.shape, np.uint8) if arrays.flipped is None else arrays.flipped
         number = first + len(records)
-        values = (pack_levels(levels, layer.bits_per_cell), arrays.adc_bits[here], arrays.adc_step[here])
+        per_column = (arrays.adc_bits, arrays.adc_step, arrays.lowest_codes, flipped.astype(np.uint8))
+        values = (pack_levels(levels, layer.bits_per_cell), *(array[here] for array in per_column))
         tensors |= {f"{number}.{name}": np.ascontiguousarray(v) for name, v in zip(_ARRAYS, values, strict=True)}
         records.append(
             CrossbarRecord(
@@ -237,6 +248,7 @@ def _write_layer(layer: PlanLayer, arrays: LayerArrays, folder: Path, file: str,
         file=file,
         sha256=_sha256(folder / file),
         bits_per_cell=layer.bits_per_cell,
+        subtraction=layer.subtraction,
         tile_rows=layer.tile_rows,
         tile_cols=layer.tile_cols,
         active_rows=layer.active_rows,

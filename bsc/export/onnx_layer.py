@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from bsc.export.onnx_builder import GraphBuilder
 from bsc.numeric.quantizer import SMALLEST_MAXIMUM, code_limits, input_cycles
+from bsc.plan.cells import cell_levels
+from bsc.plan.correction import corrections
 from bsc.plan.document import LayerArrays, PlanLayer
 
 EXACT_QUOTIENTS = 1 << 23
@@ -161,25 +163,29 @@ def _reads(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, driven: s
     """What shift-and-add makes of the conversions of each row group, float64 (G, V, 1, W)."""
     name, width = layer.name, layer.mapped_columns // layer.groups
     cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
-    stored = layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows)
-    table = layer.cells.levels().reshape(-1, layer.slices * layer.cells.polarities)
-    worth = layer.cells.worth().ravel()
+    worth = layer.cells.read_worth().ravel()
+    paired = layer.cells.conversions < layer.cells.polarities
     digits = None
     for row_group in range(layer.row_groups):
         first = row_group * layer.active_rows
         last = min(first + layer.active_rows, layer.mapped_rows)
-        levels = table[stored[first:last].astype(np.intp)]  # (rows, N, P)
+        levels = cell_levels(layer, arrays, row_group, np.s_[:]).astype(np.int16)  # (rows, N, S, P)
+        levels = levels[..., 0] - levels[..., 1] if paired else levels.reshape(*levels.shape[:2], -1)
         planes = np.flatnonzero(levels.any(axis=(0, 1)))
         if not len(planes):
             continue
         digits = digits or _digits(graph, layer, driven, cycles)
         cells = levels.reshape(last - first, layer.groups, width, -1)[..., planes].transpose(1, 0, 3, 2)
-        bound = int(cells.sum(axis=1, dtype=np.int64).max()) * layer.max_drive
+        bound = int(np.abs(cells).sum(axis=1, dtype=np.int64).max()) * layer.max_drive
         dtype = np.float32 if bound < EXACT_QUOTIENTS else np.float64
         here = f"{name}/rows{first}-{last - 1}"
-        steps, bits = (_by_lane(layer, values[row_group], planes) for values in (arrays.adc_step, arrays.adc_bits))
+        steps, bits, lowest = (
+            _by_lane(layer, values[row_group], planes)
+            for values in (arrays.adc_step, arrays.adc_bits, arrays.lowest_codes)
+        )
         step = graph.constant(f"{here}/adc-step", steps, dtype)
-        top = graph.constant(f"{here}/adc-top", (1 << bits) - 1, dtype)
+        top = graph.constant(f"{here}/adc-top", lowest + (1 << bits) - 1, dtype)
+        cells = cells.astype(np.int8 if paired else np.uint8)
         matrix = graph.constant(f"{here}/cells", cells.reshape(layer.groups, last - first, -1))
         inputs = graph.slice(digits, first, last, 3, f"{here}/driven")
         inputs = graph.reshape(inputs, [layer.groups, -1, last - first], f"{here}/inputs")
@@ -188,10 +194,16 @@ def _reads(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, driven: s
         sums = graph.add("MatMul", [inputs, graph.cast(matrix, dtype, f"{here}/levels")], f"{here}/sums")
         quotient = graph.add("Div", [sums, step], f"{here}/quotient")
         code = graph.add("Min", [graph.add("Round", [quotient], f"{here}/rounded"), top], f"{here}/adc-codes")
+        if paired:
+            low = graph.constant(f"{here}/adc-low", lowest, dtype)
+            code = graph.add("Max", [code, low], f"{here}/adc-codes-above-low")
         read = graph.cast(graph.add("Mul", [code, step], f"{here}/read"), np.float64, f"{here}/read-wide")
         shape = [layer.groups, -1, len(cycles) * len(planes), width]
         shifts = [sign * (1 << shift) for shift, _, sign in cycles]
         weights = graph.constant(f"{here}/worth", np.outer(shifts, worth[planes]).reshape(1, -1), np.float64)
+        if arrays.flipped is not None:
+            flips = _by_lane(layer, arrays.signs[row_group], planes)
+            read = graph.add("Mul", [read, graph.constant(f"{here}/signs", flips, np.float64)], f"{here}/signed")
         yield graph.add("MatMul", [weights, graph.reshape(read, shape, f"{here}/by-plane")], f"{here}/results")
 
 
@@ -216,21 +228,23 @@ def _digits(graph: GraphBuilder, layer: PlanLayer, driven: str, cycles: tuple[tu
 
 
 def _centres(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, driven: str) -> Iterator[str]:
-    """Centres times the sum of the input codes of their rows, float64 (G, V, 1, W)."""
+    """Centres and what flipped columns hold the rest of, times sums of input codes; float64 (G, V, 1, W)."""
     if layer.encoding == "differential" or not layer.mapped_rows:
         return
     width = layer.mapped_columns // layer.groups
-    by_row = layer.cells.centres_by_row(arrays.centres, layer.mapped_rows, layer.tile_rows)
-    height = layer.mapped_rows if layer.encoding == "offset" else layer.tile_rows
+    added = corrections(layer, arrays)
+    height = layer.active_rows
+    if not layer.flip:  # the same for more rows than one group
+        height = layer.mapped_rows if layer.encoding == "offset" else layer.tile_rows
     wide = graph.cast(driven, np.float64, f"{layer.name}/driven-wide")
     for first in range(0, layer.mapped_rows, height):
         last = min(first + height, layer.mapped_rows)
         here = f"{layer.name}/centre{first}-{last - 1}"
-        values = np.broadcast_to(by_row[first], (layer.mapped_columns,)).reshape(layer.groups, 1, 1, width)
+        values = added[first // layer.active_rows].reshape(layer.groups, 1, 1, width)
         inputs = graph.slice(wide, first, last, 3, f"{here}/driven")
         ones = graph.constant(f"{here}/ones", np.ones((last - first, 1)))
-        added = graph.add("MatMul", [inputs, ones], f"{here}/input-sum")
-        yield graph.add("Mul", [added, graph.constant(f"{here}/centres", values, np.float64)], f"{here}/results")
+        total = graph.add("MatMul", [inputs, ones], f"{here}/input-sum")
+        yield graph.add("Mul", [total, graph.constant(f"{here}/centres", values, np.float64)], f"{here}/results")
 
 
 def _activation(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, results: str, step: str) -> str:

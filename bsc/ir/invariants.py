@@ -60,6 +60,7 @@ def _check_layer(graph: Graph, layer: CrossbarLayer) -> None:
             holds(graph.array(key).shape == per_column, f"{key} is not {per_column}")
         holds(graph.array(tiling.allocated).shape == per_crossbar, f"{tiling.allocated} is not {per_crossbar}")
         if (adc := layer.adc) is not None:
-            for key in (adc.bits, adc.step):
-                holds(graph.array(key).shape == per_column, f"{key} is not {per_column}")
+            per_conversion = (*per_column[:2], layer.slicing.cells.conversions if layer.slicing else 0, columns)
+            for key in (adc.bits, adc.step, *([adc.low] if adc.low else [])):
+                holds(graph.array(key).shape == per_conversion, f"{key} is not {per_conversion}")
             holds(bool((graph.array(adc.step) > 0).all()), "an ADC step of 0")

@@ -3,8 +3,8 @@
 Arrays never sit in a record: it holds the key of an array in the graph's side table.
 
 Letters used everywhere: K rows and N columns of a weight matrix, S slices (least significant first),
-P polarities (0 positive, 1 negative), T row tiles, R row groups (rows that are driven together), C column tiles,
-V input vectors.
+P polarities (0 positive, 1 negative), Q conversions of a slice (P, or 1 for a pair that is subtracted before), T row
+tiles, R row groups (rows that are driven together), C column tiles, V input vectors.
 """
 
 from dataclasses import dataclass
@@ -64,8 +64,11 @@ class Slicing:
 
     def __str__(self) -> str:
         cells = self.cells
-        encoding = "" if cells.encoding == "differential" else f"{cells.encoding} encoding, "
-        return f"{encoding}{cells.slices} slices of {cells.bits_per_cell} bit, {self.dac_bits}-bit DAC"
+        text = "" if cells.encoding == "differential" else f"{cells.encoding} encoding, "
+        text += "flipped columns, " if cells.flip else ""
+        text += "pairs subtracted before the ADC, " if cells.subtraction == "analog" else ""
+        bits = "+".join(map(str, reversed(cells.cut))) if cells.cut else str(cells.bits_per_cell)
+        return f"{text}{cells.slices} slices of {bits} bit, {self.dac_bits}-bit DAC"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,7 @@ class Tiling:
         nonzeros: key of the number of non-zero cells of a column, uint16 or wider (R, S, P, N).
         allocated: key of the crossbars that exist, bool (T, C, S, P).
         centres: key of the centre of each column, int16 (T, N); None unless the encoding is `centre`.
+        flipped: key of the columns that hold top - level, bool (R, S, P, N); None where none may.
     """
 
     rows: int
@@ -120,6 +124,7 @@ class Tiling:
     nonzeros: str
     allocated: str
     centres: str | None = None
+    flipped: str | None = None
 
     @property
     def groups_per_tile(self) -> int:
@@ -135,21 +140,24 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdcAssignment:
-    """The resolution of every slice column.
+    """The resolution of every conversion.
 
-    A column sum y is read as step * min(round(y / step), 2**bits - 1); 0 bits means no conversion at all.
+    A sum y is read as step * code, code = round(y / step) but no less than `low` and no more than low + 2**bits - 1;
+    0 bits means no conversion at all.
 
     Attributes:
         policy: "lossless", "isaac" or "fixed".
         granularity: "column", "tile" or "slice": what shares one resolution and step.
-        bits: key, uint8 (R, S, P, N).
-        step: key, cell units of one ADC code, uint8 (R, S, P, N).
+        bits: key, uint8 (R, S, Q, N).
+        step: key, cell units of one ADC code, uint8 (R, S, Q, N).
+        low: key, lowest code, int32 (R, S, Q, N), 0 or less; None where it is 0, in all but analog pairs.
     """
 
     policy: AdcPolicy
     granularity: AdcGranularity
     bits: str
     step: str
+    low: str | None = None
 
     def __str__(self) -> str:
         return f"adc {self.policy} per {self.granularity}"

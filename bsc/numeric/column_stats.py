@@ -27,17 +27,34 @@ class ColumnStats:
         sums: sum of cell levels, uint16 or uint32 (R, S, P, N).
         gcds: greatest common divisor of the levels, uint8 (R, S, P, N); 0 for a column of zeros.
         nonzeros: cells with a level above 0, uint16 or uint32 (R, S, P, N).
+        flipped: columns that hold top - level, bool (R, S, P, N); None where none may.
     """
 
     sums: NDArray[np.unsignedinteger]
     gcds: NDArray[np.uint8]
     nonzeros: NDArray[np.unsignedinteger]
+    flipped: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """What the conversions of a layer can meet; axes are row group, slice, conversion, column.
+
+    Attributes:
+        low: lowest sum that some input causes, 0 or less, int32 (R, S, Q, N).
+        high: highest such sum, 0 or more, int32 (R, S, Q, N).
+        step: all sums are multiples of it, uint8 (R, S, Q, N); 0 where all are 0.
+    """
+
+    low: NDArray[np.int32]
+    high: NDArray[np.int32]
+    step: NDArray[np.uint8]
 
 
 def column_stats(
     codes: NDArray[np.signedinteger], *, stored_bits: int, bits_per_cell: int, group_rows: int, polarities: int = 2
 ) -> ColumnStats:
-    """Statistics of the slice columns of a weight matrix.
+    """Statistics of the slice columns of a weight matrix that is cut evenly.
 
     Args:
         codes: stored codes (K, N), |code| < 2**stored_bits, none negative with a single polarity.
@@ -49,8 +66,47 @@ def column_stats(
     Returns:
         Arrays of shape (ceil(K / group_rows), S, P, N), slice 0 least significant, polarity 0 positive.
     """
-    levels = level_table(stored_bits, bits_per_cell, polarities)
-    slices = levels.shape[1]
+    whole, rest = divmod(stored_bits, bits_per_cell)
+    slice_bits = (bits_per_cell,) * whole + ((rest,) if rest else ())
+    return _stats(codes, level_table(slice_bits, polarities), group_rows)
+
+
+def stored_stats(stored: NDArray[np.signedinteger], cells: CellFormat, group_rows: int) -> ColumnStats:
+    """Statistics of the slice columns that `cells.stored` gives; a column is flipped if that makes its sum smaller."""
+    levels = cells.levels()
+    upright = _stats(stored, levels, group_rows)
+    if not cells.flip:
+        return upright
+    turned = _stats(stored, (cells.tops[:, None] - levels).astype(np.uint8), group_rows)
+    flipped = turned.sums < upright.sums
+    return ColumnStats(
+        sums=np.where(flipped, turned.sums, upright.sums),
+        gcds=np.where(flipped, turned.gcds, upright.gcds),
+        nonzeros=np.where(flipped, turned.nonzeros, upright.nonzeros),
+        flipped=flipped,
+    )
+
+
+def reach(sums: NDArray[np.unsignedinteger], gcds: NDArray[np.uint8], cells: CellFormat, max_digit: int) -> Reach:
+    """What every conversion can meet, for any input.
+
+    A column sum is at most max_digit times the sum of its cells. A pair that is subtracted before its conversion lies
+    between minus that of its negative and that of its positive column.
+
+    Args:
+        sums: of cell levels (R, S, P, N).
+        gcds: of cell levels (R, S, P, N).
+        cells: the format.
+        max_digit: highest input digit.
+    """
+    high = sums.astype(np.int32) * np.int32(max_digit)
+    if cells.subtraction == "digital":
+        return Reach(np.zeros_like(high), high, gcds)
+    return Reach(-high[:, :, 1:], high[:, :, :1], np.gcd(gcds[:, :, :1], gcds[:, :, 1:]))
+
+
+def _stats(codes: NDArray[np.signedinteger], levels: NDArray[np.uint8], group_rows: int) -> ColumnStats:
+    slices, polarities = levels.shape[1:]
     lanes = levels.reshape(len(levels), slices * polarities)
     groups, columns = -(-codes.shape[0] // group_rows), codes.shape[1]
     shape = (groups, lanes.shape[1], columns)
@@ -71,17 +127,6 @@ def column_stats(
             gcds[group, part, block] = _lane_gcds(index, table, flag_words)
     final = (groups, slices, polarities, columns)
     return ColumnStats(sums.reshape(final), gcds.reshape(final), nonzeros.reshape(final))
-
-
-def stored_stats(stored: NDArray[np.signedinteger], cells: CellFormat, group_rows: int) -> ColumnStats:
-    """`column_stats` of what `cells.stored` gives."""
-    return column_stats(
-        stored,
-        stored_bits=cells.stored_bits,
-        bits_per_cell=cells.bits_per_cell,
-        group_rows=group_rows,
-        polarities=cells.polarities,
-    )
 
 
 def lossless_bits(bound: NDArray[np.unsignedinteger], step: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:

@@ -7,6 +7,11 @@
 zero in every slice. `centre` is the same around a centre of each column's own [raella23]. `offset` adds 2**weight_bits
 to every code, so that one polarity is enough and one bit more is stored [isaac16]; a zero weight is not zero there.
 What a centre takes away is given back digitally: centre times the sum of the input digits.
+
+The two columns of a pair are converted one by one and subtracted digitally, or their currents are subtracted and
+converted once (`analog`). A slice column may be flipped, its cells holding top - level in place of level, where that
+adds up to less [isaac16]: top times the sum of the input digits, less what is read, is what it would have given. That
+sum is at hand where there are centres, and only columns that are converted one by one are flipped.
 """
 
 from dataclasses import dataclass
@@ -16,6 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Encoding = Literal["differential", "offset", "centre"]
+Subtraction = Literal["digital", "analog"]
+
+MAX_ANALOG_BITS = 7
+"""Most bits of a cell whose pair is subtracted before its conversion: the difference of two levels fits a byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +33,19 @@ class CellFormat:
 
     Attributes:
         weight_bits: magnitude bits of a code, 1 to 15; its sign is kept apart.
-        bits_per_cell: bits one cell stores, 1 to 8.
+        bits_per_cell: most bits one cell stores, 1 to 8.
         encoding: how the sign is held.
+        subtraction: where the columns of a pair are subtracted; "analog" needs two polarities.
+        flip: slice columns are flipped where their cells add up to less then.
+        cut: bits of every slice, least significant first; empty for `bits_per_cell` each, the last one what is left.
     """
 
     weight_bits: int
     bits_per_cell: int
     encoding: Encoding = "differential"
+    subtraction: Subtraction = "digital"
+    flip: bool = False
+    cut: tuple[int, ...] = ()
 
     @property
     def stored_bits(self) -> int:
@@ -43,28 +58,55 @@ class CellFormat:
         return 1 if self.encoding == "offset" else 2
 
     @property
+    def conversions(self) -> int:
+        """Q, conversions a slice needs: one for each column, or one for a pair that is subtracted before."""
+        return 1 if self.subtraction == "analog" else self.polarities
+
+    @property
+    def slice_bits(self) -> tuple[int, ...]:
+        """Bits of every slice, least significant first."""
+        if self.cut:
+            return self.cut
+        whole, rest = divmod(self.stored_bits, self.bits_per_cell)
+        return (self.bits_per_cell,) * whole + ((rest,) if rest else ())
+
+    @property
     def slices(self) -> int:
         """S, cells that hold one magnitude."""
-        return -(-self.stored_bits // self.bits_per_cell)
+        return len(self.slice_bits)
+
+    @property
+    def shifts(self) -> NDArray[np.int64]:
+        """Place of every slice's lowest bit in a stored magnitude, (S,)."""
+        return np.cumsum((0, *self.slice_bits[:-1]), dtype=np.int64)
+
+    @property
+    def tops(self) -> NDArray[np.int64]:
+        """Highest level of every slice, (S,)."""
+        return (1 << np.array(self.slice_bits, np.int64)) - 1
 
     @property
     def max_level(self) -> int:
         """Highest cell level."""
-        return (1 << self.bits_per_cell) - 1
+        return int(self.tops.max())
 
     def worth(self) -> NDArray[np.int64]:
         """What one level of each slice and polarity adds to a code, (S, P)."""
         signs = np.array([1, -1][: self.polarities])
-        return np.asarray((1 << np.arange(self.slices) * self.bits_per_cell)[:, None] * signs, np.int64)
+        return np.asarray((1 << self.shifts)[:, None] * signs, np.int64)
+
+    def read_worth(self) -> NDArray[np.int64]:
+        """What one cell unit read by each conversion of a slice adds to a code, (S, Q)."""
+        return self.worth()[:, : self.conversions]
 
     def levels(self) -> NDArray[np.uint8]:
-        """Cell levels of every stored code.
+        """Cell levels of every stored code, in columns that are not flipped.
 
         Returns:
             Shape (M, S, P). Row c belongs to the stored code c and, as Python counts from the end, row -c to -c:
             a stored code is its own index.
         """
-        return level_table(self.stored_bits, self.bits_per_cell, self.polarities)
+        return level_table(self.slice_bits, self.polarities)
 
     def stored(
         self, codes: NDArray[np.signedinteger], centres: NDArray[np.signedinteger] | None, tile_rows: int
@@ -91,14 +133,14 @@ class CellFormat:
         return np.repeat(centres.astype(np.int32), tile_rows, axis=0)[:rows]
 
 
-def level_table(stored_bits: int, bits_per_cell: int, polarities: int = 2) -> NDArray[np.uint8]:
-    """Cell levels of every code of so many magnitude bits; see `CellFormat.levels`."""
-    top = (1 << stored_bits) - 1
-    shifts = np.arange(0, stored_bits, bits_per_cell)
-    levels = (np.arange(top + 1)[:, None] >> shifts) & ((1 << bits_per_cell) - 1)
+def level_table(slice_bits: tuple[int, ...], polarities: int = 2) -> NDArray[np.uint8]:
+    """Cell levels of every code that slices of so many bits hold, least significant first; see `CellFormat.levels`."""
+    top = (1 << sum(slice_bits)) - 1
+    bits = np.array(slice_bits)
+    levels = (np.arange(top + 1)[:, None] >> (np.cumsum(bits) - bits)) & ((1 << bits) - 1)
     if polarities == 1:
-        return levels[:, :, None].astype(np.uint8)
-    table = np.zeros((2 * top + 1, len(shifts), 2), np.uint8)
+        return np.asarray(levels[:, :, None], np.uint8)
+    table = np.zeros((2 * top + 1, len(slice_bits), 2), np.uint8)
     table[: top + 1, :, 0] = levels
     table[top + 1 :, :, 1] = levels[:0:-1]
     return table
@@ -146,7 +188,7 @@ def _imbalance(codes: NDArray[np.int64], centres: NDArray[np.int64], cells: Cell
     counts = np.bincount(places.ravel(), minlength=columns * len(present)).reshape(columns, len(present))
     stored = np.clip(present[:, None] - centres, -(len(table) // 2), len(table) // 2)  # what is cut does not count
     cost = np.zeros((columns, len(centres)))
-    for index_, values in enumerate(signed.T):
+    for shift, values in zip(cells.shifts.tolist(), signed.T, strict=True):
         sums = counts.astype(np.float32) @ values[stored]  # whole numbers far below 2**24
-        cost += np.ldexp(sums.astype(np.float64) ** 4, index_ * cells.bits_per_cell)
+        cost += np.ldexp(sums.astype(np.float64) ** 4, shift)
     return cost

@@ -1,7 +1,6 @@
 """The cell levels of single crossbars: what is programmed where."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +56,23 @@ class CrossbarIndex:
         return f"{self.row_tile},{self.column_tile},{self.slice},{POLARITIES[self.polarity]}"
 
 
+def cell_levels(layer: PlanLayer, arrays: LayerArrays, row_group: int, columns: slice) -> NDArray[np.uint8]:
+    """Levels of the cells of a row group, as they are programmed.
+
+    Returns:
+        Shape (rows of the group, columns, S, P).
+    """
+    rows = np.s_[row_group * layer.active_rows : (row_group + 1) * layer.active_rows]
+    tile = row_group // layer.groups_per_tile
+    centres = None if arrays.centres is None else arrays.centres[tile : tile + 1, columns]
+    stored = layer.cells.stored(arrays.codes[rows, columns], centres, layer.tile_rows)
+    levels = layer.cells.levels()[stored.astype(np.intp)]
+    if arrays.flipped is None:
+        return levels
+    flipped = arrays.flipped[row_group, :, :, columns].transpose(2, 0, 1)
+    return np.where(flipped, layer.cells.tops[:, None].astype(np.uint8) - levels, levels)
+
+
 def crossbar_cells(layer: PlanLayer, arrays: LayerArrays, index: CrossbarIndex) -> NDArray[np.uint8]:
     """Levels of the cells in use on one crossbar.
 
@@ -64,11 +80,10 @@ def crossbar_cells(layer: PlanLayer, arrays: LayerArrays, index: CrossbarIndex) 
         Shape (rows in use, columns in use); groups that share the crossbar lie block-diagonally.
     """
     columns = crossbar_columns(layer, index.column_tile)
-    rows = np.s_[index.row_tile * layer.tile_rows : (index.row_tile + 1) * layer.tile_rows]
-    cells, here = layer.cells, np.s_[columns.start : columns.stop]
-    centres = None if arrays.centres is None else arrays.centres[index.row_tile : index.row_tile + 1, here]
-    stored = cells.stored(arrays.codes[rows, here], centres, layer.tile_rows)
-    levels: NDArray[Any] = cells.levels()[:, index.slice, index.polarity][stored]
+    first = index.row_tile * layer.groups_per_tile
+    row_groups = range(first, min(first + layer.groups_per_tile, layer.row_groups))
+    parts = [cell_levels(layer, arrays, group, slice(columns.start, columns.stop)) for group in row_groups]
+    levels = np.concatenate(parts)[..., index.slice, index.polarity]
     width = layer.mapped_columns // layer.groups
     groups_here = len(columns) // width if layer.column_tiles()[0] > 1 else 1
     if groups_here == 1:

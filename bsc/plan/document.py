@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -21,7 +22,7 @@ from bsc.errors import UsageError
 from bsc.hardware.target import Target
 from bsc.ir.layer import AdcGranularity, AdcPolicy
 from bsc.ir.program import LayerStep, Segment, Step
-from bsc.numeric.encoding import CellFormat, Encoding
+from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
 from bsc.numeric.im2col import ConvGeometry
 from bsc.numeric.tiles import MAX_LINES, column_tiles
 from bsc.record import Record
@@ -102,7 +103,7 @@ class ConvRecord(Record):
 
 
 class PlanLayer(Record):
-    """One crossbar layer. K, N, S, P, T, R, C, V as in `bsc.ir.layer`."""
+    """One crossbar layer. K, N, S, P, Q, T, R, C, V as in `bsc.ir.layer`."""
 
     name: str
     op_type: str
@@ -115,8 +116,12 @@ class PlanLayer(Record):
     input_bits: Annotated[int, Field(ge=2, le=16)] = Field(description="bits of an input code with its sign")
     input_signed: bool = Field(description="two's complement inputs; otherwise 0 or more")
     input_step: PositiveFinite | None = Field(description="value of one input code; null: set per vector at run time")
-    bits_per_cell: Annotated[int, Field(ge=1, le=8)]
+    slice_bits: tuple[Annotated[int, Field(ge=1, le=8)], ...] = Field(
+        min_length=1, max_length=16, description="bits of every slice, least significant first"
+    )
     encoding: Encoding = Field(description="how cells hold the sign of a weight code")
+    subtraction: Subtraction = Field(description="where the columns of a pair are subtracted: analog, before the ADC")
+    flip: bool = Field(description="slice columns may hold top - level")
     dac_bits: Annotated[int, Field(ge=1, le=8)]
     tile_rows: Lines = Field(description="wordlines of a crossbar")
     tile_cols: Lines = Field(description="bitlines of a crossbar")
@@ -139,12 +144,30 @@ class PlanLayer(Record):
             raise ValueError("a grouped layer keeps all its rows and columns")
         if self.rows * self.columns * self.vectors > MAX_PRODUCTS:
             raise ValueError("rows, columns and vectors are too many to count")
+        if sum(self.slice_bits) != self.cells.stored_bits:
+            raise ValueError("the slices do not hold the bits of a stored code")
+        if self.subtraction == "analog" and (self.encoding == "offset" or max(self.slice_bits) > MAX_ANALOG_BITS):
+            raise ValueError("there are no such pairs to subtract before the ADC")
+        if self.flip and (self.encoding == "differential" or self.subtraction == "analog"):
+            raise ValueError("neither the differential encoding nor pairs subtracted in analog have flipped columns")
         return self
 
     @property
     def cells(self) -> CellFormat:
         """How a weight code becomes cell levels."""
-        return CellFormat(weight_bits=self.weight_bits, bits_per_cell=self.bits_per_cell, encoding=self.encoding)
+        return CellFormat(
+            weight_bits=self.weight_bits,
+            bits_per_cell=self.bits_per_cell,
+            encoding=self.encoding,
+            subtraction=self.subtraction,
+            flip=self.flip,
+            cut=self.slice_bits,
+        )
+
+    @property
+    def bits_per_cell(self) -> int:
+        """Most bits that a cell stores."""
+        return max(self.slice_bits)
 
     @property
     def slices(self) -> int:
@@ -184,7 +207,7 @@ class PlanLayer(Record):
 class PlanDocument(Record):
     """Everything of a plan but its arrays."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     bsc_version: str
     model: ModelRecord
     target: str = Field(description="name of the hardware description in target.json")
@@ -222,11 +245,13 @@ class LayerArrays:
         kept_rows: model row of each mapped row, int32 ascending, or None when all are mapped.
         kept_columns: likewise for columns.
         centres: what is taken from the codes of each column, int16 (T, N); None unless the encoding is `centre`.
+        flipped: slice columns that hold top - level, bool (R, S, P, N); None where none may.
         sums: sum of cell levels of every slice column (R, S, P, N).
         gcds: greatest common divisor of the levels of every slice column, uint8 (R, S, P, N); 0 if all are zero.
         nonzeros: non-zero cells of every slice column (R, S, P, N).
-        adc_bits: resolution of every slice column, uint8 (R, S, P, N); 0 is no conversion.
-        adc_step: cell units of one ADC code, uint8 (R, S, P, N).
+        adc_bits: resolution of every conversion, uint8 (R, S, Q, N); 0 is no conversion.
+        adc_step: cell units of one ADC code, uint8 (R, S, Q, N).
+        adc_low: lowest ADC code, int32 (R, S, Q, N); None where it is 0, for all but pairs that are subtracted before.
         allocated: which crossbars exist, bool (T, C, S, P).
     """
 
@@ -236,12 +261,25 @@ class LayerArrays:
     kept_rows: NDArray[Any] | None = None
     kept_columns: NDArray[Any] | None = None
     centres: NDArray[Any] | None = None
+    flipped: NDArray[Any] | None = None
     sums: NDArray[Any]
     gcds: NDArray[Any]
     nonzeros: NDArray[Any]
     adc_bits: NDArray[Any]
     adc_step: NDArray[Any]
+    adc_low: NDArray[Any] | None = None
     allocated: NDArray[Any]
+
+    @property
+    def lowest_codes(self) -> NDArray[np.int32]:
+        """Lowest ADC code of every conversion (R, S, Q, N)."""
+        return np.zeros(self.adc_bits.shape, np.int32) if self.adc_low is None else self.adc_low
+
+    @property
+    def signs(self) -> NDArray[np.int8]:
+        """Whether what a conversion reads is added or, its column being flipped, taken away: 1 or -1, (R, S, Q, N)."""
+        signs = np.ones(self.adc_bits.shape, np.int8)
+        return signs if self.flipped is None else np.where(self.flipped, -signs, signs)
 
     def by_name(self) -> dict[str, NDArray[Any]]:
         """The arrays that are there, by attribute name."""

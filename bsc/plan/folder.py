@@ -193,6 +193,7 @@ def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
     rows, columns = layer.mapped_rows, layer.mapped_columns
     planes = (layer.slices, layer.cells.polarities)
     per_column = (layer.row_groups, *planes, columns)
+    per_conversion = (layer.row_groups, layer.slices, layer.cells.conversions, columns)
     per_crossbar = (layer.row_tiles, len(layer.column_tiles()[1]), *planes)
     top = (1 << layer.weight_bits) - 1
     steps = (1,) if arrays.weight_step.size == 1 else (layer.columns,)
@@ -219,14 +220,25 @@ def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
         "kept_rows": lines(arrays.kept_rows, rows, layer.rows),
         "kept_columns": lines(arrays.kept_columns, columns, layer.columns),
         "centres": centres_fit(),
+        "flipped": _optional(arrays.flipped, layer.flip, "b", per_column, 0, 1),
         "sums": _is(arrays.sums, "u", per_column, 0, layer.active_rows * ((1 << layer.bits_per_cell) - 1)),
         "gcds": _is(arrays.gcds, "u", per_column, 0, (1 << layer.bits_per_cell) - 1),
         "nonzeros": _is(arrays.nonzeros, "u", per_column, 0, layer.active_rows),
-        "adc_bits": _is(arrays.adc_bits, "u", per_column, 0, MAX_ADC_BITS),
-        "adc_step": _is(arrays.adc_step, "u", per_column, 1, 255),
+        "adc_bits": _is(arrays.adc_bits, "u", per_conversion, 0, MAX_ADC_BITS),
+        "adc_step": _is(arrays.adc_step, "u", per_conversion, 1, 255),
+        "adc_low": _optional(
+            arrays.adc_low, layer.subtraction == "analog", "i", per_conversion, -(1 << MAX_ADC_BITS), 0
+        ),
         "allocated": _is(arrays.allocated, "b", per_crossbar, 0, 1),
     }
     return next((name for name, fits in checks.items() if not fits), None)
+
+
+def _optional(  # noqa: PLR0917
+    array: NDArray[Any] | None, wanted: bool, kind: str, shape: tuple[int, ...], low: float, high: float
+) -> bool:
+    """Whether an array is there exactly if it is wanted, and fits."""
+    return not wanted if array is None else wanted and _is(array, kind, shape, low, high)
 
 
 def _is(array: NDArray[Any], kind: str, shape: tuple[int, ...], low: float, high: float) -> bool:

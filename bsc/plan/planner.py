@@ -50,7 +50,7 @@ def make_plan(graph: Graph, target: Target, pipeline: str, calibration: Calibrat
                 StepRecord(digital=file, operators=dict(step.operators), inputs=step.inputs, outputs=step.outputs)
             )
     document = PlanDocument(
-        schema_version=2,
+        schema_version=3,
         bsc_version=__version__,
         model=ModelRecord(
             file=graph.info.name,
@@ -97,8 +97,10 @@ def _layer_record(layer: CrossbarLayer, index: int) -> PlanLayer:
         input_bits=quant.input_bits,
         input_signed=quant.input_signed,
         input_step=quant.input_step,
-        bits_per_cell=slicing.cells.bits_per_cell,
+        slice_bits=slicing.cells.slice_bits,
         encoding=slicing.cells.encoding,
+        subtraction=slicing.cells.subtraction,
+        flip=slicing.cells.flip,
         dac_bits=slicing.dac_bits,
         tile_rows=tiling.rows,
         tile_cols=tiling.cols,
@@ -127,10 +129,12 @@ def _layer_arrays(graph: Graph, layer: CrossbarLayer) -> LayerArrays:
         kept_rows=optional(layer.kept.rows if layer.kept else None),
         kept_columns=optional(layer.kept.columns if layer.kept else None),
         centres=optional(layer.tiling.centres),
+        flipped=optional(layer.tiling.flipped),
         sums=graph.array(layer.tiling.sums),
         gcds=graph.array(layer.tiling.gcds),
         nonzeros=graph.array(layer.tiling.nonzeros),
         adc_bits=graph.array(layer.adc.bits),
         adc_step=graph.array(layer.adc.step),
+        adc_low=optional(layer.adc.low),
         allocated=graph.array(layer.tiling.allocated),
     )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
-from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.column_stats import Reach, lossless_bits, reach
 from bsc.numeric.tiles import column_tiles, column_widths, per_column, per_row_group
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
@@ -19,14 +19,16 @@ class SliceSummary:
     Attributes:
         density: non-zero cells over the model's weights, 0 to 1.
         columns: slice columns on allocated crossbars, counted once for each row group.
-        largest_sum: largest column sum any input can cause, in cell units times input digits.
-        proved: columns by the resolution that is proved lossless, int64 (17,); 0 is a column of zeros.
-        assigned: columns by the resolution assigned, int64 (17,); 0 is never converted.
-        lossless: columns whose assigned conversion is proved to lose nothing.
+        conversions: what is converted of these columns: they themselves, or their pairs.
+        largest_sum: largest sum in front of an ADC that any input can cause, in cell units times input digits.
+        proved: conversions by the resolution that is proved lossless, int64 (17,); 0 is for zeros.
+        assigned: conversions by the resolution assigned, int64 (17,); 0 is never converted.
+        lossless: conversions that are proved to lose nothing.
     """
 
     density: float
     columns: int
+    conversions: int
     largest_sum: int
     proved: NDArray[np.int64]
     assigned: NDArray[np.int64]
@@ -59,8 +61,13 @@ class LayerSummary:
         return sum(part.columns for part in self.slices)
 
     @property
+    def conversions(self) -> int:
+        """What is converted of these columns: they themselves, or their pairs."""
+        return sum(part.conversions for part in self.slices)
+
+    @property
     def lossless(self) -> int:
-        """Slice columns whose conversion is proved to lose nothing."""
+        """Conversions that are proved to lose nothing."""
         return sum(part.lossless for part in self.slices)
 
 
@@ -75,17 +82,20 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
     existing = per_row_group(
         per_column(arrays.allocated, starts, layer.mapped_columns), layer.row_groups, layer.groups_per_tile
     )  # (R, S, P, N)
-    bounds = arrays.sums.astype(np.uint32) * np.uint32(layer.max_drive)
-    proved = lossless_bits(bounds, arrays.gcds)
+    paired = layer.cells.conversions < existing.shape[2]
+    converted = np.asarray(existing.any(axis=2, keepdims=True)) if paired else existing
+    bounds = layer_reach(layer, arrays)
+    proved = lossless_bits((bounds.high - bounds.low).astype(np.uint32), bounds.step)
     lossless = proved_lossless(layer, arrays)
     parts = []
     for index in range(layer.slices):
-        here = existing[:, index]
+        columns, here = existing[:, index], converted[:, index]
         parts.append(
             SliceSummary(
                 density=int(arrays.nonzeros[:, index].sum()) / (layer.rows * layer.columns),
-                columns=int(here.sum()),
-                largest_sum=int(bounds[:, index].max(initial=0)),
+                columns=int(columns.sum()),
+                conversions=int(here.sum()),
+                largest_sum=int(max(bounds.high[:, index].max(initial=0), -bounds.low[:, index].min(initial=0))),
                 proved=_histogram(proved[:, index][here]),
                 assigned=_histogram(arrays.adc_bits[:, index][here]),
                 lossless=int(lossless[:, index][here].sum()),
@@ -107,10 +117,17 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
 
 
 def proved_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
-    """Which slice columns no input can make lose anything: (R, S, P, N)."""
-    bounds = arrays.sums.astype(np.int64) * layer.max_drive
-    highest = ((1 << arrays.adc_bits.astype(np.int64)) - 1) * arrays.adc_step
-    return np.asarray((bounds <= highest) & (arrays.gcds % arrays.adc_step == 0))
+    """Which conversions no input can make lose anything: (R, S, Q, N)."""
+    bounds, step = layer_reach(layer, arrays), arrays.adc_step
+    lowest = arrays.lowest_codes.astype(np.int64)
+    highest = lowest + (1 << arrays.adc_bits.astype(np.int64)) - 1
+    inside = (lowest * step <= bounds.low) & (bounds.high <= highest * step)
+    return np.asarray(inside & (bounds.step % step == 0))
+
+
+def layer_reach(layer: PlanLayer, arrays: LayerArrays) -> Reach:
+    """What the conversions of a layer can meet, from its recorded column sums."""
+    return reach(arrays.sums, arrays.gcds, layer.cells, layer.max_drive)
 
 
 def total(histograms: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -32,10 +32,11 @@
 #define INLINE static inline __attribute__((always_inline))
 
 typedef struct {
-    Py_ssize_t vectors, rows, lanes, columns, cycles, planes, bins, bin_shift;
+    Py_ssize_t vectors, rows, lanes, columns, cycles, planes, bins, bin_shift, origin;
     Py_ssize_t tables;    /* groups of four wordlines */
     const int32_t *codes; /* (vectors, rows) input codes */
-    const uint8_t *cells; /* (rows, lanes) levels */
+    const uint8_t *cells; /* (rows, lanes) levels; differences of two, signed, in lanes with a sign */
+    const int32_t *floor; /* (lanes) lowest sum that can be read; the lowest code where there are steps */
     const int32_t *limit; /* (lanes) highest sum that can be read; the highest code where there are steps */
     const int32_t *step;  /* (lanes) cell units of one code; NULL where every sum is read in cell units */
     const int64_t *worth; /* (lanes) of one cell unit in a result */
@@ -44,6 +45,7 @@ typedef struct {
     const int32_t *cycle; /* (cycles, 3) shift, width, sign; shifts ascend */
     int64_t *results;     /* (vectors, columns) added to */
     int64_t *clipped;     /* (lanes) added to */
+    int32_t *lowest;      /* (lanes) lowered; NULL without statistics */
     int32_t *highest;     /* (lanes) raised; NULL without statistics */
     int64_t *histogram;   /* (planes, cycles, bins) added to; NULL without statistics */
 } Job;
@@ -77,59 +79,119 @@ static void list_rows(const Job *job, Py_ssize_t first, Py_ssize_t count, uint16
     }
 }
 
-#define LANE uint8_t
-#define WIDE uint16_t
+/* Lanes of 8 and 16 bits, without and with a sign, for each instruction set. */
 #define ROW_BYTES 16
 #define TARGET
+#define LANE uint8_t
+#define WIDE uint16_t
+#define CELL uint8_t
+#define SIGNED 0
 #define NAME(name) name##_8
 #include "_kernel_lanes.h"
 
 #define LANE uint16_t
 #define WIDE uint32_t
+#define CELL uint8_t
+#define SIGNED 0
 #define NAME(name) name##_16
+#include "_kernel_lanes.h"
+
+#define LANE int8_t
+#define WIDE int16_t
+#define CELL int8_t
+#define SIGNED 1
+#define NAME(name) name##_s8
+#include "_kernel_lanes.h"
+
+#define LANE int16_t
+#define WIDE int32_t
+#define CELL int8_t
+#define SIGNED 1
+#define NAME(name) name##_s16
 #include "_kernel_lanes.h"
 
 #if defined(__x86_64__)
 
 #undef ROW_BYTES
 #undef TARGET
-#define LANE uint8_t
-#define WIDE uint16_t
 #define ROW_BYTES 32
 #define TARGET __attribute__((target("avx2")))
+#define LANE uint8_t
+#define WIDE uint16_t
+#define CELL uint8_t
+#define SIGNED 0
 #define NAME(name) name##_8_avx2
 #include "_kernel_lanes.h"
 
 #define LANE uint16_t
 #define WIDE uint32_t
+#define CELL uint8_t
+#define SIGNED 0
 #define NAME(name) name##_16_avx2
+#include "_kernel_lanes.h"
+
+#define LANE int8_t
+#define WIDE int16_t
+#define CELL int8_t
+#define SIGNED 1
+#define NAME(name) name##_s8_avx2
+#include "_kernel_lanes.h"
+
+#define LANE int16_t
+#define WIDE int32_t
+#define CELL int8_t
+#define SIGNED 1
+#define NAME(name) name##_s16_avx2
 #include "_kernel_lanes.h"
 
 #undef ROW_BYTES
 #undef TARGET
-#define LANE uint8_t
-#define WIDE uint16_t
 #define ROW_BYTES 64
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#define LANE uint8_t
+#define WIDE uint16_t
+#define CELL uint8_t
+#define SIGNED 0
 #define NAME(name) name##_8_avx512
 #include "_kernel_lanes.h"
 
 #define LANE uint16_t
 #define WIDE uint32_t
+#define CELL uint8_t
+#define SIGNED 0
 #define NAME(name) name##_16_avx512
 #include "_kernel_lanes.h"
 
+#define LANE int8_t
+#define WIDE int16_t
+#define CELL int8_t
+#define SIGNED 1
+#define NAME(name) name##_s8_avx512
+#include "_kernel_lanes.h"
+
+#define LANE int16_t
+#define WIDE int32_t
+#define CELL int8_t
+#define SIGNED 1
+#define NAME(name) name##_s16_avx512
+#include "_kernel_lanes.h"
+
 #endif
+
+/* The reader of lanes of 8 or 16 bits, negative for lanes with a sign. */
+#define CHOOSE(suffix) \
+    (lane_bits == 8 ? read_lanes_8##suffix : lane_bits == 16 ? read_lanes_16##suffix : \
+     lane_bits == -8 ? read_lanes_s8##suffix : read_lanes_s16##suffix)
 
 static Reader reader(int lane_bits)
 {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return lane_bits == 8 ? read_lanes_8_avx512 : read_lanes_16_avx512;
+        return CHOOSE(_avx512);
     if (__builtin_cpu_supports("avx2"))
-        return lane_bits == 8 ? read_lanes_8_avx2 : read_lanes_16_avx2;
+        return CHOOSE(_avx2);
 #endif
-    return lane_bits == 8 ? read_lanes_8 : read_lanes_16;
+    return CHOOSE();
 }
 
 /* Whether there was memory enough. */
@@ -158,27 +220,32 @@ static int has(const Py_buffer *buffer, Py_ssize_t items, Py_ssize_t bytes)
 static PyObject *read_lanes(PyObject *self, PyObject *args)
 {
     (void)self;
-    Py_buffer codes, cells, limit, step, worth, column, plane, cycle, results, clipped, highest, histogram;
-    Py_buffer *all[] = {&codes, &cells, &limit,   &step,    &worth,   &column,
-                        &plane, &cycle, &results, &clipped, &highest, &histogram};
+    Py_buffer codes, cells, floor, limit, step, worth, column, plane, cycle, results, clipped, lowest, highest, histogram;
+    Py_buffer *all[] = {&codes, &cells, &floor,   &limit,   &step,   &worth,   &column,
+                        &plane, &cycle, &results, &clipped, &lowest, &highest, &histogram};
     Job job;
     int lane_bits;
-    if (!PyArg_ParseTuple(args, "i(nnnnnnn)y*y*y*z*y*y*y*y*w*w*z*z*:read_lanes", &lane_bits, &job.vectors, &job.rows,
-                          &job.lanes, &job.columns, &job.planes, &job.bins, &job.bin_shift, &codes, &cells, &limit, &step, &worth,
-                          &column, &plane, &cycle, &results, &clipped, &highest, &histogram))
+    if (!PyArg_ParseTuple(args, "i(nnnnn)(nnn)y*y*y*y*z*y*y*y*y*w*w*z*z*z*:read_lanes", &lane_bits, &job.vectors,
+                          &job.rows, &job.lanes, &job.columns, &job.planes, &job.bins, &job.bin_shift, &job.origin,
+                          &codes, &cells, &floor, &limit, &step, &worth, &column, &plane, &cycle, &results, &clipped,
+                          &lowest, &highest, &histogram))
         return NULL;
     job.tables = (job.rows + ROWS_PER_TABLE - 1) / ROWS_PER_TABLE;
     job.cycles = cycle.len / (Py_ssize_t)(3 * sizeof(int32_t));
-    job.codes = codes.buf, job.cells = cells.buf, job.limit = limit.buf, job.step = step.buf;
+    job.codes = codes.buf, job.cells = cells.buf, job.floor = floor.buf;
+    job.limit = limit.buf, job.step = step.buf;
     job.worth = worth.buf, job.column = column.buf, job.plane = plane.buf, job.cycle = cycle.buf;
-    job.results = results.buf, job.clipped = clipped.buf, job.highest = highest.buf, job.histogram = histogram.buf;
+    job.results = results.buf, job.clipped = clipped.buf, job.lowest = lowest.buf;
+    job.highest = highest.buf, job.histogram = histogram.buf;
     int fit = job.planes >= 1 && job.planes <= MAX_PLANES && job.bin_shift >= 0 && job.bin_shift < 32 && job.rows >= 0 && job.rows <= MAX_ROWS &&
-              (lane_bits == 8 || lane_bits == 16) && has(&codes, job.vectors * job.rows, 4) &&
-              has(&cells, job.rows * job.lanes, 1) && has(&limit, job.lanes, 4) &&
+              (lane_bits == 8 || lane_bits == 16 || lane_bits == -8 || lane_bits == -16) && has(&codes, job.vectors * job.rows, 4) &&
+              has(&cells, job.rows * job.lanes, 1) && has(&floor, job.lanes, 4) &&
+              has(&limit, job.lanes, 4) &&
               (step.buf == NULL || has(&step, job.lanes, 4)) && has(&worth, job.lanes, 8) &&
               has(&column, job.lanes, 4) && has(&plane, job.lanes, 4) && has(&cycle, job.cycles, 12) &&
               has(&results, job.vectors * job.columns, 8) && has(&clipped, job.lanes, 8) &&
-              (highest.buf == NULL) == (histogram.buf == NULL) && (highest.buf == NULL || has(&highest, job.lanes, 4));
+              (highest.buf == NULL) == (histogram.buf == NULL) && (highest.buf == NULL || has(&highest, job.lanes, 4)) &&
+              (lowest.buf == NULL) == (highest.buf == NULL) && (lowest.buf == NULL || has(&lowest, job.lanes, 4));
     for (Py_ssize_t c = 0; fit && c < job.cycles; c++)
         fit = job.cycle[3 * c] >= 0 && job.cycle[3 * c + 1] >= 1 &&
               job.cycle[3 * c] + job.cycle[3 * c + 1] <= job.planes;

@@ -123,9 +123,11 @@ class ProgrammedCrossbar:
         bits: NDArray[Any] | int,
         step: NDArray[Any] | float,
         generator: Generator,
+        *,
+        low: NDArray[Any] | int = 0,
     ) -> NDArray[np.floating[Any]]:
         """Convert column sums with this crossbar's converters; the result is that of the function `convert`."""
-        return convert(sums, bits, step, offset=self.adc_offset, noise=self.adc_noise, generator=generator)
+        return convert(sums, bits, step, low=low, offset=self.adc_offset, noise=self.adc_noise, generator=generator)
 
     def _with_bitline_loss(self, driven: NDArray[Any]) -> NDArray[Any]:
         """Column sums (V, C') after the loss L of the module's docstring; I is `current`, G is `load`."""
@@ -227,16 +229,20 @@ def convert(
     bits: NDArray[Any] | int,
     step: NDArray[Any] | float,
     *,
+    low: NDArray[Any] | int = 0,
     offset: NDArray[np.float64] | float = 0.0,
     noise: float = 0.0,
     generator: Generator | None = None,
 ) -> NDArray[np.floating[Any]]:
-    """Convert column sums: `step * min(max(round((y + error) / step), 0), 2**bits - 1)`, halves to even.
+    """Convert column sums: `step * code`, code = round((y + error) / step) within low..low + 2**bits - 1.
+
+    Halves go to the even code.
 
     Args:
         sums: (V, C) in cell units.
         bits: resolution of each column (C,) or of all; a column of 0 bits is not converted and gives 0.
         step: cell units of one code, (C,) or for all, above 0.
+        low: lowest code, (C,) or for all.
         offset: static error of each column (C,) or of all, in cell units.
         noise: standard deviation of a conversion, in cell units.
         generator: of the noise; C normal deviates are drawn for every vector, none if `noise` is 0.
@@ -252,7 +258,7 @@ def convert(
     steps = np.asarray(step, dtype)
     codes /= steps
     np.rint(codes, out=codes)
-    np.clip(codes, 0, (2.0 ** np.asarray(bits) - 1).astype(dtype), out=codes)
+    np.clip(codes, np.asarray(low, dtype), (low + 2.0 ** np.asarray(bits) - 1).astype(dtype), out=codes)
     codes *= steps
     return codes
 

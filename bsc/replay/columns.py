@@ -1,7 +1,8 @@
 """Reading slice columns one conversion at a time: a compiled kernel, and the same in NumPy.
 
-A lane is a slice column of one row group. All readers do the same: for every input vector, input cycle and lane they
-take the column sum, convert it, and add what is read, times what it is worth, to the lane's column of the results.
+A lane is a slice column of one row group, or a pair of them whose currents are subtracted. All readers do the same:
+for every input vector, input cycle and lane they take the column sum, convert it, and add what is read, times what it
+is worth, to the lane's column of the results.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,20 +23,22 @@ Cycles = Sequence[tuple[int, int, int]]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Lanes:
-    """L slice columns that are read under the same inputs.
+    """L slice columns, or pairs of them, that are read under the same inputs.
 
     Attributes:
-        cells: levels, uint8 (R, L) over the rows of the group.
+        cells: levels, uint8 (R, L) over the rows of the group, or differences of the levels of pairs, int8 (R, L).
+        low: lowest ADC code, int32 (L,); 0 without pairs.
         top: highest ADC code, int32 (L,).
         step: cell units of one code, int32 (L,).
         worth: of one cell unit in a result, int64 (L,).
         column: column of the results, int32 (L,).
         plane: slice * P + polarity, int32 (L,).
-        lane_bits: 8 or 16 if no bit plane of a column adds up to more, else 32.
+        lane_bits: 8 or 16 if that holds every sum over one bit plane of the inputs, for pairs with its sign; else 32.
         rounded: some column sums lie between two steps.
     """
 
-    cells: NDArray[np.uint8]
+    cells: NDArray[np.uint8] | NDArray[np.int8]
+    low: NDArray[np.int32]
     top: NDArray[np.int32]
     step: NDArray[np.int32]
     worth: NDArray[np.int64]
@@ -44,10 +47,15 @@ class Lanes:
     lane_bits: int
     rounded: bool
 
+    @property
+    def signed(self) -> bool:
+        """Whether the lanes are pairs."""
+        return self.cells.dtype == np.int8
+
     def quotient_bound(self, cycles: Cycles) -> int:
         """Twice the largest column sum: a float that holds it tells a quotient from the half-way points beside it."""
         drive = max((1 << width) - 1 for _, width, _ in cycles)
-        return 2 * int(self.cells.sum(axis=0, dtype=np.int64).max(initial=0)) * drive
+        return 2 * int(np.abs(self.cells.astype(np.int64)).sum(axis=0).max(initial=0)) * drive
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,14 +64,18 @@ class LaneCounts:
 
     Attributes:
         clipped: clipped conversions, int64 (L,).
-        highest: highest column sum, int32 (L,); None without a histogram.
+        lowest: lowest column sum, int32 (L,); None without a histogram.
+        highest: highest column sum, likewise.
         histogram: conversions by plane, cycle and column sum, int64 (planes, cycles, bins), or None.
+        origin: lowest column sum of the first bin, 0 or less.
         bin_width: column sums in one bin, a power of two.
     """
 
     clipped: NDArray[np.int64]
+    lowest: NDArray[np.int32] | None = None
     highest: NDArray[np.int32] | None = None
     histogram: NDArray[np.int64] | None = None
+    origin: int = 0
     bin_width: int = 1
 
 
@@ -86,12 +98,15 @@ def read_compiled(
     assert kernel is not None
     planes = max(shift + width for shift, width, _ in cycles)
     bins = 0 if counts.histogram is None else counts.histogram.shape[2]
+    unit = 1 if lanes.rounded else lanes.step
     kernel.read_lanes(
-        lanes.lane_bits,
-        (*codes.shape, len(lanes.column), results.shape[1], planes, bins, counts.bin_width.bit_length() - 1),
+        -lanes.lane_bits if lanes.signed else lanes.lane_bits,
+        (*codes.shape, len(lanes.column), results.shape[1], planes),
+        (bins, counts.bin_width.bit_length() - 1, counts.origin),
         codes,
         lanes.cells,
-        lanes.top if lanes.rounded else lanes.top * lanes.step,
+        lanes.low * unit,
+        lanes.top * unit,
         lanes.step if lanes.rounded else None,
         lanes.worth,
         lanes.column,
@@ -99,6 +114,7 @@ def read_compiled(
         np.array(cycles, np.int32),
         results,
         counts.clipped,
+        counts.lowest,
         counts.highest,
         counts.histogram,
     )
@@ -109,7 +125,7 @@ def read_numpy(
 ) -> None:
     """Column sums by matrix products; for want of the kernel."""
     dtype = exact_dtype(lanes.quotient_bound(cycles))
-    cells, top, step = lanes.cells.astype(dtype), lanes.top.astype(dtype), lanes.step.astype(dtype)
+    cells, low, top, step = (values.astype(dtype) for values in (lanes.cells, lanes.low, lanes.top, lanes.step))
     chunk = max(1, CHUNK_VALUES // max(1, len(lanes.column)))
     for start in range(0, len(codes), chunk):
         part = np.s_[start : start + chunk]
@@ -121,8 +137,8 @@ def read_numpy(
                 _count_sums(sums.astype(np.int64), lanes.plane, counts, cycle)
             np.divide(sums, step, out=sums)
             np.rint(sums, out=sums)
-            counts.clipped[:] += np.count_nonzero(sums > top, axis=0)
-            np.minimum(sums, top, out=sums)
+            counts.clipped[:] += np.count_nonzero((sums > top) | (sums < low), axis=0)
+            np.clip(sums, low, top, out=sums)
             total += (sums * step).astype(np.int64) << shift if sign > 0 else -((sums * step).astype(np.int64) << shift)
         for plane in np.unique(lanes.plane):  # a column of the results has at most one lane in a plane
             which = lanes.plane == plane
@@ -131,9 +147,11 @@ def read_numpy(
 
 def _count_sums(sums: NDArray[np.int64], plane: NDArray[np.int32], counts: LaneCounts, cycle: int) -> None:
     assert counts.histogram is not None
+    assert counts.lowest is not None
     assert counts.highest is not None
+    np.minimum(counts.lowest, sums.min(axis=0, initial=0), out=counts.lowest, casting="same_kind")
     np.maximum(counts.highest, sums.max(axis=0, initial=0), out=counts.highest, casting="same_kind")
     bins = counts.histogram.shape[2]
-    places = plane.astype(np.int64) * bins + sums // counts.bin_width
+    places = plane.astype(np.int64) * bins + (sums - counts.origin) // counts.bin_width
     counted = np.bincount(places.ravel(), minlength=len(counts.histogram) * bins)
     counts.histogram[:, cycle] += counted.reshape(-1, bins)

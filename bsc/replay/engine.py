@@ -16,8 +16,9 @@ from bsc.errors import ModelError
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles
+from bsc.plan.cells import cell_levels
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
-from bsc.plan.summary import proved_lossless
+from bsc.plan.summary import layer_reach, proved_lossless
 from bsc.replay.activations import mapped_codes
 from bsc.replay.columns import LaneCounts, Lanes, Reader, best_reader
 from bsc.replay.loaded import LoadedPlan
@@ -64,16 +65,17 @@ class LayerEngine:
         self.columns = ColumnTally.empty(layer, arrays) if options.statistics else None
         self._reader = options.reader or best_reader()
         self._cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
-        self._stored = layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows)
-        self._levels = layer.cells.levels().reshape(-1, layer.slices * layer.cells.polarities)
-        self._worth = layer.cells.worth().ravel()
+        self._worth = layer.cells.read_worth().ravel()
         converted = arrays.adc_bits > 0
-        loses = (arrays.sums > 0) & ~proved_lossless(layer, arrays)
-        read = converted & ((arrays.sums > 0) if options.every_conversion or options.statistics else loses)
+        reached = layer_reach(layer, arrays)
+        moves = reached.high > reached.low
+        loses = moves & ~proved_lossless(layer, arrays)
+        read = converted & (moves if options.every_conversion or options.statistics else loses)
         by_plane = (layer.row_groups, len(self._worth), layer.mapped_columns)
         self._read = read.reshape(by_plane)
         self._converted, self._read_count = int(np.count_nonzero(converted)), int(np.count_nonzero(read))
         limits = code_limits(layer.input_bits, signed=layer.input_signed)
+        self._reach = reached
         self._integers = ExactProduct.of(arrays.codes, layer.groups, limits)
         apart = (loses | read).reshape(by_plane)  # read one by one, or lost
         self._folded = self._integers
@@ -130,8 +132,10 @@ class LayerEngine:
             return LaneCounts(clipped=clipped)
         return LaneCounts(
             clipped=clipped,
+            lowest=np.zeros(len(lanes.column), np.int32),
             highest=np.zeros(len(lanes.column), np.int32),
             histogram=self.columns.histogram.reshape(len(self._worth), len(self._cycles), -1),
+            origin=self.columns.origin,
             bin_width=self.columns.bin_width,
         )
 
@@ -141,8 +145,11 @@ class LayerEngine:
             shape = (len(self._worth), self.layer.mapped_columns)
             where = (lanes.plane, lanes.column)
             self.columns.clipped[row_group].reshape(shape)[where] += counts.clipped
-            highest = self.columns.highest[row_group].reshape(shape)
+            assert counts.lowest is not None
             assert counts.highest is not None
+            lowest = self.columns.lowest[row_group].reshape(shape)
+            lowest[where] = np.minimum(lowest[where], counts.lowest)
+            highest = self.columns.highest[row_group].reshape(shape)
             highest[where] = np.maximum(highest[where], counts.highest)
 
     def _lanes(self, row_group: int, group: int) -> list[Lanes]:
@@ -157,7 +164,6 @@ class LayerEngine:
         layer, arrays = self.layer, self.arrays
         width = layer.mapped_columns // layer.groups
         columns = np.s_[group * width : (group + 1) * width]
-        rows = np.s_[row_group * layer.active_rows : (row_group + 1) * layer.active_rows]
         plane, column = np.nonzero(self._read[row_group][:, columns])
         if not len(plane):
             return
@@ -166,33 +172,48 @@ class LayerEngine:
             by_plane = values[row_group].reshape(len(self._worth), -1)[:, columns]
             return np.asarray(by_plane[plane, column], np.int32)
 
-        top, step = (1 << of_lanes(arrays.adc_bits)) - 1, of_lanes(arrays.adc_step)
-        rounded = of_lanes(arrays.gcds) % step > 0
-        sums = of_lanes(arrays.sums)
-        lane_bits = np.select([sums < 1 << 8, sums < 1 << 16], [8, 16], 32)
-        stored = self._stored[rows, columns].astype(np.intp)
-        for bits, rounds in sorted(set(zip(lane_bits.tolist(), rounded.tolist(), strict=True))):
-            which = np.flatnonzero((lane_bits == bits) & (rounded == rounds))
+        low, bits, step = of_lanes(arrays.lowest_codes), of_lanes(arrays.adc_bits), of_lanes(arrays.adc_step)
+        top = low + (1 << bits) - 1
+        rounded = of_lanes(self._reach.step) % step > 0
+        largest = np.maximum(of_lanes(self._reach.high), -of_lanes(self._reach.low)) // layer.max_drive
+        half = layer.cells.subtraction == "analog"  # a sign takes a bit of a lane
+        lane_bits = np.select([largest < 1 << 8 - half, largest < 1 << 16 - half], [8, 16], 32)
+        levels = self._read_levels(row_group, columns)
+        worth = self._worth[plane] * of_lanes(arrays.signs)
+        for wide, rounds in sorted(set(zip(lane_bits.tolist(), rounded.tolist(), strict=True))):
+            which = np.flatnonzero((lane_bits == wide) & (rounded == rounds))
             yield Lanes(
-                cells=np.ascontiguousarray(self._levels[stored[:, column[which]], plane[which]]),
-                top=top[which].astype(np.int32),
+                cells=np.ascontiguousarray(levels[:, column[which], plane[which]]),
+                low=low[which],
+                top=top[which],
                 step=step[which],
-                worth=self._worth[plane[which]],
+                worth=worth[which],
                 column=(column[which] + group * width).astype(np.int32),
                 plane=plane[which].astype(np.int32),
-                lane_bits=bits,
+                lane_bits=wide,
                 rounded=rounds,
             )
 
+    def _read_levels(self, row_group: int, columns: slice) -> NDArray[Any]:
+        """What a conversion sums up of each row, (rows, columns, S * Q): levels, or differences of pairs."""
+        levels = cell_levels(self.layer, self.arrays, row_group, columns)
+        if self.layer.cells.subtraction == "analog":
+            return np.asarray(levels[..., 0].astype(np.int8) - levels[..., 1].astype(np.int8))
+        return levels.reshape(*levels.shape[:2], -1)
+
     def _without(self, apart: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The weight codes less what the slice columns `apart` (R, S * P, N) hold of them, (K, N)."""
-        codes = self.arrays.codes.astype(np.int64)
+        """The weight codes less what the conversions `apart` (R, S * Q, N) read of them, (K, N)."""
+        codes, signs = self.arrays.codes.astype(np.int64), self.arrays.signs
         rows = self.layer.active_rows
         for row_group, planes in enumerate(apart):
+            if not planes.any():
+                continue
             part = np.s_[row_group * rows : (row_group + 1) * rows]
-            stored = self._stored[part].astype(np.intp)
+            levels = self._read_levels(row_group, np.s_[:])
+            worth = self._worth[:, None] * signs[row_group].reshape(planes.shape)
             for plane in np.flatnonzero(planes.any(axis=1)):
-                codes[part] -= self._worth[plane] * np.where(planes[plane], self._levels[stored, plane], 0)
+                held = np.where(planes[plane], levels[..., plane], 0)
+                codes[part] -= worth[plane] * held
         return codes
 
 
@@ -245,7 +266,7 @@ def check_column_stats(layer: PlanLayer, arrays: LayerArrays) -> None:
     """
     stored = layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows)
     stats = stored_stats(stored, layer.cells, layer.active_rows)
-    for name in ("sums", "gcds", "nonzeros"):
+    for name in ("sums", "gcds", "nonzeros", *(["flipped"] if layer.flip else [])):
         differing = int(np.count_nonzero(getattr(stats, name) != getattr(arrays, name)))
         if differing:
             raise ModelError(

@@ -16,6 +16,7 @@ from bsc.hardware.device import Device
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
+from bsc.plan.correction import corrections
 from bsc.plan.document import LayerArrays, PlanLayer
 from bsc.replay.activations import mapped_codes
 from bsc.replay.analog import ProgrammedCrossbar, Streams, program, streams
@@ -26,27 +27,33 @@ CHUNK_DIGITS = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class _Crossbar:
-    """A programmed crossbar and what its readings are for; A row groups, C columns in use.
+    """A programmed crossbar, or a pair whose currents are subtracted, and what its readings are for.
+
+    A row groups, C columns in use.
 
     Attributes:
-        programmed: its cells.
-        random: its streams.
+        programmed: its cells; the converters are those of the first.
+        polarities: 1 or -1 for each of them.
+        random: their streams.
         groups: convolution groups on it.
         rows: of the layer, on its wordlines once for each group.
         columns: of the layer, on its bitlines.
         bits: resolutions (A, C).
         step: cell units of a code (A, C).
-        worth: of a cell unit in a weight code.
+        low: lowest codes (A, C).
+        worth: of a cell unit in a weight code (A, C).
     """
 
-    programmed: ProgrammedCrossbar
-    random: Streams
+    programmed: tuple[ProgrammedCrossbar, ...]
+    polarities: tuple[int, ...]
+    random: tuple[Streams, ...]
     groups: slice
     rows: slice
     columns: slice
     bits: NDArray[Any]
     step: NDArray[Any]
-    worth: int
+    low: NDArray[Any]
+    worth: NDArray[np.int64]
 
 
 class NoisyLayer:
@@ -64,25 +71,22 @@ class NoisyLayer:
         self.layer = layer
         self.arrays = arrays
         self._cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
-        self._crossbars = [
-            self._program(device, CrossbarIndex(row_tile=t, column_tile=c, slice=s, polarity=p), seed, key)
-            for t, c, s, p in np.argwhere(arrays.allocated).tolist()
-        ]
-        centres = layer.cells.centres_by_row(arrays.centres, layer.mapped_rows, layer.tile_rows)
-        whole = np.broadcast_to(centres, arrays.codes.shape)
-        self._centres = ExactProduct.of(whole, layer.groups, code_limits(layer.input_bits, signed=layer.input_signed))
+        self._crossbars = [self._program(device, read, seed, key) for read in self._read_together()]
+        whole = np.repeat(corrections(layer, arrays), layer.active_rows, axis=0)[: layer.mapped_rows]
+        limits = code_limits(layer.input_bits, signed=layer.input_signed)
+        self._corrections = ExactProduct.of(whole, layer.groups, limits)
 
     def results(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         """Results (V, N) over the mapped columns from input codes (V, G, K) over the model's rows."""
         driven = mapped_codes(self.arrays, codes)
-        results = self._centres(driven)
+        results = self._corrections(driven)
         reads = len(self._cycles) * min(self.layer.groups_per_tile, self.layer.row_groups)
         for crossbar in self._crossbars:
             inputs = driven[:, crossbar.groups, crossbar.rows].astype(np.int32)
             chunk = max(1, CHUNK_DIGITS // max(1, reads * inputs[0].size)) if len(inputs) else 1
             for start in range(0, len(inputs), chunk):
                 part = np.s_[start : start + chunk]
-                results[part, crossbar.columns] += crossbar.worth * self._read(crossbar, inputs[part])
+                results[part, crossbar.columns] += self._read(crossbar, inputs[part])
         return results
 
     def _read(self, crossbar: _Crossbar, inputs: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -93,40 +97,64 @@ class NoisyLayer:
         for (cycle, (shift, width, _)), group in itertools.product(enumerate(self._cycles), range(row_groups)):
             rows = np.s_[group * active : (group + 1) * active]
             digits[:, cycle, group, :, rows] = (inputs[:, :, rows] >> shift) & ((1 << width) - 1)
-        programmed = crossbar.programmed
-        sums = programmed.sums(digits.reshape(-1, inputs[0].size), crossbar.random.read)
+        flat = digits.reshape(-1, inputs[0].size)
+        parts = zip(crossbar.programmed, crossbar.polarities, crossbar.random, strict=True)
+        sums = sum(sign * programmed.sums(flat, random.read) for programmed, sign, random in parts)
         repeats = vectors * len(self._cycles)
-        bits, step = (
-            values[0] if row_groups == 1 else np.tile(values, (repeats, 1)) for values in (crossbar.bits, crossbar.step)
+        bits, step, low = (
+            values[0] if row_groups == 1 else np.tile(values, (repeats, 1))
+            for values in (crossbar.bits, crossbar.step, crossbar.low)
         )
-        read = programmed.convert(sums, bits, step, crossbar.random.adc)
-        worth = np.array([sign * 2.0**shift for shift, _, sign in self._cycles])
+        read = crossbar.programmed[0].convert(np.asarray(sums), bits, step, crossbar.random[0].adc, low=low)
+        cycles = np.array([sign * 2.0**shift for shift, _, sign in self._cycles])
         by_cycle = read.reshape(vectors, len(self._cycles), row_groups, -1)
-        return np.asarray(np.einsum("vcgn,c->vn", by_cycle, worth, dtype=np.float64))
+        return np.asarray(np.einsum("vcgn,c,gn->vn", by_cycle, cycles, crossbar.worth, dtype=np.float64))
 
-    def _program(self, device: Device, index: CrossbarIndex, seed: int, key: tuple[int, ...]) -> _Crossbar:
+    def _read_together(self) -> list[list[CrossbarIndex]]:
+        """The crossbars that exist, each by itself, or pairs of those that are subtracted before their conversion."""
+        paired = self.layer.cells.conversions < self.layer.cells.polarities
+        together: dict[tuple[int, ...], list[CrossbarIndex]] = {}
+        for t, c, s, p in np.argwhere(self.arrays.allocated).tolist():
+            index = CrossbarIndex(row_tile=t, column_tile=c, slice=s, polarity=p)
+            together.setdefault((t, c, s) if paired else (t, c, s, p), []).append(index)
+        return list(together.values())
+
+    def _program(self, device: Device, indices: list[CrossbarIndex], seed: int, key: tuple[int, ...]) -> _Crossbar:
         layer, arrays = self.layer, self.arrays
-        place = (index.row_tile, index.column_tile, index.slice, index.polarity)
-        random = streams(seed, *key, *place)
-        levels = crossbar_cells(layer, arrays, index)
+        index = indices[0]
+        random = [streams(seed, *key, each.row_tile, each.column_tile, each.slice, each.polarity) for each in indices]
         columns = crossbar_columns(layer, index.column_tile)
+        paired = layer.cells.conversions < layer.cells.polarities
+        conversion = 0 if paired else index.polarity
         width = layer.mapped_columns // layer.groups
         groups = layer.groups_per_tile
         here = np.s_[
             index.row_tile * groups : (index.row_tile + 1) * groups,
             index.slice,
-            index.polarity,
+            conversion,
             columns.start : columns.stop,
         ]
+        worth = int(layer.cells.read_worth()[index.slice, conversion])
         return _Crossbar(
-            programmed=program(levels, layer.cells.max_level, device, random.programming, max_digit=layer.max_drive),
-            random=random,
+            programmed=tuple(
+                program(
+                    crossbar_cells(layer, arrays, each),
+                    layer.cells.max_level,
+                    device,
+                    streams_.programming,
+                    max_digit=layer.max_drive,
+                )
+                for each, streams_ in zip(indices, random, strict=True)
+            ),
+            polarities=tuple(-1 if paired and each.polarity else 1 for each in indices),
+            random=tuple(random),
             groups=slice(columns.start // width, (columns.stop - 1) // width + 1),
             rows=slice(index.row_tile * layer.tile_rows, (index.row_tile + 1) * layer.tile_rows),
             columns=slice(columns.start, columns.stop),
             bits=arrays.adc_bits[here],
             step=arrays.adc_step[here],
-            worth=int(layer.cells.worth()[index.slice, index.polarity]),
+            low=arrays.lowest_codes[here],
+            worth=worth * arrays.signs[here].astype(np.int64),
         )
 
 

@@ -1,7 +1,8 @@
 """What the crossbars of a layer compute, written so that it can be checked by eye: the judge of the fast engine.
 
-Every row group, slice, polarity and input cycle has a column sum of its own, an ADC reads it, and shift-and-add puts
-it in its place. Whole numbers in int64 throughout; nothing is skipped and nothing is clever.
+Every row group, slice, polarity and input cycle has a column sum of its own, or a pair of polarities the difference of
+two, an ADC reads it, and shift-and-add puts it in its place. Whole numbers in int64 throughout; nothing is skipped and
+nothing is clever.
 """
 
 import numpy as np
@@ -26,9 +27,10 @@ def reference_results(
     Returns:
         Whole numbers (V, N) over the mapped columns.
     """
-    cells, worth = layer.cells, layer.cells.worth()
+    cells = layer.cells
+    worth, paired = cells.read_worth(), cells.subtraction == "analog"
     levels = cells.levels()[cells.stored(arrays.codes, arrays.centres, layer.tile_rows)].astype(np.int64)  # K N S P
-    centres = np.broadcast_to(
+    by_centre = np.broadcast_to(
         cells.centres_by_row(arrays.centres, layer.mapped_rows, layer.tile_rows), arrays.codes.shape
     )
     cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
@@ -39,25 +41,42 @@ def reference_results(
         for row_group in range(layer.row_groups):
             rows = np.s_[row_group * layer.active_rows : (row_group + 1) * layer.active_rows]
             inputs = driven[:, group, rows]
-            results[:, columns] += inputs.sum(axis=1, keepdims=True) * centres[rows, columns][:1]
-            for slice_, polarity in np.ndindex(worth.shape):
-                here = np.s_[row_group, slice_, polarity, columns]
-                bits, step = arrays.adc_bits[here].astype(np.int64), arrays.adc_step[here].astype(np.int64)
-                for shift, digit_bits, sign in cycles:
+            total = inputs.sum(axis=1, keepdims=True)
+            results[:, columns] += total * by_centre[rows, columns][:1]
+            for slice_, conversion in np.ndindex(worth.shape):
+                here = np.s_[row_group, slice_, conversion, columns]
+                adc = (arrays.lowest_codes, arrays.adc_bits, arrays.adc_step)
+                low, bits, step = (values[here].astype(np.int64) for values in adc)
+                held = levels[rows, columns, slice_, conversion]
+                if paired:
+                    held = held - levels[rows, columns, slice_, 1]
+                sign = np.ones(width, np.int64)
+                if arrays.flipped is not None:
+                    flipped, top = arrays.flipped[here], cells.tops[slice_]
+                    held = np.where(flipped, top - held, held)
+                    sign = np.where(flipped, -1, 1)
+                    results[:, columns] += total * np.where(flipped, top, 0) * worth[slice_, conversion]
+                for shift, digit_bits, cycle_sign in cycles:
                     digits = (inputs >> shift) & ((1 << digit_bits) - 1)
-                    sums = digits @ levels[rows, columns, slice_, polarity]
-                    read = convert(sums, bits, step, tally)
-                    results[:, columns] += sign * (read << shift) * worth[slice_, polarity]
+                    read = convert(digits @ held, low, bits, step, tally)
+                    results[:, columns] += sign * cycle_sign * (read << shift) * worth[slice_, conversion]
     return results
 
 
 def convert(
-    sums: NDArray[np.int64], bits: NDArray[np.int64], step: NDArray[np.int64], tally: LayerTally
+    sums: NDArray[np.int64],
+    low: NDArray[np.int64],
+    bits: NDArray[np.int64],
+    step: NDArray[np.int64],
+    tally: LayerTally,
 ) -> NDArray[np.int64]:
-    """What ADCs read of column sums: step * min(round(y / step), 2**bits - 1), halves to even; 0 bits read nothing.
+    """What ADCs read of column sums: step * code, code = round(y / step) within low..low + 2**bits - 1.
+
+    Halves go to the even code; 0 bits read nothing.
 
     Args:
-        sums: column sums (V, N), 0 or more.
+        sums: column sums (V, N), or differences of two.
+        low: lowest code of each column (N,).
         bits: resolution of each column (N,).
         step: cell units of one code (N,).
         tally: conversions and clipped conversions are added to it.
@@ -67,7 +86,7 @@ def convert(
     """
     code, rest = np.divmod(sums, step)
     code += (2 * rest > step) | ((2 * rest == step) & (code % 2 == 1))
-    top = (1 << bits) - 1
+    top = low + (1 << bits) - 1
     tally.conversions += len(sums) * int(np.count_nonzero(bits))
-    tally.clipped += int(np.count_nonzero((code > top) & (bits > 0)))
-    return np.asarray(np.minimum(code, top) * step)
+    tally.clipped += int(np.count_nonzero(((code > top) | (code < low)) & (bits > 0)))
+    return np.asarray(np.clip(code, low, top) * step)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from bsc.numeric.quantizer import input_cycles
 from bsc.plan.document import LayerArrays, PlanLayer
+from bsc.plan.summary import layer_reach
 
 MAX_BINS = 4096
 
@@ -35,27 +36,35 @@ class ColumnTally:
     """Column sums of a layer, as they came before conversion.
 
     Attributes:
-        histogram: conversions by column sum, int64 (S, P, cycles, bins); bin i counts sums from i * bin_width on.
+        histogram: conversions by column sum, int64 (S, Q, cycles, bins); bin i counts sums from
+            origin + i * bin_width on.
+        origin: lowest sum that any conversion can meet; below 0 for pairs.
         bin_width: column sums in one bin; 1 unless a column can reach more than 4095.
-        highest: highest sum of every slice column, int32 (R, S, P, N).
-        clipped: clipped conversions of every slice column, int64 (R, S, P, N).
+        lowest: lowest sum of every conversion or 0, int32 (R, S, Q, N).
+        highest: highest sum of every conversion or 0, int32 (R, S, Q, N).
+        clipped: clipped conversions, int64 (R, S, Q, N).
     """
 
     histogram: NDArray[np.int64]
+    origin: int
     bin_width: int
+    lowest: NDArray[np.int32]
     highest: NDArray[np.int32]
     clipped: NDArray[np.int64]
 
     @classmethod
     def empty(cls, layer: PlanLayer, arrays: LayerArrays) -> "ColumnTally":
         """Nothing counted yet."""
-        shape = arrays.sums.shape
-        top = int(arrays.sums.max(initial=0)) * layer.max_drive
+        shape, reached = arrays.adc_bits.shape, layer_reach(layer, arrays)
+        origin = int(reached.low.min(initial=0))
+        top = int(reached.high.max(initial=0)) - origin
         bin_width = 1 << max(0, top.bit_length() - MAX_BINS.bit_length() + 1)
         cycles = len(input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits))
         return cls(
             histogram=np.zeros((*shape[1:3], cycles, top // bin_width + 1), np.int64),
+            origin=origin,
             bin_width=bin_width,
+            lowest=np.zeros(shape, np.int32),
             highest=np.zeros(shape, np.int32),
             clipped=np.zeros(shape, np.int64),
         )

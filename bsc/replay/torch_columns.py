@@ -55,9 +55,9 @@ def _read(  # noqa: PLR0917
     dtype = torch.float32 if lanes.quotient_bound(cycles) <= EXACT_FLOAT32 else torch.float64
     torch.backends.cuda.matmul.allow_tf32 = False  # its ten bits do not hold column sums
     cells = torch.from_numpy(lanes.cells).to(device, dtype)
-    top, step, worth, column, plane = (
+    low, top, step, worth, column, plane = (
         torch.from_numpy(values.astype(np.int64)).to(device)
-        for values in (lanes.top, lanes.step, lanes.worth, lanes.column, lanes.plane)
+        for values in (lanes.low, lanes.top, lanes.step, lanes.worth, lanes.column, lanes.plane)
     )
     clipped = torch.zeros(len(lanes.column), dtype=torch.int64, device=device)
     chunk = max(1, CHUNK_VALUES // max(1, len(lanes.column)))
@@ -70,8 +70,8 @@ def _read(  # noqa: PLR0917
             if counts.histogram is not None:
                 _count_sums(torch, sums.to(torch.int64), plane, counts, cycle)
             code = torch.round(sums / step.to(dtype)).to(torch.int64)
-            clipped += (code > top).sum(dim=0)
-            total += sign * ((torch.minimum(code, top) * step) << shift)
+            clipped += ((code > top) | (code < low)).sum(dim=0)
+            total += sign * ((torch.clamp(code, low, top) * step) << shift)
         added = torch.zeros((len(driven), results.shape[1]), dtype=torch.int64, device=device)
         added.index_add_(1, column, total * worth)
         results[start : start + chunk] += added.cpu().numpy()
@@ -80,10 +80,12 @@ def _read(  # noqa: PLR0917
 
 def _count_sums(torch: Any, sums: Any, plane: Any, counts: LaneCounts, cycle: int) -> None:
     assert counts.histogram is not None
+    assert counts.lowest is not None
     assert counts.highest is not None
-    highest = sums.amax(dim=0).cpu().numpy()
+    lowest, highest = sums.amin(dim=0).cpu().numpy(), sums.amax(dim=0).cpu().numpy()
+    np.minimum(counts.lowest, lowest, out=counts.lowest, casting="same_kind")
     np.maximum(counts.highest, highest, out=counts.highest, casting="same_kind")
     planes, _, bins = counts.histogram.shape
-    places = (plane * bins + sums // counts.bin_width).ravel()
+    places = (plane * bins + (sums - counts.origin) // counts.bin_width).ravel()
     counted = torch.bincount(places, minlength=planes * bins).cpu().numpy()
     counts.histogram[:, cycle] += counted.reshape(planes, bins)

@@ -40,7 +40,7 @@ def summary_json(document: PlanDocument, summaries: Sequence[LayerSummary]) -> d
 
 
 def layer_json(summary: LayerSummary) -> dict[str, Any]:
-    """One layer; histograms map a resolution to its number of slice columns."""
+    """One layer; histograms map a resolution to its number of conversions: of slice columns, or of their pairs."""
     return {
         "row_tiles": summary.layer.row_tiles,
         "column_tiles": summary.column_tiles,
@@ -51,7 +51,8 @@ def layer_json(summary: LayerSummary) -> dict[str, Any]:
             {
                 "density": part.density,
                 "columns": part.columns,
-                "lossless_columns": part.lossless,
+                "conversions": part.conversions,
+                "lossless": part.lossless,
                 "largest_sum": part.largest_sum,
                 "proved_bits": _histogram(part.proved),
                 "assigned_bits": _histogram(part.assigned),
@@ -112,7 +113,9 @@ def _interval(interval: MeanInterval | None) -> dict[str, Any] | None:
 def _column_sums(tally: ColumnTally) -> dict[str, Any]:
     """Histograms by slice, polarity and input cycle, trailing zeros cut; a key of each level is its number."""
     return {
+        "origin": tally.origin,
         "bin_width": tally.bin_width,
+        "lowest_by_slice": tally.lowest.min(axis=(0, 2, 3), initial=0).tolist(),
         "highest_by_slice": tally.highest.max(axis=(0, 2, 3), initial=0).tolist(),
         "clipped_by_slice": tally.clipped.sum(axis=(0, 2, 3)).tolist(),
         "histogram": [

@@ -86,8 +86,8 @@ def _column_table(found: Simulation) -> Table:
     for name, tally in found.columns.items():
         for index in reversed(range(len(tally.histogram))):
             counts = tally.histogram[index].sum(axis=(0, 1))
-            total, sums = int(counts.sum()), np.arange(len(counts)) * tally.bin_width
-            highest = int(tally.highest[:, index].max(initial=0))
+            total, sums = int(counts.sum()), tally.origin + np.arange(len(counts)) * tally.bin_width
+            highest, lowest = int(tally.highest[:, index].max(initial=0)), int(tally.lowest[:, index].min(initial=0))
             below = int(sums[np.searchsorted(np.cumsum(counts), 0.999 * total)]) if total else 0
             add_row(
                 shown,
@@ -98,6 +98,6 @@ def _column_table(found: Simulation) -> Table:
                 f"{counts @ sums / total:.2f}" if total else UNKNOWN,
                 str(below + tally.bin_width),
                 str(highest),
-                str(highest.bit_length()),
+                str((highest - lowest).bit_length()),
             )
     return shown

@@ -88,8 +88,7 @@ class LayerReport:
         step = "a step for each vector" if layer.input_step is None else f"step {layer.input_step:g}"
         lines = [
             f"layer      {layer.name} ({layer.op_type})",
-            f"weights    {layer.weight_bits} bit + sign, {layer.encoding}, {layer.slices} slices of "
-            f"{layer.bits_per_cell} bit",
+            f"weights    {layer.weight_bits} bit + sign, {layer.encoding}, {_slices(layer)}",
             f"inputs     {layer.input_bits} bit {sign}, {step}, {layer.dac_bits}-bit DAC",
             f"mapped     {layer.mapped_rows} of {layer.rows} rows, {layer.mapped_columns} of {layer.columns} columns",
             f"driven     {min(layer.active_rows, layer.mapped_rows)} rows at a time",
@@ -122,13 +121,18 @@ class CrossbarReport:
         columns = np.array(crossbar_columns(self.layer, self.index.column_tile))
         groups = self.layer.groups_per_tile
         first = self.index.row_tile * groups
-        where = np.s_[first : first + groups, self.index.slice, self.index.polarity, columns]
+        conversion = min(self.index.polarity, self.layer.cells.conversions - 1)
+        cells, reads = (
+            np.s_[first : first + groups, self.index.slice, place, columns]
+            for place in (self.index.polarity, conversion)
+        )
         model_columns = columns if self.arrays.kept_columns is None else self.arrays.kept_columns[columns]
         names = ("bitline", "model column", "non-zero cells", "sum of levels", "ADC bits", "ADC step")
         title = "Bitlines" if groups == 1 else f"Bitlines; largest of the {groups} row groups"
         table = new_table(title, names, 0)
-        arrays = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_step)
-        largest = (array[where].max(axis=0) for array in arrays)
+        shown = [array[cells] for array in (self.arrays.nonzeros, self.arrays.sums)]
+        shown += [array[reads] for array in (self.arrays.adc_bits, self.arrays.adc_step)]
+        largest = (array.max(axis=0) for array in shown)
         for bitline, row in enumerate(zip(model_columns, *largest, strict=True)):
             add_row(table, str(bitline), *map(str, row))
         density = np.count_nonzero(levels) / max(1, levels.size)
@@ -267,26 +271,27 @@ def _layer_table(summaries: Sequence[LayerSummary]) -> Table:
 
 
 def _resolution_table(summaries: Sequence[LayerSummary], *, proved: bool = False) -> Table:
-    """Slice columns of all layers by resolution."""
+    """Conversions of all layers by resolution."""
     slices = max(len(summary.slices) for summary in summaries)
     by_slice = [[summary.slices[i] for summary in summaries if i < len(summary.slices)] for i in range(slices)]
     histograms = [total(part.proved if proved else part.assigned for part in parts) for parts in by_slice]
     highest = max((int(np.flatnonzero(counts).max(initial=0)) for counts in histograms), default=0)
     kind = "proved to be enough" if proved else "assigned"
     bits = [str(resolution) for resolution in range(highest + 1)]
-    table = new_table(f"Slice columns by ADC bits {kind}", ("slice", *bits, "mean", "largest sum", "lossless"), 1)
+    title = f"{_converted(summaries).capitalize()} by ADC bits {kind}"
+    table = new_table(title, ("slice", *bits, "mean", "largest sum", "lossless"), 1)
     for index in reversed(range(slices)):
         counts, parts = histograms[index], by_slice[index]
-        columns = int(counts.sum())
-        mean = f"{counts @ np.arange(len(counts)) / columns:.2f}" if columns else UNKNOWN
-        lossless = sum(part.columns if proved else part.lossless for part in parts)
+        conversions = int(counts.sum())
+        mean = f"{counts @ np.arange(len(counts)) / conversions:.2f}" if conversions else UNKNOWN
+        lossless = sum(part.conversions if proved else part.lossless for part in parts)
         add_row(
             table,
             str(index),
             *(str(count) if count else "." for count in counts[: highest + 1]),
             mean,
             str(max(part.largest_sum for part in parts)),
-            f"{lossless / columns:.1%}" if columns else UNKNOWN,
+            f"{lossless / conversions:.1%}" if conversions else UNKNOWN,
         )
     return table
 
@@ -365,23 +370,38 @@ def _law_table(comparison: Comparison) -> Table:
 
 
 def _notes(summaries: Sequence[LayerSummary], comparison: Comparison) -> Text:
-    columns = sum(summary.columns for summary in summaries)
+    conversions = sum(summary.conversions for summary in summaries)
     lossless = sum(summary.lossless for summary in summaries)
     by_kind = comparison.energy_by_kind()
     known = sum(by_kind.values())
     basis = ", ".join(f"{kind} {energy / known:.1%}" for kind, energy in sorted(by_kind.items()) if energy)
     policies = ", ".join(_unique(_assignment(summary.layer) for summary in summaries))
     return Text(
-        f"ADC assignment    {policies}; {lossless} of {columns} slice columns are proved lossless for any input\n"
+        f"ADC assignment    {policies}; {lossless} of {conversions} {_converted(summaries)} are "
+        f"proved lossless for any input\n"
         f"free ADCs         and no other change would save {format_ratio(comparison.free_adc_bound)} of the total\n"
         f"prices rest on    {basis or UNKNOWN} ({comparison.target.citation})\n"
         f"not modelled      {NOT_MODELLED}"
     )
 
 
+def _converted(summaries: Sequence[LayerSummary]) -> str:
+    """What the ADCs convert."""
+    pairs = any(summary.layer.subtraction == "analog" for summary in summaries)
+    return "slice columns" if not pairs else "pairs of slice columns"
+
+
 def _assignment(layer: PlanLayer) -> str:
     """The ADC policy in words; only lossless resolutions are shared over something."""
     return f"lossless per {layer.adc_granularity}" if layer.adc_policy == "lossless" else layer.adc_policy
+
+
+def _slices(layer: PlanLayer) -> str:
+    """How weights are cut and held, in words."""
+    bits = sorted(set(layer.slice_bits))
+    text = f"{layer.slices} slices of {' and '.join(map(str, bits))} bit"
+    text += ", flipped where that is smaller" if layer.flip else ""
+    return text + (", pairs subtracted before the ADC" if layer.subtraction == "analog" else "")
 
 
 def _unique(values: Iterable[str]) -> list[str]:

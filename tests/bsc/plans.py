@@ -5,10 +5,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
+from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 from safetensors.numpy import load_file, save_file
 
@@ -16,7 +17,7 @@ import hw_models
 from bsc.compiler import CompileOptions, compile_model, default_pipeline
 from bsc.hardware.target import Target
 from bsc.ir.layer import CrossbarLayer, Quantised
-from bsc.numeric.encoding import Encoding
+from bsc.numeric.encoding import MAX_ANALOG_BITS, Encoding, Subtraction
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.plan.planner import make_plan
 from bsc.testing import random_weights, save, tiny_model
@@ -70,6 +71,9 @@ def plan_of(
     cols: int = 128,
     active_rows: int = 0,
     encoding: Encoding = "differential",
+    subtraction: Subtraction = "digital",
+    flip: Literal["no", "yes"] = "no",
+    cut: str = "even",
     eliminate: bool = False,
     adc: AssignAdc | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
@@ -81,12 +85,43 @@ def plan_of(
         tables |= each.arrays
     graph = network(*(each.layer for each in layers), arrays=tables)
     steps = [
-        SliceBits(bits_per_cell=bits_per_cell, dac_bits=dac_bits, encoding=encoding),
+        SliceBits(
+            bits_per_cell=bits_per_cell,
+            dac_bits=dac_bits,
+            encoding=encoding,
+            subtraction=subtraction,
+            flip=flip,
+            cut=cut,
+        ),
         Tile(rows=rows, cols=cols, active_rows=active_rows),
     ]
     if eliminate:
         steps.insert(1, Eliminate())
     return make_plan(compiled(graph, *steps, adc or AssignAdc()), target, "made by hand", None)
+
+
+@st.composite
+def slicings(draw: st.DrawFn, weight_bits: int, *, most: int) -> dict[str, Any]:
+    """Arguments of `plan_of` for any way to cut codes and inputs; bits of a cell and of a DAC add up to `most`."""
+    encoding: Encoding = draw(st.sampled_from(["differential", "offset", "centre"]))
+    ways = (
+        ["plain", "cut"] + (["flip"] if encoding != "differential" else []) + (["pair"] if encoding != "offset" else [])
+    )
+    way = draw(st.sampled_from(ways))
+    widest = MAX_ANALOG_BITS if way == "pair" else 8
+    bits = draw(st.integers(1, widest))
+    found: dict[str, Any] = {"encoding": encoding, "bits_per_cell": bits}
+    if way == "flip":
+        found["flip"] = "yes"
+    if way == "pair":
+        found["subtraction"] = "analog"
+    if way == "cut" or draw(st.booleans()):
+        rest, cut = weight_bits + (encoding == "offset"), []
+        while rest:
+            cut.append(draw(st.integers(1, min(widest, rest))))
+            rest -= cut[-1]
+        found["cut"], bits = "-".join(map(str, cut)), max(cut)
+    return found | {"dac_bits": draw(st.integers(1, min(8, most - bits - (way == "pair"))))}
 
 
 def only_layer(plan: Plan) -> tuple[PlanLayer, LayerArrays]:
@@ -96,12 +131,16 @@ def only_layer(plan: Plan) -> tuple[PlanLayer, LayerArrays]:
 
 
 def with_adc(arrays: LayerArrays, bits: ArrayLike, step: ArrayLike = 1) -> LayerArrays:
-    """The arrays with other converters; what is given is spread over all columns."""
+    """The arrays with other converters, pairs half below 0; what is given is spread over all columns."""
     shape = arrays.adc_bits.shape
+    wide = np.broadcast_to(np.asarray(bits, np.int32), shape)
     return replace(
         arrays,
-        adc_bits=np.broadcast_to(np.asarray(bits, np.uint8), shape),
+        adc_bits=wide.astype(np.uint8),
         adc_step=np.broadcast_to(np.asarray(step, np.uint8), shape),
+        adc_low=None
+        if arrays.adc_low is None
+        else np.where(wide > 0, -(1 << np.maximum(wide - 1, 0)), 0).astype(np.int32),
     )
 
 

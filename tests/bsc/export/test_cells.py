@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -22,11 +23,10 @@ from bsc.export.cells import (
     unpack_levels,
     write_cells,
 )
-from bsc.numeric.encoding import Encoding
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.document import Plan
 from bsc.plan.folder import to_json
-from tests.bsc.plans import CNN, coded, model_plan, only_layer, plan_of
+from tests.bsc.plans import CNN, coded, model_plan, only_layer, plan_of, slicings
 
 SCHEMA = Path(cells_module.__file__).with_name("cells.schema.json")
 SMALL = plan_of(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2, eliminate=True)
@@ -98,36 +98,32 @@ def test_a_model_comes_back(cnn: Plan, tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    encoding=st.sampled_from(["differential", "offset", "centre"]),
-    weight_bits=st.integers(1, 15),
-    bits_per_cell=st.integers(1, 8),
+    slicing=st.integers(1, 15).flatmap(lambda bits: st.tuples(st.just(bits), slicings(bits, most=9))),
     active_rows=st.sampled_from([2, 4, 8]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_the_cells_rebuild_every_code(
     tmp_path_factory: pytest.TempPathFactory,
     *,
-    encoding: Encoding,
-    weight_bits: int,
-    bits_per_cell: int,
+    slicing: tuple[int, dict[str, Any]],
     active_rows: int,
     seed: int,
 ) -> None:
+    weight_bits, cut = slicing
     top = (1 << weight_bits) - 1
     codes = np.random.default_rng(seed).integers(-top, top, (13, 7), endpoint=True)
     plan = plan_of(
         coded(codes, weight_bits=weight_bits),
-        bits_per_cell=bits_per_cell,
         rows=8,
         cols=3,
         active_rows=active_rows,
-        encoding=encoding,
+        **cut,
     )
-    arrays = only_layer(plan)[1]
+    layer, arrays = only_layer(plan)
     folder = tmp_path_factory.mktemp("cells") / "out"
     write_cells(plan, folder)
     rebuilt: NDArray[np.int64] = np.zeros((13, 7), np.int64)
-    rebuilt += {"differential": 0, "offset": -(1 << weight_bits)}.get(encoding, 0)
+    rebuilt += {"differential": 0, "offset": -(1 << weight_bits)}.get(layer.encoding, 0)
     if arrays.centres is not None:
         rebuilt += np.repeat(arrays.centres, 8, axis=0)[:13]
     for crossbar in read_cells(folder):
@@ -135,9 +131,13 @@ def test_the_cells_rebuild_every_code(
         rows = np.s_[8 * record.row_tile : 8 * record.row_tile + record.rows]
         columns = np.s_[3 * record.column_tile : 3 * record.column_tile + record.columns]
         sign = 1 if record.polarity == "+" else -1
-        rebuilt[rows, columns] += sign * (crossbar.levels.astype(np.int64) << bits_per_cell * record.slice)
+        turned = np.repeat(crossbar.flipped, active_rows, axis=0)[: record.rows]
+        highest = (1 << layer.slice_bits[record.slice]) - 1
+        levels = np.where(turned, highest - crossbar.levels, crossbar.levels).astype(np.int64)
+        rebuilt[rows, columns] += sign * (levels << sum(layer.slice_bits[: record.slice]))
         groups = -(-record.rows // active_rows)
-        assert crossbar.adc_bits.shape == crossbar.adc_step.shape == (groups, record.columns)
+        adc = (crossbar.adc_bits, crossbar.adc_step, crossbar.adc_low)
+        assert {values.shape for values in adc} == {(groups, record.columns)}
     np.testing.assert_array_equal(rebuilt, codes)
 
 

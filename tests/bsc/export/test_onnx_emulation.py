@@ -18,13 +18,12 @@ from bsc.errors import DoesNotFitError, ModelError, UsageError
 from bsc.export import onnx_builder
 from bsc.export.onnx_emulation import emulation_model, write_emulation
 from bsc.ir.program import quiet_session
-from bsc.numeric.encoding import Encoding
 from bsc.numeric.im2col import ConvGeometry
 from bsc.plan.document import Plan
 from bsc.replay.engine import Replayer
 from bsc.testing import conv_model, mlp_model, random_weights, tiny_model
 from passes.assign_adc import AssignAdc
-from tests.bsc.plans import CNN, coded, model_plan, plan_of, with_adc
+from tests.bsc.plans import CNN, coded, model_plan, plan_of, slicings, with_adc
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "mnist"
 Feeds = Mapping[str, NDArray[Any]]
@@ -107,7 +106,7 @@ def layers(draw: st.DrawFn) -> tuple[Plan, Feeds]:
     groups, width = (draw(st.integers(1, 3)) if conv else 1), draw(st.integers(1, 4))
     channels = draw(st.integers(1, 3 if conv else 12))
     height = channels * (int(np.prod(conv.kernel)) if conv else 1)
-    weight_bits, bits_per_cell = draw(st.integers(1, 15)), draw(st.integers(1, 8))
+    weight_bits = draw(st.integers(1, 15))
     input_bits, signed = draw(st.integers(2, 16)), draw(st.booleans())
     top = (1 << weight_bits) - 1
     shape = height, groups * width
@@ -129,15 +128,12 @@ def layers(draw: st.DrawFn) -> tuple[Plan, Feeds]:
         bias="bias" if draw(st.booleans()) else None,
     )
     active_rows = draw(st.integers(1, 9))
-    encodings: list[Encoding] = ["differential", "offset", "centre"]
     plan = plan_of(
         layer,
-        bits_per_cell=bits_per_cell,
-        dac_bits=draw(st.integers(1, min(8, 11 - bits_per_cell))),
+        **draw(slicings(weight_bits, most=11)),
         rows=active_rows * draw(st.integers(1, 3)),
         active_rows=active_rows,
         cols=draw(st.integers(1, 5)),
-        encoding=draw(st.sampled_from(encodings)),
         eliminate=draw(st.booleans()),
         adc=AssignAdc(policy="fixed", bits=16),
         arrays={"bias": random.standard_normal(shape[1]).astype(np.float32)},

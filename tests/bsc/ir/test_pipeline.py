@@ -4,7 +4,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from bsc.errors import ModelError, UsageError
@@ -23,18 +23,19 @@ from tests.passes.layers import coded_layer, float_layer, the_layer
 
 DEFAULT_TEXT = (
     "fold-batchnorm,quantize{bits=8 activation-bits=8 scale=power-of-two per=tensor},"
-    "slice-bits{bits-per-cell=2 dac-bits=1 encoding=differential},eliminate,"
+    "slice-bits{bits-per-cell=2 dac-bits=1 encoding=differential subtraction=digital flip=no cut=even},eliminate,"
     "tile{rows=128 cols=128 active-rows=128},"
     "assign-adc{policy=lossless granularity=column bits=8}"
 )
 DEFAULTS = (FoldBatchNorm(), Quantize(), SliceBits(), Eliminate(), Tile(), AssignAdc())
 
-# Limits of the numbers; words are taken from the option's type.
-NUMBERS: dict[tuple[type[Pass], str], st.SearchStrategy[int]] = {
+# Limits of numbers and texts; words are taken from the option's type.
+VALUES: dict[tuple[type[Pass], str], st.SearchStrategy[Any]] = {
     (Quantize, "bits"): st.integers(1, 15),
     (Quantize, "activation_bits"): st.integers(2, 16),
     (SliceBits, "bits_per_cell"): st.integers(1, 8),
     (SliceBits, "dac_bits"): st.integers(1, 8),
+    (SliceBits, "cut"): st.sampled_from(["even", "4-2-2", "1"]),
     (Tile, "rows"): st.integers(1, 16384),
     (Tile, "cols"): st.integers(1, 16384),
     (Tile, "active_rows"): st.integers(0, 1),
@@ -61,12 +62,16 @@ def any_pass(draw: st.DrawFn) -> Pass:
     cls = draw(st.sampled_from(list(PASSES.values())))
     types = get_type_hints(cls)
     options: dict[str, st.SearchStrategy[Any]] = {
-        field.name: NUMBERS[cls, field.name]
-        if types[field.name] is int
+        field.name: VALUES[cls, field.name]
+        if types[field.name] in (int, str)
         else st.sampled_from(get_args(types[field.name]))
         for field in fields(cls)
     }
-    return draw(st.builds(cls, **options))
+    chosen = {name: draw(values) for name, values in options.items()}
+    try:
+        return cls(**chosen)
+    except UsageError:  # options that contradict each other
+        reject()
 
 
 @settings(deadline=None)
@@ -126,7 +131,7 @@ QUANTIZE_OPTIONS = "options are bits=..., activation-bits=..., scale=..., per=..
         (
             "slice-bits{bits_per_cell=2}",
             "pass 'slice-bits' has no option 'bits_per_cell=2'",
-            "options are bits-per-cell=..., dac-bits=..., encoding=...",
+            "options are bits-per-cell=..., dac-bits=..., encoding=..., subtraction=..., flip=..., cut=...",
             "did you mean 'bits-per-cell'?",
         ),
         ("tile{rows=8 rows=9}", "pass 'tile' has option 'rows' twice", "{rows=8 rows=9}", "keep one of them"),

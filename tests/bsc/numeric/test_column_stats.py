@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bsc.numeric.column_stats import ColumnStats, column_stats, lossless_bits
-from bsc.numeric.encoding import level_table
+from bsc.numeric.encoding import CellFormat
 
 TABLES = [(weight_bits, bits_per_cell) for weight_bits in range(1, 16) for bits_per_cell in range(1, 9)]
 
@@ -47,7 +47,7 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize(("weight_bits", "bits_per_cell"), TABLES)
 def test_levels_rebuild_every_code(weight_bits: int, bits_per_cell: int) -> None:
-    levels = level_table(weight_bits, bits_per_cell).astype(np.int64)
+    levels = CellFormat(weight_bits=weight_bits, bits_per_cell=bits_per_cell).levels().astype(np.int64)
     top = (1 << weight_bits) - 1
     codes = np.arange(-top, top + 1)
     weights = 1 << bits_per_cell * np.arange(levels.shape[1])
@@ -89,7 +89,7 @@ def test_full_tiles_of_extreme_codes_do_not_overflow(
     codes = np.full((tile_rows, 1), sign * top, np.int16)
     stats = column_stats(codes, stored_bits=weight_bits, bits_per_cell=bits_per_cell, group_rows=tile_rows)
     full, empty = (0, 1) if sign > 0 else (1, 0)
-    levels = level_table(weight_bits, bits_per_cell)[top, :, 0]
+    levels = CellFormat(weight_bits=weight_bits, bits_per_cell=bits_per_cell).levels()[top, :, 0]
     np.testing.assert_array_equal(stats.sums[0, :, full, 0], levels.astype(np.int64) * tile_rows)
     np.testing.assert_array_equal(stats.gcds[0, :, full, 0], levels)
     assert (stats.nonzeros[0, :, full, 0] == tile_rows).all()

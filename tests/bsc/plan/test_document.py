@@ -14,7 +14,7 @@ FIRST, SECOND = PLAN.layers
 
 def test_sizes_that_follow_by_hand() -> None:
     assert (SECOND.slices, SECOND.row_tiles, SECOND.max_drive, SECOND.column_tiles()) == (4, 2, 1, (1, (0,)))
-    wider = SECOND.model_copy(update={"bits_per_cell": 3, "dac_bits": 2, "tile_rows": 2})
+    wider = SECOND.model_copy(update={"slice_bits": (3, 3, 2), "dac_bits": 2, "tile_rows": 2})
     assert (wider.slices, wider.row_tiles, wider.max_drive) == (3, 1, 3)
 
 
@@ -40,7 +40,6 @@ LIMITS = {
     "columns": (1, 1 << 22),
     "weight_bits": (1, 15),
     "input_bits": (2, 16),
-    "bits_per_cell": (1, 8),
     "dac_bits": (1, 8),
     "tile_rows": (1, 1 << 14),
     "tile_cols": (1, 1 << 14),
@@ -53,7 +52,8 @@ LIMITS = {
 def test_both_sides_of_every_limit(field: str, limits: tuple[int, int]) -> None:
     def checked(value: int) -> PlanLayer:
         small = {"mapped_rows": 0, "mapped_columns": 0} if field in ("rows", "columns") else {}
-        return PlanLayer.model_validate(dict(FIRST) | small | {field: value})
+        cut = {"slice_bits": (8, value - 8) if value > 8 else (value,)} if field == "weight_bits" else {}
+        return PlanLayer.model_validate(dict(FIRST) | small | cut | {field: value})
 
     for value in limits:
         assert getattr(checked(value), field) == value

@@ -395,8 +395,8 @@ def test_words_for_a_document_that_is_none(text: str, seen: str, folder: Path) -
 @pytest.mark.parametrize(
     ("at", "value", "seen"),
     [
-        (("schema_version",), 1, "schema_version: Input should be 2"),
-        (("schema_version",), 3, "schema_version: Input should be 2"),
+        (("schema_version",), 2, "schema_version: Input should be 3"),
+        (("schema_version",), 4, "schema_version: Input should be 3"),
         (("layers", 0, "rows"), "27", "layers.0.rows: Input should be a valid integer"),
         (("layers", 0, "dac_bits"), 9, "layers.0.dac_bits: Input should be less than or equal to 8"),
         (("layers", 0, "more"), 1, "layers.0.more: Extra inputs are not permitted"),

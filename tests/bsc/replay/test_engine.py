@@ -14,7 +14,6 @@ from onnx import helper, numpy_helper
 
 from bsc.errors import ModelError
 from bsc.ir.layer import AdcGranularity
-from bsc.numeric.encoding import Encoding
 from bsc.numeric.quantizer import code_limits, input_cycles, to_codes
 from bsc.plan.document import ConvRecord, LayerArrays, Plan, PlanLayer
 from bsc.replay import columns
@@ -27,7 +26,7 @@ from bsc.replay.reference import reference_results
 from bsc.replay.tally import LayerTally
 from bsc.testing import conv_model, mlp_model, random_weights, tiny_model
 from passes.assign_adc import AssignAdc
-from tests.bsc.plans import CNN, coded, model_plan, only_layer, plan_of, with_adc
+from tests.bsc.plans import CNN, coded, model_plan, only_layer, plan_of, slicings, with_adc
 
 FIXED = AssignAdc(policy="fixed", bits=16)
 
@@ -57,7 +56,6 @@ class Case:
 @st.composite
 def cases(draw: st.DrawFn, *, adc: AssignAdc) -> Case:
     """Any format, encoding and tiling: ragged and one-row tiles, row groups, groups, slices and lines of zeros."""
-    bits_per_cell = draw(st.integers(1, 8))
     weight_bits, input_bits, signed = draw(st.integers(1, 15)), draw(st.integers(2, 16)), draw(st.booleans())
     groups, width, height = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 8))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -67,15 +65,12 @@ def cases(draw: st.DrawFn, *, adc: AssignAdc) -> Case:
     for share, lines in ((draw(st.sampled_from([0, 0.6, 1])), shape), (0.2, (height, 1)), (0.2, (1, shape[1]))):
         codes[np.broadcast_to(random.random(lines) < share, shape)] = 0
     active_rows = draw(st.integers(1, 9))
-    encodings: list[Encoding] = ["differential", "offset", "centre"]
     plan = plan_of(
         coded(codes, weight_bits=weight_bits, input_bits=input_bits, input_signed=signed, groups=groups),
-        bits_per_cell=bits_per_cell,
-        dac_bits=draw(st.integers(1, min(8, 13 - bits_per_cell))),  # 8 rows then need 16 ADC bits at most
+        **draw(slicings(weight_bits, most=13)),  # 8 rows then need 16 ADC bits at most
         rows=active_rows * draw(st.integers(1, 3)),
         active_rows=active_rows,
         cols=draw(st.integers(1, 5)),
-        encoding=draw(st.sampled_from(encodings)),
         eliminate=draw(st.booleans()),
         adc=adc,
     )
@@ -131,20 +126,30 @@ def by_conversion(case: Case) -> tuple[list[list[int]], LayerTally]:
                 centre = int(arrays.centres[first // layer.tile_rows, column])
             total += centre * sum(codes[row] for row in rows)
             stored = [int(arrays.codes[row, column]) - centre for row in rows]
-            for index in range(layer.slices):
-                for polarity, sign in enumerate((1,) if layer.encoding == "offset" else (1, -1)):
-                    cells = [
-                        max(sign * code, 0) >> index * layer.bits_per_cell & (1 << layer.bits_per_cell) - 1
-                        for code in stored
-                    ]
-                    here = row_group, index, polarity, column
+            for index, width in enumerate(layer.slice_bits):
+                shift, top = sum(layer.slice_bits[:index]), 2**width - 1
+                for conversion, polarity in enumerate((1,) if layer.encoding == "offset" else (1, -1)):
+                    sign = polarity
+                    cells = [max(sign * code, 0) >> shift & top for code in stored]
+                    if layer.subtraction == "analog":
+                        if conversion == 1:
+                            break
+                        cells = [
+                            cell - (max(-code, 0) >> shift & top) for cell, code in zip(cells, stored, strict=True)
+                        ]
+                    here = row_group, index, conversion, column
+                    if arrays.flipped is not None and arrays.flipped[here]:
+                        total += sign * 2**shift * top * sum(codes[row] for row in rows)
+                        cells, sign = [top - cell for cell in cells], -sign
+                    low = 0 if arrays.adc_low is None else int(arrays.adc_low[here])
                     bits, step = int(arrays.adc_bits[here]), int(arrays.adc_step[here])
                     for cycle, (worth, _) in enumerate(group[0]):
                         current = sum(cell * group[row][cycle][1] for cell, row in zip(cells, rows, strict=True))
                         level = round(Fraction(current, step))  # half to even
+                        read = max(low, min(level, low + 2**bits - 1))
                         tally.conversions += bits > 0
-                        tally.clipped += bits > 0 and level > 2**bits - 1
-                        total += sign * worth * 2 ** (index * layer.bits_per_cell) * step * min(level, 2**bits - 1)
+                        tally.clipped += bits > 0 and read != level
+                        total += sign * worth * 2**shift * step * read
         return total
 
     results = [[result(v, column) for column in range(layer.mapped_columns)] for v in range(len(inputs))]
@@ -199,12 +204,23 @@ def test_lossless_crossbars_equal_the_integer_product(case: Case, *, every: bool
 
 @READERS
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("encoding", ["differential", "offset", "centre"])
-def test_large_layers_equal_the_reference(reader: Reader, encoding: Encoding, seed: int) -> None:
+@pytest.mark.parametrize(
+    "slicing",
+    [
+        {},
+        {"encoding": "offset"},
+        {"encoding": "offset", "flip": "yes"},
+        {"encoding": "centre"},
+        {"subtraction": "analog"},
+        {"encoding": "centre", "subtraction": "analog", "cut": "4-2-2"},
+    ],
+    ids=lambda slicing: "-".join(slicing.values()) or "differential",
+)
+def test_large_layers_equal_the_reference(reader: Reader, slicing: dict[str, Any], seed: int) -> None:
     """Enough rows, columns and vectors for every path of the kernel: full registers, several chunks, ragged ends."""
     random = np.random.default_rng(seed)
     codes = random.integers(-255, 256, (150, 70)) * (random.random((150, 70)) < 0.6)
-    plan = plan_of(coded(codes, input_signed=bool(seed % 2)), rows=64, encoding=encoding, adc=FIXED)
+    plan = plan_of(coded(codes, input_signed=bool(seed % 2)), rows=64, adc=FIXED, **slicing)
     layer, arrays = only_layer(plan)
     shape = arrays.adc_bits.shape
     step = random.integers(1, 4, shape) if seed > 1 else 1
@@ -366,19 +382,20 @@ def test_the_kernel_refuses_arrays_that_do_not_fit() -> None:
 
     def read(sizes: tuple[int, ...], column: NDArray[np.int32] = ints, lane_bits: int = 8) -> None:
         cells = np.ones((1, 1), np.uint8)
-        lanes = (ints, None, longs, column, ints)
-        read_lanes(lane_bits, sizes, ints, cells, *lanes, cycles, longs, longs.copy(), None, None)
+        lanes = (ints, ints, None, longs, column, ints)
+        read_lanes(lane_bits, sizes, (0, 0, 0), ints, cells, *lanes, cycles, longs, longs.copy(), None, None, None)
 
-    read((1, 1, 1, 1, 1, 0, 0))
-    wrong = [(2, 1, 1, 1, 1, 0, 0), (1, 2, 1, 1, 1, 0, 0), (1, 1, 2, 1, 1, 0, 0), (1, 1, 1, 2, 1, 0, 0)]
-    for sizes in [*wrong, (1, 1, 1, 1, 0, 0, 0), (1, 1, 1, 1, 17, 0, 0), (-1, -1, 1, 1, 1, 0, 0)]:
+    for lane_bits in (8, 16, -8, -16):
+        read((1, 1, 1, 1, 1), lane_bits=lane_bits)
+    wrong = [(2, 1, 1, 1, 1), (1, 2, 1, 1, 1), (1, 1, 2, 1, 1), (1, 1, 1, 2, 1)]
+    for sizes in [*wrong, (1, 1, 1, 1, 0), (1, 1, 1, 1, 17), (-1, -1, 1, 1, 1)]:
         with pytest.raises(ValueError, match="the arrays do not fit together"):
             read(sizes)
     for column in (-1, 1):
         with pytest.raises(ValueError, match="the arrays do not fit together"):
-            read((1, 1, 1, 1, 1, 0, 0), np.array([column], np.int32))
+            read((1, 1, 1, 1, 1), np.array([column], np.int32))
     with pytest.raises(ValueError, match="the arrays do not fit together"):
-        read((1, 1, 1, 1, 1, 0, 0), lane_bits=32)
+        read((1, 1, 1, 1, 1), lane_bits=32)
 
 
 def layer_with(rows: int, **fields: Any) -> PlanLayer:

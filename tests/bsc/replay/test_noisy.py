@@ -111,8 +111,8 @@ def test_an_offset_conversion_by_hand() -> None:
     )
     case = Case(layer, arrays, np.full((1, 1, 4), 3))
     random = NoisyLayer(layer, arrays, device(adc_offset={"sigma_cells": quantity(2)}), 0, (0, 0))
-    (offset,) = random._crossbars[0].programmed.adc_offset.tolist()
-    minus = max(0, round(random._crossbars[1].programmed.adc_offset.item()))
+    (offset,) = random._crossbars[0].programmed[0].adc_offset.tolist()
+    minus = max(0, round(random._crossbars[1].programmed[0].adc_offset.item()))
     assert random.results(case.inputs).tolist() == [[3 * (max(0, round(12 + offset)) - minus)]]
 
 
