@@ -10,7 +10,7 @@ from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
-from bsc.numeric.encoding import Encoding
+from bsc.numeric.encoding import Encoding, Subtraction
 from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
@@ -62,6 +62,9 @@ def default_pipeline(
     policy: str,
     granularity: str,
     encoding: Encoding = "differential",
+    subtraction: Subtraction = "digital",
+    flip: bool = False,
+    cut: str = "even",
     active_rows: int | None = None,
 ) -> str:
     """The pipeline text for a target.
@@ -73,6 +76,9 @@ def default_pipeline(
         policy: ADC policy as on the command line: lossless, isaac or fixed=N.
         granularity: column, tile or slice.
         encoding: how cells hold the sign of a weight.
+        subtraction: where the columns of a pair are subtracted.
+        flip: let columns hold top - level where that adds up to less.
+        cut: "even" or the bits of each slice, as in the pass `slice-bits`.
         active_rows: wordlines that are driven together; None for all.
     """
     name, _, bits = policy.partition("=")
@@ -80,7 +86,8 @@ def default_pipeline(
     return (
         "fold-batchnorm,quantize{bits=8},"
         f"slice-bits{{bits-per-cell={target.crossbar.bits_per_cell} dac-bits={target.dac.bits} "
-        f"encoding={encoding}}},eliminate,tile{{rows={rows} cols={cols} active-rows={active_rows or rows}}},"
+        f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},eliminate,"
+        f"tile{{rows={rows} cols={cols} active-rows={active_rows or rows}}},"
         f"assign-adc{{policy={name} granularity={granularity}{fixed}}}"
     )
 

@@ -4,7 +4,7 @@
     after    bits and step (R, S, Q, N), for pairs that are subtracted before the ADC the lowest code too; 0 bits where
              nothing is converted
 
-`lossless` is a proof that needs no data. A column sum y is at most U = (2**dac_bits - 1) * sum of its cells,
+`lossless` is a proof that needs no data. A column sum y is at most U = d * sum of its cells, d the highest input digit,
 whatever the input, and a multiple of its cells' greatest common divisor g. With step g and
 b = ceil(log2(U / g + 1)) bits every reachable y has a code of its own, so the conversion is exact; a column of
 zeros (U = 0) is never converted. The difference of a pair lies between -U of its negative and U of its positive
@@ -25,6 +25,7 @@ from bsc.ir.graph import Graph
 from bsc.ir.layer import AdcAssignment, AdcGranularity, AdcPolicy, CrossbarLayer, Slicing, Tiling
 from bsc.ir.passbase import Pass, PassResult, required
 from bsc.numeric.column_stats import lossless_bits, reach
+from bsc.numeric.quantizer import max_digit
 from bsc.numeric.tiles import per_column, per_crossbar, per_row_group, per_tile
 
 ISAAC_BITS = 8
@@ -87,6 +88,7 @@ class AssignAdc(Pass):
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32] | None]:
         """Bits, step and, where it is not 0, lowest code of every conversion."""
         slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
+        quant = required(layer.quant, layer.name, self.name, "quantize")
         tiling = required(layer.tiling, layer.name, self.name, "tile")
         columns = layer.mapped_shape[1]
         paired = slicing.cells.subtraction == "analog"
@@ -106,7 +108,8 @@ class AssignAdc(Pass):
             bits = np.where(read, np.uint8(width), np.uint8(0))
             lowest = np.where(read, np.int32(-(1 << (width - 1))), np.int32(0)) if paired else None
             return bits, np.ones(read.shape, np.uint8), lowest
-        found = reach(graph.array(tiling.sums), graph.array(tiling.gcds), slicing.cells, slicing.max_drive)
+        highest = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
+        found = reach(graph.array(tiling.sums), graph.array(tiling.gcds), slicing.cells, highest)
         low, high, step = found.low, found.high, found.step
         converted = high > low
         if self.granularity == "slice":

@@ -11,11 +11,13 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.numpy import load_file
 
 import bsc.compiler
 import bsc.plan.folder
 from bsc.cli import main
 from bsc.testing import mlp_model, random_weights, save, tiny_model
+from tests.bsc.plans import replace_arrays
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "mnist" / "model.onnx"
 
@@ -382,6 +384,25 @@ def test_verify(model: Path) -> None:
     assert lines[5].startswith("float      largest difference 0.")
     found = json.loads(run("verify", "mlp.bsc", "--json").stdout)
     assert (found["exact"], found["samples"], found["accuracy"]) == (True, 64, None)
+
+
+def test_verify_checks_proofs(model: Path) -> None:
+    """What --proofs finds ends with exit code 5, before anything is replayed."""
+    assert run("compile", model.name, "--subtract", "analog").exit_code == 0
+    result = run("verify", "mlp.bsc", "--proofs")
+    assert result.exit_code == 0
+    assert "derived again from the cells, all as recorded" in result.stdout
+    assert "nothing lost" in result.stdout
+    checked = json.loads(run("verify", "mlp.bsc", "--proofs", "--json").stdout)["proofs"]
+    assert all(proof["lossless"] == proof["conversions"] for proof in checked.values())
+    plan, layer = Path("mlp.bsc"), "layers/0000.safetensors"
+    codes = load_file(plan / layer)["codes"]
+    codes[0, 0] = 0 if codes[0, 0] else 1
+    replace_arrays(plan, layer, codes=codes)
+    result = run("verify", "mlp.bsc", "--proofs")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert result.stderr.startswith("error [BSC504] layer '")
+    assert run("verify", "mlp.bsc").exit_code == 3  # a plan whose record differs is not replayed at all
 
 
 def test_a_lossy_plan_is_not_exact_and_says_so(model: Path) -> None:

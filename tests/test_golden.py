@@ -80,6 +80,10 @@ CASES = {
     "pruned": Case(pruned),
     "pruned-isaac": Case(pruned, ("--adc", "isaac")),
     "sequence-tile": Case(sequence, ("--granularity", "tile")),
+    "mlp-pairs": Case(
+        lambda: mlp_model(200, 150, 10), ("--subtract", "analog", "--encoding", "centre", "--cut", "4-2-2")
+    ),
+    "mlp-flipped": Case(lambda: mlp_model(200, 150, 10), ("--encoding", "offset", "--flip")),
     "mlp-1-bit-cells": Case(
         lambda: mlp_model(30, 20, 4),
         (

@@ -38,6 +38,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="How cells hold a weight's sign: two columns, ISAAC's offset, or two columns around a centre.",
 )
+@click.option(
+    "--subtract",
+    type=click.Choice(["digital", "analog"]),
+    default="digital",
+    show_default=True,
+    help="Where the two columns of a weight are subtracted: after a conversion each, or before a single one.",
+)
+@click.option("--flip", is_flag=True, help="With offset or centre: store top - level in columns where that is less.")
+@click.option("--cut", default="even", show_default=True, metavar="BITS", help="Bits of each slice, such as 4-2-2.")
 @click.option("--active-rows", type=click.IntRange(min=1), metavar="N", help="Drive N rows at a time.  [default: all]")
 @click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]")
 @click.option("--calib", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs that set input ranges.")
@@ -87,7 +96,11 @@ def _compile_options(ctx: click.Context, target: "Target", options: dict[str, An
     from bsc.frontend.shapes import parse_input_shape
 
     text = options["passes"]
-    replaced = [name for name in ("xbar", "adc", "granularity", "encoding", "active_rows") if _given(ctx, name)]
+    replaced = [
+        name
+        for name in ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows")
+        if _given(ctx, name)
+    ]
     if text is not None and replaced:
         flag = f"--{replaced[0].replace('_', '-')}"
         raise UsageError(
@@ -105,6 +118,9 @@ def _compile_options(ctx: click.Context, target: "Target", options: dict[str, An
             policy=_parse_policy(options["adc"]),
             granularity=options["granularity"],
             encoding=options["encoding"],
+            subtraction=options["subtract"],
+            flip=options["flip"],
+            cut=options["cut"],
             active_rows=options["active_rows"],
         )
     return CompileOptions(

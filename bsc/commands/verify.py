@@ -16,17 +16,20 @@ from bsc.commands.replay_data import open_data, replay_options
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N samples.")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Run N samples together.  [default: 256]")
 @click.option("--every-conversion", is_flag=True, help="Carry out conversions that are proved lossless too.")
+@click.option("--proofs", is_flag=True, help="First derive every bound again from the cells alone, and attack it.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random inputs.")
 @click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda", help="Where columns are read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
 def verify(plan: Path, **options: Any) -> None:
     """Replay a plan bit by bit and compare it with the quantised and the float model."""
     from bsc.plan.folder import read_plan, to_json
+    from bsc.replay.proofs import check_proofs
     from bsc.replay.verification import verify as run
     from bsc.report.figures import verification_json
     from bsc.report.text import VerificationReport
 
     opened = read_plan(plan)
+    proofs = check_proofs(opened, options["seed"]) if options["proofs"] else None
     data, source = open_data(
         opened, options["data"], limit=options["limit"], batch=options["batch"], seed=options["seed"]
     )
@@ -34,7 +37,7 @@ def verify(plan: Path, **options: Any) -> None:
     with progress("replaying", data.samples) as advance:
         found = run(opened, data, source, options["model"], options=how, advance=advance)
     if options["as_json"]:
-        click.echo(to_json(verification_json(found)), nl=False)
+        click.echo(to_json(verification_json(found, proofs)), nl=False)
     else:
-        print_report(VerificationReport(plan=opened, found=found))
+        print_report(VerificationReport(plan=opened, found=found, proofs=proofs))
     found.require_lossless(opened)

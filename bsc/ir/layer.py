@@ -57,11 +57,6 @@ class Slicing:
     cells: CellFormat
     dac_bits: int
 
-    @property
-    def max_drive(self) -> int:
-        """Highest input digit."""
-        return (1 << self.dac_bits) - 1
-
     def __str__(self) -> str:
         cells = self.cells
         text = "" if cells.encoding == "differential" else f"{cells.encoding} encoding, "

@@ -70,3 +70,8 @@ def input_cycles(bits: int, *, signed: bool, dac_bits: int) -> tuple[tuple[int, 
     if signed:
         cycles.append((bits - 1, 1, -1))
     return tuple(cycles)
+
+
+def max_digit(bits: int, *, signed: bool, dac_bits: int) -> int:
+    """Highest input digit of any cycle: a DAC is never driven higher than the input codes have bits."""
+    return max((1 << width) - 1 for _, width, _ in input_cycles(bits, signed=signed, dac_bits=dac_bits))

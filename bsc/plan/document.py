@@ -24,6 +24,7 @@ from bsc.ir.layer import AdcGranularity, AdcPolicy
 from bsc.ir.program import LayerStep, Segment, Step
 from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
 from bsc.numeric.im2col import ConvGeometry
+from bsc.numeric.quantizer import max_digit
 from bsc.numeric.tiles import MAX_LINES, column_tiles
 from bsc.record import Record
 
@@ -196,8 +197,8 @@ class PlanLayer(Record):
 
     @property
     def max_drive(self) -> int:
-        """Highest input digit of a DAC."""
-        return (1 << self.dac_bits) - 1
+        """Highest input digit."""
+        return max_digit(self.input_bits, signed=self.input_signed, dac_bits=self.dac_bits)
 
     def column_tiles(self) -> tuple[int, tuple[int, ...]]:
         """Groups on one crossbar, and the first column of each column tile."""

@@ -1,6 +1,6 @@
 """The figures of the reports for programs: plain dictionaries that become JSON. Unknown figures are null."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +11,7 @@ from bsc.cost.compare import Comparison
 from bsc.cost.price import Cost
 from bsc.plan.document import PlanDocument
 from bsc.plan.summary import LayerSummary
+from bsc.replay.proofs import LayerProof
 from bsc.replay.simulation import Simulation
 from bsc.replay.tally import ColumnTally
 from bsc.replay.trials import MeanInterval
@@ -62,8 +63,8 @@ def layer_json(summary: LayerSummary) -> dict[str, Any]:
     }
 
 
-def verification_json(found: Verification) -> dict[str, Any]:
-    """What `bsc verify --json` prints."""
+def verification_json(found: Verification, proofs: Mapping[str, LayerProof] | None = None) -> dict[str, Any]:
+    """What `bsc verify --json` prints; `proofs` is null unless they were checked."""
     return {
         "samples": found.samples,
         "data": found.source,
@@ -72,6 +73,7 @@ def verification_json(found: Verification) -> dict[str, Any]:
         "float_difference_max": found.difference_max,
         "float_difference_relative_rms": found.difference_rms,
         "accuracy": None if found.accuracy is None else asdict(found.accuracy),
+        "proofs": None if proofs is None else {name: asdict(proof) for name, proof in proofs.items()},
     }
 
 

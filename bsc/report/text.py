@@ -5,8 +5,8 @@ Everything here takes finished figures and only lays them out; `bsc.report.figur
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from rich import box
@@ -20,6 +20,7 @@ from bsc.hardware.target import Target
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
 from bsc.plan.summary import LayerSummary, total
+from bsc.replay.proofs import LayerProof
 from bsc.replay.verification import Verification
 from bsc.units import UNKNOWN, format_ratio, format_si
 
@@ -150,10 +151,12 @@ class VerificationReport:
     Attributes:
         plan: the plan that was replayed.
         found: the findings.
+        proofs: what was checked of every layer's proofs, or None.
     """
 
     plan: Plan
     found: Verification
+    proofs: Mapping[str, LayerProof] | None = None
 
     def __rich__(self) -> RenderableType:
         found = self.found
@@ -180,7 +183,19 @@ class VerificationReport:
             if found.accuracy.float_model is not None:
                 shares.insert(0, ("float", found.accuracy.float_model))
             lines.append("accuracy   " + ", ".join(f"{name} {share:.2%}" for name, share in shares))
+        if self.proofs is not None:
+            lines += self._proofs(self.proofs.values())
         return Text("\n".join(lines))
+
+    def _proofs(self, checked: Iterable[LayerProof]) -> Iterator[str]:
+        conversions, lossless, vectors, attacked = np.sum([astuple(each) for each in checked], axis=0).tolist()
+        pairs = any(layer.subtraction == "analog" for layer in self.plan.layers)
+        yield (
+            f"proofs     {conversions} {'pairs' if pairs else 'slice columns'} derived again from the cells, all as "
+            f"recorded; {lossless} lossless for any input"
+        )
+        if vectors:
+            yield f"attacks    {attacked} conversions under {vectors} inputs made against them, nothing lost"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -381,8 +396,16 @@ def _notes(summaries: Sequence[LayerSummary], comparison: Comparison) -> Text:
         f"proved lossless for any input\n"
         f"free ADCs         and no other change would save {format_ratio(comparison.free_adc_bound)} of the total\n"
         f"prices rest on    {basis or UNKNOWN} ({comparison.target.citation})\n"
-        f"not modelled      {NOT_MODELLED}"
+        f"not modelled      {NOT_MODELLED}{_wider_cells(summaries, comparison.target)}"
     )
+
+
+def _wider_cells(summaries: Sequence[LayerSummary], target: Target) -> str:
+    """That cells store more than those the target has prices for."""
+    bits = max((summary.layer.bits_per_cell for summary in summaries), default=0)
+    if bits <= target.crossbar.bits_per_cell:
+        return ""
+    return f"; cells of up to {bits} bits have the prices of {target.crossbar.bits_per_cell}-bit cells"
 
 
 def _converted(summaries: Sequence[LayerSummary]) -> str:

@@ -14,6 +14,7 @@ from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
+from tests.bsc.plans import coded, only_layer, plan_of
 from tests.passes.layers import array, assert_runs_once, coded_layer, compiled, float_layer, sparse_codes, the_layer
 
 GRANULARITIES = ["column", "tile", "slice"]
@@ -191,3 +192,41 @@ def test_words_in_the_wrong_order(graph: Graph, missing: str) -> None:
         f"  seen: no result of '{missing}' in the graph\n"
         f"  fix:  put '{missing}' before 'assign-adc' in --passes"
     )
+
+
+@pytest.mark.parametrize(
+    ("granularity", "bits", "steps", "lowest"),
+    [
+        # Column 0: 4 up and 2 down in steps of 2, codes -1..2; column 1: 6 up in steps of 3; column 2: 1 down.
+        ("column", [2, 2, 1], [2, 3, 1], [-1, 0, -1]),
+        # From -2 to 6 in steps of 1 on the first crossbar.
+        ("tile", [4, 4, 1], [1, 1, 1], [-2, -2, -1]),
+        ("slice", [4, 4, 4], [1, 1, 1], [-2, -2, -2]),
+    ],
+)
+def test_pairs_by_hand(granularity: Any, bits: list[int], steps: list[int], lowest: list[int]) -> None:
+    """Both columns of a weight are subtracted, then converted once, from the lowest difference on."""
+    codes, cut = [[2, 3, -1], [2, 3, 0], [-2, 0, 0]], SliceBits(subtraction="analog")
+    graph = compiled(coded_layer(codes), cut, Tile(rows=4, cols=2), AssignAdc(granularity=granularity))
+    adc = the_layer(graph).adc
+    assert adc is not None
+    assert adc.low is not None
+    found = [array(graph, key) for key in (adc.bits, adc.step, adc.low)]
+    assert {values.shape for values in found} == {(1, 4, 1, 3)}
+    assert [values[0, 0, 0].tolist() for values in found] == [bits, steps, lowest]
+    assert not found[0][:, 1:].any()
+
+
+def test_other_policies_read_pairs_half_below_zero() -> None:
+    graph = compiled(coded_layer([[1]]), SliceBits(subtraction="analog"), Tile(), AssignAdc(policy="fixed", bits=3))
+    adc = the_layer(graph).adc
+    assert adc is not None
+    assert adc.low is not None
+    assert (array(graph, adc.bits)[0, 0].item(), array(graph, adc.low)[0, 0].item()) == (3, -4)
+
+
+def test_a_dac_is_not_driven_higher_than_the_inputs_have_bits() -> None:
+    """One cell of level 1 and inputs of 2 bits: sums up to 3, whatever a wider DAC could drive."""
+    for dac_bits in (2, 8):
+        arrays = only_layer(plan_of(coded([[1]], input_bits=2), dac_bits=dac_bits))[1]
+        assert arrays.adc_bits.max() == 2

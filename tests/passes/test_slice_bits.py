@@ -77,3 +77,66 @@ def test_words_before_quantize() -> None:
         "  seen: no result of 'quantize' in the graph\n"
         "  fix:  put 'quantize' before 'slice-bits' in --passes"
     )
+
+
+def test_unequal_slices_by_hand() -> None:
+    """4-2-2 from the top on: 0b1011_01_10 is 11, 1 and 2, worth 16, 4 and 1."""
+    slicing = the_layer(compiled(coded_layer([[1]]), SliceBits(cut="4-2-2"))).slicing
+    assert slicing is not None
+    cells = slicing.cells
+    assert (cells.slice_bits, cells.bits_per_cell, cells.tops.tolist()) == ((2, 2, 4), 4, [3, 3, 15])
+    assert cells.levels()[0b10110110, :, 0].tolist() == [2, 1, 11]
+    assert cells.worth()[:, 0].tolist() == [1, 4, 16]
+    assert str(slicing) == "3 slices of 4+2+2 bit, 1-bit DAC"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem", "seen", "fix"),
+    [
+        (
+            {"cut": "4-4-"},
+            "cut must be even or the bits of each slice",
+            "4-4-",
+            "choose slice-bits{cut=even} or, from the top slice on, slice-bits{cut=4-2-2}",
+        ),
+        (
+            {"flip": "yes"},
+            "the differential encoding has no flipped columns",
+            "flip=yes encoding=differential",
+            "choose slice-bits{flip=no}, or encoding=offset or encoding=centre",
+        ),
+        (
+            {"subtraction": "analog", "encoding": "offset"},
+            "the offset encoding has no pairs of columns to subtract",
+            "subtraction=analog encoding=offset",
+            "choose slice-bits{subtraction=digital}, or encoding=differential or encoding=centre",
+        ),
+        (
+            {"subtraction": "analog", "flip": "yes", "encoding": "centre"},
+            "a pair that is subtracted before its conversion cannot be flipped",
+            "subtraction=analog flip=yes",
+            "choose one of them",
+        ),
+        (
+            {"subtraction": "analog", "cut": "8"},
+            "pairs are subtracted for cells of up to 7 bits",
+            "8 bits",
+            "choose slice-bits{subtraction=digital}, or fewer bits a cell",
+        ),
+    ],
+)
+def test_words_for_options_that_contradict(options: dict[str, Any], problem: str, seen: str, fix: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        SliceBits(**options)
+    assert str(caught.value) == f"[BSC205] pass 'slice-bits': {problem}\n  seen: {seen}\n  fix:  {fix}"
+
+
+def test_words_for_slices_that_do_not_hold_the_codes() -> None:
+    SliceBits(cut="7-1", subtraction="analog").run(coded_layer([[1]]))
+    with pytest.raises(UsageError) as caught:
+        SliceBits(cut="4-2-2", encoding="offset").run(coded_layer([[1]]))
+    assert str(caught.value) == (
+        "[BSC205] pass 'slice-bits': the slices of layer 'fc' do not hold its codes\n"
+        "  seen: cut=4-2-2 has 8 bits, a stored code 9\n"
+        "  fix:  let the bits of the slices add up to those of a stored code"
+    )

@@ -199,3 +199,30 @@ def test_an_offset_plan_has_unit_columns() -> None:
         crossbars={1: 2},
         sample_hold=8,
     )
+
+
+def test_a_pair_has_one_adc() -> None:
+    """One weight 1 of 1 bit beside one of -1: both columns of each are read by one converter, from -1 or up to 1."""
+    codes = coded([[1, -1]], weight_bits=1, input_bits=2)
+    plan = plan_of(codes, bits_per_cell=1, rows=2, cols=2, subtraction="analog", eliminate=True)
+    (counts,) = count_plan(plan)
+    assert_counts(
+        counts,
+        reads=2,
+        conversions={1: 4},
+        crossbars={0: 1, 1: 1},  # the positive one has the converter
+        conversions_per_read=2,
+        sample_hold=4,
+        shift_add=4,
+        dac_row=4,
+        crossbar_cell=16,
+    )
+    (apart,) = count_plan(plan_of(codes, bits_per_cell=1, rows=2, cols=2, eliminate=True))
+    assert_counts(apart, conversions={1: 4}, crossbars={1: 2}, sample_hold=8, dac_row=4)
+    assert_counts(count_uniform(plan, 8)[0], conversions={8: 8}, crossbars={8: 2}, sample_hold=8)
+
+
+def test_the_baseline_of_unequal_slices_has_the_cells_of_the_target() -> None:
+    plan = plan_of(coded([[1]]), cut="4-2-2", rows=2, cols=1)
+    assert_counts(count_uniform(plan, 8)[0], crossbars={8: 8})  # 4 slices of 2 bits, 2 polarities
+    assert_counts(count_plan(plan)[0], crossbars={0: 5, 1: 1})

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bsc.numeric.column_stats import ColumnStats, column_stats, lossless_bits
+from bsc.numeric.column_stats import ColumnStats, column_stats, lossless_bits, reach, stored_stats
 from bsc.numeric.encoding import CellFormat
 
 TABLES = [(weight_bits, bits_per_cell) for weight_bits in range(1, 16) for bits_per_cell in range(1, 9)]
@@ -129,3 +129,37 @@ def test_codes_need_not_lie_row_by_row() -> None:
 )
 def test_lossless_bits_by_hand(bound: int, step: int, bits: int) -> None:
     assert lossless_bits(np.array([bound], np.uint32), np.array([step], np.uint32)).tolist() == [bits]
+
+
+def test_flipped_columns_by_hand() -> None:
+    """Around -4 the codes 3, 2, -4 hold 7, 6, 0 = 13, 12, 00 in base 4: 3 + 2 + 0 below, where 0 + 1 + 3 is less."""
+    cells = CellFormat(weight_bits=2, bits_per_cell=2, encoding="offset", flip=True)
+    stored = np.array([[7], [6], [0]])
+    stats = stored_stats(stored, cells, 3)
+    assert stats.flipped is not None
+    assert stats.flipped[0, :, 0, 0].tolist() == [True, True]
+    # The top slice has one bit: 1, 1, 0 becomes 0, 0, 1.
+    assert stats.sums[0, :, 0, 0].tolist() == [4, 1]
+    assert stats.gcds[0, :, 0, 0].tolist() == [1, 1]
+    assert stats.nonzeros[0, :, 0, 0].tolist() == [2, 1]
+
+
+def test_flipping_never_makes_a_sum_larger() -> None:
+    random = np.random.default_rng(0)
+    stored = random.integers(0, 512, (20, 30))
+    plain, flipped = (
+        stored_stats(stored, CellFormat(weight_bits=8, bits_per_cell=2, encoding="offset", flip=flip), 8)
+        for flip in (False, True)
+    )
+    tops = np.array([3, 3, 3, 3, 1])[:, None, None]
+    rows = np.array([8, 8, 4])[:, None, None, None]
+    np.testing.assert_array_equal(flipped.sums, np.minimum(plain.sums, tops * rows - plain.sums))
+
+
+def test_reach_of_columns_and_pairs_by_hand() -> None:
+    """5 up in steps of 1 and 4 down in steps of 2, driven with digits up to 3."""
+    sums, gcds = np.array([[[[5], [4]]]], np.uint16), np.array([[[[1], [2]]]], np.uint8)
+    apart = reach(sums, gcds, CellFormat(weight_bits=8, bits_per_cell=8), 3)
+    assert [values.ravel().tolist() for values in (apart.low, apart.high, apart.step)] == [[0, 0], [15, 12], [1, 2]]
+    pair = reach(sums, gcds, CellFormat(weight_bits=8, bits_per_cell=8, subtraction="analog"), 3)
+    assert [values.tolist() for values in (pair.low, pair.high, pair.step)] == [[[[[-12]]]], [[[[15]]]], [[[[1]]]]]

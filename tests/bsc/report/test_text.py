@@ -9,6 +9,7 @@ import hw_models
 from bsc.cost.compare import compare
 from bsc.plan.cells import CrossbarIndex
 from bsc.plan.summary import summarise, summarise_layer
+from bsc.replay.proofs import LayerProof
 from bsc.replay.tally import LayerTally
 from bsc.replay.verification import Accuracy, Verification
 from bsc.report.figures import cost_json, layer_json, verification_json
@@ -90,6 +91,23 @@ def test_verification_report() -> None:
     )
 
 
+def test_checked_proofs() -> None:
+    found = Verification(
+        samples=1, source="random", tallies={}, difference_max=None, difference_rms=None, accuracy=None
+    )
+    attacked = LayerProof(conversions=32, lossless=32, vectors=23, attacked=552)
+    for subtraction, word in (("digital", "slice columns"), ("analog", "pairs")):
+        plan = plan_of(coded([[1]]), subtraction="analog" if subtraction == "analog" else "digital")
+        report = VerificationReport(plan=plan, found=found, proofs={"a": attacked, "b": attacked})
+        assert to_text(report).splitlines()[-2:] == [
+            f"proofs     64 {word} derived again from the cells, all as recorded; 64 lossless for any input",
+            "attacks    1104 conversions under 46 inputs made against them, nothing lost",
+        ]
+    claims_nothing = LayerProof(conversions=32, lossless=3, vectors=0, attacked=0)
+    last = to_text(VerificationReport(plan=plan, found=found, proofs={"a": claims_nothing})).splitlines()[-1]
+    assert last == "proofs     32 pairs derived again from the cells, all as recorded; 3 lossless for any input"
+
+
 def test_verification_without_a_model() -> None:
     plan = plan_of(coded([[1]]))
     tallies = {"fc": LayerTally(results=4, conversions=32, proved=16)}
@@ -110,6 +128,7 @@ def test_verification_without_a_model() -> None:
         "float_difference_max": None,
         "float_difference_relative_rms": None,
         "accuracy": None,
+        "proofs": None,
     }
 
 

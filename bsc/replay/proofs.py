@@ -1,0 +1,204 @@
+"""Checking what a plan claims to be proved, from its cells alone.
+
+Every bound is derived again from the weight codes, with none of the code that made it: no tables, no packed lanes, one
+row group, slice and polarity after another. Then the layers that claim to be lossless are attacked: inputs that drive
+exactly the cells of a column, those of the tightest columns first, run through every conversion of the exact engine.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.errors import GateError
+from bsc.numeric.quantizer import code_limits
+from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.replay.engine import LayerEngine, ReplayOptions
+
+ATTACKED = 64
+"""Conversions of a layer that inputs are made against."""
+
+RANDOM_VECTORS = 16
+SIGNS = "+-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerProof:
+    """What was checked of one layer.
+
+    Attributes:
+        conversions: conversions of one input digit, over all row groups; each had its bound derived again.
+        lossless: those that lose nothing whatever the input.
+        vectors: input vectors it was attacked with; 0 if it does not claim to be lossless.
+        attacked: conversions carried out under attack, none of which lost anything.
+    """
+
+    conversions: int
+    lossless: int
+    vectors: int
+    attacked: int
+
+
+def check_proofs(plan: Plan, seed: int = 0) -> dict[str, LayerProof]:
+    """Derive every bound of a plan again, and attack the layers that claim to be lossless.
+
+    Args:
+        plan: from its folder.
+        seed: of the random vectors among the attacks.
+
+    Returns:
+        What was checked, by layer.
+
+    Raises:
+        GateError: BSC504 for a recorded bound that is not that of the cells, a resolution that does not cover its
+            bound in a layer that claims to be lossless, or an attack that such a layer does not survive.
+    """
+    return {layer.name: _check_layer(layer, plan.arrays(layer), seed) for layer in plan.layers}
+
+
+def _check_layer(layer: PlanLayer, arrays: LayerArrays, seed: int) -> LayerProof:
+    derived = _Derived.of(layer, arrays)
+    for name in ("sums", "gcds", "nonzeros"):
+        _require_equal(layer, name, getattr(arrays, name), getattr(derived, name))
+    low, high, step = derived.reach(layer)
+    lowest = arrays.lowest_codes.astype(np.int64)
+    highest = lowest + 2 ** arrays.adc_bits.astype(np.int64) - 1
+    covered = (lowest * arrays.adc_step <= low) & (high <= highest * arrays.adc_step) & (step % arrays.adc_step == 0)
+    conversions, lossless = covered.size, int(np.count_nonzero(covered))
+    if layer.adc_policy != "lossless":
+        return LayerProof(conversions=conversions, lossless=lossless, vectors=0, attacked=0)
+    if lossless < conversions:
+        here = tuple(np.argwhere(~covered)[0].tolist())
+        raise _refused(
+            layer,
+            f"the resolution of {_place(layer, here)} does not cover its sums",
+            f"{int(arrays.adc_bits[here])} bits in steps of {int(arrays.adc_step[here])} from code {int(lowest[here])} "
+            f"on, for sums from {int(low[here])} to {int(high[here])} in steps of {int(step[here])}",
+        )
+    slack = np.minimum(highest * arrays.adc_step - high, low - lowest * arrays.adc_step)
+    vectors = np.concatenate(list(_attacks(layer, arrays, derived, slack, seed)))
+    attacked = _attack(layer, replace(arrays, sums=derived.sums, gcds=derived.gcds), vectors)
+    return LayerProof(conversions=conversions, lossless=lossless, vectors=len(vectors), attacked=attacked)
+
+
+def _attack(layer: PlanLayer, arrays: LayerArrays, vectors: NDArray[np.int64]) -> int:
+    """Run input codes (V, G, mapped rows) through every conversion; how many there were."""
+    engine = LayerEngine(layer, arrays, ReplayOptions(every_conversion=True))
+    engine.results(_over_model_rows(layer, arrays, vectors).astype(np.float64))
+    tally = engine.tally
+    if tally.differing or tally.clipped:
+        raise _refused(
+            layer,
+            "conversions lose something under attack",
+            f"{tally.differing} of {tally.results} results differ, "
+            f"{tally.clipped} of {tally.conversions} conversions clipped",
+        )
+    return tally.conversions
+
+
+@dataclass(frozen=True, eq=False)
+class _Derived:
+    """Bounds straight from the cells, each (R, S, P, N)."""
+
+    sums: NDArray[np.uint32]
+    gcds: NDArray[np.uint8]
+    nonzeros: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, layer: PlanLayer, arrays: LayerArrays) -> "_Derived":
+        polarities = 1 if layer.encoding == "offset" else 2
+        shape = (layer.row_groups, len(layer.slice_bits), polarities, layer.mapped_columns)
+        derived = cls(np.zeros(shape, np.uint32), np.zeros(shape, np.uint8), np.zeros(shape, np.uint32))
+        for group, slice_, polarity in np.ndindex(shape[:3]):
+            here = group, slice_, polarity
+            levels = _levels(layer, arrays, *here)
+            derived.sums[here] = levels.sum(axis=0)
+            derived.gcds[here] = np.gcd.reduce(levels, axis=0)
+            derived.nonzeros[here] = np.count_nonzero(levels, axis=0)
+        return derived
+
+    def reach(self, layer: PlanLayer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+        """Lowest and highest sum that some input causes, and a divisor of all sums, each (R, S, Q, N)."""
+        digit_bits = min(layer.dac_bits, layer.input_bits - layer.input_signed)
+        high = self.sums.astype(np.int64) * (2**digit_bits - 1)
+        if layer.subtraction == "digital":
+            return np.zeros_like(high), high, self.gcds
+        return -high[:, :, 1:2], high[:, :, 0:1], np.gcd(self.gcds[:, :, 0:1], self.gcds[:, :, 1:2])
+
+
+def _levels(layer: PlanLayer, arrays: LayerArrays, row_group: int, slice_: int, polarity: int) -> NDArray[np.uint8]:
+    """Levels that are programmed for one row group, slice and polarity, (rows, N)."""
+    first = row_group * layer.active_rows
+    codes = arrays.codes[first : first + layer.active_rows].astype(np.int64)
+    if layer.encoding == "offset":
+        codes = codes + 2**layer.weight_bits
+    elif arrays.centres is not None:
+        codes = codes - arrays.centres[first // layer.tile_rows].astype(np.int64)
+    magnitude = np.maximum(codes if polarity == 0 else -codes, 0)
+    base = 2 ** layer.slice_bits[slice_]
+    levels = magnitude // 2 ** sum(layer.slice_bits[:slice_]) % base
+    if arrays.flipped is not None:
+        levels = np.where(arrays.flipped[row_group, slice_, polarity], base - 1 - levels, levels)
+    return np.asarray(levels, np.uint8)
+
+
+def _attacks(
+    layer: PlanLayer, arrays: LayerArrays, derived: _Derived, slack: NDArray[np.int64], seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Input codes (V, G, mapped rows): everything driven, the cells of the tightest conversions, and random codes."""
+    full = -1 if layer.input_signed else 2**layer.input_bits - 1  # every digit is the highest
+    shape = (layer.groups, layer.mapped_rows)
+    yield np.full((1, *shape), full)
+    low, high = code_limits(layer.input_bits, signed=layer.input_signed)
+    yield np.random.default_rng(seed).integers(low, high, (RANDOM_VECTORS, *shape), endpoint=True)
+    lowest, highest, _ = derived.reach(layer)
+    moves = np.flatnonzero(highest > lowest)
+    tightest = moves[np.argsort(slack.ravel()[moves], kind="stable")][:ATTACKED]
+    for row_group, slice_, conversion, column in np.transpose(np.unravel_index(tightest, slack.shape)).tolist():
+        rows = np.s_[row_group * layer.active_rows : (row_group + 1) * layer.active_rows]
+        group = column // (layer.mapped_columns // layer.groups)
+        step = int(arrays.adc_step[row_group, slice_, conversion, column])
+        polarities = (0, 1) if layer.subtraction == "analog" else (conversion,)
+        for polarity in polarities:
+            levels = _levels(layer, arrays, row_group, slice_, polarity)[:, column]
+            vectors = np.zeros((2, *shape), np.int64)
+            vectors[0, group, rows] = np.where(levels > 0, full, 0)
+            # A single cell, one that is no multiple of the step if there is such a one.
+            vectors[1, group, rows.start + int(np.argmax((levels % step > 0) + 0.5 * (levels > 0)))] = 1
+            yield vectors
+
+
+def _over_model_rows(layer: PlanLayer, arrays: LayerArrays, vectors: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Input codes of the mapped rows (V, G, K') at their places among the model's rows, (V, G, K)."""
+    if arrays.kept_rows is None:
+        return vectors
+    whole = np.zeros((*vectors.shape[:2], layer.rows), np.int64)
+    whole[:, :, arrays.kept_rows] = vectors
+    return whole
+
+
+def _require_equal(layer: PlanLayer, name: str, recorded: NDArray[np.integer], derived: NDArray[np.integer]) -> None:
+    differing = np.argwhere(recorded != derived)
+    if len(differing):
+        here = tuple(differing[0].tolist())
+        raise _refused(
+            layer,
+            f"the recorded '{name}' of {_place(layer, here)} are not those of its cells",
+            f"{int(recorded[here])} recorded, {int(derived[here])} derived; {len(differing)} slice columns differ",
+        )
+
+
+def _place(layer: PlanLayer, here: tuple[int, ...]) -> str:
+    row_group, slice_, polarity, column = here
+    pair = layer.subtraction == "analog"
+    return f"row group {row_group}, slice {slice_}{'' if pair else SIGNS[polarity]}, column {column}"
+
+
+def _refused(layer: PlanLayer, problem: str, seen: str) -> GateError:
+    return GateError(
+        "BSC504",
+        f"layer '{layer.name}': {problem}",
+        seen=seen,
+        fix="the plan was altered or a pass is wrong; compile again, and report it if it stays",
+    )

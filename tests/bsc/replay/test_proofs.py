@@ -1,0 +1,127 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from bsc.errors import GateError
+from bsc.plan.document import LayerArrays, Plan
+from bsc.plan.folder import read_plan, write_plan
+from bsc.replay import proofs
+from bsc.replay.proofs import LayerProof, check_proofs
+from passes.assign_adc import AssignAdc
+from tests.bsc.plans import coded, only_layer, plan_of, replace_arrays
+from tests.bsc.replay.test_engine import Case, lossless_cases
+
+FIX = "\n  fix:  the plan was altered or a pass is wrong; compile again, and report it if it stays"
+
+
+def with_arrays(plan: Plan, **changed: Any) -> Plan:
+    return replace(plan, arrays=lambda layer: replace(plan.arrays(layer), **changed))
+
+
+def refusal(plan: Plan) -> str:
+    with pytest.raises(GateError) as caught:
+        check_proofs(plan)
+    assert caught.value.exit_code == 5
+    return str(caught.value)
+
+
+# Two row tiles; 3 + 2 on the first and 1 on the second, both in the lowest slice of the positive column.
+SMALL = plan_of(coded([[3, 0], [2, -1], [1, 0]]), rows=2, cols=2)
+
+
+def test_by_hand() -> None:
+    """16 slice columns a row tile. Attacks: 1 + 16 vectors, and 2 for each of the 3 conversions that can move."""
+    (found,) = check_proofs(SMALL).values()
+    vectors = 1 + 16 + 2 * 3
+    assert found == LayerProof(conversions=32, lossless=32, vectors=vectors, attacked=vectors * 8 * 3)
+
+
+@settings(deadline=None, max_examples=150)
+@given(lossless_cases())
+def test_what_the_passes_prove_holds(case: Case) -> None:
+    """Any format, encoding and tiling: bounds agree with those of other code, and no attack succeeds."""
+    found = proofs._check_layer(case.layer, case.arrays, 0)
+    assert found.lossless == found.conversions == case.arrays.adc_bits.size
+
+
+def changed(array: np.ndarray[Any, Any], where: tuple[int, ...], value: int) -> np.ndarray[Any, Any]:
+    array = array.copy()
+    array[where] = value
+    return array
+
+
+def arrays_of(plan: Plan) -> LayerArrays:
+    return only_layer(plan)[1]
+
+
+def test_words_for_a_planted_bound() -> None:
+    """The sum 5 recorded as 3, with the two bits that 3 needs: consistent with each other, not with the cells."""
+    here, arrays = (0, 0, 0, 0), arrays_of(SMALL)
+    planted = with_arrays(SMALL, sums=changed(arrays.sums, here, 3), adc_bits=changed(arrays.adc_bits, here, 2))
+    assert refusal(planted) == (
+        "[BSC504] layer 'fc': the recorded 'sums' of row group 0, slice 0+, column 0 are not those of its cells\n"
+        "  seen: 3 recorded, 5 derived; 1 slice columns differ" + FIX
+    )
+
+
+def test_words_for_a_planted_resolution() -> None:
+    planted = with_arrays(SMALL, adc_bits=changed(arrays_of(SMALL).adc_bits, (0, 0, 0, 0), 2))
+    assert refusal(planted) == (
+        "[BSC504] layer 'fc': the resolution of row group 0, slice 0+, column 0 does not cover its sums\n"
+        "  seen: 2 bits in steps of 1 from code 0 on, for sums from 0 to 5 in steps of 1" + FIX
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "seen"),
+    [
+        ("adc_step", 2, "3 bits in steps of 2 from code -1 on, for sums from -1 to 5 in steps of 1"),
+        ("adc_low", 0, "3 bits in steps of 1 from code 0 on, for sums from -1 to 5 in steps of 1"),
+        ("adc_bits", 2, "2 bits in steps of 1 from code -1 on, for sums from -1 to 5 in steps of 1"),
+    ],
+)
+def test_words_for_a_pair(name: str, value: int, seen: str) -> None:
+    pair = plan_of(coded([[3], [2], [-1]]), subtraction="analog")
+    planted = with_arrays(pair, **{name: changed(getattr(arrays_of(pair), name), (0, 0, 0, 0), value)})
+    problem = "the resolution of row group 0, slice 0, column 0 does not cover its sums"
+    assert refusal(planted) == f"[BSC504] layer 'fc': {problem}\n  seen: {seen}{FIX}"
+
+
+def test_a_tampered_cell_is_caught(tmp_path: Path) -> None:
+    """Its hash recorded again, as someone would who wants the change to go unnoticed."""
+    write_plan(SMALL, tmp_path / "plan", extra={})
+    check_proofs(read_plan(tmp_path / "plan"))
+    codes = changed(arrays_of(SMALL).codes, (2, 0), 2)
+    replace_arrays(tmp_path / "plan", "layers/0000.safetensors", codes=codes)
+    assert refusal(read_plan(tmp_path / "plan")) == (
+        "[BSC504] layer 'fc': the recorded 'sums' of row group 1, slice 0+, column 0 are not those of its cells\n"
+        "  seen: 1 recorded, 2 derived; 1 slice columns differ" + FIX
+    )
+
+
+@settings(deadline=None, max_examples=100)
+@given(lossless_cases())
+def test_the_attacks_find_any_conversion_that_is_a_bit_short(case: Case) -> None:
+    """Without the check of the bounds, every conversion that can reach its highest code is caught by an attack."""
+    layer, arrays = case.layer, case.arrays
+    derived = proofs._Derived.of(layer, arrays)
+    low, high, _ = derived.reach(layer)
+    top = (arrays.lowest_codes + (1 << arrays.adc_bits.astype(np.int64)) - 1) * arrays.adc_step.astype(np.int64)
+    vectors = np.concatenate(list(proofs._attacks(layer, arrays, derived, np.minimum(top - high, low), 0)))
+    proofs._attack(layer, arrays, vectors)
+    moving = np.argwhere(high > low)
+    for here in map(tuple, moving[: proofs.ATTACKED // 8].tolist()):
+        short = changed(arrays.adc_bits, here, int(arrays.adc_bits[here]) - 1)
+        if high[here] <= (int(arrays.lowest_codes[here]) + (1 << int(short[here])) - 1) * int(arrays.adc_step[here]):
+            continue  # a resolution that is shared, and more than this one needs
+        with pytest.raises(GateError, match="conversions lose something under attack"):
+            proofs._attack(layer, replace(arrays, adc_bits=short), vectors)
+
+
+def test_plans_that_claim_nothing_are_not_attacked() -> None:
+    (found,) = check_proofs(plan_of(coded([[3], [3]]), adc=AssignAdc(policy="fixed", bits=2))).values()
+    assert found == LayerProof(conversions=8, lossless=7, vectors=0, attacked=0)
