@@ -26,6 +26,7 @@ class LayerCounts:
         crossbars: crossbars by the largest resolution of their columns, int64 (17,).
         reads: times that every crossbar of the layer is read: once for each input cycle and row group of a tile.
         conversions_per_read: most conversions that one crossbar needs in one read.
+        bits_per_read: most bits that the conversions of one crossbar in one read have together.
         dac_bits: input bits a DAC drives at a time.
         array_rows: wordlines of a crossbar.
         array_cols: bitlines of a crossbar.
@@ -37,6 +38,7 @@ class LayerCounts:
     crossbars: NDArray[np.int64]
     reads: int
     conversions_per_read: int
+    bits_per_read: int
     dac_bits: int
     array_rows: int
     array_cols: int
@@ -80,6 +82,7 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
         rows_driven=int((existing * _rows_driven(layer, packed, widths)).sum()),
         columns_sampled=int((existing * widths).sum()) + unit_columns,
         conversions_per_read=int(converting.max(initial=0)),
+        bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0)),
     )
 
 
@@ -110,6 +113,7 @@ def _count_dense(layer: PlanLayer, cells: CellFormat, bits: int) -> LayerCounts:
         columns_sampled=columns,
         # [isaac16] converts the unit column within the 100 ns of its 128 others.
         conversions_per_read=int(column_widths(starts, layer.columns).max()),
+        bits_per_read=int(column_widths(starts, layer.columns).max()) * bits,
     )
 
 
@@ -123,6 +127,7 @@ def _count(
     rows_driven: int,
     columns_sampled: int,
     conversions_per_read: int,
+    bits_per_read: int,
 ) -> LayerCounts:
     """From the counts of one input cycle, over all crossbars, to those of one inference.
 
@@ -135,6 +140,7 @@ def _count(
         rows_driven: wordlines, in all groups together.
         columns_sampled: bitlines held in one read.
         conversions_per_read: most that one crossbar needs.
+        bits_per_read: most bits that these have together.
     """
     cycles = layer.vectors * len(input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits))
     moved_bits = layer.vectors * layer.input_bits * (layer.groups * rows + layer.columns)
@@ -155,6 +161,7 @@ def _count(
         crossbars=crossbars,
         reads=cycles * groups,
         conversions_per_read=conversions_per_read,
+        bits_per_read=bits_per_read,
         dac_bits=layer.dac_bits,
         array_rows=layer.tile_rows,
         array_cols=layer.tile_cols,

@@ -17,6 +17,8 @@ from bsc.numeric.im2col import ConvGeometry
 
 AdcPolicy = Literal["lossless", "isaac", "fixed"]
 AdcGranularity = Literal["column", "tile", "slice"]
+UNIFORM_POLICIES: frozenset[AdcPolicy] = frozenset({"isaac", "fixed"})
+"""Policies with one resolution for all columns, whatever the granularity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

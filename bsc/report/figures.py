@@ -28,6 +28,7 @@ def cost_json(comparison: Comparison) -> dict[str, Any]:
         "isaac_offset_8_bit": _cost(comparison.offset),
         "energy_by_kind_j": comparison.energy_by_kind(),
         "free_adc_bound": comparison.free_adc_bound,
+        "adc_not_offered": list(comparison.not_offered),
         "adc_laws": {
             each.law.name: {"adc_ratio": each.adc, "total_ratio": each.total, "extrapolated": each.extrapolated}
             for each in comparison.spread

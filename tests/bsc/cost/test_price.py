@@ -12,7 +12,7 @@ from bsc.cost.price import ADC_ACTION, Cost, add, price, ratio
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.check import total
-from bsc.hardware.target import Actions, Target
+from bsc.hardware.target import Actions, Quantity, Target
 from bsc.plan.document import Plan
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import ISAAC, coded, plan_of
@@ -110,6 +110,20 @@ def test_one_converter_is_late_for_256_columns(cols: int, read_s: float) -> None
     laws = hw_models.laws()
     cost = compare(plan, ISAAC, laws["isaac"], laws).plan
     assert cost.total_latency_s == pytest.approx(8 * read_s)
+
+
+def test_latency_of_converters_that_stop_early() -> None:
+    """By hand: a crossbar of 'first' converts at most one column of 2 bits in a read, that of 'second' one of 1 bit.
+
+    At 0.375 s a bit that is 0.75 s and, below the 0.5 s of the array, 0.375 s. Eight bits a column need 6 s for the
+    two columns of 'first' and 3 s for the one of 'second', half of that with two converters.
+    """
+    adc = TARGET.adc.model_copy(update={"bit_s": Quantity(value=0.375, kind="assumed", source="made up")})
+    comparison = compared(target=TARGET.model_copy(update={"adc": adc}))
+    assert comparison.plan.latency_s == {"first": 6 * 0.75, "second": 4 * 0.5}
+    assert comparison.uniform.latency_s == {"first": 6 * 6, "second": 4 * 3}
+    two = TARGET.model_copy(update={"adc": adc.model_copy(update={"per_crossbar": 2})})
+    assert compared(target=two).uniform.latency_s == {"first": 6 * 3, "second": 4 * 1.5}
 
 
 def test_area_by_hand() -> None:
