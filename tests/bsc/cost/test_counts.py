@@ -71,7 +71,7 @@ def test_a_plan_by_hand() -> None:
         dac_row=4,
         crossbar_cell=16,
         sample_hold=4,
-        edram_bit=8,  # 1 vector * 4 bits * (1 row that is left + 1 column)
+        edram_bit=9,  # 1 vector * 4 bits * (1 row that is left + 1 column), and 1 bit that says which row
     )
 
 
