@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bsc.errors import UsageError
+from bsc.errors import DoesNotFitError, UsageError
 from bsc.frontend.onnx_import import import_model
-from bsc.hardware.target import Target
+from bsc.hardware.target import Adc, Target
 from bsc.ir.graph import Graph
+from bsc.ir.layer import UNIFORM_POLICIES
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
 from bsc.numeric.encoding import Encoding, Subtraction
@@ -16,6 +17,7 @@ from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import load_dataset
 from passes import PASSES
+from passes.assign_adc import ISAAC_BITS, AssignAdc
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +103,15 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
         options: pipeline, shapes, calibration data and what to dump.
 
     Raises:
-        BscError: for a bad model, pipeline, data file or dump folder.
+        BscError: for a bad model, pipeline, data file or dump folder; BSC403 for ADC resolutions that the target's
+            converters cannot have.
     """
     passes = parse_pipeline(options.pipeline, options.registry)
     if options.stop_after is not None:
         passes = _until(passes, options.stop_after)
+    for step in passes:
+        if isinstance(step, AssignAdc):
+            _require_offered(step, target.adc)
     graph = import_model(path, options.input_shapes)
     calibration = None
     if options.calibration is not None:
@@ -121,6 +127,29 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     if options.stop_after is None:
         plan = make_plan(graph, target, format_pipeline(passes), calibration)
     return Compiled(graph=graph, plan=plan, times=tuple(times))
+
+
+def _require_offered(step: AssignAdc, adc: Adc) -> None:
+    """Refuse resolutions that differ where the target has one for all.
+
+    Raises:
+        DoesNotFitError: BSC403.
+    """
+    uniform = {"isaac": ISAAC_BITS, "fixed": step.bits}.get(step.policy)
+    if adc.granularity.value == "fixed":
+        fits, fix = uniform == adc.bits, f"choose --adc fixed={adc.bits}"
+    else:
+        fits = step.policy in UNIFORM_POLICIES or adc.offers(step.granularity)
+        fix = f"choose --granularity {adc.granularity.value}"
+    if not fits:
+        seen = f"{step.policy} resolutions for each {step.granularity}" if uniform is None else f"{uniform} bits"
+        offered = f"fixed at {adc.bits} bits" if adc.granularity.value == "fixed" else f"per {adc.granularity.value}"
+        raise DoesNotFitError(
+            "BSC403",
+            f"pass 'assign-adc': the target's ADCs cannot have these resolutions; theirs are {offered}",
+            seen=seen,
+            fix=f"{fix}, or another --hw",
+        )
 
 
 def _until(passes: tuple[Pass, ...], name: str) -> tuple[Pass, ...]:

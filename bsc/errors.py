@@ -34,6 +34,7 @@ CODES: Final[dict[str, str]] = {
     "BSC311": "a checkpoint is malformed or of another run",
     "BSC401": "a value needs more bits than the hardware offers",
     "BSC402": "an export is larger than its file format allows",
+    "BSC403": "ADC resolutions differ where the hardware has one for all",
     "BSC501": "the replay of a lossless plan differs from the integer model",
     "BSC502": "a hardware description does not re-add to its published totals",
     "BSC503": "fine-tuning diverged",

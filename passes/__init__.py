@@ -4,10 +4,11 @@ from bsc.ir.passbase import Pass
 from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate
 from passes.fold_batchnorm import FoldBatchNorm
+from passes.permute import Permute
 from passes.quantize import Quantize
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
 
 PASSES: dict[str, type[Pass]] = {
-    cls.name: cls for cls in (FoldBatchNorm, Quantize, SliceBits, Eliminate, Tile, AssignAdc)
+    cls.name: cls for cls in (FoldBatchNorm, Quantize, SliceBits, Eliminate, Permute, Tile, AssignAdc)
 }

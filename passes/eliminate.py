@@ -1,11 +1,12 @@
-"""eliminate: rows, columns and crossbars that hold only zeros are not built.
+"""eliminate: rows, columns and crossbars that cannot make a difference are not built.
 
     before   codes (K, N)
     after    codes without all-zero rows and columns, and the numbers of those kept
-    keeps    the layer's result: a dropped row adds nothing, a dropped column is its bias alone
+    keeps    the model's outputs: a dropped row adds nothing, a dropped column is its bias alone
 
-It also tells `tile` not to allocate a crossbar whose slice, polarity and tile are all zero. Grouped layers
-keep their rows and columns, since each group has its own; they lose only empty crossbars.
+A row counts as zero, whatever its weights, if its input is proved to be always 0; a column, if nothing reads its
+result: `bsc.ir.channels` says when. It also tells `tile` not to allocate a crossbar whose slice, polarity and tile are
+all zero. Grouped layers keep their rows and columns, since each group has its own; they lose only empty crossbars.
 """
 
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.ir.channels import ChannelFacts, analyse
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Kept
 from bsc.ir.passbase import Pass, PassResult, refuse_after, required
@@ -29,19 +31,28 @@ class Eliminate(Pass):
         """See the module docstring. Raises `ModelError` BSC309 for a layer that is not quantised, or tiled already."""
         layers: dict[str, CrossbarLayer] = {}
         arrays: dict[str, NDArray[Any]] = {}
-        for layer in graph.layers():
-            if layer.kept is None:
-                layers[layer.name] = _without_zeros(graph, layer, arrays)
-        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+        left = [layer for layer in graph.layers() if layer.kept is None]
+        for layer in left:
+            required(layer.quant, layer.name, self.name, "quantize")
+            refuse_after(layer.tiling, layer.name, self.name, "tile")
+        if not left:
+            return PassResult(graph, ())
+        facts = analyse(graph)
+        for layer in left:
+            layers[layer.name] = _without_zeros(graph, layer, facts, arrays)
+        return PassResult(graph.with_layers(layers, arrays), tuple(layers))
 
 
-def _without_zeros(graph: Graph, layer: CrossbarLayer, arrays: dict[str, NDArray[Any]]) -> CrossbarLayer:
-    quant = required(layer.quant, layer.name, Eliminate.name, "quantize")
-    refuse_after(layer.tiling, layer.name, Eliminate.name, "tile")
-    codes = graph.array(quant.codes)
+def _without_zeros(
+    graph: Graph, layer: CrossbarLayer, facts: ChannelFacts, arrays: dict[str, NDArray[Any]]
+) -> CrossbarLayer:
+    assert layer.quant is not None
+    quant, codes = layer.quant, graph.array(layer.quant.codes)
     if layer.groups > 1:
         return replace(layer, kept=Kept(rows=None, columns=None, shape=(codes.shape[0], codes.shape[1])))
-    rows, columns = nonzero_lines(codes)
+    dead, unread = facts.dead_rows[layer.name][0], facts.unread[layer.name]
+    counts = codes * ~(dead[:, None] | unread) if dead.any() or unread.any() else codes
+    rows, columns = nonzero_lines(counts)
     all_rows, all_columns = len(rows) == codes.shape[0], len(columns) == codes.shape[1]
     kept = Kept(
         rows=None if all_rows else f"{layer.name}/rows",

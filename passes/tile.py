@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bsc.errors import UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Tiling
-from bsc.ir.passbase import Pass, PassResult, required
+from bsc.ir.passbase import Pass, PassResult, required, selected
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.encoding import choose_centres
 from bsc.numeric.tiles import MAX_LINES, column_tiles, crossbars_with_weights
@@ -33,6 +33,7 @@ class Tile(Pass):
         rows: wordlines of a crossbar, 1 to 16384.
         cols: bitlines of a crossbar, 1 to 16384.
         active_rows: wordlines that are driven together, a divisor of `rows`; 0 is all of them.
+        only: names of the layers it is for; empty for all.
     """
 
     name = "tile"
@@ -40,6 +41,7 @@ class Tile(Pass):
     rows: int = 128
     cols: int = 128
     active_rows: int = 0
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for option, value in (("rows", self.rows), ("cols", self.cols)):
@@ -61,10 +63,15 @@ class Tile(Pass):
             object.__setattr__(self, "active_rows", self.rows)  # so that the pipeline text says what is meant
 
     def run(self, graph: Graph) -> PassResult:
-        """See the module docstring. Raises `ModelError` BSC309 for a layer that is not sliced."""
+        """See the module docstring.
+
+        Raises:
+            ModelError: BSC309 for a layer that is not sliced.
+            UsageError: BSC205 for a name that no layer has.
+        """
         layers: dict[str, CrossbarLayer] = {}
         arrays: dict[str, NDArray[Any]] = {}
-        for layer in graph.layers():
+        for layer in selected(graph, self.only, self.name):
             if layer.tiling is None:
                 layers[layer.name] = self._lay(graph, layer, arrays)
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())

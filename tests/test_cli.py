@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 import bsc.compiler
 import bsc.plan.folder
+import hw_models
 from bsc.cli import main
 from bsc.testing import mlp_model, random_weights, save, tiny_model
 from tests.bsc.plans import replace_arrays
@@ -165,7 +166,7 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         ("--passes", "quantise"),
         2,
         "error [BSC205] pipeline: unknown pass 'quantise'\n"
-        "  seen: passes are fold-batchnorm, quantize, slice-bits, eliminate, tile, assign-adc\n"
+        "  seen: passes are fold-batchnorm, quantize, slice-bits, eliminate, permute, tile, assign-adc\n"
         "  fix:  did you mean 'quantize'?\n",
     ),
     "pass order": (
@@ -618,3 +619,70 @@ def test_devices_are_listed_and_shown() -> None:
     assert json.loads(run("hw", "devices", "generic", "--json").stdout)["name"] == "generic"
     assert run("hw", "devices", "ideal").stdout.endswith("effects: none\n")
     assert run("hw", "devices", "--json").exit_code == 2
+
+
+def hardware(folder: Path, offered: str) -> Path:
+    """A copy of the shipped description whose ADCs offer something else."""
+    text = Path(hw_models.__file__).with_name("isaac.toml").read_text(encoding="utf-8")
+    said = 'granularity = { value = "column"'
+    assert text.count(said) == 1
+    path = folder / f"{offered}.toml"
+    path.write_text(text.replace(said, f'granularity = {{ value = "{offered}"'), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("offered", "step"),
+    [
+        ("column", "assign-adc{policy=lossless granularity=column bits=8}"),
+        ("tile", "assign-adc{policy=lossless granularity=tile bits=8}"),
+        ("slice", "assign-adc{policy=lossless granularity=slice bits=8}"),
+        ("fixed", "assign-adc{policy=fixed granularity=column bits=8}"),
+    ],
+)
+def test_the_hardware_chooses_what_has_a_resolution_of_its_own(
+    offered: str, step: str, model: Path, folder: Path
+) -> None:
+    assert run("compile", model.name, "--hw", hardware(folder, offered), "-o", "a.bsc").exit_code == 0
+    assert json.loads((folder / "a.bsc" / "plan.json").read_text())["pipeline"].endswith(step)
+    assert "NOT OFFERED" not in (folder / "a.bsc" / "report.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("offered", "options", "message"),
+    [
+        (
+            "tile",
+            ("--granularity", "column"),
+            "theirs are per tile\n"
+            "  seen: lossless resolutions for each column\n"
+            "  fix:  choose --granularity tile, or another --hw\n",
+        ),
+        (
+            "fixed",
+            ("--adc", "fixed=6"),
+            "theirs are fixed at 8 bits\n  seen: 6 bits\n  fix:  choose --adc fixed=8, or another --hw\n",
+        ),
+        (
+            "fixed",
+            ("--passes", "quantize,slice-bits,tile,assign-adc"),
+            "theirs are fixed at 8 bits\n"
+            "  seen: lossless resolutions for each column\n"
+            "  fix:  choose --adc fixed=8, or another --hw\n",
+        ),
+    ],
+)
+def test_resolutions_that_the_hardware_does_not_offer(
+    offered: str, options: tuple[str, ...], message: str, model: Path, folder: Path
+) -> None:
+    result = run("compile", model.name, "--hw", hardware(folder, offered), "-o", "a.bsc", *options)
+    head = "error [BSC403] pass 'assign-adc': the target's ADCs cannot have these resolutions; "
+    assert (result.exit_code, result.stderr) == (4, head + message)
+    assert not (folder / "a.bsc").exists()
+
+
+def test_a_plan_priced_on_hardware_that_offers_less(model: Path, folder: Path) -> None:
+    assert run("compile", model.name, "-o", "a.bsc").exit_code == 0
+    lines = run("cost", "a.bsc", "--hw", hardware(folder, "slice")).stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith("NOT OFFERED")]
+    assert line.startswith("NOT OFFERED       the resolutions of fc0 and 1 more: ADCs of isaac have one for each slice")

@@ -19,17 +19,15 @@ if TYPE_CHECKING:
 @click.option("--hw", default="isaac", show_default=True, metavar="NAME|FILE.toml", help="Hardware description.")
 @click.option(
     "--adc",
-    default="lossless",
-    show_default=True,
     metavar="POLICY",
-    help="ADC resolution: lossless (proved for every slice column), isaac (8 bit) or fixed=N.",
+    help="ADC resolution: lossless (proved for every slice column), isaac (8 bit) or fixed=N.  [default: lossless, "
+    "or what the target's ADCs are fixed at]",
 )
 @click.option(
     "--granularity",
     type=click.Choice(["column", "tile", "slice"]),
-    default="column",
-    show_default=True,
-    help="What shares one lossless resolution: a slice column, a crossbar, or a slice of a layer.",
+    help="What shares one lossless resolution: a slice column, a crossbar, or a slice of a layer.  [default: the "
+    "finest that the target's ADCs offer]",
 )
 @click.option(
     "--encoding",
@@ -115,8 +113,8 @@ def _compile_options(ctx: click.Context, target: "Target", options: dict[str, An
             target,
             rows=rows,
             cols=cols,
-            policy=_parse_policy(options["adc"]),
-            granularity=options["granularity"],
+            policy=_parse_policy(options["adc"]) if options["adc"] else _default_policy(target),
+            granularity=options["granularity"] or _finest(target),
             encoding=options["encoding"],
             subtraction=options["subtract"],
             flip=options["flip"],
@@ -130,6 +128,16 @@ def _compile_options(ctx: click.Context, target: "Target", options: dict[str, An
         dump_ir=options["dump_ir"],
         stop_after=options["stop_after"],
     )
+
+
+def _default_policy(target: "Target") -> str:
+    return f"fixed={target.adc.bits}" if target.adc.granularity.value == "fixed" else "lossless"
+
+
+def _finest(target: "Target") -> str:
+    """The finest granularity that the target offers; where it has none, it does not matter."""
+    offered = target.adc.granularity.value
+    return "column" if offered == "fixed" else offered
 
 
 def _given(ctx: click.Context, option: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bsc.cost.counts import LayerCounts, count_offset, count_plan, count_uniform
+from bsc.cost.offer import not_offered
 from bsc.cost.price import ADC_ACTION, Cost, price, ratio
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
@@ -43,6 +44,7 @@ class Comparison:
         offset: the same weights in the offset encoding of [isaac16], at 8 bits.
         spread: savings under every law, `law` among them.
         counts: of the plan, by layer.
+        not_offered: layers whose resolutions the hardware's converters cannot have.
     """
 
     target: Target
@@ -52,6 +54,7 @@ class Comparison:
     offset: Cost
     spread: tuple[LawRatio, ...]
     counts: tuple[LayerCounts, ...]
+    not_offered: tuple[str, ...]
 
     @property
     def free_adc_bound(self) -> float | None:
@@ -104,4 +107,5 @@ def compare(plan: Plan, target: Target, law: AdcLaw, laws: Mapping[str, AdcLaw])
         offset=cost(count_offset(plan, BASELINE_BITS), law),
         spread=tuple(spread),
         counts=tuple(counts),
+        not_offered=tuple(not_offered(plan.layers, counts, target.adc)),
     )

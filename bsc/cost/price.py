@@ -95,21 +95,27 @@ def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: 
     Raises:
         UsageError: BSC207 when a law has no entry for a resolution in use.
     """
-    read_s = target.timing.read_s.value
-    conversions_per_s = target.adc.rate_hz.value * target.adc.per_crossbar
     crossbars = int(sum(layer.crossbars.sum() for layer in counts))
     imas = -(-crossbars // target.hierarchy.crossbars_per_ima)
     tiles = -(-imas // target.hierarchy.imas_per_tile)
     return Cost(
         energy_j={layer.name: _energy(layer, target, law) for layer in counts},
-        latency_s={
-            layer.name: layer.reads * max(read_s, layer.conversions_per_read / conversions_per_s) for layer in counts
-        },
+        latency_s={layer.name: layer.reads * _read_s(layer, target) for layer in counts},
         area_m2=_area(counts, target, area_law, imas, tiles),
         crossbars=crossbars,
         imas=imas,
         tiles=tiles,
     )
+
+
+def _read_s(layer: LayerCounts, target: Target) -> float:
+    """Time of one read of the layer's crossbars: that of the array, or of the converter with most to do if longer."""
+    adc = target.adc
+    if adc.bit_s is None:
+        converting_s = layer.conversions_per_read / adc.rate_hz.value
+    else:
+        converting_s = layer.bits_per_read * adc.bit_s.value
+    return max(target.timing.read_s.value, converting_s / adc.per_crossbar)
 
 
 def _energy(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[str, float | None]:

@@ -5,7 +5,7 @@ complete one. Citation keys in brackets, here and in the files, are in hw_models
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -15,6 +15,9 @@ from bsc.record import Kind, Record, Text, leaves, read_record
 
 Scope = Literal["ima", "imas", "tile_peripherals", "tile", "tiles", "chip"]
 """A part of the chip that a publication gives a sub-total for; `imas` are those of a tile, `tiles` those of a chip."""
+
+Granularity = Literal["column", "tile", "slice", "fixed"]
+"""What can have an ADC resolution of its own, finest first: a slice column, a crossbar, a slice of a layer, nothing."""
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Tolerance = Annotated[float, Field(gt=0, lt=1)]
@@ -52,14 +55,48 @@ class Dac(Record):
     source: Text
 
 
+class Offer(Record):
+    """What the converters can do, with its origin as in `Quantity`.
+
+    Attributes:
+        value: `column`, the resolution changes from one conversion to the next, as in a SAR that stops early; `tile`,
+            it is set once for each crossbar; `slice`, once for each slice of a layer; `fixed`, it is always `Adc.bits`.
+        kind: how far it can be trusted.
+        source: citation key and where it is said.
+        note: what a reader should know before using it.
+    """
+
+    value: Granularity
+    kind: Kind
+    source: Text
+    note: Text | None = None
+
+
 class Adc(Record):
-    """Converters; `bits` is the resolution that the prices hold for, `law` scales them to others by default."""
+    """Converters.
+
+    Attributes:
+        per_crossbar: how many share the columns of one array.
+        bits: the resolution that the prices hold for.
+        law: how prices follow other resolutions, by default.
+        rate_hz: conversions a second of one converter.
+        bit_s: time of one bit decision; a conversion then takes its resolution times that in place of 1 / `rate_hz`.
+        granularity: what can have a resolution of its own.
+        source: citation key and where it is said.
+    """
 
     per_crossbar: PositiveInt
     bits: Annotated[int, Field(ge=1, le=MAX_ADC_BITS)]
     law: Text
     rate_hz: Quantity
+    bit_s: Quantity | None = None
+    granularity: Offer = Offer(value="column", kind="assumed", source="the description does not say")
     source: Text
+
+    def offers(self, granularity: Granularity) -> bool:
+        """Whether each `granularity` can have a resolution of its own; a coarser one always can where a finer can."""
+        finest_first: tuple[Granularity, ...] = get_args(Granularity)
+        return finest_first.index(self.granularity.value) <= finest_first.index(granularity)
 
     @model_validator(mode="after")
     def _converts(self) -> Self:

@@ -48,7 +48,8 @@ def _check_layer(graph: Graph, layer: CrossbarLayer) -> None:
                 numbers = graph.array(key)
                 inside = bool(((numbers >= 0) & (numbers < whole)).all())
                 holds(len(numbers) == size and inside, "kept lines outside the matrix")
-                holds(bool((np.diff(numbers) > 0).all()), "kept lines are not ascending")
+                holds(len(np.unique(numbers)) == size, "a kept line twice")
+                holds(kept.permuted or bool((np.diff(numbers) > 0).all()), "kept lines are not ascending")
     if (tiling := layer.tiling) is not None:
         holds(layer.slicing is not None, "tiled but not sliced")
         planes = (layer.slicing.cells.slices, layer.slicing.cells.polarities) if layer.slicing else (0, 0)

@@ -17,6 +17,8 @@ from bsc.numeric.im2col import ConvGeometry
 
 AdcPolicy = Literal["lossless", "isaac", "fixed"]
 AdcGranularity = Literal["column", "tile", "slice"]
+UNIFORM_POLICIES: frozenset[AdcPolicy] = frozenset({"isaac", "fixed"})
+"""Policies with one resolution for all columns, whatever the granularity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,20 +70,22 @@ class Slicing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """Rows and columns that still hold a non-zero weight after `eliminate`.
+    """Rows and columns that are left after `eliminate`, in the order they are mapped in.
 
     Attributes:
-        rows: key of the kept row numbers, int32 ascending; None when all are kept.
+        rows: key of the kept row numbers, int32, each once; None when all are kept in their order.
         columns: key of the kept column numbers, likewise.
         shape: (K, N) of what is left.
+        permuted: `permute` has chosen the order; otherwise it is ascending.
     """
 
     rows: str | None
     columns: str | None
     shape: tuple[int, int]
+    permuted: bool = False
 
     def __str__(self) -> str:
-        return f"kept {self.shape[0]} rows, {self.shape[1]} columns"
+        return f"kept {self.shape[0]} rows, {self.shape[1]} columns" + (", permuted" if self.permuted else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +181,7 @@ class CrossbarLayer:
         conv: how the input becomes rows; None when its last axis already is the rows.
         quant: set by `quantize`.
         slicing: set by `slice-bits`.
-        kept: set by `eliminate`.
+        kept: set by `eliminate`, and anew by `permute`.
         tiling: set by `tile`.
         adc: set by `assign-adc`.
     """

@@ -6,11 +6,13 @@ of each limit; `examples/own_pass.py` shows a pass that lives outside this repos
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, TypeVar
 
-from bsc.errors import ModelError
+from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
+from bsc.ir.layer import CrossbarLayer
 
 T = TypeVar("T")
 
@@ -71,3 +73,21 @@ def refuse_after(value: object, layer: str, late: str, done: str) -> None:
             seen=f"the result of '{done}' in the graph",
             fix=f"put '{late}' before '{done}' in --passes",
         )
+
+
+def selected(graph: Graph, only: tuple[str, ...], step: str) -> Iterator[CrossbarLayer]:
+    """The layers that a pass with an option `only` is for: those named there, or all when none is.
+
+    Raises:
+        UsageError: BSC205 for a name that no layer has.
+    """
+    names = {layer.name for layer in graph.layers()}
+    for name in only:
+        if name not in names:
+            raise UsageError(
+                "BSC205",
+                f"pass '{step}': option only names no layer: '{name}'",
+                seen=f"layers {', '.join(sorted(names))}",
+                fix="use these names, or leave only out",
+            )
+    return (layer for layer in graph.layers() if not only or layer.name in only)

@@ -1,7 +1,8 @@
 """A pipeline as text, `quantize{bits=8},slice-bits{bits-per-cell=2}`, and the driver that runs it.
 
 The text round-trips: `format_pipeline(parse_pipeline(text, registry))` names every option, so that the line a
-plan records is a full recipe even when defaults change.
+plan records is a full recipe even when defaults change. An option that names layers, `only=conv1;fc%201`, separates
+them by semicolons and writes odd characters as in a URL; one that names none is left out.
 """
 
 import difflib
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import quote, unquote
 
 from bsc.errors import UsageError
 from bsc.ir.graph import Graph
@@ -122,6 +124,10 @@ def _parse_value(name: str, key: str, text: str, kind: Any) -> object:
         if text in get_args(kind):
             return text
         wanted = " or ".join(get_args(kind))
+    elif get_origin(kind) is tuple:
+        if all(text.split(";")):
+            return tuple(map(unquote, text.split(";")))
+        wanted = "names with semicolons between them"
     else:
         try:
             return kind(text)
@@ -133,8 +139,15 @@ def _parse_value(name: str, key: str, text: str, kind: Any) -> object:
 
 
 def _format_step(step: Pass) -> str:
-    options = " ".join(f"{field.name.replace('_', '-')}={getattr(step, field.name)}" for field in fields(step))
+    values = ((field.name.replace("_", "-"), getattr(step, field.name)) for field in fields(step))
+    options = " ".join(f"{name}={_format_value(value)}" for name, value in values if value != ())
     return f"{step.name}{{{options}}}" if options else step.name
+
+
+def _format_value(value: object) -> str:
+    if isinstance(value, tuple):
+        return ";".join(quote(name, safe="/.:") for name in value)
+    return str(value)
 
 
 def _syntax_error(text: str, position: int) -> UsageError:

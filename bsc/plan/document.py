@@ -243,7 +243,7 @@ class LayerArrays:
         codes: signed weight codes (K, N) after elimination.
         weight_step: value of one weight code, float64 (1,) or (N,) over the model's columns.
         bias: float (N,) over the model's columns, or None.
-        kept_rows: model row of each mapped row, int32 ascending, or None when all are mapped.
+        kept_rows: model row of each mapped row, int32, each once, or None when all are mapped in their order.
         kept_columns: likewise for columns.
         centres: what is taken from the codes of each column, int16 (T, N); None unless the encoding is `centre`.
         flipped: slice columns that hold top - level, bool (R, S, P, N); None where none may.

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.cost.compare import Comparison
-from bsc.cost.price import Cost
+from bsc.cost.price import ADC_ACTION, Cost, ratio
+from bsc.cost.side_by_side import PlanFigures, pipeline_difference
 from bsc.plan.document import PlanDocument
 from bsc.plan.summary import LayerSummary
 from bsc.replay.proofs import LayerProof
@@ -28,11 +29,17 @@ def cost_json(comparison: Comparison) -> dict[str, Any]:
         "isaac_offset_8_bit": _cost(comparison.offset),
         "energy_by_kind_j": comparison.energy_by_kind(),
         "free_adc_bound": comparison.free_adc_bound,
+        "adc_not_offered": list(comparison.not_offered),
         "adc_laws": {
             each.law.name: {"adc_ratio": each.adc, "total_ratio": each.total, "extrapolated": each.extrapolated}
             for each in comparison.spread
         },
     }
+
+
+def side_by_side_json(plans: Sequence[PlanFigures], law: str, paper_law: str) -> dict[str, Any]:
+    """What `bsc compare --json` prints; ratios say how many times less than the first plan."""
+    return {"adc_law": law, "paper_adc_law": paper_law, "plans": [_beside(plan, plans[0]) for plan in plans]}
 
 
 def summary_json(document: PlanDocument, summaries: Sequence[LayerSummary]) -> dict[str, Any]:
@@ -96,6 +103,37 @@ def simulation_json(found: Simulation) -> dict[str, Any]:
         "layers": {name: asdict(tally) for name, tally in found.tallies.items()},
         "column_sums": {name: _column_sums(tally) for name, tally in found.columns.items()},
         "trials": trials,
+    }
+
+
+def _beside(plan: PlanFigures, first: PlanFigures) -> dict[str, Any]:
+    added, removed = pipeline_difference(first.document.pipeline, plan.document.pipeline)
+    ours, reference = plan.comparison.plan, first.comparison.plan
+    return {
+        "name": plan.name,
+        "model": plan.document.model.model_dump(mode="json"),
+        "same_model": plan.document.model.sha256 == first.document.model.sha256,
+        "target": plan.comparison.target.name,
+        "pipeline": plan.document.pipeline,
+        "pipeline_added": added,
+        "pipeline_removed": removed,
+        "accuracy": plan.accuracy,
+        "figures": asdict(plan.whole),
+        "cost": _cost(ours),
+        "paper_cost": _cost(plan.paper),
+        "saving_over_uniform_8_bit": {
+            each.law.name: {"adc_ratio": each.adc, "total_ratio": each.total} for each in plan.comparison.spread
+        },
+        "ratios": {
+            "conversions": ratio(first.whole.conversions, plan.whole.conversions),
+            "adc_energy": ratio(first.whole.adc_energy_j, plan.whole.adc_energy_j),
+            "energy": ratio(first.whole.energy_j, plan.whole.energy_j),
+            "paper_adc_energy": ratio(first.paper.action_energy_j(ADC_ACTION), plan.paper.action_energy_j(ADC_ACTION)),
+            "paper_energy": ratio(first.paper.total_energy_j, plan.paper.total_energy_j),
+            "latency": ratio(first.whole.latency_s, plan.whole.latency_s),
+            "area": ratio(reference.total_area_m2, ours.total_area_m2),
+        },
+        "layers": {name: asdict(layer) for name, layer in plan.layers.items()},
     }
 
 

@@ -214,12 +214,15 @@ class TargetReport:
             f"{target.crossbar.rows}x{target.crossbar.cols} crossbars of {target.crossbar.bits_per_cell}-bit cells, "
             f"{target.dac.bits}-bit DACs, {target.adc.per_crossbar} ADC of {target.adc.bits} bit each"
         )
+        offer = target.adc.granularity
+        one = "is fixed" if offer.value == "fixed" else f"can be set for each {offer.value}"
+        resolution = f"ADC resolution {one} ({offer.kind}: {offer.source})"
         table = new_table("Numbers", ("key", "value", "kind", "source"), 4)
         table.columns[1].justify = "right"
         for key, quantity in target.sources().items():
             unit = next((unit for suffix, unit in UNITS.items() if key.endswith(suffix)), "")
             add_row(table, key, format_si(quantity.value, unit), quantity.kind, quantity.source)
-        return Group(Text(f"{target.name}: {target.description}\n{sizes}\n{target.citation}\n"), table)
+        return Group(Text(f"{target.name}: {target.description}\n{sizes}\n{resolution}\n{target.citation}\n"), table)
 
 
 def to_text(report: RenderableType, width: int = 110) -> str:
@@ -394,6 +397,7 @@ def _notes(summaries: Sequence[LayerSummary], comparison: Comparison) -> Text:
     return Text(
         f"ADC assignment    {policies}; {lossless} of {conversions} {_converted(summaries)} are "
         f"proved lossless for any input\n"
+        f"{_offer(comparison)}"
         f"free ADCs         and no other change would save {format_ratio(comparison.free_adc_bound)} of the total\n"
         f"prices rest on    {basis or UNKNOWN} ({comparison.target.citation})\n"
         f"not modelled      {NOT_MODELLED}{_wider_cells(summaries, comparison.target)}"
@@ -412,6 +416,19 @@ def _converted(summaries: Sequence[LayerSummary]) -> str:
     """What the ADCs convert."""
     pairs = any(summary.layer.subtraction == "analog" for summary in summaries)
     return "slice columns" if not pairs else "pairs of slice columns"
+
+
+def _offer(comparison: Comparison) -> str:
+    """A line where the hardware cannot do what the plan asks of its converters, else nothing."""
+    if not comparison.not_offered:
+        return ""
+    layers, adc = comparison.not_offered, comparison.target.adc
+    offered = f"{adc.bits} bits alone" if adc.granularity.value == "fixed" else f"one for each {adc.granularity.value}"
+    first = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
+    return (
+        f"NOT OFFERED       the resolutions of {first}: ADCs of {comparison.target.name} have {offered}; "
+        "energies hold for ADCs that can\n"
+    )
 
 
 def _assignment(layer: PlanLayer) -> str:

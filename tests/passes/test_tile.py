@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,12 +11,24 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Tiling
+from bsc.ir.pipeline import parse_pipeline
 from bsc.numeric.column_stats import column_stats
 from bsc.numeric.tiles import column_widths
+from passes import PASSES
 from passes.eliminate import Eliminate
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
-from tests.passes.layers import array, assert_runs_once, coded_layer, compiled, float_layer, sparse_codes, the_layer
+from tests.bsc.plans import coded
+from tests.passes.layers import (
+    array,
+    assert_runs_once,
+    coded_layer,
+    compiled,
+    float_layer,
+    network,
+    sparse_codes,
+    the_layer,
+)
 
 
 def tiling_of(graph: Graph) -> Tiling:
@@ -119,10 +132,10 @@ def test_runs_once() -> None:
 def test_option_limits(option: str) -> None:
     graph = compiled(coded_layer([[1, 2], [3, 4]]), SliceBits())
     for value in (1, 16384):
-        assert Tile(**{option: value}).run(graph).changed == ("fc",)
+        assert Tile(**cast("Any", {option: value})).run(graph).changed == ("fc",)
     for value in (0, 16385):
         with pytest.raises(UsageError) as caught:
-            Tile(**{option: value})
+            Tile(**cast("Any", {option: value}))
         assert str(caught.value) == (
             f"[BSC205] pass 'tile': {option} must be 1 to 16384\n  seen: {value}\n  fix:  choose tile{{{option}=128}}"
         )
@@ -171,4 +184,28 @@ def test_words_in_the_wrong_order(graph: Graph, missing: str) -> None:
         f"[BSC309] layer 'fc': pass 'tile' needs what '{missing}' computes\n"
         f"  seen: no result of '{missing}' in the graph\n"
         f"  fix:  put '{missing}' before 'tile' in --passes"
+    )
+
+
+def test_only_some_layers() -> None:
+    """Two tiles, each for layers of its own; the second leaves alone what the first has done."""
+    first, second = coded([[1], [2]], name="a"), coded([[3], [4]], name="b, c", input="y", output="z")
+    graph = network(first.layer, second.layer, arrays={**first.arrays, **second.arrays})
+    text = "slice-bits,tile{rows=4 active-rows=2 only=b%2C%20c},tile{rows=2 cols=2}"
+    done = compiled(graph, *parse_pipeline(text, PASSES))
+    found = {layer.name: layer.tiling for layer in done.layers()}
+    assert {name: (tiling.rows, tiling.active_rows) for name, tiling in found.items() if tiling} == {
+        "a": (2, 2),
+        "b, c": (4, 2),
+    }
+
+
+def test_words_for_a_layer_that_is_not_there() -> None:
+    graph = compiled(coded_layer([[1, 2]]), SliceBits())
+    with pytest.raises(UsageError) as caught:
+        Tile(only=("fc", "cf")).run(graph)
+    assert str(caught.value) == (
+        "[BSC205] pass 'tile': option only names no layer: 'cf'\n"
+        "  seen: layers fc\n"
+        "  fix:  use these names, or leave only out"
     )

@@ -37,6 +37,7 @@ def assert_counts(counts: LayerCounts, **expected: Any) -> None:
         "crossbars": histogram(counts.crossbars),
         "reads": counts.reads,
         "conversions_per_read": counts.conversions_per_read,
+        "bits_per_read": counts.bits_per_read,
         **counts.actions,
     }
     assert {name: actual[name] for name in expected} == expected
@@ -51,6 +52,7 @@ def test_a_plan_by_hand() -> None:
         conversions={1: 18, 2: 6},  # columns of each resolution * 6 reads
         crossbars={1: 3, 2: 1},
         conversions_per_read=1,  # no crossbar has two columns with weights
+        bits_per_read=2,
         dac_row=42,  # (3 crossbars * 2 rows + 1 crossbar * 1 row) * 6
         crossbar_cell=96,  # 4 crossbars * 4 cells * 6
         sample_hold=48,  # 4 crossbars * 2 columns * 6
@@ -69,7 +71,7 @@ def test_a_plan_by_hand() -> None:
         dac_row=4,
         crossbar_cell=16,
         sample_hold=4,
-        edram_bit=8,  # 1 vector * 4 bits * (1 row that is left + 1 column)
+        edram_bit=9,  # 1 vector * 4 bits * (1 row that is left + 1 column), and 1 bit that says which row
     )
 
 

@@ -12,7 +12,7 @@ from bsc.cost.price import ADC_ACTION, Cost, add, price, ratio
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.check import total
-from bsc.hardware.target import Actions, Target
+from bsc.hardware.target import Actions, Quantity, Target
 from bsc.plan.document import Plan
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import ISAAC, coded, plan_of
@@ -87,10 +87,10 @@ def test_energy_by_hand() -> None:
         "bus_bit": 0,
     }
     assert cost.layer_energy_j("first") == 300 + 126 + 192 + 48 + 120 + 294 + 264 + 390
-    # 4 conversions of 1 bit, 4 rows, 16 cells, 4 columns, 4 results and 8 bits moved.
-    assert cost.layer_energy_j("second") == 40 + 12 + 32 + 4 + 20 + 28 + 44 + 104
+    # 4 conversions of 1 bit, 4 rows, 16 cells, 4 columns, 4 results, 8 bits moved and 1 for the number of a row.
+    assert cost.layer_energy_j("second") == 40 + 12 + 32 + 4 + 20 + 28 + 44 + 104 + 13
     assert cost.action_energy_j("adc_conversion") == 340
-    assert cost.total_energy_j == 1734 + 284
+    assert cost.total_energy_j == 1734 + 297
     assert cost.actions == list(Actions.model_fields)
 
 
@@ -110,6 +110,20 @@ def test_one_converter_is_late_for_256_columns(cols: int, read_s: float) -> None
     laws = hw_models.laws()
     cost = compare(plan, ISAAC, laws["isaac"], laws).plan
     assert cost.total_latency_s == pytest.approx(8 * read_s)
+
+
+def test_latency_of_converters_that_stop_early() -> None:
+    """By hand: a crossbar of 'first' converts at most one column of 2 bits in a read, that of 'second' one of 1 bit.
+
+    At 0.375 s a bit that is 0.75 s and, below the 0.5 s of the array, 0.375 s. Eight bits a column need 6 s for the
+    two columns of 'first' and 3 s for the one of 'second', half of that with two converters.
+    """
+    adc = TARGET.adc.model_copy(update={"bit_s": Quantity(value=0.375, kind="assumed", source="made up")})
+    comparison = compared(target=TARGET.model_copy(update={"adc": adc}))
+    assert comparison.plan.latency_s == {"first": 6 * 0.75, "second": 4 * 0.5}
+    assert comparison.uniform.latency_s == {"first": 6 * 6, "second": 4 * 3}
+    two = TARGET.model_copy(update={"adc": adc.model_copy(update={"per_crossbar": 2})})
+    assert compared(target=two).uniform.latency_s == {"first": 6 * 3, "second": 4 * 1.5}
 
 
 def test_area_by_hand() -> None:
@@ -134,13 +148,13 @@ def test_ratios_by_hand() -> None:
     assert comparison.uniform.total_energy_j == uniform
     (law,) = comparison.spread
     assert law.adc == uniform_adc / 340
-    assert law.total == uniform / 2018
+    assert law.total == uniform / 2031
     assert comparison.free_adc_bound == uniform / (uniform - uniform_adc)
     assert comparison.energy_by_kind() == {
         "paper": 340,
         "derived": 126 + 192 + 12 + 32,
         "survey": 48 + 4,
-        "assumed": 120 + 294 + 264 + 390 + 20 + 28 + 44 + 104,
+        "assumed": 120 + 294 + 264 + 390 + 20 + 28 + 44 + 104 + 13,
     }
     assert [counts.name for counts in comparison.counts] == ["first", "second"]
 
@@ -199,7 +213,7 @@ def test_areas_that_are_missing_are_unknown() -> None:
     cost = compared(target=TARGET.model_copy(update={"area": None})).plan
     assert cost.area_m2 is None
     assert cost.total_area_m2 is None
-    assert cost.total_energy_j == 2018
+    assert cost.total_energy_j == 2031
 
 
 def test_the_price_of_a_row_holds_for_the_dac_of_the_target_only() -> None:

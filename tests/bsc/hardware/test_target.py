@@ -276,3 +276,24 @@ def test_an_adc_must_convert() -> None:
     assert lines[0].startswith("[BSC206] ")
     assert lines[0].endswith("key 'adc' cannot be used")
     assert lines[2] == "  fix:  rate_hz must be above 0"
+
+
+OFFER = 'granularity = { value = "tile", kind = "paper", source = "table 2" }'
+
+
+def test_what_the_converters_offer() -> None:
+    said = read(changed('law = "isaac"\n', f'law = "isaac"\n{OFFER}\n')).adc
+    assert (said.granularity.value, said.granularity.kind, said.granularity.source) == ("tile", "paper", "table 2")
+    assert [said.offers(each) for each in ("column", "tile", "slice", "fixed")] == [False, True, True, True]
+    silent = read(SMALL).adc.granularity
+    assert (silent.value, silent.kind, silent.source) == ("column", "assumed", "the description does not say")
+
+
+def test_words_for_an_unknown_offer() -> None:
+    with pytest.raises(UsageError) as caught:
+        read(changed('law = "isaac"\n', f'law = "isaac"\n{OFFER.replace("tile", "cell")}\n'))
+    assert str(caught.value) == (
+        "[BSC206] small.toml: key 'adc.granularity.value' cannot be used\n"
+        "  seen: 'cell'\n"
+        "  fix:  Input should be 'column', 'tile', 'slice' or 'fixed'"
+    )

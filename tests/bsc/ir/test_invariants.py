@@ -48,7 +48,7 @@ BREAKAGES = {
     "kept rows below the matrix": (with_array("fc/rows", [0, 3]), "kept lines outside the matrix"),
     "kept rows above the matrix": (with_array("fc/rows", [-1, 0]), "kept lines outside the matrix"),
     "order of kept columns": (with_array("fc/columns", [1, 0]), "kept lines are not ascending"),
-    "a kept column twice": (with_array("fc/columns", [1, 1]), "kept lines are not ascending"),
+    "a kept column twice": (with_array("fc/columns", [1, 1]), "a kept line twice"),
     "no slices": (with_fields(slicing=None), "tiled but not sliced"),
     "row tiles": (with_fields(tiling=replace(TILING, row_tiles=2)), "row tiles do not cover the rows"),
     "sums": (with_array("fc/sums", [0]), "fc/sums is not (1, 2, 2, 2)"),

@@ -16,6 +16,7 @@ from passes import PASSES
 from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate
 from passes.fold_batchnorm import FoldBatchNorm
+from passes.permute import Permute
 from passes.quantize import Quantize
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
@@ -39,6 +40,7 @@ VALUES: dict[tuple[type[Pass], str], st.SearchStrategy[Any]] = {
     (Tile, "rows"): st.integers(1, 16384),
     (Tile, "cols"): st.integers(1, 16384),
     (Tile, "active_rows"): st.integers(0, 1),
+    (Permute, "group_rows"): st.integers(1, 16384),
     (AssignAdc, "bits"): st.integers(1, 16),
 }
 
@@ -61,12 +63,15 @@ class Scaled(Pass):
 def any_pass(draw: st.DrawFn) -> Pass:
     cls = draw(st.sampled_from(list(PASSES.values())))
     types = get_type_hints(cls)
-    options: dict[str, st.SearchStrategy[Any]] = {
-        field.name: VALUES[cls, field.name]
-        if types[field.name] in (int, str)
-        else st.sampled_from(get_args(types[field.name]))
-        for field in fields(cls)
-    }
+    options: dict[str, st.SearchStrategy[Any]] = {}
+    for field in fields(cls):
+        kind = types[field.name]
+        if kind in (int, str):
+            options[field.name] = VALUES[cls, field.name]
+        elif kind == tuple[str, ...]:
+            options[field.name] = st.lists(st.text(min_size=1)).map(tuple)
+        else:
+            options[field.name] = st.sampled_from(get_args(kind))
     chosen = {name: draw(values) for name, values in options.items()}
     try:
         return cls(**chosen)
@@ -101,6 +106,8 @@ def test_format_by_hand() -> None:
         (" quantize { bits=4 } ,\n tile{ rows=8 }", (Quantize(bits=4), Tile(rows=8))),
         ("tile,tile", (Tile(), Tile())),
         (DEFAULT_TEXT, DEFAULTS),
+        ("tile{only=a}", (Tile(only=("a",)),)),
+        ("tile{only=/conv.1/Conv;a%20b%7B%3B%2C%7D;%E4%B8%AD}", (Tile(only=("/conv.1/Conv", "a b{;,}", "中")),)),
     ],
 )
 def test_parse_by_hand(text: str, passes: tuple[Pass, ...]) -> None:
@@ -138,6 +145,8 @@ QUANTIZE_OPTIONS = "options are bits=..., activation-bits=..., scale=..., per=..
         ("tile{rows=8.5}", "tile{rows=...} must be a whole number", "'8.5'", "change the value"),
         ("tile{rows=}", "tile{rows=...} must be a whole number", "''", "change the value"),
         ("scaled{factor=x}", "scaled{factor=...} must be a number", "'x'", "change the value"),
+        ("tile{only=}", "tile{only=...} must be names with semicolons between them", "''", "change the value"),
+        ("tile{only=a;;b}", "tile{only=...} must be names with semicolons between them", "'a;;b'", "change the value"),
         ("quantize{per=row}", "quantize{per=...} must be tensor or channel", "'row'", "change the value"),
     ],
 )
@@ -154,7 +163,7 @@ def test_a_value_out_of_range_is_refused_while_reading() -> None:
 
 
 def test_every_pass_is_registered_under_its_name_in_the_order_of_the_design() -> None:
-    assert tuple(PASSES.values()) == (FoldBatchNorm, Quantize, SliceBits, Eliminate, Tile, AssignAdc)
+    assert tuple(PASSES.values()) == (FoldBatchNorm, Quantize, SliceBits, Eliminate, Permute, Tile, AssignAdc)
     assert all(name == cls.name for name, cls in PASSES.items())
 
 
@@ -167,7 +176,7 @@ def test_run_maps_a_layer_and_reports_each_pass() -> None:
 
     mapped, times = run_pipeline(graph, DEFAULTS, after_pass=after_pass)
     assert seen == [(position, step.name, step.name == "assign-adc") for position, step in enumerate(DEFAULTS)]
-    assert [pass_time.name for pass_time in times] == list(PASSES)
+    assert [pass_time.name for pass_time in times] == [step.name for step in DEFAULTS]
     assert all(pass_time.seconds >= 0 for pass_time in times)
     assert the_layer(graph).quant is None
     assert the_layer(mapped).adc is not None

@@ -499,7 +499,7 @@ BAD_ARRAYS: list[tuple[str, NDArray[Any]]] = [
     ("kept_rows", np.zeros(13, np.int32)),
     ("kept_rows", np.arange(13, dtype=np.float32)),
     ("kept_columns", np.array([0, 1, 2, 5], np.int32)),
-    ("kept_columns", np.array([3, 2, 1, 0], np.int32)),
+    ("kept_columns", np.array([3, 2, 2, 0], np.int32)),
     ("sums", np.full(LINES, 16 * 3 + 1, np.uint16)),
     ("sums", np.zeros(LINES, np.int16)),
     ("gcds", np.full(LINES, 4, np.uint8)),

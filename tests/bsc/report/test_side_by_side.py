@@ -1,0 +1,128 @@
+"""Plans side by side, as text and as JSON."""
+
+import json
+from dataclasses import replace
+
+import hw_models
+from bsc.cost.side_by_side import PlanFigures
+from bsc.report.figures import side_by_side_json
+from bsc.report.side_by_side import SideBySideReport
+from bsc.report.text import to_text
+from passes.assign_adc import AssignAdc
+from tests.bsc.cost.test_side_by_side import figures
+from tests.bsc.plans import coded, plan_of
+
+
+def text(*plans: PlanFigures, law: str = "isaac") -> str:
+    return to_text(SideBySideReport(plans=plans, law=law, paper_law="saberi"))
+
+
+def two_plans() -> tuple[PlanFigures, PlanFigures]:
+    same = coded([[7]], name="same", input="y", output="z")
+    first = plan_of(coded([[3, 255], [-1, 255]]), same)
+    other = plan_of(coded([[3, 255], [-1, 255]]), same, adc=AssignAdc(granularity="slice"))
+    changed = other.document.model_copy(update={"pipeline": "made,otherwise"})
+    return figures(first, "first", 0.75), figures(replace(other, document=changed), "other", 0.5)
+
+
+def test_two_plans() -> None:
+    assert text(*two_plans()) == EXPECTED
+
+
+EXPECTED = """\
+first  tiny.onnx (000000000000) on isaac, a step for each input vector
+       made by hand
+other  the same model, hardware and input ranges
+       - made by hand
+       + made
+       + otherwise
+
+One inference, ADC law 'isaac'; ratios to first
+
+                                       first       other           ratio
+ ───────────────────────────────────────────────────────────────────────
+ crossbars                                16          16           1.00×
+ mean ADC bits of a slice column        0.50        0.71          0.706×
+ largest                                   2           3
+ slice columns proved                100.00%     100.00%
+ accuracy by replay                   75.00%      50.00%   -25.00 points
+
+ conversions                              64          64           1.00×
+ ADC conversions                     17.6 pJ     25.0 pJ          0.705×
+ DAC row drives                      75.0 pJ     75.0 pJ           1.00×
+ crossbar reads                      3.84 nJ     3.84 nJ           1.00×
+ sample and hold                      188 fJ      188 fJ           1.00×
+ shift and add                       1.25 pJ     1.25 pJ           1.00×
+ input register                      23.3 pJ     23.3 pJ           1.00×
+ output register                     1.44 pJ     1.44 pJ           1.00×
+ eDRAM buffer                        3.83 pJ     3.83 pJ           1.00×
+ bus                                 2.59 pJ     2.59 pJ           1.00×
+ energy                              3.97 nJ     3.97 nJ          0.998×
+ latency                             1.60 µs     1.60 µs           1.00×
+ area                              0.223 mm²   0.223 mm²          0.999×
+
+ ADC conversions, law 'saberi'       4.10 pJ     5.27 pJ          0.778×
+ energy, law 'saberi'                3.95 nJ     3.95 nJ           1.00×
+
+ ADC saving over 8 bit, 'isaac'        17.0×       12.0×
+ total saving, 'isaac'                 1.07×       1.07×
+ ADC saving over 8 bit, 'saberi'       73.1×       56.9×
+ total saving, 'saberi'                1.08×       1.08×
+
+
+Layers that differ; alike in every plan: 1
+
+ layer   plan    crossbars   mean, max bits   proved   conversions   ADC energy    energy    ratio   latency
+ ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+ fc      first           8          0.62, 2   100.0%            48      14.7 pJ   2.01 nJ             800 ns
+         other           8          0.94, 3   100.0%            48      22.0 pJ   2.01 nJ   0.996×    800 ns
+
+"""
+
+
+def test_equal_plans_have_no_layer_that_differs() -> None:
+    one = figures(plan_of(coded([[3]])), "one")
+    shown = text(one, replace(one, name="two"))
+    assert "two  the same model, hardware and input ranges\n     the same pipeline\n" in shown
+    assert "Layers that differ" not in shown
+    assert "accuracy" not in shown
+
+
+def test_another_model_and_hardware_are_said() -> None:
+    one = figures(plan_of(coded([[3]])), "one")
+    model = one.document.model.model_copy(update={"file": "b.onnx", "sha256": "1" * 64})
+    target = hw_models.load("isaac").model_copy(update={"name": "mine"})
+    two = replace(
+        one,
+        name="two",
+        document=one.document.model_copy(update={"model": model}),
+        comparison=replace(one.comparison, target=target),
+        layers={"elsewhere": one.whole},
+    )
+    shown = text(one, two)
+    assert (
+        "two  ANOTHER MODEL, b.onnx (111111111111): layers are matched by name alone; other hardware, mine\n" in shown
+    )
+    lines = [line.split() for line in shown.splitlines()]
+    (where,) = [position for position, cells in enumerate(lines) if cells[:2] == ["fc", "one"]]
+    assert lines[where + 1] == ["two", *"--------"]
+
+
+def test_the_paper_law_is_not_shown_twice() -> None:
+    shown = text(*two_plans(), law="saberi")
+    assert "law 'saberi'\n" not in shown
+    assert shown.count("ADC saving over 8 bit") == 1
+
+
+def test_json() -> None:
+    first, other = two_plans()
+    found = json.loads(json.dumps(side_by_side_json([first, other], "isaac", "saberi"), allow_nan=False))
+    assert (found["adc_law"], found["paper_adc_law"]) == ("isaac", "saberi")
+    reference, against = found["plans"]
+    assert set(reference["ratios"].values()) == {1.0}
+    assert against["ratios"]["conversions"] == 1.0
+    assert against["ratios"]["adc_energy"] < 1
+    assert against["same_model"]
+    assert (against["pipeline_added"], against["pipeline_removed"]) == (["made", "otherwise"], ["made by hand"])
+    assert list(against["layers"]) == ["fc", "same"]
+    assert against["accuracy"] == 0.5

@@ -1,0 +1,80 @@
+"""`bsc compare` as a user meets it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from bsc.cli import main
+from bsc.testing import mlp_model, save
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A lossless plan and one whose ADCs have a single bit, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    save(mlp_model(12, 8, 3), tmp_path / "mlp.onnx")
+    for name, policy in (("exact.bsc", "lossless"), ("coarse.bsc", "fixed=1")):
+        assert run("compile", "mlp.onnx", "--adc", policy, "-o", name).exit_code == 0
+    return "exact.bsc", "coarse.bsc"
+
+
+def test_tables_and_json_agree(plans: tuple[str, str]) -> None:
+    shown, parsed = run("compare", *plans), run("compare", *plans, "--json")
+    assert (shown.exit_code, parsed.exit_code) == (0, 0)
+    figures = json.loads(parsed.stdout)["plans"]
+    assert [plan["name"] for plan in figures] == list(plans)
+    (line,) = [line.split() for line in shown.stdout.splitlines() if line.startswith(" conversions")]
+    assert line[1:3] == [str(plan["figures"]["conversions"]) for plan in figures]
+    assert "accuracy" not in shown.stdout
+
+
+def test_accuracies_are_those_of_the_replay(plans: tuple[str, str]) -> None:
+    inputs = np.random.default_rng(0).standard_normal((20, 12)).astype(np.float32)
+    np.savez("data.npz", x=inputs, label=np.arange(20) % 3)
+    figures = json.loads(run("compare", *plans, "--data", "data.npz", "--limit", "10", "--json").stdout)["plans"]
+    for plan, found in zip(plans, figures, strict=True):
+        verified = json.loads(run("verify", plan, "--data", "data.npz", "--limit", "10", "--json").stdout)
+        assert found["accuracy"] == verified["accuracy"]["replayed"]
+
+
+def test_other_hardware_and_law(plans: tuple[str, str]) -> None:
+    figures = json.loads(run("compare", *plans, "--hw", "isaac", "--adc-law", "linear", "--json").stdout)
+    assert figures["adc_law"] == "linear"
+    assert {plan["target"] for plan in figures["plans"]} == {"isaac"}
+
+
+def test_the_same_plan_twice_has_two_names(plans: tuple[str, str]) -> None:
+    exact, _ = plans
+    figures = json.loads(run("compare", exact, exact, "--json").stdout)["plans"]
+    assert [plan["name"] for plan in figures] == ["1: exact.bsc", "2: exact.bsc"]
+    folder = Path.cwd()
+    figures = json.loads(run("compare", exact, folder / exact, "--json").stdout)["plans"]
+    assert [plan["name"] for plan in figures] == [exact, str(folder / exact)]
+
+
+def test_one_plan_is_refused(plans: tuple[str, str]) -> None:
+    result = run("compare", plans[0])
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error [BSC201] compare needs two plans or more\n"
+        "  seen: 1\n"
+        "  fix:  give plan folders, as in 'bsc compare one.bsc other.bsc'\n",
+    )
+
+
+def test_data_without_labels_are_refused(plans: tuple[str, str]) -> None:
+    np.savez("data.npz", x=np.zeros((2, 12), np.float32))
+    result = run("compare", *plans, "--data", "data.npz")
+    assert (result.exit_code, result.stderr) == (
+        3,
+        "error [BSC308] data.npz has no labels to compare plans by\n"
+        "  seen: arrays for x alone\n"
+        "  fix:  add an array 'labels' with one class number a sample, or leave --data out\n",
+    )
