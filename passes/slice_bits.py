@@ -15,7 +15,7 @@ from typing import Literal
 from bsc.errors import UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Slicing
-from bsc.ir.passbase import Pass, PassResult, required
+from bsc.ir.passbase import Pass, PassResult, required, selected
 from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
 
 EVEN = "even"
@@ -35,6 +35,7 @@ class SliceBits(Pass):
         flip: let slice columns hold top - level where that adds up to less; needs the sum of the inputs, which the
             differential encoding does not have.
         cut: "even" for `bits_per_cell` in every slice, or the bits of each from the top on, such as "4-2-2".
+        only: names of the layers it is for; empty for all.
     """
 
     name = "slice-bits"
@@ -45,6 +46,7 @@ class SliceBits(Pass):
     subtraction: Subtraction = "digital"
     flip: Literal["no", "yes"] = "no"
     cut: str = EVEN
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for option, value in (("bits-per-cell", self.bits_per_cell), ("dac-bits", self.dac_bits)):
@@ -105,9 +107,11 @@ class SliceBits(Pass):
 
         Raises:
             ModelError: BSC309 for a layer that is not quantised.
-            UsageError: BSC205 if the slices of `cut` do not add up to the bits of a stored code.
+            UsageError: BSC205 if the slices of `cut` do not add up to the bits of a stored code, or for a name that no
+                layer has.
         """
-        changed = {layer.name: self._cut(layer) for layer in graph.layers() if layer.slicing is None}
+        layers = selected(graph, self.only, self.name)
+        changed = {layer.name: self._cut(layer) for layer in layers if layer.slicing is None}
         return PassResult(graph.with_layers(changed), tuple(changed)) if changed else PassResult(graph, ())
 
     def _cut(self, layer: CrossbarLayer) -> CrossbarLayer:

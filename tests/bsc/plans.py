@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ import hw_models
 from bsc.compiler import CompileOptions, compile_model, default_pipeline
 from bsc.hardware.target import Target
 from bsc.ir.layer import CrossbarLayer, Quantised
+from bsc.ir.passbase import Pass
 from bsc.numeric.encoding import MAX_ANALOG_BITS, Encoding, Subtraction
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.plan.planner import make_plan
@@ -76,10 +77,14 @@ def plan_of(
     cut: str = "even",
     eliminate: bool = False,
     adc: AssignAdc | None = None,
+    before: Sequence[Pass] = (),
     arrays: Mapping[str, ArrayLike] | None = None,
     target: Target = ISAAC,
 ) -> Plan:
-    """The plan of layers that lead from 'x' to 'y', with no digital operator; `arrays` holds their biases."""
+    """The plan of layers that lead from 'x' to 'y', with no digital operator; `arrays` holds their biases.
+
+    Passes of `before` run ahead of the others.
+    """
     tables: dict[str, ArrayLike] = dict(arrays or {})
     for each in layers:
         tables |= each.arrays
@@ -97,7 +102,7 @@ def plan_of(
     ]
     if eliminate:
         steps.insert(1, Eliminate())
-    return make_plan(compiled(graph, *steps, adc or AssignAdc()), target, "made by hand", None)
+    return make_plan(compiled(graph, *before, *steps, adc or AssignAdc()), target, "made by hand", None)
 
 
 @st.composite

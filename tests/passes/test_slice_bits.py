@@ -7,6 +7,7 @@ from bsc.errors import ModelError, UsageError
 from bsc.ir.layer import Slicing
 from bsc.numeric.encoding import CellFormat, Encoding
 from passes.slice_bits import SliceBits
+from tests.bsc.plans import coded, plan_of
 from tests.passes.layers import assert_runs_once, coded_layer, compiled, float_layer, the_layer
 
 
@@ -139,4 +140,23 @@ def test_words_for_slices_that_do_not_hold_the_codes() -> None:
         "[BSC205] pass 'slice-bits': the slices of layer 'fc' do not hold its codes\n"
         "  seen: cut=4-2-2 has 8 bits, a stored code 9\n"
         "  fix:  let the bits of the slices add up to those of a stored code"
+    )
+
+
+def test_layers_that_are_named_are_cut_otherwise() -> None:
+    plan = plan_of(
+        coded([[1]], name="first", output="h"),
+        coded([[1]], name="second", input="h"),
+        before=(SliceBits(cut="4-2-2", only=("second",)),),
+    )
+    assert [layer.slice_bits for layer in plan.layers] == [(2, 2, 2, 2), (2, 2, 4)]
+
+
+def test_words_for_a_name_that_no_layer_has() -> None:
+    with pytest.raises(UsageError) as caught:
+        SliceBits(only=("fc", "fc9")).run(coded_layer([[1]]))
+    assert str(caught.value) == (
+        "[BSC205] pass 'slice-bits': option only names no layer: 'fc9'\n"
+        "  seen: layers fc\n"
+        "  fix:  use these names, or leave only out"
     )
