@@ -138,7 +138,7 @@ QUANTIZE_OPTIONS = "options are bits=..., activation-bits=..., scale=..., per=..
         (
             "slice-bits{bits_per_cell=2}",
             "pass 'slice-bits' has no option 'bits_per_cell=2'",
-            "options are bits-per-cell=..., dac-bits=..., encoding=..., subtraction=..., flip=..., cut=...",
+            "options are bits-per-cell=..., dac-bits=..., encoding=..., subtraction=..., flip=..., cut=..., only=...",
             "did you mean 'bits-per-cell'?",
         ),
         ("tile{rows=8 rows=9}", "pass 'tile' has option 'rows' twice", "{rows=8 rows=9}", "keep one of them"),
