@@ -164,7 +164,7 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         ("--passes", "quantise"),
         2,
         "error [BSC205] pipeline: unknown pass 'quantise'\n"
-        "  seen: passes are fold-batchnorm, quantize, slice-bits, eliminate, tile, assign-adc\n"
+        "  seen: passes are fold-batchnorm, quantize, slice-bits, eliminate, permute, tile, assign-adc\n"
         "  fix:  did you mean 'quantize'?\n",
     ),
     "pass order": (
