@@ -16,12 +16,14 @@ import hw_models
 from bsc.compiler import CompileOptions, compile_model, default_pipeline
 from bsc.hardware.target import Target
 from bsc.ir.layer import CrossbarLayer, Quantised
+from bsc.ir.passbase import Pass
 from bsc.numeric.encoding import Encoding
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.plan.planner import make_plan
 from bsc.testing import random_weights, save, tiny_model
 from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate
+from passes.permute import Permute
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
 from tests.passes.layers import compiled, fc, network
@@ -71,20 +73,26 @@ def plan_of(
     active_rows: int = 0,
     encoding: Encoding = "differential",
     eliminate: bool = False,
+    permute: Permute | None = None,
     adc: AssignAdc | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
     target: Target = ISAAC,
 ) -> Plan:
-    """The plan of layers that lead from 'x' to 'y', with no digital operator; `arrays` holds their biases."""
+    """The plan of layers that lead from 'x' to 'y', with no digital operator; `arrays` holds their biases.
+
+    To `permute` is to `eliminate` first.
+    """
     tables: dict[str, ArrayLike] = dict(arrays or {})
     for each in layers:
         tables |= each.arrays
     graph = network(*(each.layer for each in layers), arrays=tables)
-    steps = [
+    steps: list[Pass] = [
         SliceBits(bits_per_cell=bits_per_cell, dac_bits=dac_bits, encoding=encoding),
         Tile(rows=rows, cols=cols, active_rows=active_rows),
     ]
-    if eliminate:
+    if permute is not None:
+        steps.insert(1, permute)
+    if eliminate or permute is not None:
         steps.insert(1, Eliminate())
     return make_plan(compiled(graph, *steps, adc or AssignAdc()), target, "made by hand", None)
 
