@@ -1,6 +1,6 @@
 """Joins the stages: ONNX file -> graph -> passes -> plan. The command line and scripts call this."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,11 @@ from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import load_dataset
+from bsc.search import Choice, Search, search
 from passes import PASSES
 from passes.assign_adc import ISAAC_BITS, AssignAdc
+from passes.permute import RowOrder
+from passes.tile import Tile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,7 @@ class CompileOptions:
         dump_ir: folder that gets the graph as text after import and after every pass, or None.
         stop_after: name of the last pass to run, or None for all.
         registry: the passes that the pipeline may name.
+        search: what to choose by its cost before `tile`, or None for the pipeline as it is.
     """
 
     pipeline: str
@@ -39,6 +43,7 @@ class CompileOptions:
     dump_ir: Path | None = None
     stop_after: str | None = None
     registry: Mapping[str, type[Pass]] = field(default_factory=lambda: PASSES)
+    search: Search | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,11 +54,13 @@ class Compiled:
         graph: after the last pass.
         plan: None when the pipeline was stopped early.
         times: of every pass.
+        choices: of the search, by layer; empty without one.
     """
 
     graph: Graph
     plan: Plan | None
     times: tuple[PassTime, ...]
+    choices: tuple[Choice, ...] = ()
 
 
 def default_pipeline(
@@ -68,6 +75,7 @@ def default_pipeline(
     flip: bool = False,
     cut: str = "even",
     active_rows: int | None = None,
+    row_order: RowOrder = "as-is",
 ) -> str:
     """The pipeline text for a target.
 
@@ -82,14 +90,17 @@ def default_pipeline(
         flip: let columns hold top - level where that adds up to less.
         cut: "even" or the bits of each slice, as in the pass `slice-bits`.
         active_rows: wordlines that are driven together; None for all.
+        row_order: what `permute` does, if anything; columns are sorted then.
     """
     name, _, bits = policy.partition("=")
     fixed = f" bits={bits}" if bits else ""
+    driven = active_rows or rows
+    permute = f"permute{{rows={row_order} columns=sorted group-rows={driven}}}," if row_order != "as-is" else ""
     return (
         "fold-batchnorm,quantize{bits=8},"
         f"slice-bits{{bits-per-cell={target.crossbar.bits_per_cell} dac-bits={target.dac.bits} "
         f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},eliminate,"
-        f"tile{{rows={rows} cols={cols} active-rows={active_rows or rows}}},"
+        f"{permute}tile{{rows={rows} cols={cols} active-rows={driven}}},"
         f"assign-adc{{policy={name} granularity={granularity}{fixed}}}"
     )
 
@@ -120,13 +131,28 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
         graph = calibrate(graph, data)
         calibration = CalibrationRecord(sha256=data.sha256, samples=data.samples)
     _dump(options.dump_ir, 0, "import", graph)
-    graph, times = run_pipeline(
-        graph, passes, after_pass=lambda position, step, result: _dump(options.dump_ir, position + 1, step.name, result)
-    )
+    times: list[PassTime] = []
+    choices: tuple[Choice, ...] = ()
+
+    def run(graph: Graph, steps: Sequence[Pass]) -> Graph:
+        done = len(times) + 1
+        graph, spent = run_pipeline(
+            graph, steps, after_pass=lambda at, step, result: _dump(options.dump_ir, done + at, step.name, result)
+        )
+        times.extend(spent)
+        return graph
+
+    before_tile = next((at for at, step in enumerate(passes) if isinstance(step, Tile)), None)
+    if options.search is not None and before_tile is not None:
+        graph = run(graph, passes[:before_tile])
+        found, choices = search(graph, passes[before_tile:], target, options.search)
+        graph, passes = run(graph, found), (*passes[:before_tile], *found)
+    else:
+        graph = run(graph, passes)
     plan = None
     if options.stop_after is None:
         plan = make_plan(graph, target, format_pipeline(passes), calibration)
-    return Compiled(graph=graph, plan=plan, times=tuple(times))
+    return Compiled(graph=graph, plan=plan, times=tuple(times), choices=choices)
 
 
 def _require_offered(step: AssignAdc, adc: Adc) -> None:

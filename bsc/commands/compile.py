@@ -11,6 +11,10 @@ from bsc.errors import UsageError
 if TYPE_CHECKING:
     from bsc.compiler import CompileOptions
     from bsc.hardware.target import Target
+    from bsc.search import Choice, Search
+    from passes.permute import RowOrder
+
+SEARCH = "search"
 
 
 @click.command("compile")
@@ -45,7 +49,13 @@ if TYPE_CHECKING:
 )
 @click.option("--flip", is_flag=True, help="With offset or centre: store top - level in columns where that is less.")
 @click.option("--cut", default="even", show_default=True, metavar="BITS", help="Bits of each slice, such as 4-2-2.")
-@click.option("--active-rows", type=click.IntRange(min=1), metavar="N", help="Drive N rows at a time.  [default: all]")
+@click.option("--active-rows", metavar="N|search", help="Drive N rows at a time, or what costs least.  [default: all]")
+@click.option(
+    "--permute",
+    type=click.Choice(["auto", "none", "sorted", "balanced"]),
+    help="Order of rows: like beside like, sums alike, or what costs least.  [default: none where each column has a "
+    "resolution of its own, else auto]",
+)
 @click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]")
 @click.option("--calib", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs that set input ranges.")
 @click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
@@ -75,6 +85,8 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     if options["time_passes"]:
         for step in compiled.times:
             click.echo(f"{step.name:16} {step.seconds:8.3f} s", err=True)
+    for choice in compiled.choices:
+        click.echo(_describe(choice), err=True)
     if compiled.plan is None:
         click.echo(str(compiled.graph), nl=False)
         return
@@ -94,11 +106,8 @@ def _compile_options(ctx: click.Context, target: "Target", options: dict[str, An
     from bsc.frontend.shapes import parse_input_shape
 
     text = options["passes"]
-    replaced = [
-        name
-        for name in ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows")
-        if _given(ctx, name)
-    ]
+    choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute")
+    replaced = [name for name in choosing if _given(ctx, name)]
     if text is not None and replaced:
         flag = f"--{replaced[0].replace('_', '-')}"
         raise UsageError(
@@ -107,19 +116,26 @@ def _compile_options(ctx: click.Context, target: "Target", options: dict[str, An
             seen=f"--passes {text!r}",
             fix=f"write what {flag} says into the pipeline text, or leave --passes out",
         )
+    search = None
     if text is None:
+        granularity = options["granularity"] or _finest(target)
+        permute = options["permute"] or ("none" if granularity == "column" else "auto")
+        searched = options["active_rows"] == SEARCH
+        if searched or permute == "auto":
+            search = _search(target, options["adc_law"], permute, active_rows=searched)
         rows, cols = _parse_xbar(options["xbar"]) if options["xbar"] else (target.crossbar.rows, target.crossbar.cols)
         text = default_pipeline(
             target,
             rows=rows,
             cols=cols,
             policy=_parse_policy(options["adc"]) if options["adc"] else _default_policy(target),
-            granularity=options["granularity"] or _finest(target),
+            granularity=granularity,
             encoding=options["encoding"],
             subtraction=options["subtract"],
             flip=options["flip"],
             cut=options["cut"],
-            active_rows=options["active_rows"],
+            active_rows=None if searched else _parse_active_rows(options["active_rows"]),
+            row_order=_row_orders(permute)[0] if search is None else "as-is",
         )
     return CompileOptions(
         pipeline=text,
@@ -127,6 +143,49 @@ def _compile_options(ctx: click.Context, target: "Target", options: dict[str, An
         calibration=options["calib"],
         dump_ir=options["dump_ir"],
         stop_after=options["stop_after"],
+        search=search,
+    )
+
+
+def _describe(choice: "Choice") -> str:
+    from bsc.units import format_si
+
+    energy, before = format_si(choice.energy_j, "J"), format_si(choice.energy_before_j, "J")
+    latency, latency_before = format_si(choice.latency_s, "s"), format_si(choice.latency_before_s, "s")
+    return (
+        f"layer {choice.layer}: rows {choice.chosen.rows}, {choice.chosen.active_rows} driven at a time, "
+        f"{energy} for {before}, {latency} for {latency_before}"
+    )
+
+
+def _search(target: "Target", law: str | None, permute: str, *, active_rows: bool) -> "Search":
+    """What is left to be chosen by its cost."""
+    import hw_models
+    from bsc.search import Search
+
+    law_ = hw_models.load_law(law or target.adc.law)
+    return Search(law=law_, orders=_row_orders(permute), active_rows=active_rows)
+
+
+def _row_orders(permute: str) -> "tuple[RowOrder, ...]":
+    """What --permute leaves to choose from."""
+    orders: dict[str, tuple[RowOrder, ...]] = {
+        "auto": ("as-is", "sorted", "balanced"),
+        "none": ("as-is",),
+        "sorted": ("sorted",),
+        "balanced": ("balanced",),
+    }
+    return orders[permute]
+
+
+def _parse_active_rows(text: str | None) -> int | None:
+    if text is None or (text.isdecimal() and int(text) >= 1):
+        return None if text is None else int(text)
+    raise UsageError(
+        "BSC201",
+        "--active-rows cannot be read",
+        seen=repr(text),
+        fix=f"write how many rows to drive at a time, 1 or more, or {SEARCH}",
     )
 
 

@@ -8,12 +8,14 @@ a resolution grows with the logarithm of its sum: sorting makes the mean resolut
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.numeric.column_stats import ColumnStats, stored_stats
 from bsc.numeric.encoding import CellFormat
 from bsc.numeric.exact import EXACT_FLOAT32
 
-MAX_WEIGHT = 255
+BLOCK_CELLS = 1 << 17
+MAX_LOAD = 255
 """Of a slice column in `balanced_rows`: fine enough, and leaves room for 2**24 / 255 levels."""
+ROUNDS = 8
+"""Rounds that are dealt by the same loads, behind as many that are not."""
 
 
 def sorted_lines(stored: NDArray[np.signedinteger], cells: CellFormat) -> NDArray[np.intp]:
@@ -26,16 +28,17 @@ def sorted_lines(stored: NDArray[np.signedinteger], cells: CellFormat) -> NDArra
     Returns:
         Row numbers in their order, (K,); equal rows keep theirs. For columns give the transposed codes.
     """
-    by_slice = _row_stats(stored, cells).nonzeros.astype(np.int64).sum(axis=(0, 2))  # (S, K)
-    return np.lexsort(-by_slice)  # the last key, the most significant slice, comes first
+    used: NDArray[np.bool_] = np.any(cells.levels() > 0, axis=2)  # (M, S)
+    return np.lexsort(-_row_sums(stored, used).T)  # the last key, the most significant slice, comes first
 
 
 def balanced_rows(stored: NDArray[np.signedinteger], cells: CellFormat, group_rows: int) -> NDArray[np.intp]:
     """Rows dealt to groups so that the largest column sums of the groups become small.
 
     Rows go out heaviest first, one to every group in a round. Each takes, among the groups that are left in its
-    round, the one whose large slice columns it adds least to: a slice column counts with the third power of its sum so
-    far, over the largest of its slice. Whole numbers throughout, so that the order does not depend on the machine.
+    round, the one whose large slice columns it adds least to: a slice column counts with the third power of its sum,
+    over the largest of its slice. Whole numbers throughout, so that the order does not depend on the machine. Takes
+    K * groups * N * S * P products.
 
     Args:
         stored: stored codes (K, N).
@@ -50,36 +53,45 @@ def balanced_rows(stored: NDArray[np.signedinteger], cells: CellFormat, group_ro
     if groups < 2:
         return np.arange(rows)
     levels = cells.levels()
-    planes = levels.shape[1] * levels.shape[2]
-    table = levels.reshape(len(levels), planes).astype(np.float32)
-    weights = _row_stats(stored, cells).sums.astype(np.int64).sum(axis=(0, 1, 2))  # (K,)
-    heaviest_first = np.argsort(-weights, kind="stable")
-    top = min(MAX_WEIGHT, EXACT_FLOAT32 // (cells.max_level * planes * columns))
-    sums = np.zeros((groups, columns, planes), np.float32)
+    table = levels.reshape(len(levels), -1).astype(np.float32)  # (M, S * P)
+    heaviest_first = np.argsort(-_row_sums(stored, levels.sum(axis=(1, 2))[:, None])[:, 0], kind="stable")
+    planes = table.shape[1]
+    top = min(MAX_LOAD, EXACT_FLOAT32 // (cells.max_level * planes * columns))
+    sums = np.zeros((groups, columns * planes), np.float32)
     places = np.empty((groups, group_rows), np.intp)
     last = rows - (groups - 1) * group_rows  # the last group takes part in so many rounds, the last ones
     start = 0
     for position in range(group_rows):
+        if position < ROUNDS or position % ROUNDS == 0:
+            loads = _loads(sums.reshape(groups, columns, planes), top).reshape(groups, -1)
         taking = groups if position >= group_rows - last else groups - 1
         dealt = heaviest_first[start : start + taking]
         start += taking
-        cells_here = table[stored[dealt].astype(np.intp)]  # (taking, N, S * P)
-        counts = _column_weights(sums[:taking], top)
-        group = _assign(cells_here.reshape(taking, -1) @ counts.reshape(taking, -1).T)
+        added = table[stored[dealt].astype(np.intp)].reshape(taking, -1)
+        group = _assign(added @ loads[:taking].T)
         places[group, position] = dealt
-        sums[group] += cells_here
+        sums[group] += added
     return np.concatenate([places[:-1].ravel(), places[-1, group_rows - last :]])
 
 
-def _row_stats(stored: NDArray[np.signedinteger], cells: CellFormat) -> ColumnStats:
-    """Statistics of the rows, slice by slice: axes 1, S, P, K."""
-    return stored_stats(stored.T, cells, max(1, stored.shape[1]))
+def _row_sums(stored: NDArray[np.signedinteger], by_code: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Sum over each row, (K, X), of what the table (M, X) has for its codes: by way of how often each code occurs."""
+    codes, columns = len(by_code), stored.shape[1]
+    sums = np.empty((len(stored), by_code.shape[1]), np.int64)
+    step = max(1, BLOCK_CELLS // max(columns, codes))
+    values = by_code.astype(np.int64)
+    for start in range(0, len(stored), step):
+        block = stored[start : start + step].astype(np.intp)
+        block %= codes  # negative codes count from the end of the table
+        block += np.arange(0, len(block) * codes, codes)[:, None]
+        occur = np.bincount(block.ravel(), minlength=len(block) * codes)
+        sums[start : start + step] = occur.reshape(len(block), codes) @ values
+    return sums
 
 
-def _column_weights(sums: NDArray[np.float32], top: int) -> NDArray[np.float32]:
+def _loads(sums: NDArray[np.float32], top: int) -> NDArray[np.float32]:
     """Whole numbers 0 to `top` that grow with the third power of a sum over the largest of its plane, as `sums`."""
-    largest = np.maximum(sums.max(axis=(0, 1)), 1)
-    share = sums / largest
+    share = sums / np.maximum(sums.max(axis=(0, 1)), 1)
     return np.asarray(np.rint(share * share * share * np.float32(top)), np.float32)
 
 

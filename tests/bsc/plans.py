@@ -24,6 +24,7 @@ from bsc.plan.planner import make_plan
 from bsc.testing import random_weights, save, tiny_model
 from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate
+from passes.permute import Permute
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
 from tests.passes.layers import compiled, fc, network
@@ -76,6 +77,7 @@ def plan_of(
     flip: Literal["no", "yes"] = "no",
     cut: str = "even",
     eliminate: bool = False,
+    permute: Permute | None = None,
     adc: AssignAdc | None = None,
     before: Sequence[Pass] = (),
     arrays: Mapping[str, ArrayLike] | None = None,
@@ -83,13 +85,13 @@ def plan_of(
 ) -> Plan:
     """The plan of layers that lead from 'x' to 'y', with no digital operator; `arrays` holds their biases.
 
-    Passes of `before` run ahead of the others.
+    Passes of `before` run ahead of the others. To `permute` is to `eliminate` first.
     """
     tables: dict[str, ArrayLike] = dict(arrays or {})
     for each in layers:
         tables |= each.arrays
     graph = network(*(each.layer for each in layers), arrays=tables)
-    steps = [
+    steps: list[Pass] = [
         SliceBits(
             bits_per_cell=bits_per_cell,
             dac_bits=dac_bits,
@@ -100,7 +102,9 @@ def plan_of(
         ),
         Tile(rows=rows, cols=cols, active_rows=active_rows),
     ]
-    if eliminate:
+    if permute is not None:
+        steps.insert(1, permute)
+    if eliminate or permute is not None:
         steps.insert(1, Eliminate())
     return make_plan(compiled(graph, *before, *steps, adc or AssignAdc()), target, "made by hand", None)
 

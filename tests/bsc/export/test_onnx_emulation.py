@@ -23,6 +23,7 @@ from bsc.plan.document import Plan
 from bsc.replay.engine import Replayer
 from bsc.testing import conv_model, mlp_model, random_weights, tiny_model
 from passes.assign_adc import AssignAdc
+from passes.permute import Permute
 from tests.bsc.plans import CNN, coded, model_plan, plan_of, slicings, with_adc
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "mnist"
@@ -252,6 +253,16 @@ def test_digital_operators_add_in_the_order_of_the_replay(tmp_path: Path) -> Non
     body = "[conv] h = Conv <pads = [1, 1, 1, 1]> (x, w)  y = ReduceL2 <axes = [1, 2]> (h)"
     model = tiny_model(f"(float[N,3,9,9] x) => (float[N,1,1,9] y) {{ {body} }}", {"w": random_weights(16, 3, 3, 3)})
     assert_same(model_plan(model, tmp_path), {"x": normal(7, 3, 9, 9)})
+
+
+@pytest.mark.parametrize("adc", [AssignAdc(), AssignAdc(policy="fixed", bits=2)])
+def test_a_permuted_layer_equals_the_replay(adc: AssignAdc) -> None:
+    codes = np.random.default_rng(0).integers(-255, 256, (20, 9)) * (np.arange(9) != 4)
+    plan = plan_of(coded(codes, bias="b"), rows=8, cols=4, permute=Permute(), adc=adc, arrays={"b": np.arange(9.0)})
+    kept = plan.arrays(plan.layers[0]).kept_columns
+    assert kept is not None
+    assert (len(kept), bool((np.diff(kept) > 0).all())) == (8, False)
+    assert_same(plan, {"x": 9 * np.abs(normal(3, 20))})
 
 
 def test_crossbars_by_hand() -> None:

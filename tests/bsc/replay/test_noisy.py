@@ -15,6 +15,7 @@ from bsc.replay.loaded import LoadedPlan
 from bsc.replay.noisy import NoisyLayer, NoisyReplayer
 from bsc.testing import mlp_model
 from passes.assign_adc import AssignAdc
+from passes.permute import Permute
 from tests.bsc.plans import CNN, coded, model_plan, only_layer, plan_of
 from tests.bsc.replay.test_engine import Case, lossless_cases, lossy_cases
 
@@ -55,6 +56,14 @@ def small() -> Case:
 def results(case: Case, effects: Device, *parts: slice, seed: int = 0, trial: int = 0) -> NDArray[np.float64]:
     computed = NoisyLayer(case.layer, case.arrays, effects, seed, (trial, 0))
     return np.concatenate([computed.results(case.inputs[part]) for part in parts or (slice(None),)])
+
+
+def test_a_permuted_layer_without_effects() -> None:
+    codes = np.random.default_rng(0).integers(-255, 256, (20, 9))
+    plan = plan_of(coded(codes), rows=8, cols=4, permute=Permute(rows="balanced", group_rows=8))
+    x = np.random.default_rng(1).integers(0, 256, (3, 20)).astype(np.float32)
+    np.testing.assert_array_equal(Replayer(plan).replayed({"x": x})["y"], x @ codes)
+    np.testing.assert_array_equal(NoisyReplayer(LoadedPlan(plan), IDEAL, seed=0).replayed({"x": x})["y"], x @ codes)
 
 
 def test_same_seed_same_results_however_batches_are_cut() -> None:
