@@ -1,20 +1,25 @@
 """Joins the stages: ONNX file -> graph -> passes -> plan. The command line and scripts call this."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hw_models
+from bsc.budget import Judge, budget_record, candidate, require_labels, search
 from bsc.errors import UsageError
 from bsc.frontend.onnx_import import import_model
+from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
-from bsc.ir.passbase import Pass
+from bsc.ir.passbase import Pass, needs_data
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
 from bsc.numeric.encoding import Encoding
+from bsc.observed import with_observations
 from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
-from bsc.replay.dataset import load_dataset
+from bsc.replay.dataset import Dataset, load_dataset
+from bsc.replay.paired import PairedAccuracy
 from passes import PASSES
 
 
@@ -29,6 +34,11 @@ class CompileOptions:
         dump_ir: folder that gets the graph as text after import and after every pass, or None.
         stop_after: name of the last pass to run, or None for all.
         registry: the passes that the pipeline may name.
+        test_accuracy: test the accuracy of the plan on held-out data; needs labels.
+        held_out: .npz file of those; None for every other sample of the calibration data, which then has no other use.
+        max_accuracy_drop: accuracy below the quantised model that `budget-adc` may lose, a share of samples; None for
+            the caution that the pipeline says. Needs `test_accuracy`.
+        adc_law: by which conversions are priced; None for the target's own.
     """
 
     pipeline: str
@@ -37,6 +47,10 @@ class CompileOptions:
     dump_ir: Path | None = None
     stop_after: str | None = None
     registry: Mapping[str, type[Pass]] = field(default_factory=lambda: PASSES)
+    test_accuracy: bool = False
+    held_out: Path | None = None
+    max_accuracy_drop: float | None = None
+    adc_law: AdcLaw | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,18 +84,23 @@ def default_pipeline(
         target: gives bits per cell and per DAC.
         rows: wordlines of a crossbar.
         cols: bitlines of a crossbar.
-        policy: ADC policy as on the command line: lossless, isaac or fixed=N.
+        policy: ADC policy as on the command line: lossless, calibrated, calibrated=N, budgeted, isaac or fixed=N.
         granularity: column, tile or slice.
         encoding: how cells hold the sign of a weight.
         active_rows: wordlines that are driven together; None for all.
     """
     name, _, bits = policy.partition("=")
-    fixed = f" bits={bits}" if bits else ""
+    if name == "calibrated":
+        adc = f"calibrate-adc{{granularity={granularity}{f' most-bits={bits}' if bits else ''}}}"
+    elif name == "budgeted":
+        adc = f"budget-adc{{granularity={granularity}}}"
+    else:
+        adc = f"assign-adc{{policy={name} granularity={granularity}{f' bits={bits}' if bits else ''}}}"
     return (
         "fold-batchnorm,quantize{bits=8},"
         f"slice-bits{{bits-per-cell={target.crossbar.bits_per_cell} dac-bits={target.dac.bits} "
         f"encoding={encoding}}},eliminate,tile{{rows={rows} cols={cols} active-rows={active_rows or rows}}},"
-        f"assign-adc{{policy={name} granularity={granularity}{fixed}}}"
+        f"{adc}"
     )
 
 
@@ -94,26 +113,79 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
         options: pipeline, shapes, calibration data and what to dump.
 
     Raises:
-        BscError: for a bad model, pipeline, data file or dump folder.
+        BscError: for a bad model, pipeline, data file or dump folder, or an accuracy budget that cannot be kept.
     """
     passes = parse_pipeline(options.pipeline, options.registry)
     if options.stop_after is not None:
         passes = _until(passes, options.stop_after)
+    asking, wanted = next(
+        ((index, wish) for index, step in enumerate(passes) if (wish := step.observes()) is not None),
+        (len(passes), None),
+    )
     graph = import_model(path, options.input_shapes)
-    calibration = None
-    if options.calibration is not None:
-        specs = [graph.tensors[name] for name in graph.inputs]
-        data = load_dataset(options.calibration, specs, dynamic_batch=graph.info.dynamic_batch)
+    data, held_out = _load(options, graph)
+    calibration = budget = None
+    if data is not None:
         graph = calibrate(graph, data)
         calibration = CalibrationRecord(sha256=data.sha256, samples=data.samples)
     _dump(options.dump_ir, 0, "import", graph)
-    graph, times = run_pipeline(
-        graph, passes, after_pass=lambda position, step, result: _dump(options.dump_ir, position + 1, step.name, result)
-    )
+    graph, times = _run(graph, passes[:asking], options, done=0)
+    if wanted is not None:
+        if data is None:
+            raise needs_data(passes[asking].name)
+        law = options.adc_law or hw_models.load_law(target.adc.law)
+        graph = with_observations(graph, target, law, data, wanted)
+        if held_out is not None:
+            later, counts = _within_budget(graph, passes[asking:], target, data, held_out, options.max_accuracy_drop)
+            passes = (*passes[:asking], *later)
+            split = options.held_out is None
+            budget = budget_record(counts, held_out, law.name, split=split, max_drop=options.max_accuracy_drop)
+    graph, more = _run(graph, passes[asking:], options, done=asking)
     plan = None
     if options.stop_after is None:
-        plan = make_plan(graph, target, format_pipeline(passes), calibration)
-    return Compiled(graph=graph, plan=plan, times=tuple(times))
+        plan = make_plan(graph, target, format_pipeline(passes), calibration, budget)
+    return Compiled(graph=graph, plan=plan, times=(*times, *more))
+
+
+def _load(options: CompileOptions, graph: Graph) -> tuple[Dataset | None, Dataset | None]:
+    """Calibration and held-out data; without a file of its own, the latter is every other calibration sample."""
+    if options.calibration is None:
+        return None, None
+    specs = [graph.tensors[name] for name in graph.inputs]
+    data = load_dataset(options.calibration, specs, dynamic_batch=graph.info.dynamic_batch)
+    if not options.test_accuracy:
+        return data, None
+    require_labels(data, "--calib")
+    if options.held_out is None:
+        return data.halves()
+    held_out = load_dataset(options.held_out, specs, dynamic_batch=graph.info.dynamic_batch)
+    require_labels(held_out, "--held-out")
+    return data, held_out
+
+
+def _within_budget(
+    graph: Graph,
+    passes: tuple[Pass, ...],
+    target: Target,
+    data: Dataset,
+    held_out: Dataset,
+    max_drop: float | None,
+) -> tuple[tuple[Pass, ...], PairedAccuracy]:
+    """The passes, with a caution that keeps to the budget if there is one, and how they do on held-out data."""
+    if max_drop is None:
+        return passes, Judge(held_out)(candidate(graph, passes, target))
+    return search(graph, passes, target, data, held_out, max_drop)
+
+
+def _run(
+    graph: Graph, passes: Sequence[Pass], options: CompileOptions, *, done: int
+) -> tuple[Graph, list[PassTime]]:
+    """Run passes, of which `done` ran before, and dump the graph after each."""
+    return run_pipeline(
+        graph,
+        passes,
+        after_pass=lambda position, step, result: _dump(options.dump_ir, done + position + 1, step.name, result),
+    )
 
 
 def _until(passes: tuple[Pass, ...], name: str) -> tuple[Pass, ...]:

@@ -37,6 +37,7 @@ CODES: Final[dict[str, str]] = {
     "BSC501": "the replay of a lossless plan differs from the integer model",
     "BSC502": "a hardware description does not re-add to its published totals",
     "BSC503": "fine-tuning diverged",
+    "BSC504": "no ADC assignment keeps to the accuracy budget",
 }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bsc.cost.counts import LayerCounts
+from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 
@@ -110,6 +111,27 @@ def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: 
         imas=imas,
         tiles=tiles,
     )
+
+
+def conversion_prices(target: Target, law: AdcLaw) -> tuple[float, ...]:
+    """Joules of one conversion of 0 to 16 bits, the shift-and-add and the output register behind it included.
+
+    0 bits is no conversion and costs nothing; NaN where the law has no entry.
+
+    Raises:
+        UsageError: BSC206 if the target has no price for conversions.
+    """
+    prices = {name: action.energy_j.value for name, action in target.action.priced().items()}
+    if ADC_ACTION not in prices:
+        raise UsageError(
+            "BSC206",
+            f"target '{target.name}' gives no energy of a conversion",
+            seen="no table [action.adc_conversion]",
+            fix="add it to the hardware description, or choose another ADC policy",
+        )
+    behind = prices.get("shift_add", 0.0) + prices.get("output_register_word", 0.0)
+    relative = np.array(law.energy) / law.energy[target.adc.bits] * prices[ADC_ACTION]
+    return tuple(float(energy + behind) if bits else 0.0 for bits, energy in enumerate(relative))
 
 
 def _energy(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[str, float | None]:

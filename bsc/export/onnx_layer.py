@@ -151,6 +151,9 @@ def _results(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, codes: 
             f"{name}/nothing", np.zeros((1, rows, layer.mapped_columns // groups or 1)), np.float32
         )
         terms = [graph.add("MatMul", [driven, nothing], f"{name}/unread")]
+    if arrays.correction is not None and layer.mapped_columns:
+        by_column = arrays.correction.reshape(groups, 1, 1, -1)
+        terms.append(graph.constant(f"{name}/correction", by_column, np.float64))
     total = graph.cast(graph.total(terms, f"{name}/sum"), np.int64, f"{name}/integers")
     wide = graph.cast(total, np.float64, f"{name}/integers-wide")
     by_vector = graph.add("Transpose", [wide], f"{name}/by-vector", perm=[1, 2, 0, 3])

@@ -108,6 +108,8 @@ class Graph:
         outputs: names of the model's outputs.
         arrays: side table of weights and of what passes computed.
         ranges: (lowest, highest) value seen on calibration data, by tensor name.
+        conversion_j: joules of one conversion of 0, 1, 2, ... bits and of what follows it, on the target; NaN is
+            unknown.
 
     Raises:
         ModelError: BSC301 when the operators form a cycle.
@@ -123,12 +125,14 @@ class Graph:
         outputs: tuple[str, ...],
         arrays: Mapping[str, ArraySource],
         ranges: Mapping[str, tuple[float, float]] | None = None,
+        conversion_j: tuple[float, ...] = (),
     ) -> None:
         self.info = info
         self.tensors = tensors
         self.inputs = inputs
         self.outputs = outputs
         self.ranges = ranges or {}
+        self.conversion_j = conversion_j
         self._arrays = arrays
         self._computed: frozenset[str] = frozenset()  # keys of what passes added
         self._net = _network(ops, tensors)
@@ -194,6 +198,12 @@ class Graph:
         other.ranges = dict(ranges)
         return other
 
+    def with_prices(self, conversion_j: tuple[float, ...]) -> "Graph":
+        """A graph that knows what conversions cost."""
+        other = self._rebuilt(self.ops(), {})
+        other.conversion_j = conversion_j
+        return other
+
     def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":
         for key in (arrays.keys() & self._arrays.keys()) - self._computed:
             raise ModelError(
@@ -210,6 +220,7 @@ class Graph:
             outputs=self.outputs,
             arrays={**self._arrays, **arrays},
             ranges=self.ranges,
+            conversion_j=self.conversion_j,
         )
         graph._computed = self._computed | arrays.keys()
         return graph

@@ -48,7 +48,7 @@ def reference_results(
                     sums = digits @ levels[rows, columns, slice_, polarity]
                     read = convert(sums, bits, step, tally)
                     results[:, columns] += sign * (read << shift) * worth[slice_, polarity]
-    return results
+    return results if arrays.correction is None else results + arrays.correction
 
 
 def convert(
