@@ -35,7 +35,7 @@ def with_observations(graph: Graph, target: Target, law: AdcLaw, data: Dataset, 
     # Any assignment makes a plan of the tiled graph; what its ADCs would do is not looked at.
     plan = make_plan(AssignAdc(policy="fixed").run(graph).graph, target, "to be observed", None)
     seen = observe(plan, data, wanted)
-    sensitivity = measure_sensitivity(plan, data, seen, fold_bias=wanted.fold_bias) if wanted.sensitivity else {}
+    sensitivity = measure_sensitivity(plan, data, seen) if wanted.sensitivity else {}
     layers: dict[str, CrossbarLayer] = {}
     arrays: dict[str, NDArray[Any]] = {}
     for layer in graph.layers():

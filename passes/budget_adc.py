@@ -46,7 +46,7 @@ class BudgetAdc(Pass):
 
     granularity: AdcGranularity = "column"
     caution: float = DEFAULT_CAUTION
-    correct: Literal["nothing", "bias"] = "bias"
+    correct: Literal["nothing", "bias"] = "nothing"
     vectors: int = 4096
     seed: int = 0
 
@@ -71,7 +71,6 @@ class BudgetAdc(Pass):
             vectors=self.vectors,
             seed=self.seed,
             damage=True,
-            fold_bias=self.correct == "bias",
             sensitivity=True,
         )
 

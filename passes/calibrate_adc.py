@@ -74,7 +74,6 @@ class CalibrateAdc(Pass):
             vectors=self.vectors,
             seed=self.seed,
             damage=self._lossy,
-            fold_bias=self.correct == "bias",
             sensitivity=False,
         )
 

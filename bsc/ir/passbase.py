@@ -25,7 +25,6 @@ class Observation:
         vectors: input vectors that are read of each layer, about; all of them if there are fewer.
         seed: of the choice of vectors.
         damage: whether the damage of every resolution is wanted.
-        fold_bias: whether the mean error will be taken out again.
         sensitivity: whether the effect of damage on the model's outputs is wanted.
     """
 
@@ -33,7 +32,6 @@ class Observation:
     vectors: int
     seed: int
     damage: bool
-    fold_bias: bool
     sensitivity: bool
 
 

@@ -5,7 +5,7 @@ saturates; a larger one drops low bits and reaches further; both compete for eve
 conversion is e = y_read - y. Over the input cycles c of one input vector, with shifts and signs as driven,
 
     mean     sum_c sign_c 2**shift_c E[e_c]
-    damage   sum_c 4**shift_c Var[e_c] + mean**2          without the last term where the mean is taken out again
+    damage   sum_c 4**shift_c Var[e_c] + mean**2
 
 in squares of cell units. Errors of different cycles count as independent, which they are only about: how far that and
 everything behind the column is off is for a measurement to say (`bsc.replay.sensitivity`). All sums are of whole
@@ -66,7 +66,7 @@ class Damage:
 
 
 def damage_of(
-    histogram: NDArray[np.int64], options: Options, cycles: Cycles, unit: NDArray[np.integer], *, fold_bias: bool
+    histogram: NDArray[np.int64], options: Options, cycles: Cycles, unit: NDArray[np.integer]
 ) -> Damage:
     """The damage of every option to every column.
 
@@ -75,7 +75,6 @@ def damage_of(
         options: what is tried.
         cycles: (shift, width, sign) of every input cycle.
         unit: cell units of one unit, (L,).
-        fold_bias: the mean error will be taken out again.
     """
     errors = options.errors(histogram.shape[2])
     conversions = max(1, int(histogram[0, 0].sum()) if len(histogram) else 1)
@@ -86,8 +85,7 @@ def damage_of(
         variance += 4.0**shift * (counts @ errors**2 / conversions - first**2)
         mean += sign * 2.0**shift * first
     scale = unit[:, None].astype(np.float64)
-    damage = np.maximum(variance, 0) if fold_bias else np.maximum(variance, 0) + mean**2
-    return Damage(damage * scale**2, mean * scale)
+    return Damage((np.maximum(variance, 0) + mean**2) * scale**2, mean * scale)
 
 
 def best_options(damage: NDArray[np.float64], options: Options) -> NDArray[np.int64]:

@@ -23,6 +23,9 @@ class SliceSummary:
         proved: columns by the resolution that is proved lossless, int64 (17,); 0 is a column of zeros.
         assigned: columns by the resolution assigned, int64 (17,); 0 is never converted.
         lossless: columns whose assigned conversion is proved to lose nothing.
+        observed: columns by the resolution that holds the sums seen on calibration data, int64 (17,); None where they
+            were not observed.
+        covered: columns that lost nothing there, those that are proved lossless left out.
     """
 
     density: float
@@ -31,6 +34,8 @@ class SliceSummary:
     proved: NDArray[np.int64]
     assigned: NDArray[np.int64]
     lossless: int
+    observed: NDArray[np.int64] | None
+    covered: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,6 +68,11 @@ class LayerSummary:
         """Slice columns whose conversion is proved to lose nothing."""
         return sum(part.lossless for part in self.slices)
 
+    @property
+    def covered(self) -> int:
+        """Slice columns that are not, but lost nothing on calibration data."""
+        return sum(part.covered for part in self.slices)
+
 
 def summarise(plan: Plan) -> list[LayerSummary]:
     """Summaries of every layer; reads each layer's arrays once."""
@@ -77,7 +87,8 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
     )  # (R, S, P, N)
     bounds = arrays.sums.astype(np.uint32) * np.uint32(layer.max_drive)
     proved = lossless_bits(bounds, arrays.gcds)
-    lossless = proved_lossless(layer, arrays)
+    lossless, covered = proved_lossless(layer, arrays), observed_lossless(arrays)
+    seen = arrays.observed_sums
     parts = []
     for index in range(layer.slices):
         here = existing[:, index]
@@ -89,6 +100,10 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
                 proved=_histogram(proved[:, index][here]),
                 assigned=_histogram(arrays.adc_bits[:, index][here]),
                 lossless=int(lossless[:, index][here].sum()),
+                observed=None
+                if seen is None
+                else _histogram(lossless_bits(seen[:, index].astype(np.uint32), arrays.gcds[:, index])[here]),
+                covered=int((covered & ~lossless)[:, index][here].sum()),
             )
         )
     crossbars = int(arrays.allocated.sum())
@@ -111,6 +126,14 @@ def proved_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
     bounds = arrays.sums.astype(np.int64) * layer.max_drive
     highest = ((1 << arrays.adc_bits.astype(np.int64)) - 1) * arrays.adc_step
     return np.asarray((bounds <= highest) & (arrays.gcds % arrays.adc_step == 0))
+
+
+def observed_lossless(arrays: LayerArrays) -> NDArray[np.bool_]:
+    """Which slice columns lost nothing on the calibration data: (R, S, P, N); none where they were not observed."""
+    if arrays.observed_sums is None:
+        return np.zeros(arrays.adc_bits.shape, np.bool_)
+    highest = ((1 << arrays.adc_bits.astype(np.int64)) - 1) * arrays.adc_step
+    return np.asarray((arrays.observed_sums <= highest) & (arrays.gcds % arrays.adc_step == 0))
 
 
 def total(histograms: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:

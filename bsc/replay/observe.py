@@ -194,7 +194,7 @@ class _LayerObserver:
         return self.groups[lot.where]
 
     def _damage(self, lot: _Lot, options: Options) -> Damage:
-        found = damage_of(lot.histogram, options, self.cycles, lot.unit, fold_bias=self.wanted.fold_bias)
+        found = damage_of(lot.histogram, options, self.cycles, lot.unit)
         found.damage[lot.unit[:, None] * options.factor > MAX_STEP] = np.inf
         return found
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.numeric.allocation import bias_correction, taken
+from bsc.numeric.allocation import taken
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
@@ -31,7 +31,6 @@ def measure_sensitivity(
     data: Dataset,
     observed: Mapping[str, LayerObservation],
     *,
-    fold_bias: bool,
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, tuple[float, ...]]:
     """Noise-to-signal ratio of the first output for a damage of one weight code squared, by layer and slice.
@@ -40,7 +39,6 @@ def measure_sensitivity(
         plan: of the tiled model; only layers that are degraded are read column by column.
         data: calibration data; evenly spread samples of it are used.
         observed: of every layer, with damages.
-        fold_bias: whether mean errors are taken out again.
         advance: called with 1 for every slice that is done.
     """
     replayer = Replayer(plan)
@@ -52,7 +50,7 @@ def measure_sensitivity(
     for name, (layer, arrays) in replayer.loaded.layers.items():
         factors = []
         for slice_ in range(layer.slices):
-            degraded, predicted = _degraded(layer, arrays, observed[name], slice_, fold_bias=fold_bias)
+            degraded, predicted = _degraded(layer, arrays, observed[name], slice_)
             advance(1)
             if predicted == 0:
                 factors.append(np.nan)
@@ -69,12 +67,11 @@ def measure_sensitivity(
 
 
 def _degraded(
-    layer: PlanLayer, arrays: LayerArrays, seen: LayerObservation, slice_: int, *, fold_bias: bool
+    layer: PlanLayer, arrays: LayerArrays, seen: LayerObservation, slice_: int
 ) -> tuple[LayerArrays, float]:
     """The arrays with one slice degraded, and the damage predicted for it, summed over columns."""
     assert seen.damage is not None
     assert seen.step is not None
-    assert seen.mean is not None
     worth = layer.cells.worth()
     top = seen.damage.shape[-1] - 1
     most = DEGRADED_SHARE * seen.variance / (layer.row_groups * layer.cells.polarities)
@@ -83,12 +80,10 @@ def _degraded(
     bits[:, slice_] = within.argmax(axis=-1)  # the damage at `top` is 0
     bits = np.where(arrays.sums > 0, bits, 0)
     damage = taken(seen.damage, bits)[:, slice_] * worth[slice_, :, None].astype(np.float64) ** 2
-    correction = bias_correction(taken(seen.mean, bits), worth) if fold_bias else None
     degraded = replace(
         arrays,
         adc_bits=bits.astype(np.uint8),
         adc_step=np.maximum(taken(seen.step, bits), 1).astype(np.uint8),
-        correction=correction,
     )
     return degraded, float(damage.sum(dtype=np.float64))
 

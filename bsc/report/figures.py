@@ -55,6 +55,8 @@ def layer_json(summary: LayerSummary) -> dict[str, Any]:
                 "largest_sum": part.largest_sum,
                 "proved_bits": _histogram(part.proved),
                 "assigned_bits": _histogram(part.assigned),
+                "observed_bits": None if part.observed is None else _histogram(part.observed),
+                "observed_lossless_columns": part.covered,
             }
             for part in summary.slices
         ],
@@ -71,6 +73,9 @@ def verification_json(found: Verification) -> dict[str, Any]:
         "float_difference_max": found.difference_max,
         "float_difference_relative_rms": found.difference_rms,
         "accuracy": None if found.accuracy is None else asdict(found.accuracy),
+        "accuracy_drop": None
+        if found.paired is None
+        else {**asdict(found.paired), "drop": found.paired.drop, "drop_bound_95": found.paired.drop_bound},
     }
 
 
