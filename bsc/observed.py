@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bsc.cost.price import conversion_prices
+from bsc.cost.price import reading_prices
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
@@ -40,7 +40,7 @@ def with_observations(graph: Graph, target: Target, law: AdcLaw, data: Dataset, 
     arrays: dict[str, NDArray[Any]] = {}
     for layer in graph.layers():
         layers[layer.name] = _attached(layer, data.samples, seen[layer.name], sensitivity.get(layer.name), arrays)
-    return graph.with_layers(layers, arrays).with_prices(conversion_prices(target, law))
+    return graph.with_layers(layers, arrays).with_prices(reading_prices(target, law))
 
 
 def _attached(

@@ -1,13 +1,16 @@
 """budget-adc: buy resolution where it does most good for the model's outputs.
 
     before   column sums, divisors (R, S, P, N), what was observed of them, and prices of conversions
-    after    bits and step (R, S, P, N); 0 bits where a conversion is not worth its price
+    after    bits and step (R, S, P, N); 0 bits where a conversion is not worth its price, and no crossbar on which
+             none is
 
 Every slice column, or every group of columns with one ADC setting, takes the resolution that minimises
 
     energy of its conversions / energy of the lossless plan  +  caution * noise-to-signal ratio it adds to the outputs
 
-where noise is the damage of `bsc.numeric.damage`, carried to the outputs by the sensitivity that was measured for
+and a crossbar is left out where driving it and reading it costs more than it is worth by the same measure. Energy of the
+lossless plan is that of its conversions and of driving its crossbars,
+and noise is the damage of `bsc.numeric.damage`, carried to the outputs by the sensitivity that was measured for
 the layer and slice. One `caution` for all makes it the cheapest plan for the noise that it predicts. How accurate it
 is, is not for this pass to say: `bsc compile --max-accuracy-drop` chooses `caution` by tests on held-out data.
 """
@@ -20,12 +23,13 @@ from numpy.typing import NDArray
 
 from bsc.errors import UsageError
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer
+from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer, Observed, Slicing, Tiling
 from bsc.ir.passbase import Observation, Pass, PassResult, needs_data, required
 from bsc.numeric.allocation import bias_correction, cheapest_bits, taken
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.sharing import sharing_groups
+from bsc.numeric.tiles import column_widths, per_column, per_crossbar, per_row_group, per_tile
 
 DEFAULT_CAUTION = 100.0
 
@@ -83,32 +87,18 @@ class BudgetAdc(Pass):
         """
         layers: dict[str, CrossbarLayer] = {}
         arrays: dict[str, NDArray[Any]] = {}
-        whole = sum(self._lossless_energy(graph, layer) for layer in graph.layers())
-        for layer in graph.layers():
-            if layer.adc is None:
-                layers[layer.name] = self._assign(graph, layer, whole, arrays)
+        waiting = [_Priced.of(graph, layer) for layer in graph.layers() if layer.adc is None]
+        whole = sum(priced.lossless_j for priced in waiting) or 1.0
+        for priced in waiting:
+            layers[priced.layer.name] = self._assign(graph, priced, whole, arrays)
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
 
-    def _lossless_energy(self, graph: Graph, layer: CrossbarLayer) -> float:
-        """Joules that the conversions of a layer take if every column is read without loss."""
-        slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
-        tiling = required(layer.tiling, layer.name, self.name, "tile")
-        bound = graph.array(tiling.sums).astype(np.uint32) * np.uint32(slicing.max_drive)
-        counts = np.bincount(lossless_bits(bound, graph.array(tiling.gcds)).ravel())
-        prices = np.array(graph.conversion_j[: len(counts)])
-        known = np.where(np.isnan(prices), np.nanmax(prices), prices)  # only a scale: a rough price will do
-        return float(counts @ known) * _reads(layer)
-
     def _assign(
-        self, graph: Graph, layer: CrossbarLayer, whole: float, arrays: dict[str, NDArray[Any]]
+        self, graph: Graph, priced: "_Priced", whole: float, arrays: dict[str, NDArray[Any]]
     ) -> CrossbarLayer:
-        slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
-        tiling = required(layer.tiling, layer.name, self.name, "tile")
-        observed = layer.observed
-        if observed is None or observed.damage is None or observed.sensitivity is None:
+        layer, tiling, observed = priced.layer, priced.tiling, priced.observed
+        if observed.step is None or observed.damage is None or observed.mean is None or observed.sensitivity is None:
             raise needs_data(self.name)
-        assert observed.step is not None
-        assert observed.mean is not None
         adc = AdcAssignment(
             policy="budgeted",
             granularity=self.granularity,
@@ -116,15 +106,24 @@ class BudgetAdc(Pass):
             step=f"{layer.name}/adc-step",
             correction=f"{layer.name}/adc-correction" if self.correct == "bias" else None,
         )
-        converted = graph.array(tiling.sums) > 0
-        groups = sharing_groups(self.granularity, converted.shape, tiling.column_starts, tiling.groups_per_tile)
         damage = graph.array(observed.damage)
-        prices = np.array(graph.conversion_j[: damage.shape[-1]]) * _reads(layer) / whole if whole else np.zeros(0)
+        shape = damage.shape[:4]
+        worth = priced.slicing.cells.worth()
+        noise = self.caution * np.array(observed.sensitivity)[:, None] * worth.astype(np.float64) ** 2
+        weight = np.broadcast_to(noise[None, :, :, None], shape)
+        prices = priced.conversion_j[: damage.shape[-1]] / whole
         prices = np.where(np.isnan(prices), np.inf, prices)
-        worth = slicing.cells.worth()
-        weight = self.caution * np.array(observed.sensitivity)[:, None] * worth.astype(np.float64) ** 2
-        bits = cheapest_bits(prices, damage, np.broadcast_to(weight[None, :, :, None], converted.shape), groups)
-        bits = np.where(converted, bits, 0)
+        groups = sharing_groups(self.granularity, shape, tiling.column_starts, tiling.groups_per_tile)
+        bits = np.where(graph.array(tiling.sums) > 0, cheapest_bits(prices, damage, weight, groups), 0)
+
+        # A crossbar is read at all only if its conversions do more good than that costs.
+        good = weight * (damage[..., 0] - taken(damage, bits)) - prices[bits]
+        crossbars = per_tile(np.add, per_crossbar(np.add, good, tiling.column_starts), tiling.groups_per_tile)
+        read = graph.array(tiling.allocated) & (crossbars > priced.crossbar_j / whole)
+        by_column = per_column(read, tiling.column_starts, shape[-1])
+        bits = np.where(per_row_group(by_column, shape[0], tiling.groups_per_tile), bits, 0)
+
+        arrays[tiling.allocated] = read
         arrays[adc.bits] = bits.astype(np.uint8)
         arrays[adc.step] = np.where(bits > 0, taken(graph.array(observed.step), bits), 1).astype(np.uint8)
         if adc.correction is not None:
@@ -132,9 +131,60 @@ class BudgetAdc(Pass):
         return replace(layer, adc=adc)
 
 
-def _reads(layer: CrossbarLayer) -> int:
-    """Conversions of every column in one inference."""
-    assert layer.quant is not None
-    assert layer.slicing is not None
-    cycles = input_cycles(layer.quant.input_bits, signed=layer.quant.input_signed, dac_bits=layer.slicing.dac_bits)
-    return layer.vectors * len(cycles)
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Priced:
+    """A layer and what reading it costs in one inference.
+
+    Attributes:
+        layer: the layer.
+        slicing: of the layer.
+        tiling: of the layer.
+        observed: of the layer.
+        conversion_j: joules of converting one column at 0, 1, 2, ... bits in all cycles of all input vectors.
+        crossbar_j: joules of driving each crossbar and holding its sums in these, (T, C, 1, 1).
+        lossless_j: joules of the layer if every conversion were lossless.
+    """
+
+    layer: CrossbarLayer
+    slicing: Slicing
+    tiling: Tiling
+    observed: Observed
+    conversion_j: NDArray[np.float64]
+    crossbar_j: NDArray[np.float64]
+    lossless_j: float
+
+    @classmethod
+    def of(cls, graph: Graph, layer: CrossbarLayer) -> "_Priced":
+        quant = required(layer.quant, layer.name, BudgetAdc.name, "quantize")
+        slicing = required(layer.slicing, layer.name, BudgetAdc.name, "slice-bits")
+        tiling = required(layer.tiling, layer.name, BudgetAdc.name, "tile")
+        if layer.observed is None or graph.prices is None:
+            raise needs_data(BudgetAdc.name)
+        prices = graph.prices
+        cycles = input_cycles(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
+        reads = layer.vectors * len(cycles)
+
+        rows, columns = layer.mapped_shape
+        widths = column_widths(tiling.column_starts, columns)
+        if tiling.groups_per_crossbar > 1:
+            driven = (widths * layer.groups // max(columns, 1) * rows)[None]
+        else:
+            driven = np.minimum(rows - np.arange(0, rows, tiling.rows), tiling.rows)[:, None]
+        held = widths * min(tiling.groups_per_tile, tiling.row_groups)
+        cells = tiling.rows * tiling.cols * prices.cell_j
+        crossbar_j = reads * (driven * prices.row_j + cells + held * prices.column_j)
+
+        bound = graph.array(tiling.sums).astype(np.uint32) * np.uint32(slicing.max_drive)
+        counts = np.bincount(lossless_bits(bound, graph.array(tiling.gcds)).ravel(), minlength=1)
+        each = np.array(prices.conversion_j)
+        known = np.where(np.isnan(each), np.nanmax(each), each)[: len(counts)]  # only a scale: rough will do
+        existing = graph.array(tiling.allocated).sum(axis=(2, 3))
+        return cls(
+            layer=layer,
+            slicing=slicing,
+            tiling=tiling,
+            observed=layer.observed,
+            conversion_j=each * reads,
+            crossbar_j=crossbar_j[..., None, None],
+            lossless_j=float(counts @ known) * reads + float((existing * crossbar_j).sum()),
+        )

@@ -16,6 +16,7 @@ from bsc.cost.counts import LayerCounts
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
+from bsc.ir.graph import Prices
 
 ADC_ACTION = "adc_conversion"
 
@@ -113,10 +114,10 @@ def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: 
     )
 
 
-def conversion_prices(target: Target, law: AdcLaw) -> tuple[float, ...]:
-    """Joules of one conversion of 0 to 16 bits, the shift-and-add and the output register behind it included.
+def reading_prices(target: Target, law: AdcLaw) -> Prices:
+    """What the cost model charges for reading crossbars, in the form that passes take.
 
-    0 bits is no conversion and costs nothing; NaN where the law has no entry.
+    A conversion comes with its shift-and-add and its store in the output register; 0 bits is no conversion.
 
     Raises:
         UsageError: BSC206 if the target has no price for conversions.
@@ -130,8 +131,13 @@ def conversion_prices(target: Target, law: AdcLaw) -> tuple[float, ...]:
             fix="add it to the hardware description, or choose another ADC policy",
         )
     behind = prices.get("shift_add", 0.0) + prices.get("output_register_word", 0.0)
-    relative = np.array(law.energy) / law.energy[target.adc.bits] * prices[ADC_ACTION]
-    return tuple(float(energy + behind) if bits else 0.0 for bits, energy in enumerate(relative))
+    relative = np.array(law.energy) / law.energy[target.adc.bits]
+    return Prices(
+        conversion_j=(0.0, *(relative[1:] * prices[ADC_ACTION] + behind).tolist()),
+        row_j=prices.get("dac_row", 0.0) + prices.get("input_register_bit", 0.0) * target.dac.bits,
+        cell_j=prices.get("crossbar_cell", 0.0),
+        column_j=prices.get("sample_hold", 0.0),
+    )
 
 
 def _energy(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[str, float | None]:

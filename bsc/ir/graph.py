@@ -97,6 +97,23 @@ class ModelInfo:
     dynamic_batch: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What reading crossbars costs on the target, in joules; what is unknown counts as 0.
+
+    Attributes:
+        conversion_j: of one conversion of 0, 1, 2, ... bits and of what follows it; NaN where the law has no entry.
+        row_j: of driving one wordline for an input cycle.
+        cell_j: of one cell of a crossbar for an input cycle.
+        column_j: of holding one column sum.
+    """
+
+    conversion_j: tuple[float, ...]
+    row_j: float
+    cell_j: float
+    column_j: float
+
+
 class Graph:
     """An immutable network of operators.
 
@@ -108,8 +125,7 @@ class Graph:
         outputs: names of the model's outputs.
         arrays: side table of weights and of what passes computed.
         ranges: (lowest, highest) value seen on calibration data, by tensor name.
-        conversion_j: joules of one conversion of 0, 1, 2, ... bits and of what follows it, on the target; NaN is
-            unknown.
+        prices: of reading crossbars, for passes that weigh them; None until one asks.
 
     Raises:
         ModelError: BSC301 when the operators form a cycle.
@@ -125,14 +141,14 @@ class Graph:
         outputs: tuple[str, ...],
         arrays: Mapping[str, ArraySource],
         ranges: Mapping[str, tuple[float, float]] | None = None,
-        conversion_j: tuple[float, ...] = (),
+        prices: Prices | None = None,
     ) -> None:
         self.info = info
         self.tensors = tensors
         self.inputs = inputs
         self.outputs = outputs
         self.ranges = ranges or {}
-        self.conversion_j = conversion_j
+        self.prices = prices
         self._arrays = arrays
         self._computed: frozenset[str] = frozenset()  # keys of what passes added
         self._net = _network(ops, tensors)
@@ -198,10 +214,10 @@ class Graph:
         other.ranges = dict(ranges)
         return other
 
-    def with_prices(self, conversion_j: tuple[float, ...]) -> "Graph":
-        """A graph that knows what conversions cost."""
+    def with_prices(self, prices: Prices) -> "Graph":
+        """A graph that knows what reading crossbars costs."""
         other = self._rebuilt(self.ops(), {})
-        other.conversion_j = conversion_j
+        other.prices = prices
         return other
 
     def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":
@@ -220,7 +236,7 @@ class Graph:
             outputs=self.outputs,
             arrays={**self._arrays, **arrays},
             ranges=self.ranges,
-            conversion_j=self.conversion_j,
+            prices=self.prices,
         )
         graph._computed = self._computed | arrays.keys()
         return graph

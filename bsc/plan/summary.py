@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.numeric.column_stats import lossless_bits
-from bsc.numeric.tiles import column_tiles, column_widths, per_column, per_row_group
+from bsc.numeric.tiles import column_tiles, column_widths, crossbars_with_weights, per_column, per_row_group
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 
@@ -47,6 +47,7 @@ class LayerSummary:
         column_tiles: C.
         crossbars: crossbars allocated.
         possible_crossbars: crossbars if none were eliminated for being all zero.
+        unread_crossbars: crossbars that hold weights but were left out, since no column of them is converted.
         utilisation: cells that hold a weight's slice over all cells of the allocated crossbars, 0 to 1.
         slices: least significant first.
     """
@@ -55,6 +56,7 @@ class LayerSummary:
     column_tiles: int
     crossbars: int
     possible_crossbars: int
+    unread_crossbars: int
     utilisation: float
     slices: tuple[SliceSummary, ...]
 
@@ -110,12 +112,14 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
     row_counts = np.minimum(layer.mapped_rows - np.arange(0, layer.mapped_rows, layer.tile_rows), layer.tile_rows)
     weights = np.outer(row_counts, column_widths(starts, layer.mapped_columns))  # (T, C)
     cells = int((arrays.allocated.sum(axis=(2, 3)) * weights).sum())
+    holds_weights = crossbars_with_weights(arrays.sums, starts, layer.groups_per_tile)
     dense_tiles = len(column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)[1])
     return LayerSummary(
         layer=layer,
         column_tiles=len(starts),
         crossbars=crossbars,
         possible_crossbars=-(-layer.rows // layer.tile_rows) * dense_tiles * layer.slices * layer.cells.polarities,
+        unread_crossbars=int(np.count_nonzero(holds_weights & ~arrays.allocated)),
         utilisation=cells / (crossbars * layer.tile_rows * layer.tile_cols) if crossbars else 0.0,
         slices=tuple(parts),
     )

@@ -46,6 +46,7 @@ def layer_json(summary: LayerSummary) -> dict[str, Any]:
         "column_tiles": summary.column_tiles,
         "crossbars": summary.crossbars,
         "possible_crossbars": summary.possible_crossbars,
+        "unread_crossbars": summary.unread_crossbars,
         "utilisation": summary.utilisation,
         "slices": [
             {

@@ -405,7 +405,7 @@ def _notes(document: PlanDocument, summaries: Sequence[LayerSummary], comparison
     policies = ", ".join(_unique(_assignment(summary.layer) for summary in summaries))
     return Text(
         f"ADC assignment    {policies}; {lossless} of {columns} slice columns are proved lossless for any input\n"
-        f"{_observed_note(summaries)}{_budget_note(document.budget)}"
+        f"{_observed_note(summaries)}{_unread_note(summaries)}{_budget_note(document.budget)}"
         f"free ADCs         and no other change would save {format_ratio(comparison.free_adc_bound)} of the total\n"
         f"prices rest on    {basis or UNKNOWN} ({comparison.target.citation})\n"
         f"not modelled      {NOT_MODELLED}"
@@ -437,6 +437,11 @@ def _observed_note(summaries: Sequence[LayerSummary]) -> str:
     if losing:
         lines += f"                  {losing} lose something on calibration data\n"
     return lines
+
+
+def _unread_note(summaries: Sequence[LayerSummary]) -> str:
+    unread = sum(summary.unread_crossbars for summary in summaries)
+    return f"                  {unread} crossbars are left out: no conversion of them is worth its price\n" if unread else ""
 
 
 def _budget_note(budget: BudgetRecord | None) -> str:
