@@ -63,10 +63,10 @@ def search(
     graph: Graph,
     passes: Sequence[Pass],
     target: Target,
+    *,
     calibration: Dataset,
     held_out: Dataset,
     max_drop: float,
-    *,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[tuple[Pass, ...], PairedAccuracy]:
     """Find the caution.

@@ -19,7 +19,6 @@ from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import Dataset, load_dataset
-from bsc.replay.paired import PairedAccuracy
 from passes import PASSES
 
 
@@ -136,7 +135,12 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
         law = options.adc_law or hw_models.load_law(target.adc.law)
         graph = with_observations(graph, target, law, data, wanted)
         if held_out is not None:
-            later, counts = _within_budget(graph, passes[asking:], target, data, held_out, options.max_accuracy_drop)
+            later = passes[asking:]
+            if options.max_accuracy_drop is None:
+                counts = Judge(held_out)(candidate(graph, later, target))
+            else:
+                limit = options.max_accuracy_drop
+                later, counts = search(graph, later, target, calibration=data, held_out=held_out, max_drop=limit)
             passes = (*passes[:asking], *later)
             split = options.held_out is None
             budget = budget_record(counts, held_out, law.name, split=split, max_drop=options.max_accuracy_drop)
@@ -163,23 +167,7 @@ def _load(options: CompileOptions, graph: Graph) -> tuple[Dataset | None, Datase
     return data, held_out
 
 
-def _within_budget(
-    graph: Graph,
-    passes: tuple[Pass, ...],
-    target: Target,
-    data: Dataset,
-    held_out: Dataset,
-    max_drop: float | None,
-) -> tuple[tuple[Pass, ...], PairedAccuracy]:
-    """The passes, with a caution that keeps to the budget if there is one, and how they do on held-out data."""
-    if max_drop is None:
-        return passes, Judge(held_out)(candidate(graph, passes, target))
-    return search(graph, passes, target, data, held_out, max_drop)
-
-
-def _run(
-    graph: Graph, passes: Sequence[Pass], options: CompileOptions, *, done: int
-) -> tuple[Graph, list[PassTime]]:
+def _run(graph: Graph, passes: Sequence[Pass], options: CompileOptions, *, done: int) -> tuple[Graph, list[PassTime]]:
     """Run passes, of which `done` ran before, and dump the graph after each."""
     return run_pipeline(
         graph,

@@ -8,11 +8,11 @@ Every slice column, or every group of columns with one ADC setting, takes the re
 
     energy of its conversions / energy of the lossless plan  +  caution * noise-to-signal ratio it adds to the outputs
 
-and a crossbar is left out where driving it and reading it costs more than it is worth by the same measure. Energy of the
-lossless plan is that of its conversions and of driving its crossbars,
-and noise is the damage of `bsc.numeric.damage`, carried to the outputs by the sensitivity that was measured for
-the layer and slice. One `caution` for all makes it the cheapest plan for the noise that it predicts. How accurate it
-is, is not for this pass to say: `bsc compile --max-accuracy-drop` chooses `caution` by tests on held-out data.
+and a crossbar is left out where driving it costs more than its columns gain by the same measure. The lossless plan
+counts with its conversions and the driving of its crossbars. Noise is the damage of `bsc.numeric.damage`, carried to
+the outputs by the sensitivity that was measured for the layer and slice. One `caution` for all makes it the cheapest
+plan for the noise that is predicted. How accurate it is, is not for this pass to say: `bsc compile
+--max-accuracy-drop` chooses `caution` by tests on held-out data.
 """
 
 from dataclasses import dataclass, replace
@@ -75,6 +75,7 @@ class BudgetAdc(Pass):
             vectors=self.vectors,
             seed=self.seed,
             damage=True,
+            mean=self.correct == "bias",
             sensitivity=True,
         )
 
@@ -93,11 +94,9 @@ class BudgetAdc(Pass):
             layers[priced.layer.name] = self._assign(graph, priced, whole, arrays)
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
 
-    def _assign(
-        self, graph: Graph, priced: "_Priced", whole: float, arrays: dict[str, NDArray[Any]]
-    ) -> CrossbarLayer:
+    def _assign(self, graph: Graph, priced: "_Priced", whole: float, arrays: dict[str, NDArray[Any]]) -> CrossbarLayer:
         layer, tiling, observed = priced.layer, priced.tiling, priced.observed
-        if observed.step is None or observed.damage is None or observed.mean is None or observed.sensitivity is None:
+        if observed.step is None or observed.damage is None or observed.sensitivity is None:
             raise needs_data(self.name)
         adc = AdcAssignment(
             policy="budgeted",
@@ -127,6 +126,7 @@ class BudgetAdc(Pass):
         arrays[adc.bits] = bits.astype(np.uint8)
         arrays[adc.step] = np.where(bits > 0, taken(graph.array(observed.step), bits), 1).astype(np.uint8)
         if adc.correction is not None:
+            assert observed.mean is not None
             arrays[adc.correction] = bias_correction(taken(graph.array(observed.mean), bits), worth)
         return replace(layer, adc=adc)
 

@@ -74,6 +74,7 @@ class CalibrateAdc(Pass):
             vectors=self.vectors,
             seed=self.seed,
             damage=self._lossy,
+            mean=self.correct == "bias",
             sensitivity=False,
         )
 

@@ -101,9 +101,7 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
         click.echo(f"\nwrote {output}/", err=True)
 
 
-def _compile_options(
-    ctx: click.Context, target: "Target", law: "AdcLaw", options: dict[str, Any]
-) -> "CompileOptions":
+def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", options: dict[str, Any]) -> "CompileOptions":
     from bsc.compiler import CompileOptions, default_pipeline
     from bsc.frontend.shapes import parse_input_shape
 

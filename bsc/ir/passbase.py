@@ -25,6 +25,7 @@ class Observation:
         vectors: input vectors that are read of each layer, about; all of them if there are fewer.
         seed: of the choice of vectors.
         damage: whether the damage of every resolution is wanted.
+        mean: whether the mean error of every resolution is.
         sensitivity: whether the effect of damage on the model's outputs is wanted.
     """
 
@@ -32,6 +33,7 @@ class Observation:
     vectors: int
     seed: int
     damage: bool
+    mean: bool
     sensitivity: bool
 
 

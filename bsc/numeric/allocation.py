@@ -1,9 +1,11 @@
 """Choosing the resolution of slice columns from what was observed of them. Axes (R, S, P, N), then B resolutions."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.numeric.sharing import shared
+from bsc.numeric.sharing import group_sums
 
 
 def covering_bits(
@@ -20,9 +22,11 @@ def covering_bits(
     Returns:
         Bits (R, S, P, N).
     """
-    above = shared(np.add, beyond, groups)
-    columns = shared(np.add, np.ones(beyond.shape[:4], np.int64), groups)
-    return np.asarray((above <= clip_share * conversions * columns[..., None]).argmax(axis=-1))
+    if groups is None or not groups.size:
+        return np.asarray((beyond <= clip_share * conversions).argmax(axis=-1))
+    above = np.stack([group_sums(beyond[..., bits], groups) for bits in range(beyond.shape[-1])], axis=-1)
+    most = clip_share * conversions * np.bincount(groups.ravel())
+    return np.asarray((above <= most[:, None]).argmax(axis=-1)[groups])
 
 
 def cheapest_bits(
@@ -39,23 +43,23 @@ def cheapest_bits(
     Args:
         prices: of a conversion at 0, 1, ... bits (B,).
         damage: (R, S, P, N, B).
-        weight: of damage, spread over (R, S, P, N).
+        weight: of damage, (R, S, P, N).
         groups: columns that share one resolution.
 
     Returns:
         Bits (R, S, P, N).
     """
-    spread = np.broadcast_to(weight[..., None], (*damage.shape[:4], 1))
-    if groups is not None:
-        costs = shared(np.add, prices + spread * damage, groups)
-        return np.asarray(costs.argmin(axis=-1))
-    bits = np.empty(damage.shape[:4], np.int64)
-    for row_group in range(len(bits)):  # one at a time, so that the temporaries stay in cache
-        bits[row_group] = (prices + spread[row_group] * damage[row_group]).argmin(axis=-1)
-    return bits
+    if groups is not None and groups.size:
+        summed = [group_sums(weight * damage[..., bits], groups) for bits in range(damage.shape[-1])]
+        costs = np.stack(summed, axis=-1) + np.outer(np.bincount(groups.ravel()), prices)
+        return np.asarray(costs.argmin(axis=-1)[groups])
+    chosen = np.empty(damage.shape[:4], np.int64)
+    for row_group in range(len(chosen)):  # one at a time, so that the temporaries stay in cache
+        chosen[row_group] = (prices + weight[row_group, ..., None] * damage[row_group]).argmin(axis=-1)
+    return chosen
 
 
-def taken(values: NDArray[np.generic], bits: NDArray[np.int64]) -> NDArray[np.generic]:
+def taken(values: NDArray[Any], bits: NDArray[np.int64]) -> NDArray[Any]:
     """The value (R, S, P, N) that belongs to each column's resolution."""
     return np.asarray(np.take_along_axis(values, bits[..., None], axis=-1)[..., 0])
 

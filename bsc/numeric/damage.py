@@ -65,9 +65,7 @@ class Damage:
     mean: NDArray[np.float64]
 
 
-def damage_of(
-    histogram: NDArray[np.int64], options: Options, cycles: Cycles, unit: NDArray[np.integer]
-) -> Damage:
+def damage_of(histogram: NDArray[np.int64], options: Options, cycles: Cycles, unit: NDArray[np.integer]) -> Damage:
     """The damage of every option to every column.
 
     Args:

@@ -37,16 +37,20 @@ def sharing_groups(
 
 
 def shared(combine: np.ufunc, values: NDArray[Any], groups: NDArray[np.int64] | None) -> NDArray[Any]:
-    """Combine the values (R, S, P, N, ...) of each group and give every column what its group has.
+    """Combine the values (R, S, P, N) of each group and give every column what its group has.
 
     Args:
-        combine: such as `np.add`, `np.maximum` or `np.gcd`.
-        values: first axes as `groups`; further axes are kept apart.
+        combine: `np.maximum` of what is never negative, or `np.gcd`.
+        values: one a column.
         groups: from `sharing_groups`.
     """
     if groups is None or not values.size:
         return values
-    each = values.reshape(groups.size, -1)
-    totals = np.full((int(groups.max()) + 1, each.shape[1]), combine.identity or 0, each.dtype)
-    combine.at(totals, groups.ravel(), each)
-    return np.asarray(totals[groups.ravel()].reshape(values.shape))
+    combined = np.zeros(int(groups.max()) + 1, values.dtype)
+    combine.at(combined, groups.ravel(), values.ravel())
+    return np.asarray(combined[groups])
+
+
+def group_sums(values: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The sum of the values (R, S, P, N) of each group, (G,)."""
+    return np.bincount(groups.ravel(), weights=values.ravel()).astype(np.float64)

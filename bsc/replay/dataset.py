@@ -72,7 +72,6 @@ class Dataset:
         for start in range(0, self.samples, size):
             yield {name: values[start : start + size] for name, values in self.inputs.items()}
 
-
     def spread(self, samples: int) -> "Dataset":
         """About so many samples, evenly spread; whole batches if the model fixes their size."""
         size = 1 if self.free_batch else self.batch

@@ -44,7 +44,7 @@ class LayerObservation:
         beyond: conversions above the highest code of 0, 1, ... bits at a step of one unit, uint32 (R, S, P, N, B).
         step: best step of 0, 1, ... bits, uint8 (R, S, P, N, B); this and what follows only if asked for.
         damage: expected squared error of a result, in squares of the column's cell units, float32 likewise.
-        mean: expected error of a result in cell units, float32 likewise.
+        mean: expected error of a result in cell units, float32 likewise, if asked for.
         variance: of the layer's results over vectors, its mean over columns.
     """
 
@@ -83,9 +83,7 @@ def _kept_codes(
 ) -> dict[str, NDArray[np.signedinteger]]:
     """Input codes (V, G, K) over the mapped rows of up to about `wanted.vectors` input vectors of every layer."""
     products = {
-        name: ExactProduct.of(
-            arrays.codes, layer.groups, code_limits(layer.input_bits, signed=layer.input_signed)
-        )
+        name: ExactProduct.of(arrays.codes, layer.groups, code_limits(layer.input_bits, signed=layer.input_signed))
         for name, (layer, arrays) in loaded.layers.items()
     }
     choosers = {name: np.random.default_rng((wanted.seed, index)) for index, name in enumerate(loaded.layers)}
@@ -119,7 +117,7 @@ class _Lot:
         highest: largest sum in units, int32 (L,).
     """
 
-    where: tuple[NDArray[np.intp], ...]
+    where: tuple[Any, ...]
     unit: NDArray[np.int64]
     histogram: NDArray[np.int64]
     highest: NDArray[np.int32]
@@ -149,7 +147,9 @@ class _LayerObserver:
         step = damage = mean = None
         if self.wanted.damage:
             step = np.repeat(self.unit[..., None], self.width, axis=-1)
-            damage, mean = np.zeros((2, *shape, self.width), np.float32)
+            damage = np.zeros((*shape, self.width), np.float32)
+        if self.wanted.mean:
+            mean = np.zeros((*shape, self.width), np.float32)
         common = self._common_steps() if self.wanted.damage and self.groups is not None else None
         for lot in self._lots():
             highest[lot.where] = lot.highest * lot.unit
@@ -157,7 +157,7 @@ class _LayerObserver:
             above = counts.sum(axis=1, keepdims=True) - np.cumsum(counts, axis=1)
             tops = (1 << np.arange(counts.shape[1].bit_length())) - 1
             beyond[(*lot.where, slice(len(tops)))] = above[:, tops]
-            if step is None or damage is None or mean is None:
+            if step is None or damage is None:
                 continue
             options = Options.up_to(counts.shape[1] - 1) if common is None else common[0]
             found = self._damage(lot, options)
@@ -165,7 +165,8 @@ class _LayerObserver:
             here = (*lot.where, slice(best.shape[1]))
             step[here] = options.factor[best] * lot.unit[:, None]
             damage[here] = np.take_along_axis(found.damage, best, axis=1)
-            mean[here] = np.take_along_axis(found.mean, best, axis=1)
+            if mean is not None:
+                mean[here] = np.take_along_axis(found.mean, best, axis=1)
         limits = code_limits(self.layer.input_bits, signed=self.layer.input_signed)
         results = ExactProduct.of(self.arrays.codes, self.layer.groups, limits)(self.codes)
         return LayerObservation(
@@ -191,7 +192,7 @@ class _LayerObserver:
 
     def _groups_of(self, lot: _Lot) -> NDArray[np.int64]:
         assert self.groups is not None
-        return self.groups[lot.where]
+        return np.asarray(self.groups[lot.where])
 
     def _damage(self, lot: _Lot, options: Options) -> Damage:
         found = damage_of(lot.histogram, options, self.cycles, lot.unit)
@@ -221,7 +222,7 @@ class _LayerObserver:
 
     def _read(
         self,
-        where: tuple[NDArray[np.intp], ...],
+        where: tuple[Any, ...],
         unit: NDArray[np.int64],
         cells: NDArray[np.uint8],
         codes: NDArray[np.int32],

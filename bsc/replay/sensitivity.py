@@ -66,9 +66,7 @@ def measure_sensitivity(
     return found
 
 
-def _degraded(
-    layer: PlanLayer, arrays: LayerArrays, seen: LayerObservation, slice_: int
-) -> tuple[LayerArrays, float]:
+def _degraded(layer: PlanLayer, arrays: LayerArrays, seen: LayerObservation, slice_: int) -> tuple[LayerArrays, float]:
     """The arrays with one slice degraded, and the damage predicted for it, summed over columns."""
     assert seen.damage is not None
     assert seen.step is not None
@@ -91,8 +89,6 @@ def _degraded(
 def _without_gaps(factors: list[float], layer: PlanLayer, seen: LayerObservation) -> tuple[float, ...]:
     """For a slice that could not be degraded take the most sensitive other one, or noise as the layer itself has it."""
     known = [factor for factor in factors if not np.isnan(factor)]
-    if known:
-        spare = max(known)
-    else:
-        spare = 1 / (seen.variance * layer.mapped_columns) if seen.variance else 0.0
+    own = 1 / (seen.variance * layer.mapped_columns) if seen.variance else 0.0
+    spare = max(known, default=own)
     return tuple(spare if np.isnan(factor) else factor for factor in factors)

@@ -419,29 +419,28 @@ def _assignment(layer: PlanLayer) -> str:
 
 
 def _observed_note(summaries: Sequence[LayerSummary]) -> str:
-    """What the columns rest on that are not proved; see C5 of the paper's notes: 0 of N means p <= 3 / N."""
+    """What the columns rest on that are not proved: 0 of N conversions lost something, so p <= 3 / N with 95 %."""
     seen = [(summary, summary.layer.observed) for summary in summaries if summary.layer.observed is not None]
-    if not seen:
-        return ""
     covered = [(summary.covered, record.conversions) for summary, record in seen if summary.covered]
     losing = sum(summary.columns - summary.lossless - summary.covered for summary, _ in seen)
-    lines = ""
+    lines = []
     if covered:
         fewest = min(conversions for _, conversions in covered)
         pooled = sum(columns * conversions for columns, conversions in covered)
-        lines += (
-            f"                  {sum(columns for columns, _ in covered)} more lost nothing on calibration data, "
-            f"0 of {pooled} conversions, {fewest} or more of each column:\n"
-            f"                  with 95 % confidence at most {3 / fewest:.1e} of further ones like them do\n"
-        )
+        lines += [
+            f"{sum(columns for columns, _ in covered)} more lost nothing in {pooled} conversions of calibration data, "
+            f"{fewest} or more each:",
+            f"with 95 % confidence at most {3 / fewest:.1e} of further ones like them do",
+        ]
     if losing:
-        lines += f"                  {losing} lose something on calibration data\n"
-    return lines
+        lines.append(f"{losing} lose something on calibration data")
+    return "".join(f"{'':18}{line}\n" for line in lines)
 
 
 def _unread_note(summaries: Sequence[LayerSummary]) -> str:
     unread = sum(summary.unread_crossbars for summary in summaries)
-    return f"                  {unread} crossbars are left out: no conversion of them is worth its price\n" if unread else ""
+    text = f"{'':18}{unread} crossbars that hold weights are left out, not being worth their energy\n"
+    return text if unread else ""
 
 
 def _budget_note(budget: BudgetRecord | None) -> str:
@@ -450,10 +449,9 @@ def _budget_note(budget: BudgetRecord | None) -> str:
     asked = "" if budget.max_drop is None else f", of {100 * budget.max_drop:g} allowed"
     where = "the half of the calibration data kept for it" if budget.split else "held-out data"
     return (
-        f"accuracy          {100 * budget.drop:.2f} points below the quantised model{asked}: of {budget.samples} samples "
-        f"{budget.lost} lost, {budget.gained} gained,\n"
-        f"                  on {where}; below {100 * budget.drop_bound:.2f} points with {budget.confidence:.0%} "
-        "confidence\n"
+        f"accuracy          {100 * budget.drop:.2f} points below the quantised model{asked}, and below "
+        f"{100 * budget.drop_bound:.2f} with {budget.confidence:.0%} confidence:\n"
+        f"{'':18}of {budget.samples} samples {budget.lost} lost, {budget.gained} gained, on {where}\n"
     )
 
 
