@@ -39,11 +39,11 @@ class Options:
     @classmethod
     def up_to(cls, top: int) -> "Options":
         """The options for sums of at most `top` units."""
-        tried = [(0, 1)]
-        for bits in range(1, top.bit_length() + 1):
-            codes = (1 << bits) - 1
-            reach = np.searchsorted(FACTORS * codes, top)  # a step beyond the first that reaches is only coarser
-            tried += [(bits, int(factor)) for factor in FACTORS[: reach + 1]]
+        enough = top.bit_length()
+        steps = FACTORS[: int(np.searchsorted(FACTORS, top)) + 1].tolist()
+        tried = [(0, 1), *((bits, factor) for bits in range(1, enough) for factor in steps)]
+        if enough:
+            tried.append((enough, 1))
         return cls(*np.array(tried, np.int64).T)
 
     def errors(self, bins: int) -> NDArray[np.float64]:

@@ -150,7 +150,7 @@ class PlanLayer(Record):
     mapped_columns: NonNegativeInt = Field(description="N that is left after elimination")
     adc_policy: AdcPolicy
     adc_granularity: AdcGranularity
-    observed: ObservedRecord | None = Field(default=None, description="null where column sums were not observed")
+    observed: ObservedRecord | None = Field(description="null where column sums were not observed")
     arrays: FileName = Field(description="safetensors file of the layer")
 
     @model_validator(mode="after")
@@ -215,7 +215,7 @@ class PlanDocument(Record):
     model: ModelRecord
     target: str = Field(description="name of the hardware description in target.json")
     calibration: CalibrationRecord | None
-    budget: BudgetRecord | None = Field(default=None, description="null unless accuracy was tested on held-out data")
+    budget: BudgetRecord | None = Field(description="null unless accuracy was tested on held-out data")
     pipeline: str = Field(description="the passes that made the plan, every option spelled out")
     inputs: tuple[TensorRecord, ...] = Field(min_length=1)
     outputs: tuple[TensorRecord, ...] = Field(min_length=1)
