@@ -72,7 +72,7 @@ def _degraded(layer: PlanLayer, arrays: LayerArrays, seen: LayerObservation, sli
     assert seen.step is not None
     worth = layer.cells.worth()
     top = seen.damage.shape[-1] - 1
-    most = DEGRADED_SHARE * seen.variance / (layer.row_groups * layer.cells.polarities)
+    most = DEGRADED_SHARE * seen.variance / max(1, layer.row_groups * layer.cells.polarities)
     within = seen.damage[:, slice_] * worth[slice_, :, None, None].astype(np.float64) ** 2 <= most
     bits = np.full(arrays.sums.shape, top)
     bits[:, slice_] = within.argmax(axis=-1)  # the damage at `top` is 0
@@ -89,6 +89,7 @@ def _degraded(layer: PlanLayer, arrays: LayerArrays, seen: LayerObservation, sli
 def _without_gaps(factors: list[float], layer: PlanLayer, seen: LayerObservation) -> tuple[float, ...]:
     """For a slice that could not be degraded take the most sensitive other one, or noise as the layer itself has it."""
     known = [factor for factor in factors if not np.isnan(factor)]
-    own = 1 / (seen.variance * layer.mapped_columns) if seen.variance else 0.0
+    signal = seen.variance * layer.mapped_columns
+    own = 1 / signal if signal else 0.0
     spare = max(known, default=own)
     return tuple(spare if np.isnan(factor) else factor for factor in factors)
