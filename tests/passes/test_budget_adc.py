@@ -26,7 +26,7 @@ def decided(caution: float, prices: Prices = BITS_PRICE, **options: Any) -> Grap
         np.zeros((2, 4)),
         damage=DAMAGE,
         step=[[1, 5, 2, 1], [1, 1, 1, 1]],
-        mean=[[-3, 0.6, 0, 0], [-1, 0, 0, 0]],
+        mean=[[-3.0, 0.6, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0]],
         sensitivity=0.5,
         prices=prices,
     )
@@ -75,9 +75,7 @@ def test_bias_is_taken_out() -> None:
 
 
 def test_resolutions_without_a_price_are_avoided() -> None:
-    holes = Prices(
-        conversion_j=(0.0, float("nan"), float("nan"), *range(3, 17)), row_j=0.0, cell_j=0.0, column_j=0.0
-    )
+    holes = Prices(conversion_j=(0.0, float("nan"), float("nan"), *range(3, 17)), row_j=0.0, cell_j=0.0, column_j=0.0)
     assert bits_and_steps(decided(0.01, holes))[0][0, 0, 0].tolist() == [0, 0]
     assert bits_and_steps(decided(1, holes))[0][0, 0, 0].tolist() == [3, 3]
 
@@ -137,7 +135,7 @@ def test_endless_caution_loses_nothing_that_was_observed() -> None:
 
 def test_a_layer_of_zeros() -> None:
     for granularity in ("column", "tile", "slice"):
-        step = BudgetAdc(granularity=granularity)  # type: ignore[arg-type]
+        step = BudgetAdc(granularity=granularity)
         graph = compiled(coded_layer(np.zeros((3, 2))), Eliminate(), SliceBits(), Tile())
         done = compiled(really_observed(graph, np.ones((2, 3)), step.observes()), step)
         assert bits_and_steps(done)[0].shape == (0, 4, 2, 0)

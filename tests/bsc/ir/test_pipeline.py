@@ -14,6 +14,8 @@ from bsc.ir.passbase import Pass, PassResult
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
 from passes import PASSES
 from passes.assign_adc import AssignAdc
+from passes.budget_adc import BudgetAdc
+from passes.calibrate_adc import CalibrateAdc
 from passes.eliminate import Eliminate
 from passes.fold_batchnorm import FoldBatchNorm
 from passes.quantize import Quantize
@@ -30,7 +32,7 @@ DEFAULT_TEXT = (
 DEFAULTS = (FoldBatchNorm(), Quantize(), SliceBits(), Eliminate(), Tile(), AssignAdc())
 
 # Limits of the numbers; words are taken from the option's type.
-NUMBERS: dict[tuple[type[Pass], str], st.SearchStrategy[int]] = {
+NUMBERS: dict[tuple[type[Pass], str], st.SearchStrategy[Any]] = {
     (Quantize, "bits"): st.integers(1, 15),
     (Quantize, "activation_bits"): st.integers(2, 16),
     (SliceBits, "bits_per_cell"): st.integers(1, 8),
@@ -39,6 +41,14 @@ NUMBERS: dict[tuple[type[Pass], str], st.SearchStrategy[int]] = {
     (Tile, "cols"): st.integers(1, 16384),
     (Tile, "active_rows"): st.integers(0, 1),
     (AssignAdc, "bits"): st.integers(1, 16),
+    (CalibrateAdc, "spare_bits"): st.integers(0, 16),
+    (CalibrateAdc, "clip_share"): st.floats(0, 1, exclude_max=True),
+    (CalibrateAdc, "most_bits"): st.integers(0, 16),
+    (CalibrateAdc, "vectors"): st.integers(1),
+    (CalibrateAdc, "seed"): st.integers(0),
+    (BudgetAdc, "caution"): st.floats(0, exclude_min=True, allow_infinity=False),
+    (BudgetAdc, "vectors"): st.integers(1),
+    (BudgetAdc, "seed"): st.integers(0),
 }
 
 
@@ -62,7 +72,7 @@ def any_pass(draw: st.DrawFn) -> Pass:
     types = get_type_hints(cls)
     options: dict[str, st.SearchStrategy[Any]] = {
         field.name: NUMBERS[cls, field.name]
-        if types[field.name] is int
+        if types[field.name] in (int, float)
         else st.sampled_from(get_args(types[field.name]))
         for field in fields(cls)
     }
@@ -149,7 +159,10 @@ def test_a_value_out_of_range_is_refused_while_reading() -> None:
 
 
 def test_every_pass_is_registered_under_its_name_in_the_order_of_the_design() -> None:
-    assert tuple(PASSES.values()) == (FoldBatchNorm, Quantize, SliceBits, Eliminate, Tile, AssignAdc)
+    assert tuple(PASSES.values()) == (
+        *(FoldBatchNorm, Quantize, SliceBits, Eliminate, Tile),
+        *(AssignAdc, CalibrateAdc, BudgetAdc),
+    )
     assert all(name == cls.name for name, cls in PASSES.items())
 
 
@@ -162,7 +175,7 @@ def test_run_maps_a_layer_and_reports_each_pass() -> None:
 
     mapped, times = run_pipeline(graph, DEFAULTS, after_pass=after_pass)
     assert seen == [(position, step.name, step.name == "assign-adc") for position, step in enumerate(DEFAULTS)]
-    assert [pass_time.name for pass_time in times] == list(PASSES)
+    assert [pass_time.name for pass_time in times] == [step.name for step in DEFAULTS]
     assert all(pass_time.seconds >= 0 for pass_time in times)
     assert the_layer(graph).quant is None
     assert the_layer(mapped).adc is not None

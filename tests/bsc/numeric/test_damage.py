@@ -86,6 +86,6 @@ def test_no_integer_step_is_much_better_than_those_tried(counts: list[int]) -> N
         return float((((codes * steps[:, None] - sums) ** 2) @ weights).min())
 
     for bits in range(len(best)):
-        tried = FACTORS[FACTORS <= 2 * len(counts)]
+        tried = FACTORS[2 * len(counts) >= FACTORS]
         assert best[bits] == pytest.approx(exhaustive(bits, tried), abs=1e-9)
         assert exhaustive(bits, np.arange(1, 2 * len(counts))) <= best[bits] + 1e-9

@@ -19,7 +19,9 @@ from tests.bsc.plans import coded, only_layer, plan_of
 from tests.passes.layers import sparse_codes
 
 
-def wanted(granularity: Granularity = "column", *, vectors: int = 1000, damage: bool = True, seed: int = 0) -> Observation:
+def wanted(
+    granularity: Granularity = "column", *, vectors: int = 1000, damage: bool = True, seed: int = 0
+) -> Observation:
     return Observation(
         granularity=granularity, vectors=vectors, seed=seed, damage=damage, mean=damage, sensitivity=False
     )
@@ -34,20 +36,22 @@ def column_sums(layer: PlanLayer, arrays: LayerArrays, inputs: NDArray[np.int64]
     levels = layer.cells.levels()[layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows)].astype(np.int64)
     cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
     starts = range(0, layer.mapped_rows, layer.active_rows)
-    return np.stack([
-        np.stack(
-            [
-                np.einsum(
-                    "vk,knsp->vspn",
-                    (inputs[:, first : first + layer.active_rows] >> shift) & ((1 << width) - 1),
-                    levels[first : first + layer.active_rows],
-                )
-                for first in starts
-            ],
-            axis=1,
-        )
-        for shift, width, _ in cycles
-    ])
+    return np.stack(
+        [
+            np.stack(
+                [
+                    np.einsum(
+                        "vk,knsp->vspn",
+                        (inputs[:, first : first + layer.active_rows] >> shift) & ((1 << width) - 1),
+                        levels[first : first + layer.active_rows],
+                    )
+                    for first in starts
+                ],
+                axis=1,
+            )
+            for shift, width, _ in cycles
+        ]
+    )
 
 
 def check(layer: PlanLayer, arrays: LayerArrays, inputs: NDArray[np.int64], seen: LayerObservation) -> None:
