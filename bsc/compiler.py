@@ -20,6 +20,7 @@ from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import Dataset, load_dataset
 from passes import PASSES
+from passes.budget_adc import BudgetAdc
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class CompileOptions:
         dump_ir: folder that gets the graph as text after import and after every pass, or None.
         stop_after: name of the last pass to run, or None for all.
         registry: the passes that the pipeline may name.
-        test_accuracy: test the accuracy of the plan on held-out data; needs labels.
+        test_accuracy: test the accuracy of the plan on held-out data; these and calibration data then need labels.
         held_out: .npz file of those; None for every other sample of the calibration data, which then has no other use.
         max_accuracy_drop: accuracy below the quantised model that `budget-adc` may lose, a share of samples; None for
             the caution that the pipeline says. Needs `test_accuracy`.
@@ -115,6 +116,8 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
         BscError: for a bad model, pipeline, data file or dump folder, or an accuracy budget that cannot be kept.
     """
     passes = parse_pipeline(options.pipeline, options.registry)
+    if options.max_accuracy_drop is not None and not any(isinstance(step, BudgetAdc) for step in passes):
+        raise _no_budget(options.pipeline)
     if options.stop_after is not None:
         passes = _until(passes, options.stop_after)
     asking, wanted = next(
@@ -123,48 +126,58 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     )
     graph = import_model(path, options.input_shapes)
     data, held_out = _load(options, graph)
-    calibration = budget = None
+    calibration = budget = plan = None
     if data is not None:
         graph = calibrate(graph, data)
         calibration = CalibrationRecord(sha256=data.sha256, samples=data.samples)
     _dump(options.dump_ir, 0, "import", graph)
     graph, times = _run(graph, passes[:asking], options, done=0)
+    law = options.adc_law or hw_models.load_law(target.adc.law)
     if wanted is not None:
         if data is None:
             raise needs_data(passes[asking].name)
-        law = options.adc_law or hw_models.load_law(target.adc.law)
         graph = with_observations(graph, target, law, data, wanted)
-        if held_out is not None:
-            later = passes[asking:]
-            if options.max_accuracy_drop is None:
-                counts = Judge(held_out)(candidate(graph, later, target))
-            else:
-                limit = options.max_accuracy_drop
-                later, counts = search(graph, later, target, calibration=data, held_out=held_out, max_drop=limit)
-            passes = (*passes[:asking], *later)
-            split = options.held_out is None
-            budget = budget_record(counts, held_out, law.name, split=split, max_drop=options.max_accuracy_drop)
-    graph, more = _run(graph, passes[asking:], options, done=asking)
-    plan = None
+    later = passes[asking:]
+    if held_out is not None and options.stop_after is None:
+        if options.max_accuracy_drop is None:
+            counts = Judge(held_out)(candidate(graph, later, target))
+        else:
+            assert data is not None
+            limit = options.max_accuracy_drop
+            later, counts = search(graph, later, target, calibration=data, held_out=held_out, max_drop=limit)
+        split = options.held_out is None
+        budget = budget_record(counts, held_out, law.name, split=split, max_drop=options.max_accuracy_drop)
+    graph, more = _run(graph, later, options, done=asking)
     if options.stop_after is None:
-        plan = make_plan(graph, target, format_pipeline(passes), calibration, budget)
+        plan = make_plan(graph, target, format_pipeline((*passes[:asking], *later)), calibration, budget)
     return Compiled(graph=graph, plan=plan, times=(*times, *more))
+
+
+def _no_budget(pipeline: str) -> UsageError:
+    return UsageError(
+        "BSC201",
+        "--max-accuracy-drop needs the pass 'budget-adc'",
+        seen=f"--passes {pipeline!r}",
+        fix="put 'budget-adc' in place of the pass that assigns ADC resolutions, or leave --passes out",
+    )
 
 
 def _load(options: CompileOptions, graph: Graph) -> tuple[Dataset | None, Dataset | None]:
     """Calibration and held-out data; without a file of its own, the latter is every other calibration sample."""
-    if options.calibration is None:
-        return None, None
     specs = [graph.tensors[name] for name in graph.inputs]
-    data = load_dataset(options.calibration, specs, dynamic_batch=graph.info.dynamic_batch)
-    if not options.test_accuracy:
-        return data, None
-    require_labels(data, "--calib")
-    if options.held_out is None:
+
+    def load(path: Path | None, option: str) -> Dataset | None:
+        if path is None:
+            return None
+        data = load_dataset(path, specs, dynamic_batch=graph.info.dynamic_batch)
+        if options.test_accuracy:
+            require_labels(data, option)
+        return data
+
+    data = load(options.calibration, "--calib")
+    if options.test_accuracy and options.held_out is None and data is not None:
         return data.halves()
-    held_out = load_dataset(options.held_out, specs, dynamic_batch=graph.info.dynamic_batch)
-    require_labels(held_out, "--held-out")
-    return data, held_out
+    return data, load(options.held_out, "--held-out")
 
 
 def _run(graph: Graph, passes: Sequence[Pass], options: CompileOptions, *, done: int) -> tuple[Graph, list[PassTime]]:

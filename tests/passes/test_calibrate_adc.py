@@ -43,7 +43,7 @@ def test_what_loses_something_has_the_best_step() -> None:
         [[8, 5, 0], [7, 1, 0], [0, 0, 0]],
         damage=np.zeros((3, 3)),
         step=[[2, 6, 2], [3, 6, 3], [1, 1, 1]],
-        mean=[[9, 0.5, 0], [9, -2, 0], [0, 0, 0]],
+        mean=[[9.0, 0.5, 0.0], [9.0, -2.0, 0.0], [0.0, 0.0, 0.0]],
     )
     bits, steps = bits_and_steps(compiled(graph, CalibrateAdc(clip_share=0.1)))
     assert bits[0, 0, 0].tolist() == [2, 1, 0]
