@@ -178,7 +178,7 @@ class _LayerObserver:
             step=step,
             damage=damage,
             mean=mean,
-            variance=float(results.var(axis=0).mean()) if results.size else 0.0,
+            variance=float(f"{results.var(axis=0).mean():.3g}") if results.size else 0.0,  # as in `sensitivity`
         )
 
     def _common_steps(self) -> tuple[Options, NDArray[np.int64]]:

@@ -92,4 +92,5 @@ def _without_gaps(factors: list[float], layer: PlanLayer, seen: LayerObservation
     signal = seen.variance * layer.mapped_columns
     own = 1 / signal if signal else 0.0
     spare = max(known, default=own)
-    return tuple(spare if np.isnan(factor) else factor for factor in factors)
+    # Rounded, so that the last bits of a mean, in which machines differ, decide nothing.
+    return tuple(float(f"{spare if np.isnan(factor) else factor:.3g}") for factor in factors)

@@ -303,7 +303,7 @@ def _resolution_table(summaries: Sequence[LayerSummary], kind: Resolutions = "as
     highest = max((int(np.flatnonzero(counts).max(initial=0)) for counts in histograms), default=0)
     observed = kind == "assigned" and any(summary.layer.observed is not None for summary in summaries)
     bits = [str(resolution) for resolution in range(highest + 1)]
-    bases = ("lossless", "observed") if observed else ("lossless",)
+    bases = ("lossless", "observed") if observed else () if kind == "observed" else ("lossless",)
     title = f"Slice columns by ADC bits {RESOLUTION_TITLES[kind]}"
     table = new_table(title, ("slice", *bits, "mean", "largest sum", *bases), 1)
     for index in reversed(range(slices)):
