@@ -4,21 +4,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hw_models
+from bsc.budget import Judge, budget_record, candidate, keep_budget, require_labels
 from bsc.errors import DoesNotFitError, UsageError
 from bsc.frontend.onnx_import import import_model
+from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Adc, Target
 from bsc.ir.graph import Graph
 from bsc.ir.layer import UNIFORM_POLICIES
-from bsc.ir.passbase import Pass
+from bsc.ir.passbase import Pass, needs_data
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
 from bsc.numeric.encoding import Encoding, Subtraction
+from bsc.observed import with_observations
 from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
-from bsc.replay.dataset import load_dataset
+from bsc.replay.dataset import Dataset, load_dataset
 from bsc.search import Choice, Search, search
 from passes import PASSES
 from passes.assign_adc import ISAAC_BITS, AssignAdc
+from passes.budget_adc import BudgetAdc
+from passes.calibrate_adc import CalibrateAdc
 from passes.permute import RowOrder
 from passes.tile import Tile
 
@@ -35,6 +41,11 @@ class CompileOptions:
         stop_after: name of the last pass to run, or None for all.
         registry: the passes that the pipeline may name.
         search: what to choose by its cost before `tile`, or None for the pipeline as it is.
+        test_accuracy: test the accuracy of the plan on held-out data; these and calibration data then need labels.
+        held_out: .npz file of those; None for every other sample of the calibration data, which then has no other use.
+        max_accuracy_drop: accuracy below the quantised model that `budget-adc` may lose, a share of samples; None for
+            the caution that the pipeline says. Needs `test_accuracy`.
+        adc_law: by which conversions are priced; None for the target's own.
     """
 
     pipeline: str
@@ -44,6 +55,10 @@ class CompileOptions:
     stop_after: str | None = None
     registry: Mapping[str, type[Pass]] = field(default_factory=lambda: PASSES)
     search: Search | None = None
+    test_accuracy: bool = False
+    held_out: Path | None = None
+    max_accuracy_drop: float | None = None
+    adc_law: AdcLaw | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -83,7 +98,7 @@ def default_pipeline(
         target: gives bits per cell and per DAC.
         rows: wordlines of a crossbar.
         cols: bitlines of a crossbar.
-        policy: ADC policy as on the command line: lossless, isaac or fixed=N.
+        policy: ADC policy as on the command line: lossless, calibrated, calibrated=N, budgeted, isaac or fixed=N.
         granularity: column, tile or slice.
         encoding: how cells hold the sign of a weight.
         subtraction: where the columns of a pair are subtracted.
@@ -93,15 +108,20 @@ def default_pipeline(
         row_order: what `permute` does, if anything; columns are sorted then.
     """
     name, _, bits = policy.partition("=")
-    fixed = f" bits={bits}" if bits else ""
     driven = active_rows or rows
     permute = f"permute{{rows={row_order} columns=sorted group-rows={driven}}}," if row_order != "as-is" else ""
+    if name == "calibrated":
+        adc = f"calibrate-adc{{granularity={granularity}{f' most-bits={bits}' if bits else ''}}}"
+    elif name == "budgeted":
+        adc = f"budget-adc{{granularity={granularity}}}"
+    else:
+        adc = f"assign-adc{{policy={name} granularity={granularity}{f' bits={bits}' if bits else ''}}}"
     return (
         "fold-batchnorm,quantize{bits=8},"
         f"slice-bits{{bits-per-cell={target.crossbar.bits_per_cell} dac-bits={target.dac.bits} "
         f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},eliminate,"
         f"{permute}tile{{rows={rows} cols={cols} active-rows={driven}}},"
-        f"assign-adc{{policy={name} granularity={granularity}{fixed}}}"
+        f"{adc}"
     )
 
 
@@ -114,20 +134,21 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
         options: pipeline, shapes, calibration data and what to dump.
 
     Raises:
-        BscError: for a bad model, pipeline, data file or dump folder; BSC403 for ADC resolutions that the target's
-            converters cannot have.
+        BscError: for a bad model, pipeline, data file or dump folder, or an accuracy budget that cannot be kept; BSC403
+            for ADC resolutions that the target's converters cannot have.
     """
     passes = parse_pipeline(options.pipeline, options.registry)
+    if options.max_accuracy_drop is not None and not any(isinstance(step, BudgetAdc) for step in passes):
+        raise _no_budget(options.pipeline)
     if options.stop_after is not None:
         passes = _until(passes, options.stop_after)
     for step in passes:
-        if isinstance(step, AssignAdc):
+        if isinstance(step, AssignAdc | CalibrateAdc | BudgetAdc):
             _require_offered(step, target.adc)
     graph = import_model(path, options.input_shapes)
-    calibration = None
-    if options.calibration is not None:
-        specs = [graph.tensors[name] for name in graph.inputs]
-        data = load_dataset(options.calibration, specs, dynamic_batch=graph.info.dynamic_batch)
+    data, held_out = _load(options, graph)
+    calibration = budget = plan = None
+    if data is not None:
         graph = calibrate(graph, data)
         calibration = CalibrationRecord(sha256=data.sha256, samples=data.samples)
     _dump(options.dump_ir, 0, "import", graph)
@@ -145,37 +166,94 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     before_tile = next((at for at, step in enumerate(passes) if isinstance(step, Tile)), None)
     if options.search is not None and before_tile is not None:
         graph = run(graph, passes[:before_tile])
-        found, choices = search(graph, passes[before_tile:], target, options.search)
-        graph, passes = run(graph, found), (*passes[:before_tile], *found)
-    else:
-        graph = run(graph, passes)
-    plan = None
+        laid, choices = _lay_out(graph, passes[before_tile:], target, options.search)
+        passes = (*passes[:before_tile], *laid)
+    asking, wanted = next(
+        ((at, wish) for at, step in enumerate(passes) if (wish := step.observes()) is not None), (len(passes), None)
+    )
+    graph = run(graph, passes[len(times) : asking])
+    law = options.adc_law or hw_models.load_law(target.adc.law)
+    if wanted is not None:
+        if data is None:
+            raise needs_data(passes[asking].name)
+        graph = with_observations(graph, target, law, data, wanted)
+    later = passes[asking:]
+    if held_out is not None and options.stop_after is None:
+        if options.max_accuracy_drop is None:
+            counts = Judge(held_out)(candidate(graph, later, target))
+        else:
+            assert data is not None
+            limit = options.max_accuracy_drop
+            later, counts = keep_budget(graph, later, target, calibration=data, held_out=held_out, max_drop=limit)
+        split = options.held_out is None
+        budget = budget_record(counts, held_out, law.name, split=split, max_drop=options.max_accuracy_drop)
+    graph = run(graph, later)
     if options.stop_after is None:
-        plan = make_plan(graph, target, format_pipeline(passes), calibration)
+        plan = make_plan(graph, target, format_pipeline((*passes[:asking], *later)), calibration, budget)
     return Compiled(graph=graph, plan=plan, times=tuple(times), choices=choices)
 
 
-def _require_offered(step: AssignAdc, adc: Adc) -> None:
+def _lay_out(
+    graph: Graph, steps: Sequence[Pass], target: Target, what: Search
+) -> tuple[tuple[Pass, ...], tuple[Choice, ...]]:
+    """Search with lossless resolutions in place of those that data will be asked for."""
+    tile, *rest = steps
+    proved = [
+        AssignAdc(granularity=step.granularity) if isinstance(step, CalibrateAdc | BudgetAdc) else step for step in rest
+    ]
+    found, choices = search(graph, [tile, *proved], target, what)
+    return (*found[: len(found) - len(rest)], *rest), choices
+
+
+def _require_offered(step: AssignAdc | CalibrateAdc | BudgetAdc, adc: Adc) -> None:
     """Refuse resolutions that differ where the target has one for all.
 
     Raises:
         DoesNotFitError: BSC403.
     """
-    uniform = {"isaac": ISAAC_BITS, "fixed": step.bits}.get(step.policy)
+    policy = step.policy if isinstance(step, AssignAdc) else step.name.removesuffix("-adc")
+    uniform = {"isaac": ISAAC_BITS, "fixed": step.bits}.get(policy) if isinstance(step, AssignAdc) else None
     if adc.granularity.value == "fixed":
         fits, fix = uniform == adc.bits, f"choose --adc fixed={adc.bits}"
     else:
-        fits = step.policy in UNIFORM_POLICIES or adc.offers(step.granularity)
+        fits = policy in UNIFORM_POLICIES or adc.offers(step.granularity)
         fix = f"choose --granularity {adc.granularity.value}"
     if not fits:
-        seen = f"{step.policy} resolutions for each {step.granularity}" if uniform is None else f"{uniform} bits"
+        seen = f"{policy} resolutions for each {step.granularity}" if uniform is None else f"{uniform} bits"
         offered = f"fixed at {adc.bits} bits" if adc.granularity.value == "fixed" else f"per {adc.granularity.value}"
         raise DoesNotFitError(
             "BSC403",
-            f"pass 'assign-adc': the target's ADCs cannot have these resolutions; theirs are {offered}",
+            f"pass '{step.name}': the target's ADCs cannot have these resolutions; theirs are {offered}",
             seen=seen,
             fix=f"{fix}, or another --hw",
         )
+
+
+def _no_budget(pipeline: str) -> UsageError:
+    return UsageError(
+        "BSC201",
+        "--max-accuracy-drop needs the pass 'budget-adc'",
+        seen=f"--passes {pipeline!r}",
+        fix="put 'budget-adc' in place of the pass that assigns ADC resolutions, or leave --passes out",
+    )
+
+
+def _load(options: CompileOptions, graph: Graph) -> tuple[Dataset | None, Dataset | None]:
+    """Calibration and held-out data; without a file of its own, the latter is every other calibration sample."""
+    specs = [graph.tensors[name] for name in graph.inputs]
+
+    def load(path: Path | None, option: str) -> Dataset | None:
+        if path is None:
+            return None
+        data = load_dataset(path, specs, dynamic_batch=graph.info.dynamic_batch)
+        if options.test_accuracy:
+            require_labels(data, option)
+        return data
+
+    data = load(options.calibration, "--calib")
+    if options.test_accuracy and options.held_out is None and data is not None:
+        return data.halves()
+    return data, load(options.held_out, "--held-out")
 
 
 def _until(passes: tuple[Pass, ...], name: str) -> tuple[Pass, ...]:

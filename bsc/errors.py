@@ -39,6 +39,7 @@ CODES: Final[dict[str, str]] = {
     "BSC502": "a hardware description does not re-add to its published totals",
     "BSC503": "fine-tuning diverged",
     "BSC504": "a recorded bound is not proved by the cells",
+    "BSC505": "no ADC assignment keeps to the accuracy budget",
 }
 
 

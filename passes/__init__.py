@@ -2,6 +2,8 @@
 
 from bsc.ir.passbase import Pass
 from passes.assign_adc import AssignAdc
+from passes.budget_adc import BudgetAdc
+from passes.calibrate_adc import CalibrateAdc
 from passes.eliminate import Eliminate
 from passes.fold_batchnorm import FoldBatchNorm
 from passes.permute import Permute
@@ -10,5 +12,9 @@ from passes.slice_bits import SliceBits
 from passes.tile import Tile
 
 PASSES: dict[str, type[Pass]] = {
-    cls.name: cls for cls in (FoldBatchNorm, Quantize, SliceBits, Eliminate, Permute, Tile, AssignAdc)
+    cls.name: cls
+    for cls in (
+        *(FoldBatchNorm, Quantize, SliceBits, Eliminate, Permute, Tile),
+        *(AssignAdc, CalibrateAdc, BudgetAdc),
+    )
 }

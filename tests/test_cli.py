@@ -146,7 +146,9 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "adc": (
         ("--adc", "best"),
         2,
-        "error [BSC201] --adc cannot be read\n  seen: 'best'\n  fix:  write lossless, isaac or fixed=N, as fixed=6\n",
+        "error [BSC201] --adc cannot be read\n"
+        "  seen: 'best'\n"
+        "  fix:  write lossless, calibrated, calibrated=N, budgeted, isaac or fixed=N, as fixed=6\n",
     ),
     "adc bits": (
         ("--adc", "fixed=17"),
@@ -166,7 +168,8 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         ("--passes", "quantise"),
         2,
         "error [BSC205] pipeline: unknown pass 'quantise'\n"
-        "  seen: passes are fold-batchnorm, quantize, slice-bits, eliminate, permute, tile, assign-adc\n"
+        "  seen: passes are fold-batchnorm, quantize, slice-bits, eliminate, permute, tile, assign-adc, calibrate-adc, "
+        "budget-adc\n"
         "  fix:  did you mean 'quantize'?\n",
     ),
     "pass order": (

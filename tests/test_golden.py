@@ -112,6 +112,19 @@ def test_example(tmp_path: Path, golden: Callable[[str, str], None]) -> None:
     golden("mnist/verify.txt", result.stdout)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("mnist-calibrated", ("--adc", "calibrated")), ("mnist-budgeted", ("--max-accuracy-drop", "1.5"))],
+)
+def test_policies_that_rest_on_data(
+    name: str, options: tuple[str, ...], tmp_path: Path, golden: Callable[[str, str], None]
+) -> None:
+    data, plan = EXAMPLE / "test_images.npz", tmp_path / "plan.bsc"
+    _check(name, [str(EXAMPLE / "model.onnx"), "--calib", str(data), *options], plan, golden)
+    inspected = CliRunner().invoke(main, ["inspect", str(plan), "--layer", "fc2"])
+    golden(f"{name}/fc2.txt", inspected.stdout)
+
+
 def _check(name: str, arguments: list[str], plan: Path, golden: Callable[[str, str], None]) -> None:
     result = CliRunner().invoke(main, ["compile", *arguments, "--output", str(plan)])
     assert result.exit_code == 0, result.output

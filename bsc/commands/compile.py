@@ -10,6 +10,7 @@ from bsc.errors import UsageError
 
 if TYPE_CHECKING:
     from bsc.compiler import CompileOptions
+    from bsc.hardware.adc_law import AdcLaw
     from bsc.hardware.target import Target
     from bsc.search import Choice, Search
     from passes.permute import RowOrder
@@ -24,14 +25,15 @@ SEARCH = "search"
 @click.option(
     "--adc",
     metavar="POLICY",
-    help="ADC resolution: lossless (proved for every slice column), isaac (8 bit) or fixed=N.  [default: lossless, "
-    "or what the target's ADCs are fixed at]",
+    help="ADC resolution: lossless (proved for every slice column), calibrated (holds what --calib data showed), "
+    "calibrated=N (the same, N bits at most), budgeted (within --max-accuracy-drop), isaac (8 bit) or fixed=N.  "
+    "[default: lossless, or what the target's ADCs are fixed at]",
 )
 @click.option(
     "--granularity",
     type=click.Choice(["column", "tile", "slice"]),
-    help="What shares one lossless resolution: a slice column, a crossbar, or a slice of a layer.  [default: the "
-    "finest that the target's ADCs offer]",
+    help="What shares one resolution: a slice column, a crossbar, or a slice of a layer.  [default: the finest that "
+    "the target's ADCs offer]",
 )
 @click.option(
     "--encoding",
@@ -57,7 +59,24 @@ SEARCH = "search"
     "resolution of its own, else auto]",
 )
 @click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]")
-@click.option("--calib", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs that set input ranges.")
+@click.option(
+    "--calib",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Inputs that set input ranges, and resolutions that rest on data.",
+)
+@click.option(
+    "--max-accuracy-drop",
+    type=click.FloatRange(0, 100),
+    metavar="POINTS",
+    help="Find the cheapest resolutions that lose no more, with 95 % confidence; implies --adc budgeted.",
+)
+@click.option(
+    "--held-out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Labelled data to test the drop on.  [default: every other sample of --calib]",
+)
 @click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
 @click.option("--passes", metavar="TEXT", help="The pipeline as text, in place of the options above.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Plan folder to write.  [default: MODEL.bsc]")
@@ -76,8 +95,8 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     from bsc.report.text import to_text
 
     target = hw_models.load(options["hw"])
-    law = options["adc_law"]
-    settings = _compile_options(ctx, target, options)
+    law = hw_models.load_law(options["adc_law"] or target.adc.law)
+    settings = _compile_options(ctx, target, law, options)
     output = options["output"] or Path(f"{model.stem}.bsc")
     if settings.stop_after is None:
         check_free(output, force=options["force"])  # before the work, and once more when writing
@@ -90,7 +109,7 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     if compiled.plan is None:
         click.echo(str(compiled.graph), nl=False)
         return
-    comparison = compare_plan(compiled.plan, target, law)
+    comparison = compare_plan(compiled.plan, target, options["adc_law"])
     report = plan_report(compiled.plan, comparison)
     extra = {"report.txt": to_text(report, REPORT_WIDTH), "cost.json": to_json(cost_json(comparison))}
     write_plan(compiled.plan, output, extra=extra, force=options["force"])
@@ -101,7 +120,7 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
         click.echo(f"\nwrote {output}/", err=True)
 
 
-def _compile_options(ctx: click.Context, target: "Target", options: dict[str, Any]) -> "CompileOptions":
+def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", options: dict[str, Any]) -> "CompileOptions":
     from bsc.compiler import CompileOptions, default_pipeline
     from bsc.frontend.shapes import parse_input_shape
 
@@ -128,7 +147,7 @@ def _compile_options(ctx: click.Context, target: "Target", options: dict[str, An
             target,
             rows=rows,
             cols=cols,
-            policy=_parse_policy(options["adc"]) if options["adc"] else _default_policy(target),
+            policy=_policy(ctx, options, target),
             granularity=granularity,
             encoding=options["encoding"],
             subtraction=options["subtract"],
@@ -144,6 +163,26 @@ def _compile_options(ctx: click.Context, target: "Target", options: dict[str, An
         dump_ir=options["dump_ir"],
         stop_after=options["stop_after"],
         search=search,
+        test_accuracy=options["held_out"] is not None or options["max_accuracy_drop"] is not None,
+        held_out=options["held_out"],
+        max_accuracy_drop=None if options["max_accuracy_drop"] is None else options["max_accuracy_drop"] / 100,
+        adc_law=law,
+    )
+
+
+def _policy(ctx: click.Context, options: dict[str, Any], target: "Target") -> str:
+    """The ADC policy, which an accuracy budget implies and which needs one."""
+    budgeted = options["max_accuracy_drop"] is not None
+    if budgeted and not _given(ctx, "adc"):
+        return "budgeted"
+    policy = _parse_policy(options["adc"]) if options["adc"] else _default_policy(target)
+    if budgeted == (policy == "budgeted"):
+        return policy
+    raise UsageError(
+        "BSC201",
+        "--adc budgeted and --max-accuracy-drop belong together",
+        seen=f"--adc {policy} {'with' if budgeted else 'without'} --max-accuracy-drop",
+        fix="give the points of accuracy that may be lost, as --max-accuracy-drop 0.5, and no other --adc",
     )
 
 
@@ -217,8 +256,12 @@ def _parse_xbar(text: str) -> tuple[int, int]:
 
 def _parse_policy(text: str) -> str:
     name, equals, bits = text.partition("=")
-    if text in ("lossless", "isaac") or (name == "fixed" and equals and bits.isdecimal()):
+    limited = name in ("fixed", "calibrated") and equals and bits.isdecimal()
+    if text in ("lossless", "calibrated", "budgeted", "isaac") or limited:
         return text
     raise UsageError(
-        "BSC201", "--adc cannot be read", seen=repr(text), fix="write lossless, isaac or fixed=N, as fixed=6"
+        "BSC201",
+        "--adc cannot be read",
+        seen=repr(text),
+        fix="write lossless, calibrated, calibrated=N, budgeted, isaac or fixed=N, as fixed=6",
     )

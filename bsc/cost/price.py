@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bsc.cost.counts import LayerCounts
+from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
+from bsc.ir.graph import Prices
 
 ADC_ACTION = "adc_conversion"
 
@@ -116,6 +118,32 @@ def _read_s(layer: LayerCounts, target: Target) -> float:
     else:
         converting_s = layer.bits_per_read * adc.bit_s.value
     return max(target.timing.read_s.value, converting_s / adc.per_crossbar)
+
+
+def reading_prices(target: Target, law: AdcLaw) -> Prices:
+    """What the cost model charges for reading crossbars, in the form that passes take.
+
+    A conversion comes with its shift-and-add and its store in the output register; 0 bits is no conversion.
+
+    Raises:
+        UsageError: BSC206 if the target has no price for conversions.
+    """
+    prices = {name: action.energy_j.value for name, action in target.action.priced().items()}
+    if ADC_ACTION not in prices:
+        raise UsageError(
+            "BSC206",
+            f"target '{target.name}' gives no energy of a conversion",
+            seen="no table [action.adc_conversion]",
+            fix="add it to the hardware description, or choose another ADC policy",
+        )
+    behind = prices.get("shift_add", 0.0) + prices.get("output_register_word", 0.0)
+    relative = np.array(law.energy) / law.energy[target.adc.bits]
+    return Prices(
+        conversion_j=(0.0, *(relative[1:] * prices[ADC_ACTION] + behind).tolist()),
+        row_j=prices.get("dac_row", 0.0) + prices.get("input_register_bit", 0.0) * target.dac.bits,
+        cell_j=prices.get("crossbar_cell", 0.0),
+        column_j=prices.get("sample_hold", 0.0),
+    )
 
 
 def _energy(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[str, float | None]:

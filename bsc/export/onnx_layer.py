@@ -154,6 +154,9 @@ def _results(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, codes: 
         )
         terms = [graph.add("MatMul", [driven, nothing], f"{name}/unread")]
     total = graph.cast(graph.total(terms, f"{name}/sum"), np.int64, f"{name}/integers")
+    if arrays.correction is not None and layer.mapped_columns:
+        by_column = graph.constant(f"{name}/correction", arrays.correction.reshape(groups, 1, 1, -1), np.int64)
+        total = graph.add("Add", [total, by_column], f"{name}/corrected")
     wide = graph.cast(total, np.float64, f"{name}/integers-wide")
     by_vector = graph.add("Transpose", [wide], f"{name}/by-vector", perm=[1, 2, 0, 3])
     return graph.reshape(by_vector, [-1, layer.mapped_columns or 1], f"{name}/results")

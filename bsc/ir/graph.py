@@ -97,6 +97,23 @@ class ModelInfo:
     dynamic_batch: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What reading crossbars costs on the target, in joules; what is unknown counts as 0.
+
+    Attributes:
+        conversion_j: of one conversion of 0, 1, 2, ... bits and of what follows it; NaN where the law has no entry.
+        row_j: of driving one wordline for an input cycle.
+        cell_j: of one cell of a crossbar for an input cycle.
+        column_j: of holding one column sum.
+    """
+
+    conversion_j: tuple[float, ...]
+    row_j: float
+    cell_j: float
+    column_j: float
+
+
 class Graph:
     """An immutable network of operators.
 
@@ -108,6 +125,7 @@ class Graph:
         outputs: names of the model's outputs.
         arrays: side table of weights and of what passes computed.
         ranges: (lowest, highest) value seen on calibration data, by tensor name.
+        prices: of reading crossbars, for passes that weigh them; None until one asks.
 
     Raises:
         ModelError: BSC301 when the operators form a cycle.
@@ -123,12 +141,14 @@ class Graph:
         outputs: tuple[str, ...],
         arrays: Mapping[str, ArraySource],
         ranges: Mapping[str, tuple[float, float]] | None = None,
+        prices: Prices | None = None,
     ) -> None:
         self.info = info
         self.tensors = tensors
         self.inputs = inputs
         self.outputs = outputs
         self.ranges = ranges or {}
+        self.prices = prices
         self._arrays = arrays
         self._computed: frozenset[str] = frozenset()  # keys of what passes added
         self._net = _network(ops, tensors)
@@ -194,6 +214,12 @@ class Graph:
         other.ranges = dict(ranges)
         return other
 
+    def with_prices(self, prices: Prices) -> "Graph":
+        """A graph that knows what reading crossbars costs."""
+        other = self._rebuilt(self.ops(), {})
+        other.prices = prices
+        return other
+
     def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":
         for key in (arrays.keys() & self._arrays.keys()) - self._computed:
             raise ModelError(
@@ -210,6 +236,7 @@ class Graph:
             outputs=self.outputs,
             arrays={**self._arrays, **arrays},
             ranges=self.ranges,
+            prices=self.prices,
         )
         graph._computed = self._computed | arrays.keys()
         return graph

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from bsc.numeric.encoding import CellFormat
 from bsc.numeric.im2col import ConvGeometry
+from bsc.numeric.sharing import Granularity
 
-AdcPolicy = Literal["lossless", "isaac", "fixed"]
-AdcGranularity = Literal["column", "tile", "slice"]
+AdcPolicy = Literal["lossless", "isaac", "fixed", "calibrated", "budgeted"]
+AdcGranularity = Granularity
 UNIFORM_POLICIES: frozenset[AdcPolicy] = frozenset({"isaac", "fixed"})
 """Policies with one resolution for all columns, whatever the granularity."""
 
@@ -138,6 +139,39 @@ class Tiling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What calibration data made of a tiled layer; see `bsc.replay.observe`. B counts resolutions from 0 bits on.
+
+    Attributes:
+        samples: calibration samples.
+        vectors: input vectors that were read.
+        conversions: of every slice column.
+        unit: key of what the sums of a column, or of those that share its ADC, are multiples of, uint8 (R, S, P, N).
+        highest: key of the largest column sum, unsigned (R, S, P, N).
+        beyond: key of the conversions above the highest code at a step of one unit, uint32 (R, S, P, N, B).
+        step: key of the best step, uint8 (R, S, P, N, B); this and what follows None if no pass asked for it.
+        damage: key of the expected squared error of a result in squares of cell units, float32 (R, S, P, N, B).
+        mean: key of the expected error of a result in cell units, float32 (R, S, P, N, B).
+        sensitivity: for each slice, noise-to-signal ratio of the model's outputs for a damage of one weight code
+            squared in a result.
+    """
+
+    samples: int
+    vectors: int
+    conversions: int
+    unit: str
+    highest: str
+    beyond: str
+    step: str | None
+    damage: str | None
+    mean: str | None
+    sensitivity: tuple[float, ...] | None
+
+    def __str__(self) -> str:
+        return f"observed {self.conversions} conversions of each column"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdcAssignment:
     """The resolution of every conversion.
 
@@ -145,11 +179,12 @@ class AdcAssignment:
     0 bits means no conversion at all.
 
     Attributes:
-        policy: "lossless", "isaac" or "fixed".
+        policy: who chose.
         granularity: "column", "tile" or "slice": what shares one resolution and step.
         bits: key, uint8 (R, S, Q, N).
         step: key, cell units of one ADC code, uint8 (R, S, Q, N).
         low: key, lowest code, int32 (R, S, Q, N), 0 or less; None where it is 0, in all but analog pairs.
+        correction: key of whole numbers that are added to the results of each column, int64 (N,), or None.
     """
 
     policy: AdcPolicy
@@ -157,6 +192,7 @@ class AdcAssignment:
     bits: str
     step: str
     low: str | None = None
+    correction: str | None = None
 
     def __str__(self) -> str:
         return f"adc {self.policy} per {self.granularity}"
@@ -183,6 +219,7 @@ class CrossbarLayer:
         slicing: set by `slice-bits`.
         kept: set by `eliminate`, and anew by `permute`.
         tiling: set by `tile`.
+        observed: set between passes, when a pass asks for calibration data.
         adc: set by `assign-adc`.
     """
 
@@ -202,6 +239,7 @@ class CrossbarLayer:
     slicing: Slicing | None = None
     kept: Kept | None = None
     tiling: Tiling | None = None
+    observed: Observed | None = None
     adc: AdcAssignment | None = None
 
     @property
@@ -233,5 +271,5 @@ class CrossbarLayer:
     def __str__(self) -> str:
         size = f"{self.rows}x{self.columns}" + (f"/{self.groups} groups" if self.groups > 1 else "")
         head = f"crossbar  {self.name}  {self.op_type}  {self.input} -> {self.output}  {size}  {self.vectors} vectors"
-        stages = (self.conv, self.quant, self.slicing, self.kept, self.tiling, self.adc)
+        stages = (self.conv, self.quant, self.slicing, self.kept, self.tiling, self.observed, self.adc)
         return "\n".join([head, *(f"          {stage}" for stage in stages if stage is not None)])

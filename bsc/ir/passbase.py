@@ -13,8 +13,30 @@ from typing import ClassVar, NamedTuple, TypeVar
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
+from bsc.numeric.sharing import Granularity
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What a pass needs to know of column sums on calibration data.
+
+    Attributes:
+        granularity: what shares one resolution and step.
+        vectors: input vectors that are read of each layer, about; all of them if there are fewer.
+        seed: of the choice of vectors.
+        damage: whether the damage of every resolution is wanted.
+        mean: whether the mean error of every resolution is.
+        sensitivity: whether the effect of damage on the model's outputs is wanted.
+    """
+
+    granularity: Granularity
+    vectors: int
+    seed: int
+    damage: bool
+    mean: bool
+    sensitivity: bool
 
 
 class PassResult(NamedTuple):
@@ -43,6 +65,10 @@ class Pass(ABC):
     def run(self, graph: Graph) -> PassResult:
         """Rewrite the graph; the given one stays as it is."""
 
+    def observes(self) -> Observation | None:
+        """What must be attached to the graph's layers before `run`; None for a pass that needs no data."""
+        return None
+
 
 def required(value: T | None, layer: str, consumer: str, producer: str) -> T:
     """`value`, which the pass `producer` must have set before `consumer` runs.
@@ -58,6 +84,16 @@ def required(value: T | None, layer: str, consumer: str, producer: str) -> T:
             fix=f"put '{producer}' before '{consumer}' in --passes",
         )
     return value
+
+
+def needs_data(consumer: str) -> UsageError:
+    """The error of a pass that was given no calibration data."""
+    return UsageError(
+        "BSC201",
+        f"pass '{consumer}' needs calibration data",
+        seen="no observations of the column sums",
+        fix="give typical inputs with --calib FILE.npz",
+    )
 
 
 def refuse_after(value: object, layer: str, late: str, done: str) -> None:

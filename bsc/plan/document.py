@@ -58,6 +58,31 @@ class CalibrationRecord(Record):
     samples: PositiveInt
 
 
+class ObservedRecord(Record):
+    """The calibration data behind ADC resolutions that are not proved."""
+
+    samples: PositiveInt
+    vectors: PositiveInt = Field(description="input vectors of the layer whose column sums were read")
+    conversions: PositiveInt = Field(description="of every slice column: vectors times input cycles")
+
+
+class BudgetRecord(Record):
+    """What a budgeted plan was found to lose, on data that no choice but the last was made with."""
+
+    max_drop: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        description="accuracy it may lose, a share of samples; null if it was only measured"
+    )
+    held_out_sha256: Sha256 = Field(description="of the data file")
+    split: bool = Field(description="held-out and calibration data are halves of one file")
+    samples: PositiveInt
+    lost: NonNegativeInt = Field(description="samples that only the quantised model is right on")
+    gained: NonNegativeInt = Field(description="samples that only the plan is right on")
+    drop: float = Field(description="(lost - gained) / samples")
+    drop_bound: float = Field(description="the true drop is below it with this confidence, one-sided")
+    confidence: float
+    adc_law: str = Field(description="that conversions were priced by")
+
+
 class TensorRecord(Record):
     """A model input or output."""
 
@@ -131,6 +156,7 @@ class PlanLayer(Record):
     mapped_columns: NonNegativeInt = Field(description="N that is left after elimination")
     adc_policy: AdcPolicy
     adc_granularity: AdcGranularity
+    observed: ObservedRecord | None = Field(description="null where column sums were not observed")
     arrays: FileName = Field(description="safetensors file of the layer")
 
     @model_validator(mode="after")
@@ -213,6 +239,7 @@ class PlanDocument(Record):
     model: ModelRecord
     target: str = Field(description="name of the hardware description in target.json")
     calibration: CalibrationRecord | None
+    budget: BudgetRecord | None = Field(description="null unless accuracy was tested on held-out data")
     pipeline: str = Field(description="the passes that made the plan, every option spelled out")
     inputs: tuple[TensorRecord, ...] = Field(min_length=1)
     outputs: tuple[TensorRecord, ...] = Field(min_length=1)
@@ -254,6 +281,8 @@ class LayerArrays:
         adc_step: cell units of one ADC code, uint8 (R, S, Q, N).
         adc_low: lowest ADC code, int32 (R, S, Q, N); None where it is 0, for all but pairs that are subtracted before.
         allocated: which crossbars exist, bool (T, C, S, P).
+        observed_sums: largest sum of every slice column on calibration data, unsigned (R, S, P, N), or None.
+        correction: whole numbers that are added to the results of each column, int64 (N,), or None.
     """
 
     codes: NDArray[Any]
@@ -270,6 +299,8 @@ class LayerArrays:
     adc_step: NDArray[Any]
     adc_low: NDArray[Any] | None = None
     allocated: NDArray[Any]
+    observed_sums: NDArray[Any] | None = None
+    correction: NDArray[Any] | None = None
 
     @property
     def lowest_codes(self) -> NDArray[np.int32]:

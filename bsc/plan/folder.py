@@ -24,6 +24,7 @@ from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
 DOCUMENT = "plan.json"
 TARGET = "target.json"
 MAX_JSON_BYTES = 256 << 20
+MAX_CORRECTION = 1 << 53
 
 
 def write_plan(plan: Plan, folder: Path, *, extra: dict[str, str], force: bool = False) -> PlanDocument:
@@ -230,6 +231,10 @@ def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
             arrays.adc_low, layer.subtraction == "analog", "i", per_conversion, -(1 << MAX_ADC_BITS), 0
         ),
         "allocated": _is(arrays.allocated, "b", per_crossbar, 0, 1),
+        "observed_sums": (arrays.observed_sums is None) == (layer.observed is None)
+        and (arrays.observed_sums is None or _is(arrays.observed_sums, "u", per_column, 0, 1 << 32)),
+        "correction": arrays.correction is None
+        or _is(arrays.correction, "i", (columns,), -MAX_CORRECTION, MAX_CORRECTION),
     }
     return next((name for name, fits in checks.items() if not fits), None)
 

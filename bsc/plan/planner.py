@@ -8,14 +8,16 @@ from numpy.typing import NDArray
 from bsc import __version__
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer
+from bsc.ir.layer import CrossbarLayer, Observed
 from bsc.ir.passbase import required
 from bsc.ir.program import LayerStep, schedule
 from bsc.plan.document import (
+    BudgetRecord,
     CalibrationRecord,
     ConvRecord,
     LayerArrays,
     ModelRecord,
+    ObservedRecord,
     Plan,
     PlanDocument,
     PlanLayer,
@@ -24,7 +26,13 @@ from bsc.plan.document import (
 )
 
 
-def make_plan(graph: Graph, target: Target, pipeline: str, calibration: CalibrationRecord | None) -> Plan:
+def make_plan(
+    graph: Graph,
+    target: Target,
+    pipeline: str,
+    calibration: CalibrationRecord | None,
+    budget: BudgetRecord | None = None,
+) -> Plan:
     """Gather a plan; its arrays stay in the graph until they are asked for.
 
     Args:
@@ -32,6 +40,7 @@ def make_plan(graph: Graph, target: Target, pipeline: str, calibration: Calibrat
         target: the hardware it is meant for.
         pipeline: text of the passes that made it.
         calibration: where input ranges came from, if from data.
+        budget: how accurate the plan was found to be, if it was tested.
 
     Raises:
         ModelError: BSC309 for a layer that a pass has left out.
@@ -60,6 +69,7 @@ def make_plan(graph: Graph, target: Target, pipeline: str, calibration: Calibrat
         ),
         target=target.name,
         calibration=calibration,
+        budget=budget,
         pipeline=pipeline,
         inputs=tuple(_tensor_record(graph, name) for name in graph.inputs),
         outputs=tuple(_tensor_record(graph, name) for name in graph.outputs),
@@ -109,8 +119,15 @@ def _layer_record(layer: CrossbarLayer, index: int) -> PlanLayer:
         mapped_columns=mapped_columns,
         adc_policy=adc.policy,
         adc_granularity=adc.granularity,
+        observed=_observed_record(layer.observed),
         arrays=f"layers/{index:04}.safetensors",
     )
+
+
+def _observed_record(observed: Observed | None) -> ObservedRecord | None:
+    if observed is None:
+        return None
+    return ObservedRecord(samples=observed.samples, vectors=observed.vectors, conversions=observed.conversions)
 
 
 def _layer_arrays(graph: Graph, layer: CrossbarLayer) -> LayerArrays:
@@ -137,4 +154,6 @@ def _layer_arrays(graph: Graph, layer: CrossbarLayer) -> LayerArrays:
         adc_step=graph.array(layer.adc.step),
         adc_low=optional(layer.adc.low),
         allocated=graph.array(layer.tiling.allocated),
+        observed_sums=optional(layer.observed.highest if layer.observed else None),
+        correction=optional(layer.adc.correction),
     )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.numeric.column_stats import Reach, lossless_bits, reach
-from bsc.numeric.tiles import column_tiles, column_widths, per_column, per_row_group
+from bsc.numeric.tiles import column_tiles, column_widths, crossbars_with_weights, per_column, per_row_group
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 
@@ -24,6 +24,9 @@ class SliceSummary:
         proved: conversions by the resolution that is proved lossless, int64 (17,); 0 is for zeros.
         assigned: conversions by the resolution assigned, int64 (17,); 0 is never converted.
         lossless: conversions that are proved to lose nothing.
+        observed: conversions by the resolution that holds the sums seen on calibration data, int64 (17,); None where
+            they were not observed.
+        covered: conversions that lost nothing there, those that are proved lossless left out.
     """
 
     density: float
@@ -33,6 +36,8 @@ class SliceSummary:
     proved: NDArray[np.int64]
     assigned: NDArray[np.int64]
     lossless: int
+    observed: NDArray[np.int64] | None
+    covered: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,6 +49,7 @@ class LayerSummary:
         column_tiles: C.
         crossbars: crossbars allocated.
         possible_crossbars: crossbars if none were eliminated for being all zero.
+        unread_crossbars: crossbars that hold weights but were left out, since no column of them is converted.
         utilisation: cells that hold a weight's slice over all cells of the allocated crossbars, 0 to 1.
         slices: least significant first.
     """
@@ -52,6 +58,7 @@ class LayerSummary:
     column_tiles: int
     crossbars: int
     possible_crossbars: int
+    unread_crossbars: int
     utilisation: float
     slices: tuple[SliceSummary, ...]
 
@@ -70,6 +77,11 @@ class LayerSummary:
         """Conversions that are proved to lose nothing."""
         return sum(part.lossless for part in self.slices)
 
+    @property
+    def covered(self) -> int:
+        """Slice columns that are not, but lost nothing on calibration data."""
+        return sum(part.covered for part in self.slices)
+
 
 def summarise(plan: Plan) -> list[LayerSummary]:
     """Summaries of every layer; reads each layer's arrays once."""
@@ -86,7 +98,8 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
     converted = np.asarray(existing.any(axis=2, keepdims=True)) if paired else existing
     bounds = layer_reach(layer, arrays)
     proved = lossless_bits((bounds.high - bounds.low).astype(np.uint32), bounds.step)
-    lossless = proved_lossless(layer, arrays)
+    lossless, covered = proved_lossless(layer, arrays), observed_lossless(arrays)
+    seen = arrays.observed_sums
     parts = []
     for index in range(layer.slices):
         columns, here = existing[:, index], converted[:, index]
@@ -99,18 +112,24 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
                 proved=_histogram(proved[:, index][here]),
                 assigned=_histogram(arrays.adc_bits[:, index][here]),
                 lossless=int(lossless[:, index][here].sum()),
+                observed=None
+                if seen is None
+                else _histogram(lossless_bits(seen[:, index].astype(np.uint32), arrays.gcds[:, index])[here]),
+                covered=int((covered & ~lossless)[:, index][here].sum()),
             )
         )
     crossbars = int(arrays.allocated.sum())
     row_counts = np.minimum(layer.mapped_rows - np.arange(0, layer.mapped_rows, layer.tile_rows), layer.tile_rows)
     weights = np.outer(row_counts, column_widths(starts, layer.mapped_columns))  # (T, C)
     cells = int((arrays.allocated.sum(axis=(2, 3)) * weights).sum())
+    holds_weights = crossbars_with_weights(arrays.sums, starts, layer.groups_per_tile)
     dense_tiles = len(column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)[1])
     return LayerSummary(
         layer=layer,
         column_tiles=len(starts),
         crossbars=crossbars,
         possible_crossbars=-(-layer.rows // layer.tile_rows) * dense_tiles * layer.slices * layer.cells.polarities,
+        unread_crossbars=int(np.count_nonzero(holds_weights & ~arrays.allocated)),
         utilisation=cells / (crossbars * layer.tile_rows * layer.tile_cols) if crossbars else 0.0,
         slices=tuple(parts),
     )
@@ -128,6 +147,14 @@ def proved_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
 def layer_reach(layer: PlanLayer, arrays: LayerArrays) -> Reach:
     """What the conversions of a layer can meet, from its recorded column sums."""
     return reach(arrays.sums, arrays.gcds, layer.cells, layer.max_drive)
+
+
+def observed_lossless(arrays: LayerArrays) -> NDArray[np.bool_]:
+    """Which slice columns lost nothing on the calibration data: (R, S, P, N); none where they were not observed."""
+    if arrays.observed_sums is None:
+        return np.zeros(arrays.adc_bits.shape, np.bool_)
+    highest = ((1 << arrays.adc_bits.astype(np.int64)) - 1) * arrays.adc_step
+    return np.asarray((arrays.observed_sums <= highest) & (arrays.gcds % arrays.adc_step == 0))
 
 
 def total(histograms: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,6 +71,38 @@ class Dataset:
         size = min(self.batch, bounded) if self.free_batch else self.batch
         for start in range(0, self.samples, size):
             yield {name: values[start : start + size] for name, values in self.inputs.items()}
+
+    def spread(self, samples: int) -> "Dataset":
+        """About so many samples, evenly spread; whole batches if the model fixes their size."""
+        size = 1 if self.free_batch else self.batch
+        blocks = self.samples // size
+        chosen = np.unique(np.linspace(0, blocks - 1, min(blocks, max(1, samples // size))).astype(np.int64))
+        return self._blocks(chosen, size)
+
+    def halves(self) -> tuple["Dataset", "Dataset"]:
+        """Every other sample, and the others; whole batches if the model fixes their size.
+
+        Raises:
+            ModelError: BSC308 if there are too few samples.
+        """
+        size = 1 if self.free_batch else self.batch
+        blocks = np.arange(self.samples // size)
+        if len(blocks) < 2:
+            raise ModelError(
+                "BSC308",
+                "the calibration data cannot be split into two halves",
+                seen=f"{self.samples} samples, {size} of which the model takes at a time",
+                fix="give more samples, or a file of its own with --held-out",
+            )
+        return self._blocks(blocks[::2], size), self._blocks(blocks[1::2], size)
+
+    def _blocks(self, blocks: NDArray[np.int64], size: int) -> "Dataset":
+        rows = (blocks[:, None] * size + np.arange(size)).ravel()
+        return replace(
+            self,
+            inputs={name: values[rows] for name, values in self.inputs.items()},
+            labels=None if self.labels is None else self.labels[rows],
+        )
 
 
 def load_dataset(path: Path, specs: Sequence[InputSpec], *, dynamic_batch: bool, limit: int | None = None) -> Dataset:

@@ -102,11 +102,13 @@ class LayerEngine:
         results = self._folded(driven)
         if self._read_count:
             results += self._read_columns(driven)
+        if self.arrays.correction is not None:
+            results += self.arrays.correction
         reads = len(driven) * len(self._cycles)
         self.tally.conversions += reads * self._converted
         self.tally.proved += reads * (self._converted - self._read_count)
         self.tally.results += results.size
-        if self._folded is not self._integers:
+        if self._folded is not self._integers or self.arrays.correction is not None:
             self.tally.differing += int(np.count_nonzero(results != self._integers(driven)))
         return results
 

@@ -87,7 +87,7 @@ class NoisyLayer:
             for start in range(0, len(inputs), chunk):
                 part = np.s_[start : start + chunk]
                 results[part, crossbar.columns] += self._read(crossbar, inputs[part])
-        return results
+        return results if self.arrays.correction is None else results + self.arrays.correction
 
     def _read(self, crossbar: _Crossbar, inputs: NDArray[np.int32]) -> NDArray[np.float64]:
         """Drive input codes (V, groups, rows) digit by digit; shift-and-add over cycles and row groups, (V, C)."""

@@ -60,7 +60,7 @@ def reference_results(
                     digits = (inputs >> shift) & ((1 << digit_bits) - 1)
                     read = convert(digits @ held, low, bits, step, tally)
                     results[:, columns] += sign * cycle_sign * (read << shift) * worth[slice_, conversion]
-    return results
+    return results if arrays.correction is None else results + arrays.correction
 
 
 def convert(

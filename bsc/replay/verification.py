@@ -13,6 +13,7 @@ from bsc.ir.program import quiet_session
 from bsc.plan.document import Plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer, ReplayOptions
+from bsc.replay.paired import PairedAccuracy, paired_accuracy
 from bsc.replay.scores import accuracy, difference, require_scores
 from bsc.replay.tally import LayerTally
 
@@ -45,6 +46,7 @@ class Verification:
         difference_max: largest difference of an output from the float model, None if that was not given.
         difference_rms: root mean square of the same, over the root mean square of the float outputs.
         accuracy: None without labels.
+        paired: the replayed beside the quantised model, None without labels.
     """
 
     samples: int
@@ -53,6 +55,7 @@ class Verification:
     difference_max: float | None
     difference_rms: float | None
     accuracy: Accuracy | None
+    paired: PairedAccuracy | None
 
     @property
     def exact(self) -> bool:
@@ -111,6 +114,10 @@ def verify(
             outputs["float"].append(_run_float(session, name, batch))
         require_scores(outputs["replayed"][-1], data.labels)
         advance(len(next(iter(batch.values()))))
+    accuracies = paired = None
+    if data.labels is not None:
+        accuracies = _accuracies(outputs, data.labels)
+        paired = paired_accuracy(np.concatenate(outputs["quantised"]), np.concatenate(outputs["replayed"]), data.labels)
     largest, relative = difference(outputs["replayed"], outputs["float"])
     return Verification(
         samples=data.samples,
@@ -118,7 +125,8 @@ def verify(
         tallies=replayer.tallies,
         difference_max=largest,
         difference_rms=relative,
-        accuracy=None if data.labels is None else _accuracies(outputs, data.labels),
+        accuracy=accuracies,
+        paired=paired,
     )
 
 

@@ -54,6 +54,7 @@ def layer_json(summary: LayerSummary) -> dict[str, Any]:
         "column_tiles": summary.column_tiles,
         "crossbars": summary.crossbars,
         "possible_crossbars": summary.possible_crossbars,
+        "unread_crossbars": summary.unread_crossbars,
         "utilisation": summary.utilisation,
         "slices": [
             {
@@ -64,6 +65,8 @@ def layer_json(summary: LayerSummary) -> dict[str, Any]:
                 "largest_sum": part.largest_sum,
                 "proved_bits": _histogram(part.proved),
                 "assigned_bits": _histogram(part.assigned),
+                "observed_bits": None if part.observed is None else _histogram(part.observed),
+                "observed_lossless_columns": part.covered,
             }
             for part in summary.slices
         ],
@@ -81,6 +84,9 @@ def verification_json(found: Verification, proofs: Mapping[str, LayerProof] | No
         "float_difference_relative_rms": found.difference_rms,
         "accuracy": None if found.accuracy is None else asdict(found.accuracy),
         "proofs": None if proofs is None else {name: asdict(proof) for name, proof in proofs.items()},
+        "accuracy_drop": None
+        if found.paired is None
+        else {**asdict(found.paired), "drop": found.paired.drop, "drop_bound_95": found.paired.drop_bound},
     }
 
 

@@ -7,8 +7,10 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -18,8 +20,9 @@ from bsc.cost.compare import Comparison
 from bsc.cost.price import ADC_ACTION, Cost, ratio
 from bsc.hardware.target import Target
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
-from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
-from bsc.plan.summary import LayerSummary, total
+from bsc.plan.document import BudgetRecord, LayerArrays, Plan, PlanDocument, PlanLayer
+from bsc.plan.summary import LayerSummary, SliceSummary, total
+from bsc.replay.paired import CONFIDENCE
 from bsc.replay.proofs import LayerProof
 from bsc.replay.verification import Verification
 from bsc.units import UNKNOWN, format_ratio, format_si
@@ -44,6 +47,12 @@ AREA_LABELS = {
     "tile_rest": "rest of the tiles",
 }
 UNITS = {"_j": "J", "_w": "W", "_m2": "m²", "_s": "s", "_hz": "Hz", "_m": "m"}
+Resolutions = Literal["assigned", "observed", "proved"]
+RESOLUTION_TITLES = {
+    "assigned": "assigned",
+    "observed": "that hold what calibration data showed",
+    "proved": "proved to be enough",
+}
 NOT_MODELLED = "off-tile routing, digital operators, idle power, programming of cells"
 
 
@@ -69,7 +78,7 @@ class PlanReport:
             _cost_table(self.comparison),
             _layer_cost_table(self.comparison),
             _law_table(self.comparison),
-            _notes(self.summaries, self.comparison),
+            _notes(self.document, self.summaries, self.comparison),
         )
 
 
@@ -95,12 +104,14 @@ class LayerReport:
             f"driven     {min(layer.active_rows, layer.mapped_rows)} rows at a time",
             f"ADC        {_assignment(layer)}",
         ]
-        return Group(
-            Text("\n".join(lines)),
-            _layer_table([self.summary]),
-            _resolution_table([self.summary]),
-            _resolution_table([self.summary], proved=True),
-        )
+        if layer.observed is not None:
+            seen = layer.observed
+            lines.append(
+                f"observed   {seen.conversions} conversions of every slice column: {seen.vectors} input vectors of "
+                f"{seen.samples} samples"
+            )
+        tables = [_resolution_table([self.summary], kind) for kind in _resolutions(self.summary)]
+        return Group(Text("\n".join(lines)), _layer_table([self.summary]), *tables)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -183,6 +194,12 @@ class VerificationReport:
             if found.accuracy.float_model is not None:
                 shares.insert(0, ("float", found.accuracy.float_model))
             lines.append("accuracy   " + ", ".join(f"{name} {share:.2%}" for name, share in shares))
+        if found.paired is not None and not found.exact:
+            paired = found.paired
+            lines.append(
+                f"drop       {100 * paired.drop:.2f} points: {paired.lost} samples lost, {paired.gained} gained; "
+                f"below {100 * paired.drop_bound:.2f} points with {CONFIDENCE:.0%} confidence"
+            )
         if self.proofs is not None:
             lines += self._proofs(self.proofs.values())
         return Text("\n".join(lines))
@@ -288,28 +305,42 @@ def _layer_table(summaries: Sequence[LayerSummary]) -> Table:
     return table
 
 
-def _resolution_table(summaries: Sequence[LayerSummary], *, proved: bool = False) -> Table:
+def _resolutions(summary: LayerSummary) -> list[Resolutions]:
+    """What is known of a layer's resolutions."""
+    return ["assigned", "observed", "proved"] if summary.layer.observed is not None else ["assigned", "proved"]
+
+
+def _counts(part: SliceSummary, kind: Resolutions) -> NDArray[np.int64]:
+    if kind == "observed":
+        assert part.observed is not None
+        return part.observed
+    return part.proved if kind == "proved" else part.assigned
+
+
+def _resolution_table(summaries: Sequence[LayerSummary], kind: Resolutions = "assigned") -> Table:
     """Conversions of all layers by resolution."""
     slices = max(len(summary.slices) for summary in summaries)
     by_slice = [[summary.slices[i] for summary in summaries if i < len(summary.slices)] for i in range(slices)]
-    histograms = [total(part.proved if proved else part.assigned for part in parts) for parts in by_slice]
+    histograms = [total(_counts(part, kind) for part in parts) for parts in by_slice]
     highest = max((int(np.flatnonzero(counts).max(initial=0)) for counts in histograms), default=0)
-    kind = "proved to be enough" if proved else "assigned"
+    observed = kind == "assigned" and any(summary.layer.observed is not None for summary in summaries)
     bits = [str(resolution) for resolution in range(highest + 1)]
-    title = f"{_converted(summaries).capitalize()} by ADC bits {kind}"
-    table = new_table(title, ("slice", *bits, "mean", "largest sum", "lossless"), 1)
+    bases = ("lossless", "observed") if observed else () if kind == "observed" else ("lossless",)
+    title = f"{_converted(summaries).capitalize()} by ADC bits {RESOLUTION_TITLES[kind]}"
+    table = new_table(title, ("slice", *bits, "mean", "largest sum", *bases), 1)
     for index in reversed(range(slices)):
         counts, parts = histograms[index], by_slice[index]
         conversions = int(counts.sum())
         mean = f"{counts @ np.arange(len(counts)) / conversions:.2f}" if conversions else UNKNOWN
-        lossless = sum(part.conversions if proved else part.lossless for part in parts)
+        lossless = sum(part.conversions if kind == "proved" else part.lossless for part in parts)
+        shares = [lossless, sum(part.covered for part in parts)][: len(bases)]
         add_row(
             table,
             str(index),
             *(str(count) if count else "." for count in counts[: highest + 1]),
             mean,
             str(max(part.largest_sum for part in parts)),
-            f"{lossless / conversions:.1%}" if conversions else UNKNOWN,
+            *(f"{share / conversions:.1%}" if conversions else UNKNOWN for share in shares),
         )
     return table
 
@@ -387,7 +418,7 @@ def _law_table(comparison: Comparison) -> Table:
     return table
 
 
-def _notes(summaries: Sequence[LayerSummary], comparison: Comparison) -> Text:
+def _notes(document: PlanDocument, summaries: Sequence[LayerSummary], comparison: Comparison) -> Text:
     conversions = sum(summary.conversions for summary in summaries)
     lossless = sum(summary.lossless for summary in summaries)
     by_kind = comparison.energy_by_kind()
@@ -397,7 +428,7 @@ def _notes(summaries: Sequence[LayerSummary], comparison: Comparison) -> Text:
     return Text(
         f"ADC assignment    {policies}; {lossless} of {conversions} {_converted(summaries)} are "
         f"proved lossless for any input\n"
-        f"{_offer(comparison)}"
+        f"{_observed_note(summaries)}{_unread_note(summaries)}{_budget_note(document.budget)}{_offer(comparison)}"
         f"free ADCs         and no other change would save {format_ratio(comparison.free_adc_bound)} of the total\n"
         f"prices rest on    {basis or UNKNOWN} ({comparison.target.citation})\n"
         f"not modelled      {NOT_MODELLED}{_wider_cells(summaries, comparison.target)}"
@@ -432,8 +463,46 @@ def _offer(comparison: Comparison) -> str:
 
 
 def _assignment(layer: PlanLayer) -> str:
-    """The ADC policy in words; only lossless resolutions are shared over something."""
-    return f"lossless per {layer.adc_granularity}" if layer.adc_policy == "lossless" else layer.adc_policy
+    """The ADC policy in words; resolutions that are the same for all are not shared over something."""
+    alike = layer.adc_policy in ("isaac", "fixed")
+    return layer.adc_policy if alike else f"{layer.adc_policy} per {layer.adc_granularity}"
+
+
+def _observed_note(summaries: Sequence[LayerSummary]) -> str:
+    """What the columns rest on that are not proved: 0 of N conversions lost something, so p <= 3 / N with 95 %."""
+    seen = [(summary, summary.layer.observed) for summary in summaries if summary.layer.observed is not None]
+    covered = [(summary.covered, record.conversions) for summary, record in seen if summary.covered]
+    losing = sum(summary.conversions - summary.lossless - summary.covered for summary, _ in seen)
+    lines = []
+    if covered:
+        fewest = min(conversions for _, conversions in covered)
+        pooled = sum(columns * conversions for columns, conversions in covered)
+        lines += [
+            f"{sum(columns for columns, _ in covered)} more lost nothing in {pooled} conversions of calibration data, "
+            f"{fewest} or more each:",
+            f"with 95 % confidence at most {3 / fewest:.1e} of further ones like them do",
+        ]
+    if losing:
+        lines.append(f"{losing} lose something on calibration data")
+    return "".join(f"{'':18}{line}\n" for line in lines)
+
+
+def _unread_note(summaries: Sequence[LayerSummary]) -> str:
+    unread = sum(summary.unread_crossbars for summary in summaries)
+    text = f"{'':18}{unread} crossbars that hold weights are left out, not being worth their energy\n"
+    return text if unread else ""
+
+
+def _budget_note(budget: BudgetRecord | None) -> str:
+    if budget is None:
+        return ""
+    asked = "" if budget.max_drop is None else f", of {100 * budget.max_drop:g} allowed"
+    where = "the half of the calibration data kept for it" if budget.split else "held-out data"
+    return (
+        f"accuracy          {100 * budget.drop:.2f} points below the quantised model{asked}, and below "
+        f"{100 * budget.drop_bound:.2f} with {budget.confidence:.0%} confidence:\n"
+        f"{'':18}of {budget.samples} samples {budget.lost} lost, {budget.gained} gained, on {where}\n"
+    )
 
 
 def _slices(layer: PlanLayer) -> str:

@@ -61,6 +61,15 @@ def with_converters(plan: Plan, bits: NDArray[Any], step: NDArray[Any]) -> Plan:
     return replace(plan, arrays=arrays)
 
 
+def corrected(plan: Plan) -> Plan:
+    """The plan with whole numbers added to its results."""
+
+    def arrays(layer: Any) -> Any:
+        return replace(plan.arrays(layer), correction=np.arange(layer.mapped_columns) * 1000 - 1500)
+
+    return replace(plan, arrays=arrays)
+
+
 def typed(plan: Plan, dtype: str, opset: int) -> Plan:
     """The plan for a model of another element type and opset; sizes are left open."""
     document = plan.document
@@ -142,6 +151,7 @@ def layers(draw: st.DrawFn) -> tuple[Plan, Feeds]:
     plan = typed(plan, dtype, draw(st.sampled_from([11, 13, 18, 21, 25])))
     bits = random.integers(0, draw(st.sampled_from([4, 9, 16])), 50, endpoint=True)
     plan = with_converters(plan, bits, random.integers(1, draw(st.sampled_from([1, 4, 255])), 50, endpoint=True))
+    plan = corrected(plan) if draw(st.booleans()) else plan
     batch = draw(st.integers(1, 3))
     scale = (step or 1) * 2.0 ** draw(st.integers(0, input_bits))
     x = random.standard_normal((batch, *plan_shape(plan, "inputs"))) * scale

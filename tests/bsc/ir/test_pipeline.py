@@ -14,6 +14,8 @@ from bsc.ir.passbase import Pass, PassResult
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
 from passes import PASSES
 from passes.assign_adc import AssignAdc
+from passes.budget_adc import BudgetAdc
+from passes.calibrate_adc import CalibrateAdc
 from passes.eliminate import Eliminate
 from passes.fold_batchnorm import FoldBatchNorm
 from passes.permute import Permute
@@ -42,6 +44,14 @@ VALUES: dict[tuple[type[Pass], str], st.SearchStrategy[Any]] = {
     (Tile, "active_rows"): st.integers(0, 1),
     (Permute, "group_rows"): st.integers(1, 16384),
     (AssignAdc, "bits"): st.integers(1, 16),
+    (CalibrateAdc, "spare_bits"): st.integers(0, 16),
+    (CalibrateAdc, "clip_share"): st.floats(0, 1, exclude_max=True),
+    (CalibrateAdc, "most_bits"): st.integers(0, 16),
+    (CalibrateAdc, "vectors"): st.integers(1),
+    (CalibrateAdc, "seed"): st.integers(0),
+    (BudgetAdc, "caution"): st.floats(0, exclude_min=True, allow_infinity=False),
+    (BudgetAdc, "vectors"): st.integers(1),
+    (BudgetAdc, "seed"): st.integers(0),
 }
 
 
@@ -66,7 +76,7 @@ def any_pass(draw: st.DrawFn) -> Pass:
     options: dict[str, st.SearchStrategy[Any]] = {}
     for field in fields(cls):
         kind = types[field.name]
-        if kind in (int, str):
+        if kind in (int, float, str):
             options[field.name] = VALUES[cls, field.name]
         elif kind == tuple[str, ...]:
             options[field.name] = st.lists(st.text(min_size=1)).map(tuple)
@@ -163,7 +173,10 @@ def test_a_value_out_of_range_is_refused_while_reading() -> None:
 
 
 def test_every_pass_is_registered_under_its_name_in_the_order_of_the_design() -> None:
-    assert tuple(PASSES.values()) == (FoldBatchNorm, Quantize, SliceBits, Eliminate, Permute, Tile, AssignAdc)
+    assert tuple(PASSES.values()) == (
+        *(FoldBatchNorm, Quantize, SliceBits, Eliminate, Permute, Tile),
+        *(AssignAdc, CalibrateAdc, BudgetAdc),
+    )
     assert all(name == cls.name for name, cls in PASSES.items())
 
 

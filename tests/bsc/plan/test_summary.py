@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -87,3 +89,22 @@ def test_a_layer_of_zeros() -> None:
     assert (found.column_tiles, found.crossbars, found.possible_crossbars, found.utilisation) == (0, 0, 8, 0)
     assert (found.columns, found.lossless) == (0, 0)
     assert {(part.density, part.columns, part.largest_sum) for part in found.slices} == {(0, 0, 0)}
+
+
+def test_what_columns_rest_on() -> None:
+    """Sums of 2, 1, 0 and 3 with gcds of 1: proved, held by what was observed, lost, and on no crossbar."""
+    layer, arrays = only_layer(
+        plan_of(coded([[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 1]], weight_bits=1), bits_per_cell=1)
+    )
+    seen = np.zeros(arrays.sums.shape, np.uint16)
+    seen[0, 0, 0] = [1, 1, 0, 2]
+    bits = np.zeros(arrays.sums.shape, np.uint8)
+    bits[0, 0, 0] = [1, 1, 0, 1]
+    found = summarise_layer(layer, replace(with_adc(arrays, bits), observed_sums=seen))
+    (part,) = found.slices
+    assert part.observed is not None
+    assert histogram(part.observed) == {0: 5, 1: 2, 2: 1}
+    assert (found.columns, found.lossless, found.covered, found.unread_crossbars) == (8, 6, 1, 0)
+    without = summarise_layer(layer, replace(arrays, allocated=np.zeros_like(arrays.allocated)))
+    assert (without.unread_crossbars, without.columns, without.covered) == (1, 0, 0)
+    assert without.slices[0].observed is None

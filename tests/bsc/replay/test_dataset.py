@@ -210,6 +210,39 @@ def test_words_for_a_file_that_cannot_be_opened(name: str, seen: str, tmp_path: 
     )
 
 
+def test_halves_are_every_other_sample(tmp_path: Path) -> None:
+    data = loaded(tmp_path, x=rows(5), y=np.arange(5))
+    first, second = data.halves()
+    for half, numbers in ((first, [0, 2, 4]), (second, [1, 3])):
+        assert half.labels is not None
+        assert half.labels.tolist() == numbers
+        np.testing.assert_array_equal(half.inputs["x"], rows(5)[numbers])
+        assert half.sha256 == data.sha256
+    batches = [half.inputs["x"] for half in loaded(tmp_path, fixed=True, x=rows(6)).halves()]
+    np.testing.assert_array_equal(batches[0], rows(6)[::2])
+
+
+def test_halves_keep_batches_whole(tmp_path: Path) -> None:
+    wide = X.model_copy(update={"shape": (2, 2)})
+    first, second = loaded(tmp_path, wide, fixed=True, x=rows(6)).halves()
+    np.testing.assert_array_equal(first.inputs["x"], rows(6)[[0, 1, 4, 5]])
+    np.testing.assert_array_equal(second.inputs["x"], rows(6)[[2, 3]])
+    with pytest.raises(ModelError) as caught:
+        loaded(tmp_path, wide, fixed=True, x=rows(2)).halves()
+    assert str(caught.value) == (
+        "[BSC308] the calibration data cannot be split into two halves\n"
+        "  seen: 2 samples, 2 of which the model takes at a time\n"
+        "  fix:  give more samples, or a file of its own with --held-out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"), [(1, [0]), (3, [0, 4, 9]), (10, list(range(10))), (99, list(range(10)))]
+)
+def test_spread_samples(wanted: int, numbers: list[int], tmp_path: Path) -> None:
+    np.testing.assert_array_equal(loaded(tmp_path, x=rows(10)).spread(wanted).inputs["x"], rows(10)[numbers])
+
+
 def test_random_data() -> None:
     half = X.model_copy(update={"name": "h", "dtype": "float16", "shape": (1, 3)})
     data = random_dataset([X, half], dynamic_batch=True, samples=5, seed=1)

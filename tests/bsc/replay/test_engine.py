@@ -90,13 +90,16 @@ def lossless_cases(draw: st.DrawFn) -> Case:
 
 @st.composite
 def lossy_cases(draw: st.DrawFn) -> Case:
-    """Every column has a resolution and step of its own; most of them clip or round."""
+    """Every column has a resolution and step of its own; most of them clip or round. Some results are corrected."""
     case = draw(cases(adc=FIXED))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = case.arrays.adc_bits.shape
     bits = random.integers(0, draw(st.sampled_from([4, 9, 16])), shape, endpoint=True)
     step = random.integers(1, draw(st.sampled_from([1, 4, 255])), shape, endpoint=True)
-    return replace(case, arrays=with_adc(case.arrays, bits, step))
+    arrays = with_adc(case.arrays, bits, step)
+    if draw(st.booleans()):
+        arrays = replace(arrays, correction=np.asarray(random.integers(-1000, 1000, shape[3])))
+    return replace(case, arrays=arrays)
 
 
 def drives(code: int, layer: PlanLayer) -> Iterator[tuple[int, int]]:
@@ -117,7 +120,7 @@ def by_conversion(case: Case) -> tuple[list[list[int]], LayerTally]:
     def result(vector: int, column: int) -> int:
         group = inputs[vector][column // (layer.mapped_columns // layer.groups)]
         codes = case.driven[vector, column // (layer.mapped_columns // layer.groups)].tolist()
-        total = 0
+        total = 0 if arrays.correction is None else int(arrays.correction[column])
         for row_group, first in enumerate(range(0, layer.mapped_rows, layer.active_rows)):
             rows = range(first, min(first + layer.active_rows, layer.mapped_rows))
             centre = {"differential": 0, "offset": -(2**layer.weight_bits)}.get(layer.encoding)

@@ -9,6 +9,7 @@ import hw_models
 from bsc.cost.compare import compare
 from bsc.plan.cells import CrossbarIndex
 from bsc.plan.summary import summarise, summarise_layer
+from bsc.replay.paired import PairedAccuracy
 from bsc.replay.proofs import LayerProof
 from bsc.replay.tally import LayerTally
 from bsc.replay.verification import Accuracy, Verification
@@ -79,6 +80,7 @@ def test_verification_report() -> None:
         difference_max=0.25,
         difference_rms=None,
         accuracy=Accuracy(float_model=None, quantised=0.75, replayed=0.5),
+        paired=PairedAccuracy(samples=4, lost=1, gained=0),
     )
     assert to_text(VerificationReport(plan=plan, found=found)) == (
         f"model      {plan.document.model.file}\n"
@@ -88,12 +90,13 @@ def test_verification_report() -> None:
         "clipped    5 of 320 conversions\n"
         "float      largest difference 0.25, relative RMS n/a\n"
         "accuracy   quantised 75.00%, replayed 50.00%\n"
+        "drop       25.00 points: 1 samples lost, 0 gained; below 64.38 points with 95% confidence\n"
     )
 
 
 def test_checked_proofs() -> None:
     found = Verification(
-        samples=1, source="random", tallies={}, difference_max=None, difference_rms=None, accuracy=None
+        samples=1, source="random", tallies={}, difference_max=None, difference_rms=None, accuracy=None, paired=None
     )
     attacked = LayerProof(conversions=32, lossless=32, vectors=23, attacked=552)
     for subtraction, word in (("digital", "slice columns"), ("analog", "pairs")):
@@ -112,7 +115,13 @@ def test_verification_without_a_model() -> None:
     plan = plan_of(coded([[1]]))
     tallies = {"fc": LayerTally(results=4, conversions=32, proved=16)}
     found = Verification(
-        samples=4, source="random", tallies=tallies, difference_max=None, difference_rms=None, accuracy=None
+        samples=4,
+        source="random",
+        tallies=tallies,
+        difference_max=None,
+        difference_rms=None,
+        accuracy=None,
+        paired=None,
     )
     assert to_text(VerificationReport(plan=plan, found=found)).splitlines()[2:] == [
         "exact: yes",
@@ -126,6 +135,7 @@ def test_verification_without_a_model() -> None:
         "exact": True,
         "layers": {"fc": {"results": 4, "differing": 0, "conversions": 32, "clipped": 0, "proved": 16}},
         "float_difference_max": None,
+        "accuracy_drop": None,
         "float_difference_relative_rms": None,
         "accuracy": None,
         "proofs": None,

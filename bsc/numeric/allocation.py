@@ -1,0 +1,74 @@
+"""Choosing the resolution of slice columns from what was observed of them. Axes (R, S, P, N), then B resolutions."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.numeric.sharing import group_sums
+
+
+def covering_bits(
+    beyond: NDArray[np.uint32], conversions: int, clip_share: float, groups: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """The fewest bits that clip at most a share of the observed conversions.
+
+    Args:
+        beyond: conversions above the highest code of 0, 1, ... bits (R, S, P, N, B); none at B - 1.
+        conversions: of each column.
+        clip_share: of the conversions of a column, or of a group, that may clip.
+        groups: columns that share one resolution.
+
+    Returns:
+        Bits (R, S, P, N).
+    """
+    if groups is None or not groups.size:
+        return np.asarray((beyond <= clip_share * conversions).argmax(axis=-1))
+    above = np.stack([group_sums(beyond[..., bits], groups) for bits in range(beyond.shape[-1])], axis=-1)
+    most = clip_share * conversions * np.bincount(groups.ravel())
+    return np.asarray((above <= most[:, None]).argmax(axis=-1)[groups])
+
+
+def cheapest_bits(
+    prices: NDArray[np.float64],
+    damage: NDArray[np.float32],
+    weight: NDArray[np.float64],
+    groups: NDArray[np.int64] | None,
+) -> NDArray[np.int64]:
+    """The resolution of least price plus weighted damage; of equals the lowest.
+
+    With one weight for a whole model this solves the multiple-choice knapsack, least price for a bound on the sum of
+    damages, at the bounds that it meets (Everett, Operations Research 11, 1963).
+
+    Args:
+        prices: of a conversion at 0, 1, ... bits (B,).
+        damage: (R, S, P, N, B).
+        weight: of damage, (R, S, P, N).
+        groups: columns that share one resolution.
+
+    Returns:
+        Bits (R, S, P, N).
+    """
+    if groups is not None and groups.size:
+        summed = [group_sums(weight * damage[..., bits], groups) for bits in range(damage.shape[-1])]
+        costs = np.stack(summed, axis=-1) + np.outer(np.bincount(groups.ravel()), prices)
+        return np.asarray(costs.argmin(axis=-1)[groups])
+    chosen = np.empty(damage.shape[:4], np.int64)
+    for row_group in range(len(chosen)):  # one at a time, so that the temporaries stay in cache
+        chosen[row_group] = (prices + weight[row_group, ..., None] * damage[row_group]).argmin(axis=-1)
+    return chosen
+
+
+def taken(values: NDArray[Any], bits: NDArray[np.int64]) -> NDArray[Any]:
+    """The value (R, S, P, N) that belongs to each column's resolution."""
+    return np.asarray(np.take_along_axis(values, bits[..., None], axis=-1)[..., 0])
+
+
+def bias_correction(mean: NDArray[np.floating], worth: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Whole numbers (N,) that take the mean error of each column out of its results.
+
+    Args:
+        mean: expected error of each slice column in cell units (R, S, P, N).
+        worth: of a cell unit in a result (S, P).
+    """
+    return np.asarray(-np.rint(np.einsum("rspn,sp->n", mean, worth.astype(np.float64))), np.int64)

@@ -1,0 +1,94 @@
+"""What every possible resolution of a slice column would do to it, from a histogram of its sums.
+
+A sum y = unit * u is read as unit * factor * min(round(u / factor), 2**bits - 1). A factor of 1 keeps the low bits and
+saturates; a larger one drops low bits and reaches further; both compete for every number of bits. The error of one
+conversion is e = y_read - y. Over the input cycles c of one input vector, with shifts and signs as driven,
+
+    mean     sum_c sign_c 2**shift_c E[e_c]
+    damage   sum_c 4**shift_c Var[e_c] + mean**2
+
+in squares of cell units. Errors of different cycles count as independent, which they are only about: how far that and
+everything behind the column is off is for a measurement to say (`bsc.replay.sensitivity`). All sums are of whole
+numbers below 2**53 and so the same on every machine.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Cycles = Sequence[tuple[int, int, int]]
+
+FACTORS = np.array([1, 2, 3, *(mantissa << octave for octave in range(6) for mantissa in (4, 5, 6, 7))], np.int64)
+"""Steps that are tried, in units: all up to 8, then four in an octave."""
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """The conversions that are tried: every number of bits, with every step that may be best for it.
+
+    Attributes:
+        bits: of each option, (Q,), ascending.
+        factor: step in units, (Q,), ascending for each number of bits.
+    """
+
+    bits: NDArray[np.int64]
+    factor: NDArray[np.int64]
+
+    @classmethod
+    def up_to(cls, top: int) -> "Options":
+        """The options for sums of at most `top` units."""
+        enough = top.bit_length()
+        steps = FACTORS[: int(np.searchsorted(FACTORS, top)) + 1].tolist()
+        tried = [(0, 1), *((bits, factor) for bits in range(1, enough) for factor in steps)]
+        if enough:
+            tried.append((enough, 1))
+        return cls(*np.array(tried, np.int64).T)
+
+    def errors(self, bins: int) -> NDArray[np.float64]:
+        """Error in units of reading 0, 1, 2, ... units, (bins, Q)."""
+        sums = np.arange(bins)[:, None]
+        return np.asarray(self.factor * np.minimum(np.rint(sums / self.factor), (1 << self.bits) - 1) - sums)
+
+
+@dataclass(frozen=True, eq=False)
+class Damage:
+    """What options do to L columns, in cell units.
+
+    Attributes:
+        damage: of each column and option, (L, Q).
+        mean: mean error of a result in cell units, (L, Q).
+    """
+
+    damage: NDArray[np.float64]
+    mean: NDArray[np.float64]
+
+
+def damage_of(histogram: NDArray[np.int64], options: Options, cycles: Cycles, unit: NDArray[np.integer]) -> Damage:
+    """The damage of every option to every column.
+
+    Args:
+        histogram: conversions by column, cycle and sum in units, (L, cycles, bins); as many in every cycle.
+        options: what is tried.
+        cycles: (shift, width, sign) of every input cycle.
+        unit: cell units of one unit, (L,).
+    """
+    errors = options.errors(histogram.shape[2])
+    conversions = max(1, int(histogram[0, 0].sum()) if len(histogram) else 1)
+    variance, mean = np.zeros((2, len(histogram), len(options.bits)))
+    for cycle, (shift, _, sign) in enumerate(cycles):
+        counts = histogram[:, cycle].astype(np.float64)
+        first = counts @ errors / conversions
+        variance += 4.0**shift * (counts @ errors**2 / conversions - first**2)
+        mean += sign * 2.0**shift * first
+    scale = unit[:, None].astype(np.float64)
+    return Damage((np.maximum(variance, 0) + mean**2) * scale**2, mean * scale)
+
+
+def best_options(damage: NDArray[np.float64], options: Options) -> NDArray[np.int64]:
+    """Of each column and number of bits, the option of least damage; of equals the one of the smallest step, (L, B)."""
+    starts = np.flatnonzero(np.diff(options.bits, prepend=-1))
+    stops = [*starts[1:], len(options.bits)]
+    best = [start + damage[:, start:stop].argmin(axis=1) for start, stop in zip(starts, stops, strict=True)]
+    return np.stack(best, axis=1).astype(np.int64)

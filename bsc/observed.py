@@ -1,0 +1,69 @@
+"""Attaches to a tiled graph what a pass asks for: column sums on calibration data, sensitivities and prices."""
+
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bsc.cost.price import reading_prices
+from bsc.hardware.adc_law import AdcLaw
+from bsc.hardware.target import Target
+from bsc.ir.graph import Graph
+from bsc.ir.layer import CrossbarLayer, Observed
+from bsc.ir.passbase import Observation
+from bsc.plan.planner import make_plan
+from bsc.replay.dataset import Dataset
+from bsc.replay.observe import LayerObservation, observe
+from bsc.replay.sensitivity import measure_sensitivity
+from passes.assign_adc import AssignAdc
+
+
+def with_observations(graph: Graph, target: Target, law: AdcLaw, data: Dataset, wanted: Observation) -> Graph:
+    """A graph whose layers know what was observed of them.
+
+    Args:
+        graph: every layer quantised, sliced and tiled.
+        target: gives the prices.
+        law: how the price of a conversion follows its resolution.
+        data: calibration data.
+        wanted: what a pass asks for.
+
+    Raises:
+        ModelError: BSC309 for a layer that is not tiled.
+        UsageError: BSC206 if the target has no price for conversions.
+    """
+    # Any assignment makes a plan of the tiled graph; what its ADCs would do is not looked at.
+    plan = make_plan(AssignAdc(policy="fixed").run(graph).graph, target, "to be observed", None)
+    seen = observe(plan, data, wanted)
+    sensitivity = measure_sensitivity(plan, data, seen) if wanted.sensitivity else {}
+    layers: dict[str, CrossbarLayer] = {}
+    arrays: dict[str, NDArray[Any]] = {}
+    for layer in graph.layers():
+        layers[layer.name] = _attached(layer, data.samples, seen[layer.name], sensitivity.get(layer.name), arrays)
+    return graph.with_layers(layers, arrays).with_prices(reading_prices(target, law))
+
+
+def _attached(
+    layer: CrossbarLayer,
+    samples: int,
+    seen: LayerObservation,
+    sensitivity: tuple[float, ...] | None,
+    arrays: dict[str, NDArray[Any]],
+) -> CrossbarLayer:
+    def key(name: str, values: NDArray[Any]) -> str:
+        arrays[f"{layer.name}/observed-{name}"] = values
+        return f"{layer.name}/observed-{name}"
+
+    observed = Observed(
+        samples=samples,
+        vectors=seen.vectors,
+        conversions=seen.conversions,
+        unit=key("unit", seen.unit),
+        highest=key("highest", seen.highest),
+        beyond=key("beyond", seen.beyond),
+        step=None if seen.step is None else key("step", seen.step),
+        damage=None if seen.damage is None else key("damage", seen.damage),
+        mean=None if seen.mean is None else key("mean", seen.mean),
+        sensitivity=sensitivity,
+    )
+    return replace(layer, observed=observed)

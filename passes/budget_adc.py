@@ -1,0 +1,191 @@
+"""budget-adc: buy resolution where it does most good for the model's outputs.
+
+    before   column sums, divisors (R, S, P, N), what was observed of them, and prices of conversions
+    after    bits and step (R, S, P, N); 0 bits where a conversion is not worth its price, and no crossbar on which
+             none is
+
+Every slice column, or every group of columns with one ADC setting, takes the resolution that minimises
+
+    energy of its conversions / energy of the lossless plan  +  caution * noise-to-signal ratio it adds to the outputs
+
+and a crossbar is left out where driving it costs more than its columns gain by the same measure. The lossless plan
+counts with its conversions and the driving of its crossbars. Noise is the damage of `bsc.numeric.damage`, carried to
+the outputs by the sensitivity that was measured for the layer and slice. One `caution` for all makes it the cheapest
+plan for the noise that is predicted. How accurate it is, is not for this pass to say: `bsc compile
+--max-accuracy-drop` chooses `caution` by tests on held-out data.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.errors import UsageError
+from bsc.ir.graph import Graph
+from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer, Observed, Slicing, Tiling
+from bsc.ir.passbase import Observation, Pass, PassResult, needs_data, required
+from bsc.numeric.allocation import bias_correction, cheapest_bits, taken
+from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.quantizer import input_cycles, max_digit
+from bsc.numeric.sharing import sharing_groups
+from bsc.numeric.tiles import column_widths, per_column, per_crossbar, per_row_group, per_tile
+
+DEFAULT_CAUTION = 100.0
+
+
+@dataclass(frozen=True)
+class BudgetAdc(Pass):
+    """Assign ADC resolutions to every observed layer; layers that have them are left alone.
+
+    Attributes:
+        granularity: what shares one resolution and step: each "column", "tile" (crossbar) or "slice" of a layer.
+        caution: price of noise, in energies of the lossless plan for a noise-to-signal ratio of 1; above 0.
+        correct: "bias" takes the mean error of each column on the calibration data out of its results.
+        vectors: input vectors that are observed of each layer, about.
+        seed: of the choice of vectors.
+    """
+
+    name = "budget-adc"
+
+    granularity: AdcGranularity = "column"
+    caution: float = DEFAULT_CAUTION
+    correct: Literal["nothing", "bias"] = "nothing"
+    vectors: int = 4096
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for option, valid, limits in (
+            ("caution", 0 < self.caution < float("inf"), "above 0"),
+            ("vectors", self.vectors >= 1, "1 or more"),
+            ("seed", self.seed >= 0, "0 or more"),
+        ):
+            if not valid:
+                raise UsageError(
+                    "BSC205",
+                    f"pass 'budget-adc': {option} must be {limits}",
+                    seen=str(getattr(self, option)),
+                    fix=f"leave {option} out, or choose another value",
+                )
+
+    def observes(self) -> Observation:
+        """Column sums, the damage of every resolution, and what damage does to the outputs."""
+        return Observation(
+            granularity=self.granularity,
+            vectors=self.vectors,
+            seed=self.seed,
+            damage=True,
+            mean=self.correct == "bias",
+            sensitivity=True,
+        )
+
+    def run(self, graph: Graph) -> PassResult:
+        """See the module docstring.
+
+        Raises:
+            UsageError: BSC201 if a layer was not observed.
+            ModelError: BSC309 for a layer that is not tiled.
+        """
+        layers: dict[str, CrossbarLayer] = {}
+        arrays: dict[str, NDArray[Any]] = {}
+        waiting = [_Priced.of(graph, layer) for layer in graph.layers() if layer.adc is None]
+        whole = sum(priced.lossless_j for priced in waiting) or 1.0
+        for priced in waiting:
+            layers[priced.layer.name] = self._assign(graph, priced, whole, arrays)
+        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+
+    def _assign(self, graph: Graph, priced: "_Priced", whole: float, arrays: dict[str, NDArray[Any]]) -> CrossbarLayer:
+        layer, tiling, observed = priced.layer, priced.tiling, priced.observed
+        if observed.step is None or observed.damage is None or observed.sensitivity is None:
+            raise needs_data(self.name)
+        adc = AdcAssignment(
+            policy="budgeted",
+            granularity=self.granularity,
+            bits=f"{layer.name}/adc-bits",
+            step=f"{layer.name}/adc-step",
+            correction=f"{layer.name}/adc-correction" if self.correct == "bias" else None,
+        )
+        damage = graph.array(observed.damage)
+        shape = damage.shape[:4]
+        worth = priced.slicing.cells.worth()
+        noise = self.caution * np.array(observed.sensitivity)[:, None] * worth.astype(np.float64) ** 2
+        weight = np.broadcast_to(noise[None, :, :, None], shape)
+        prices = priced.conversion_j[: damage.shape[-1]] / whole
+        prices = np.where(np.isnan(prices), np.inf, prices)
+        groups = sharing_groups(self.granularity, shape, tiling.column_starts, tiling.groups_per_tile)
+        bits = np.where(graph.array(tiling.sums) > 0, cheapest_bits(prices, damage, weight, groups), 0)
+
+        # A crossbar is read at all only if its conversions do more good than that costs.
+        good = weight * (damage[..., 0] - taken(damage, bits)) - prices[bits]
+        crossbars = per_tile(np.add, per_crossbar(np.add, good, tiling.column_starts), tiling.groups_per_tile)
+        read = graph.array(tiling.allocated) & (crossbars > priced.crossbar_j / whole)
+        by_column = per_column(read, tiling.column_starts, shape[-1])
+        bits = np.where(per_row_group(by_column, shape[0], tiling.groups_per_tile), bits, 0)
+
+        arrays[tiling.allocated] = read
+        arrays[adc.bits] = bits.astype(np.uint8)
+        arrays[adc.step] = np.where(bits > 0, taken(graph.array(observed.step), bits), 1).astype(np.uint8)
+        if adc.correction is not None:
+            assert observed.mean is not None
+            arrays[adc.correction] = bias_correction(taken(graph.array(observed.mean), bits), worth)
+        return replace(layer, adc=adc)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Priced:
+    """A layer and what reading it costs in one inference.
+
+    Attributes:
+        layer: the layer.
+        slicing: of the layer.
+        tiling: of the layer.
+        observed: of the layer.
+        conversion_j: joules of converting one column at 0, 1, 2, ... bits in all cycles of all input vectors.
+        crossbar_j: joules of driving each crossbar and holding its sums in these, (T, C, 1, 1).
+        lossless_j: joules of the layer if every conversion were lossless.
+    """
+
+    layer: CrossbarLayer
+    slicing: Slicing
+    tiling: Tiling
+    observed: Observed
+    conversion_j: NDArray[np.float64]
+    crossbar_j: NDArray[np.float64]
+    lossless_j: float
+
+    @classmethod
+    def of(cls, graph: Graph, layer: CrossbarLayer) -> "_Priced":
+        quant = required(layer.quant, layer.name, BudgetAdc.name, "quantize")
+        slicing = required(layer.slicing, layer.name, BudgetAdc.name, "slice-bits")
+        tiling = required(layer.tiling, layer.name, BudgetAdc.name, "tile")
+        if layer.observed is None or graph.prices is None:
+            raise needs_data(BudgetAdc.name)
+        prices = graph.prices
+        cycles = input_cycles(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
+        reads = layer.vectors * len(cycles)
+
+        rows, columns = layer.mapped_shape
+        widths = column_widths(tiling.column_starts, columns)
+        if tiling.groups_per_crossbar > 1:
+            driven = (widths * layer.groups // max(columns, 1) * rows)[None]
+        else:
+            driven = np.minimum(rows - np.arange(0, rows, tiling.rows), tiling.rows)[:, None]
+        held = widths * min(tiling.groups_per_tile, tiling.row_groups)
+        cells = tiling.rows * tiling.cols * prices.cell_j
+        crossbar_j = reads * (driven * prices.row_j + cells + held * prices.column_j)
+
+        highest = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
+        bound = graph.array(tiling.sums).astype(np.uint32) * np.uint32(highest)
+        counts = np.bincount(lossless_bits(bound, graph.array(tiling.gcds)).ravel(), minlength=1)
+        each = np.array(prices.conversion_j)
+        known = np.where(np.isnan(each), np.nanmax(each), each)[: len(counts)]  # only a scale: rough will do
+        existing = graph.array(tiling.allocated).sum(axis=(2, 3))
+        return cls(
+            layer=layer,
+            slicing=slicing,
+            tiling=tiling,
+            observed=layer.observed,
+            conversion_j=each * reads,
+            crossbar_j=crossbar_j[..., None, None],
+            lossless_j=float(counts @ known) * reads + float((existing * crossbar_j).sum()),
+        )

@@ -1,0 +1,130 @@
+"""calibrate-adc: give every slice column the fewest bits that hold what calibration data showed.
+
+    before   column sums, divisors (R, S, P, N), and what was observed of them
+    after    bits and step (R, S, P, N); 0 bits where nothing is converted
+
+Of N observed conversions of a column none lies above its highest code. If further conversions are like them, then at
+most 3 / N of them do, with 95 % confidence (0.95 = 1 - (1 - p)**N gives p = 3.0 / N). It is a statement about data,
+not a proof: never more bits are assigned than are proved to be enough, and where as many are, the proof stays.
+
+With `clip-share` some observed conversions may clip, with `most-bits` no column gets more bits than that. Both lose
+something, and then each column has the step of least damage for its bits; see `bsc.numeric.damage`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.errors import UsageError
+from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.ir.graph import Graph
+from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer
+from bsc.ir.passbase import Observation, Pass, PassResult, needs_data, required
+from bsc.numeric.allocation import bias_correction, covering_bits, taken
+from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.quantizer import max_digit
+from bsc.numeric.sharing import shared, sharing_groups
+
+
+@dataclass(frozen=True)
+class CalibrateAdc(Pass):
+    """Assign ADC resolutions to every observed layer; layers that have them are left alone.
+
+    Attributes:
+        granularity: what shares one resolution and step: each "column", "tile" (crossbar) or "slice" of a layer.
+        spare_bits: bits beyond those that hold the observed sums, 0 to 16.
+        clip_share: share of a column's observed conversions that may clip, 0 to below 1.
+        most_bits: no column gets more; 0 for no limit.
+        correct: "bias" takes the mean error of each column on the calibration data out of its results.
+        vectors: input vectors that are observed of each layer, about.
+        seed: of the choice of vectors.
+    """
+
+    name = "calibrate-adc"
+
+    granularity: AdcGranularity = "column"
+    spare_bits: int = 0
+    clip_share: float = 0.0
+    most_bits: int = 0
+    correct: Literal["nothing", "bias"] = "nothing"
+    vectors: int = 4096
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for option, valid, limits in (
+            ("spare-bits", 0 <= self.spare_bits <= MAX_ADC_BITS, f"0 to {MAX_ADC_BITS}"),
+            ("clip-share", 0 <= self.clip_share < 1, "0 or more and below 1"),
+            ("most-bits", 0 <= self.most_bits <= MAX_ADC_BITS, f"0 to {MAX_ADC_BITS}"),
+            ("vectors", self.vectors >= 1, "1 or more"),
+            ("seed", self.seed >= 0, "0 or more"),
+        ):
+            if not valid:
+                raise UsageError(
+                    "BSC205",
+                    f"pass 'calibrate-adc': {option} must be {limits}",
+                    seen=str(getattr(self, option.replace("-", "_"))),
+                    fix=f"leave {option} out, or choose another value",
+                )
+
+    def observes(self) -> Observation:
+        """Column sums, and the damage of resolutions that lose something."""
+        return Observation(
+            granularity=self.granularity,
+            vectors=self.vectors,
+            seed=self.seed,
+            damage=self._lossy,
+            mean=self.correct == "bias",
+            sensitivity=False,
+        )
+
+    @property
+    def _lossy(self) -> bool:
+        return self.clip_share > 0 or self.most_bits > 0 or self.correct == "bias"
+
+    def run(self, graph: Graph) -> PassResult:
+        """See the module docstring.
+
+        Raises:
+            UsageError: BSC201 if a layer was not observed.
+            ModelError: BSC309 for a layer that is not tiled.
+        """
+        layers: dict[str, CrossbarLayer] = {}
+        arrays: dict[str, NDArray[Any]] = {}
+        for layer in graph.layers():
+            if layer.adc is None:
+                layers[layer.name] = self._assign(graph, layer, arrays)
+        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+
+    def _assign(self, graph: Graph, layer: CrossbarLayer, arrays: dict[str, NDArray[Any]]) -> CrossbarLayer:
+        slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
+        quant = required(layer.quant, layer.name, self.name, "quantize")
+        tiling = required(layer.tiling, layer.name, self.name, "tile")
+        if (observed := layer.observed) is None:
+            raise needs_data(self.name)
+        adc = AdcAssignment(
+            policy="calibrated",
+            granularity=self.granularity,
+            bits=f"{layer.name}/adc-bits",
+            step=f"{layer.name}/adc-step",
+            correction=f"{layer.name}/adc-correction" if self.correct == "bias" else None,
+        )
+        highest = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
+        bound = graph.array(tiling.sums).astype(np.uint32) * np.uint32(highest)
+        groups = sharing_groups(self.granularity, bound.shape, tiling.column_starts, tiling.groups_per_tile)
+        unit = graph.array(observed.unit)
+        proved = lossless_bits(shared(np.maximum, bound, groups), unit)
+        bits = covering_bits(graph.array(observed.beyond), observed.conversions, self.clip_share, groups)
+        # At least one bit: a column that calibration data never drove may still be driven, and then shows it.
+        bits = np.minimum(np.maximum(bits, 1) + self.spare_bits, proved)
+        if self.most_bits:
+            bits = np.minimum(bits, self.most_bits)
+        bits = np.where(bound > 0, bits, 0)
+        step = unit if observed.step is None else taken(graph.array(observed.step), bits)
+        arrays[adc.bits] = bits.astype(np.uint8)
+        arrays[adc.step] = np.where(bound > 0, step, 1).astype(np.uint8)
+        if adc.correction is not None:
+            assert observed.mean is not None
+            arrays[adc.correction] = bias_correction(taken(graph.array(observed.mean), bits), slicing.cells.worth())
+        return replace(layer, adc=adc)

@@ -1,0 +1,79 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bsc.numeric.allocation import bias_correction, cheapest_bits, covering_bits, taken
+
+
+def of_columns(values: Any, dtype: Any) -> Any:
+    """Values (N, B) as (1, 1, 1, N, B)."""
+    return np.array(values, dtype)[None, None, None]
+
+
+TOGETHER = np.zeros((1, 1, 1, 2), np.int64)
+
+
+@pytest.mark.parametrize(
+    ("share", "groups", "bits"),
+    [
+        (0.0, None, [2, 3]),
+        (0.1, None, [1, 3]),  # 1 of 10 may clip
+        (0.5, None, [1, 2]),
+        (0.0, TOGETHER, [3, 3]),
+        (0.3, TOGETHER, [2, 2]),  # 6 of 20 may clip, and 5 do
+        (0.2, TOGETHER, [3, 3]),
+    ],
+)
+def test_covering_bits_by_hand(share: float, groups: Any, bits: list[int]) -> None:
+    beyond = of_columns([[8, 1, 0, 0], [9, 7, 5, 0]], np.uint32)
+    assert covering_bits(beyond, 10, share, groups).ravel().tolist() == bits
+
+
+def test_cheapest_bits_by_hand() -> None:
+    prices = np.array([0.0, 1.0, 2.0])
+    damage = of_columns([[5, 2, 0], [1, 0.5, 0]], np.float32)
+    weight = np.ones((1, 1, 1, 2))
+    # 5, 3, 2 and 1, 1.5, 2; together 6, 4.5, 4.
+    assert cheapest_bits(prices, damage, weight, None).ravel().tolist() == [2, 0]
+    assert cheapest_bits(prices, damage, weight, TOGETHER).ravel().tolist() == [2, 2]
+    assert cheapest_bits(np.array([0, 3.0, np.inf]), damage, weight, None).ravel().tolist() == [0, 0]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3), st.floats(1, 1e3), st.booleans())
+def test_more_weight_never_costs_less_and_never_does_more_damage(
+    seed: int, weight: float, factor: float, shared: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    prices = np.sort(random.random(6))
+    damage = np.sort(random.random((2, 3, 2, 4, 6)).astype(np.float32))[..., ::-1]
+    groups = random.integers(0, 5, damage.shape[:4]) if shared else None
+
+    def totals(weight: float) -> tuple[float, float]:
+        bits = cheapest_bits(prices, damage, np.full(damage.shape[:4], weight), groups)
+        return float(prices[bits].sum()), float(taken(damage, bits).sum(dtype=np.float64))
+
+    (price, harm), (more_price, less_harm) = totals(weight), totals(weight * factor)
+    assert more_price >= price - 1e-9
+    assert less_harm <= harm + 1e-6
+
+
+def test_no_allocation_of_the_same_damage_is_cheaper() -> None:
+    """Against every allocation of three columns."""
+    random = np.random.default_rng(0)
+    prices, damage = np.arange(4.0), np.sort(random.random((1, 1, 1, 3, 4)).astype(np.float32) * 5)[..., ::-1]
+    bits = cheapest_bits(prices, damage, np.ones((1, 1, 1, 3)), None).ravel()
+    each = damage[0, 0, 0]
+    spent, harm = prices[bits].sum(), each[np.arange(3), bits].sum()
+    for other in np.ndindex(4, 4, 4):
+        assert prices[list(other)].sum() >= spent or each[np.arange(3), list(other)].sum() > harm - 1e-6
+
+
+def test_bias_correction_by_hand() -> None:
+    """Two row groups, two slices worth 1 and 4, two polarities: -(0.5 + 0.25) - 4 * (-1) + (-0.5) = 2.75."""
+    mean = np.zeros((2, 2, 2, 1))
+    mean[0, 0, 0], mean[1, 0, 0], mean[0, 1, 0], mean[1, 0, 1] = 0.5, 0.25, -1, -0.5
+    assert bias_correction(mean, np.array([[1, -1], [4, -4]])).tolist() == [3]

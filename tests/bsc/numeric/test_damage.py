@@ -1,0 +1,91 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bsc.numeric.damage import FACTORS, Options, best_options, damage_of
+
+TWO_CYCLES = ((0, 1, 1), (1, 1, -1))
+
+
+def test_options_by_hand() -> None:
+    """One bit reaches a sum of 3 with a step of 3, and no coarser step is tried; two bits lose nothing."""
+    options = Options.up_to(3)
+    assert list(zip(options.bits.tolist(), options.factor.tolist(), strict=True)) == [
+        (0, 1),
+        (1, 1),
+        (1, 2),
+        (1, 3),
+        (2, 1),
+    ]
+    # Columns are the options, rows the sums 0 to 3; halves to even: 1 / 2 is read as 0, 3 / 2 as 2 and then clipped.
+    assert options.errors(4).T.tolist() == [
+        [0, -1, -2, -3],
+        [0, 0, -1, -2],
+        [0, -1, 0, -1],
+        [0, -1, 1, 0],
+        [0, 0, 0, 0],
+    ]
+
+
+def test_damage_by_hand() -> None:
+    """One column of step 2 seen in four vectors; the second cycle counts twice and is subtracted."""
+    histogram = np.array([[[1, 2, 1, 0], [3, 0, 0, 1]]])
+    found = damage_of(histogram, Options.up_to(3), TWO_CYCLES, np.array([2]))
+    # One bit at a step of one: errors 0, 0, 0, -1 units in the first cycle, 0, 0, 0, -2 in the second.
+    # Means -1/4 and -1/2, squares 1/4 and 1, variances 3/16 and 3/4.
+    mean = -1 / 4 - 2 * (-1 / 2)
+    damage = 3 / 16 + 4 * 3 / 4 + mean**2
+    assert found.mean[0, 1] == 2 * mean
+    assert found.damage[0, 1] == 4 * damage
+    # Two bits lose nothing; no conversion loses everything: mean -(1 + 0) - 2 * -(3/4).
+    assert (found.mean[0, 4], found.damage[0, 4]) == (0, 0)
+    assert found.mean[0, 0] == 2 * (-1 + 2 * 3 / 4)
+
+
+def test_keeping_low_bits_and_dropping_them_compete() -> None:
+    options = Options.up_to(7)
+
+    def step(counts: Sequence[int]) -> int:
+        found = damage_of(np.array([[counts]]), options, ((0, 1, 1),), np.array([1]))
+        return int(options.factor[best_options(found.damage, options)[0, 1]])
+
+    assert step([10, 10, 1, 0, 0, 0, 0, 0]) == 1  # sparse: saturate
+    assert step([10, 0, 0, 0, 0, 10, 0, 0]) == 5  # two far values: one bit tells them apart
+
+
+histograms = st.lists(st.integers(0, 50), min_size=2, max_size=40).filter(lambda counts: sum(counts) > 0)
+
+
+@settings(deadline=None)
+@given(histograms, st.integers(1, 20))
+def test_more_bits_never_do_more_damage_and_enough_do_none(counts: list[int], unit: int) -> None:
+    top = len(counts) - 1
+    options = Options.up_to(top)
+    found = damage_of(np.array([[counts]]), options, ((3, 1, 1),), np.array([unit]))
+    best = np.take_along_axis(found.damage, best_options(found.damage, options), axis=1)[0]
+    assert (best[1:] <= best[:-1]).all()
+    assert best[-1] == 0
+    assert len(best) == top.bit_length() + 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(histograms)
+def test_no_integer_step_is_much_better_than_those_tried(counts: list[int]) -> None:
+    """Against every integer step, by plain arithmetic."""
+    options = Options.up_to(len(counts) - 1)
+    found = damage_of(np.array([[counts]]), options, ((0, 1, 1),), np.array([1]))
+    best = np.take_along_axis(found.damage, best_options(found.damage, options), axis=1)[0]
+    sums, weights = np.arange(len(counts)), np.array(counts) / sum(counts)
+
+    def exhaustive(bits: int, steps: NDArray[np.int64]) -> float:
+        codes = np.minimum(np.rint(sums / steps[:, None]), (1 << bits) - 1)
+        return float((((codes * steps[:, None] - sums) ** 2) @ weights).min())
+
+    for bits in range(len(best)):
+        tried = FACTORS[2 * len(counts) >= FACTORS]
+        assert best[bits] == pytest.approx(exhaustive(bits, tried), abs=1e-9)
+        assert exhaustive(bits, np.arange(1, 2 * len(counts))) <= best[bits] + 1e-9

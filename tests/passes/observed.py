@@ -1,0 +1,82 @@
+"""Tiled graphs with observations made by hand, for the passes that rest on data."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bsc.ir.graph import Graph, Prices
+from bsc.ir.layer import Observed
+from bsc.ir.passbase import Observation
+from bsc.observed import with_observations
+from bsc.replay.dataset import Dataset
+from passes.slice_bits import SliceBits
+from passes.tile import Tile
+from tests.passes.layers import array, coded_layer, compiled, the_layer
+
+BITS_PRICE = Prices(conversion_j=tuple(float(bits) for bits in range(17)), row_j=0.0, cell_j=0.0, column_j=0.0)
+"""A conversion of N bits costs N, and nothing else costs anything."""
+
+
+def tiled(codes: ArrayLike, *, rows: int = 4, cols: int = 2, weight_bits: int = 2) -> Graph:
+    """One layer with codes of one slice."""
+    return compiled(coded_layer(codes, weight_bits=weight_bits), SliceBits(), Tile(rows=rows, cols=cols))
+
+
+def observed(
+    graph: Graph,
+    beyond: ArrayLike,
+    *,
+    conversions: int = 10,
+    damage: ArrayLike | None = None,
+    step: ArrayLike | None = None,
+    mean: ArrayLike | None = None,
+    sensitivity: float | None = None,
+    prices: Prices = BITS_PRICE,
+) -> Graph:
+    """The graph with these tables of its positive columns, (N, B) each, for a single slice and row group."""
+    layer = the_layer(graph)
+    assert layer.tiling is not None
+    gcds = array(graph, layer.tiling.gcds)
+
+    def table(values: ArrayLike, dtype: Any) -> NDArray[Any]:
+        positive = np.array(values, dtype)
+        return np.stack([positive, np.zeros_like(positive)])[None, None]
+
+    arrays: dict[str, NDArray[Any]] = {
+        "unit": np.maximum(gcds, 1),
+        "highest": array(graph, layer.tiling.sums),
+        "beyond": table(beyond, np.uint32),
+    }
+    for name, values, dtype in (("step", step, np.uint8), ("damage", damage, np.float32), ("mean", mean, np.float32)):
+        if values is not None:
+            arrays[name] = table(values, dtype)
+    if "step" in arrays:
+        arrays["step"][:, :, 1] = 1
+    keys: dict[str, Any] = {name: f"fc/observed-{name}" for name in arrays}
+    record = Observed(
+        samples=2,
+        vectors=2,
+        conversions=conversions,
+        sensitivity=None if sensitivity is None else (sensitivity,),
+        **{"step": None, "damage": None, "mean": None} | keys,
+    )
+    tables = {f"fc/observed-{name}": values for name, values in arrays.items()}
+    return graph.with_layers({"fc": replace(layer, observed=record)}, tables).with_prices(prices)
+
+
+def really_observed(graph: Graph, inputs: NDArray[Any], wanted: Observation | None) -> Graph:
+    """The graph with observations of these inputs (V, K)."""
+    import hw_models
+
+    assert wanted is not None
+    data = Dataset(inputs={"x": inputs.astype(np.float32)}, labels=None, batch=256, sha256="", free_batch=True)
+    return with_observations(graph, hw_models.load("isaac"), hw_models.load_law("isaac"), data, wanted)
+
+
+def bits_and_steps(graph: Graph) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(R, S, P, N) each."""
+    adc = the_layer(graph).adc
+    assert adc is not None
+    return array(graph, adc.bits), array(graph, adc.step)

@@ -1,0 +1,180 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bsc.errors import ModelError, UsageError
+from bsc.ir.graph import Graph, Prices
+from passes.budget_adc import BudgetAdc
+from passes.eliminate import Eliminate
+from passes.slice_bits import SliceBits
+from passes.tile import Tile
+from tests.passes.layers import array, assert_runs_once, coded_layer, compiled, sparse_codes, the_layer
+from tests.passes.observed import BITS_PRICE, bits_and_steps, observed, really_observed, tiled
+
+# Two columns of sums 6 and 1: 3 and 1 bits are lossless, 4 in all, each read 8 times (cycles).
+CODES = [[3, 1], [2, 0], [1, 0]]
+DAMAGE = [[16, 8, 2, 0], [1, 0, 0, 0]]
+
+
+def decided(caution: float, prices: Prices = BITS_PRICE, **options: Any) -> Graph:
+    graph = observed(
+        tiled(CODES),
+        np.zeros((2, 4)),
+        damage=DAMAGE,
+        step=[[1, 5, 2, 1], [1, 1, 1, 1]],
+        mean=[[-3.0, 0.6, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0]],
+        sensitivity=0.5,
+        prices=prices,
+    )
+    return compiled(graph, BudgetAdc(caution=caution, **options))
+
+
+@pytest.mark.parametrize(
+    ("caution", "bits"),
+    [
+        # Of column 0 a bit costs 1/4; what it takes away of damage, times 0.5 caution, is 8, 6 and 2 times that.
+        (0.01, [0, 0]),
+        (0.07, [1, 0]),
+        (0.09, [2, 0]),  # 0.5 + 0.09 is less than 0.72 without a bit, 0.25 + 0.36 and 0.75
+        (0.3, [3, 0]),
+        (0.6, [3, 1]),
+    ],
+)
+def test_by_hand(caution: float, bits: list[int]) -> None:
+    costs = np.arange(4) / 4 + 0.5 * caution * np.array(DAMAGE)
+    assert costs.argmin(axis=1).tolist() == bits  # the numbers above, once more
+    actual, steps = bits_and_steps(decided(caution))
+    assert actual[0, 0, 0].tolist() == bits
+    expected = [[1, 5, 2, 1][bits[0]] if bits[0] else 1, 1]
+    assert steps[0, 0, 0].tolist() == expected
+
+
+def test_a_crossbar_that_is_not_worth_driving_is_left_out() -> None:
+    """Cheap conversions, of a layer whose crossbar costs as much to drive as all of its lossless conversions."""
+    free = decided(0.07)
+    layer = the_layer(free)
+    assert layer.tiling is not None
+    assert array(free, layer.tiling.allocated)[0, 0, 0].tolist() == [True, False]  # no negative column is converted
+    # 3 rows driven 8 times at 4 / 3 each cost 32, as do 4 bits 8 times: all is half as dear by comparison.
+    dear = Prices(conversion_j=BITS_PRICE.conversion_j, row_j=4 / 3, cell_j=0.0, column_j=0.0)
+    for caution, read in ((0.06, False), (0.2, True)):
+        graph = decided(caution, dear)
+        assert array(graph, layer.tiling.allocated)[0, 0, 0, 0] == read
+        assert bool(bits_and_steps(graph)[0].any()) == read
+
+
+def test_bias_is_taken_out() -> None:
+    graph = decided(0.01, correct="bias")
+    adc = the_layer(graph).adc
+    assert adc is not None
+    assert array(graph, adc.correction).tolist() == [3, 1]
+
+
+def test_resolutions_without_a_price_are_avoided() -> None:
+    holes = Prices(conversion_j=(0.0, float("nan"), float("nan"), *range(3, 17)), row_j=0.0, cell_j=0.0, column_j=0.0)
+    assert bits_and_steps(decided(0.01, holes))[0][0, 0, 0].tolist() == [0, 0]
+    assert bits_and_steps(decided(1, holes))[0][0, 0, 0].tolist() == [3, 3]
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    sparse_codes(),
+    st.sampled_from(["column", "tile", "slice"]),
+    st.floats(0.01, 1e4),
+    st.floats(1, 1e4),
+    st.integers(0, 2**32 - 1),
+)
+def test_more_caution_never_costs_less(
+    codes: NDArray[np.int16], granularity: Any, caution: float, factor: float, seed: int
+) -> None:
+    """In conversions and driven crossbars together, as the pass prices them; and damage never grows."""
+    step = BudgetAdc(granularity=granularity)
+    graph = compiled(coded_layer(codes), SliceBits(), Eliminate(), Tile(rows=16, cols=5))
+    inputs = np.random.default_rng(seed).integers(0, 30, (6, len(codes)))
+    graph = really_observed(graph, inputs, step.observes())
+
+    def totals(caution: float) -> tuple[float, float]:
+        done = compiled(graph, BudgetAdc(granularity=granularity, caution=caution))
+        layer, prices = the_layer(done), done.prices
+        assert layer.tiling is not None
+        assert layer.observed is not None
+        assert layer.observed.damage is not None
+        assert layer.observed.sensitivity is not None
+        assert prices is not None
+        bits, steps = bits_and_steps(done)
+        assert (steps >= 1).all()
+        read = array(done, layer.tiling.allocated)
+        rows, columns = layer.mapped_shape
+        driven = np.minimum(rows - np.arange(0, rows, 16), 16)[:, None] * prices.row_j
+        widths = np.diff([*layer.tiling.column_starts, columns]) if columns else np.zeros(0)
+        each = driven + 16 * 5 * prices.cell_j + widths * prices.column_j
+        energy = np.array(prices.conversion_j)[bits].sum() + (read.sum(axis=(2, 3)) * each).sum()
+        damage = np.take_along_axis(array(done, layer.observed.damage), bits[..., None].astype(int), -1)[..., 0]
+        weight = np.array(layer.observed.sensitivity)[:, None, None] * 16.0 ** np.arange(4).reshape(-1, 1, 1)
+        return float(energy), float((weight * damage).sum())
+
+    (energy, damage), (more, less) = totals(caution), totals(caution * factor)
+    assert more >= energy * (1 - 1e-9)
+    assert less <= damage * (1 + 1e-6) + 1e-12
+
+
+def test_endless_caution_loses_nothing_that_was_observed() -> None:
+    codes = np.random.default_rng(0).integers(-255, 256, (20, 6))
+    graph = compiled(coded_layer(codes), SliceBits(), Tile(rows=8, cols=4))
+    step = BudgetAdc(caution=1e12)
+    graph = compiled(really_observed(graph, np.random.default_rng(1).integers(0, 256, (9, 20)), step.observes()), step)
+    bits, steps = bits_and_steps(graph)
+    layer = the_layer(graph)
+    assert layer.observed is not None
+    assert (array(graph, layer.observed.highest) <= (2 ** bits.astype(np.int64) - 1) * steps).all()
+
+
+def test_a_layer_of_zeros() -> None:
+    for granularity in ("column", "tile", "slice"):
+        step = BudgetAdc(granularity=granularity)
+        graph = compiled(coded_layer(np.zeros((3, 2))), Eliminate(), SliceBits(), Tile())
+        done = compiled(really_observed(graph, np.ones((2, 3)), step.observes()), step)
+        assert bits_and_steps(done)[0].shape == (0, 4, 2, 0)
+
+
+def test_runs_once() -> None:
+    graph = observed(tiled([[1]]), [[1, 0]], damage=[[1, 0]], step=[[1, 1]], sensitivity=1.0)
+    assert_runs_once(BudgetAdc(), graph)
+
+
+def test_words_without_data() -> None:
+    for graph in (tiled([[1]]), observed(tiled([[1]]), [[1, 0]])):
+        with pytest.raises(UsageError) as caught:
+            BudgetAdc().run(graph)
+        assert str(caught.value) == (
+            "[BSC201] pass 'budget-adc' needs calibration data\n"
+            "  seen: no observations of the column sums\n"
+            "  fix:  give typical inputs with --calib FILE.npz"
+        )
+    with pytest.raises(ModelError, match="needs what 'slice-bits' computes"):
+        BudgetAdc().run(coded_layer([[1]]))
+
+
+@pytest.mark.parametrize(
+    ("option", "inside", "outside", "limits"),
+    [
+        ("caution", (1e-9, 1e9), (0, -1, float("inf"), float("nan")), "above 0"),
+        ("vectors", (1, 10**9), (0,), "1 or more"),
+        ("seed", (0, 10**9), (-1,), "0 or more"),
+    ],
+)
+def test_option_limits(option: str, inside: Any, outside: Any, limits: str) -> None:
+    for value in inside:
+        assert getattr(BudgetAdc(**{option: value}), option) == value
+    for value in outside:
+        with pytest.raises(UsageError) as caught:
+            BudgetAdc(**{option: value})
+        assert str(caught.value) == (
+            f"[BSC205] pass 'budget-adc': {option} must be {limits}\n"
+            f"  seen: {value}\n"
+            f"  fix:  leave {option} out, or choose another value"
+        )
