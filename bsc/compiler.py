@@ -32,7 +32,7 @@ class CompileOptions:
         input_shapes: sizes of inputs that the model leaves open, by name.
         calibration: .npz file that input ranges are taken from, or None.
         dump_ir: folder that gets the graph as text after import and after every pass, or None.
-        stop_after: name of the last pass to run, or None for all.
+        stop_after: name of the last pass to run, or None for all; a search still looks at the whole pipeline.
         registry: the passes that the pipeline may name.
         search: what to choose by its cost before `tile`, or None for the pipeline as it is.
     """
@@ -110,9 +110,8 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
         BscError: for a bad model, pipeline, data file or dump folder; BSC403 for ADC resolutions that the target's
             converters cannot have.
     """
-    passes = parse_pipeline(options.pipeline, options.registry)
-    if options.stop_after is not None:
-        passes = _until(passes, options.stop_after)
+    whole = parse_pipeline(options.pipeline, options.registry)
+    passes = _until(whole, options.stop_after)
     for step in passes:
         if isinstance(step, AssignAdc):
             _require_offered(step, target.adc)
@@ -138,7 +137,8 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     before_tile = next((at for at, step in enumerate(passes) if isinstance(step, Tile)), None)
     if options.search is not None and before_tile is not None:
         graph = run(graph, passes[:before_tile])
-        found, choices = search(graph, passes[before_tile:], target, options.search)
+        found, choices = search(graph, whole[before_tile:], target, options.search)
+        found = _until(found, options.stop_after)
         graph, passes = run(graph, found), (*passes[:before_tile], *found)
     else:
         graph = run(graph, passes)
@@ -171,7 +171,10 @@ def _require_offered(step: AssignAdc, adc: Adc) -> None:
         )
 
 
-def _until(passes: tuple[Pass, ...], name: str) -> tuple[Pass, ...]:
+def _until(passes: tuple[Pass, ...], name: str | None) -> tuple[Pass, ...]:
+    """The passes up to the last of that name, all of them for None."""
+    if name is None:
+        return passes
     names = [step.name for step in passes]
     if name not in names:
         raise UsageError(
@@ -180,7 +183,7 @@ def _until(passes: tuple[Pass, ...], name: str) -> tuple[Pass, ...]:
             seen=f"passes {', '.join(names)}",
             fix="use one of these names",
         )
-    return passes[: names.index(name) + 1]
+    return passes[: len(names) - names[::-1].index(name)]
 
 
 def _dump(folder: Path | None, position: int, name: str, graph: Graph) -> None:

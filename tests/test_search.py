@@ -209,6 +209,16 @@ def test_active_rows_are_searched(model: Path) -> None:
     assert result.stderr.startswith("layer fc0: rows as-is, ")
 
 
+def test_a_search_sees_what_comes_behind_the_last_pass_to_run(model: Path) -> None:
+    options = ("--xbar", "16x16", "--granularity", "slice", "--adc-law", "exponential", "--active-rows", "search")
+    shown = run("compile", model.name, *options, "--stop-after", "tile").stdout
+    assert run("compile", model.name, *options, "-o", "a.bsc").exit_code == 0
+    assert pipeline().count("tile{") == 2
+    assert shown.count(" row tiles x ") == 3
+    assert " rows at a time" in shown
+    assert "adc lossless" not in shown
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "some"])
 def test_words_for_active_rows(value: str, model: Path) -> None:
     result = run("compile", model.name, "--active-rows", value)
