@@ -74,6 +74,8 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     widths = column_widths(starts, layer.mapped_columns)
     existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
     largest = per_tile(np.maximum, per_crossbar(np.maximum, arrays.adc_bits, starts), layer.groups_per_tile)
+    if _unit_columns(layer.cells):  # the same ADC reads it
+        largest = np.maximum(largest, _unit_column_bits(layer))
     converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
