@@ -93,7 +93,8 @@ def default_pipeline(
     return (
         "fold-batchnorm,quantize{bits=8},"
         f"slice-bits{{bits-per-cell={target.crossbar.bits_per_cell} dac-bits={target.dac.bits} "
-        f"encoding={encoding}}},eliminate,{permute}tile{{rows={rows} cols={cols} active-rows={driven}}},"
+        f"encoding={encoding}}},eliminate{{rows={rows}}},{permute}"
+        f"tile{{rows={rows} cols={cols} active-rows={driven}}},"
         f"assign-adc{{policy={name} granularity={granularity}{fixed}}}"
     )
 

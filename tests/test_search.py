@@ -171,8 +171,11 @@ def pipeline(folder: str = "a.bsc") -> str:
             ("--permute", "balanced", "--active-rows", "4"),
             "permute{rows=balanced columns=sorted group-rows=4},tile{rows=16 cols=16 active-rows=4}",
         ),
-        ((), "eliminate,tile{rows=16 cols=16 active-rows=16}"),
-        (("--granularity", "tile", "--permute", "none"), "eliminate,tile{rows=16 cols=16 active-rows=16}"),
+        ((), "eliminate{rows=16 dead=same-bits},tile{rows=16 cols=16 active-rows=16}"),
+        (
+            ("--granularity", "tile", "--permute", "none"),
+            "eliminate{rows=16 dead=same-bits},tile{rows=16 cols=16 active-rows=16}",
+        ),
     ],
 )
 def test_without_a_search(options: tuple[str, ...], step: str, model: Path) -> None:
