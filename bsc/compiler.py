@@ -38,7 +38,7 @@ class CompileOptions:
         input_shapes: sizes of inputs that the model leaves open, by name.
         calibration: .npz file that input ranges are taken from, or None.
         dump_ir: folder that gets the graph as text after import and after every pass, or None.
-        stop_after: name of the last pass to run, or None for all.
+        stop_after: name of the last pass to run, or None for all; a search still looks at the whole pipeline.
         registry: the passes that the pipeline may name.
         search: what to choose by its cost before `tile`, or None for the pipeline as it is.
         test_accuracy: test the accuracy of the plan on held-out data; these and calibration data then need labels.
@@ -119,8 +119,8 @@ def default_pipeline(
     return (
         "fold-batchnorm,quantize{bits=8},"
         f"slice-bits{{bits-per-cell={target.crossbar.bits_per_cell} dac-bits={target.dac.bits} "
-        f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},eliminate,"
-        f"{permute}tile{{rows={rows} cols={cols} active-rows={driven}}},"
+        f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},"
+        f"eliminate{{rows={rows}}},{permute}tile{{rows={rows} cols={cols} active-rows={driven}}},"
         f"{adc}"
     )
 
@@ -137,11 +137,10 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
         BscError: for a bad model, pipeline, data file or dump folder, or an accuracy budget that cannot be kept; BSC403
             for ADC resolutions that the target's converters cannot have.
     """
-    passes = parse_pipeline(options.pipeline, options.registry)
-    if options.max_accuracy_drop is not None and not any(isinstance(step, BudgetAdc) for step in passes):
+    whole = parse_pipeline(options.pipeline, options.registry)
+    if options.max_accuracy_drop is not None and not any(isinstance(step, BudgetAdc) for step in whole):
         raise _no_budget(options.pipeline)
-    if options.stop_after is not None:
-        passes = _until(passes, options.stop_after)
+    passes = _until(whole, options.stop_after)
     for step in passes:
         if isinstance(step, AssignAdc | CalibrateAdc | BudgetAdc):
             _require_offered(step, target.adc)
@@ -166,8 +165,8 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     before_tile = next((at for at, step in enumerate(passes) if isinstance(step, Tile)), None)
     if options.search is not None and before_tile is not None:
         graph = run(graph, passes[:before_tile])
-        laid, choices = _lay_out(graph, passes[before_tile:], target, options.search)
-        passes = (*passes[:before_tile], *laid)
+        laid, choices = _lay_out(graph, whole[before_tile:], target, options.search)
+        passes = _until((*passes[:before_tile], *laid), options.stop_after)
     asking, wanted = next(
         ((at, wish) for at, step in enumerate(passes) if (wish := step.observes()) is not None), (len(passes), None)
     )
@@ -256,7 +255,10 @@ def _load(options: CompileOptions, graph: Graph) -> tuple[Dataset | None, Datase
     return data, load(options.held_out, "--held-out")
 
 
-def _until(passes: tuple[Pass, ...], name: str) -> tuple[Pass, ...]:
+def _until(passes: tuple[Pass, ...], name: str | None) -> tuple[Pass, ...]:
+    """The passes up to the last of that name, all of them for None."""
+    if name is None:
+        return passes
     names = [step.name for step in passes]
     if name not in names:
         raise UsageError(
@@ -265,7 +267,7 @@ def _until(passes: tuple[Pass, ...], name: str) -> tuple[Pass, ...]:
             seen=f"passes {', '.join(names)}",
             fix="use one of these names",
         )
-    return passes[: names.index(name) + 1]
+    return passes[: len(names) - names[::-1].index(name)]
 
 
 def _dump(folder: Path | None, position: int, name: str, graph: Graph) -> None:

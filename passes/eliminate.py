@@ -4,28 +4,52 @@
     after    codes without all-zero rows and columns, and the numbers of those kept
     keeps    the model's outputs: a dropped row adds nothing, a dropped column is its bias alone
 
-A row counts as zero, whatever its weights, if its input is proved to be always 0; a column, if nothing reads its
-result: `bsc.ir.channels` says when. It also tells `tile` not to allocate a crossbar whose slice, polarity and tile are
-all zero. Grouped layers keep their rows and columns, since each group has its own; they lose only empty crossbars.
+The weights of a row count as zero if its input is proved to be always 0, those of a column if nothing reads its result:
+`bsc.ir.channels` says when. Rows that only so become zero are left out as well, by default unless a slice would need
+more bits on the crossbars that the rows behind them then move up to: what `bsc finetune --project` proves of a model
+must hold of its plan. They then stay as rows of zeros. It also tells `tile` not to allocate a crossbar whose slice,
+polarity and tile are all zero. Grouped layers keep their rows and columns, since each group has its own; they lose
+only empty crossbars.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.errors import UsageError
 from bsc.ir.channels import ChannelFacts, analyse
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Kept
 from bsc.ir.passbase import Pass, PassResult, refuse_after, required
+from bsc.numeric.column_stats import lossless_bits, stored_stats
+from bsc.numeric.encoding import CellFormat
 
 
 @dataclass(frozen=True)
 class Eliminate(Pass):
-    """Drop what is zero from every quantised layer; layers already done are left alone."""
+    """Drop what is zero from every quantised layer; layers already done are left alone.
+
+    Attributes:
+        rows: wordlines of a crossbar, as `tile` has them: rows that share a column sum.
+        dead: when rows are left out that have weights but whose input is always 0, or that only columns read that
+            nobody reads: "same-bits" is described above, "always" fills fewer crossbars.
+    """
 
     name = "eliminate"
+
+    rows: int = 128
+    dead: Literal["same-bits", "always"] = "same-bits"
+
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise UsageError(
+                "BSC205",
+                "pass 'eliminate': rows must be 1 or more",
+                seen=str(self.rows),
+                fix="choose eliminate{rows=128}",
+            )
 
     def run(self, graph: Graph) -> PassResult:
         """See the module docstring. Raises `ModelError` BSC309 for a layer that is not quantised, or tiled already."""
@@ -39,35 +63,49 @@ class Eliminate(Pass):
             return PassResult(graph, ())
         facts = analyse(graph)
         for layer in left:
-            layers[layer.name] = _without_zeros(graph, layer, facts, arrays)
+            layers[layer.name] = self._without_zeros(graph, layer, facts, arrays)
         return PassResult(graph.with_layers(layers, arrays), tuple(layers))
 
+    def _without_zeros(
+        self, graph: Graph, layer: CrossbarLayer, facts: ChannelFacts, arrays: dict[str, NDArray[Any]]
+    ) -> CrossbarLayer:
+        assert layer.quant is not None
+        quant, codes = layer.quant, graph.array(layer.quant.codes)
+        if layer.groups > 1:
+            return replace(layer, kept=Kept(rows=None, columns=None, shape=(codes.shape[0], codes.shape[1])))
+        dead, unread = facts.dead_rows[layer.name][0], facts.unread[layer.name]
+        rows, columns = nonzero_lines(codes)
+        if dead.any() or unread.any():
+            with_weights, codes = rows, codes * ~(dead[:, None] | unread)
+            rows, columns = nonzero_lines(codes)
+            cells = None if layer.slicing is None or self.dead == "always" else layer.slicing.cells
+            if cells is not None and self._needs_more_bits(codes, with_weights, rows, cells):
+                rows = with_weights
+        all_rows, all_columns = len(rows) == codes.shape[0], len(columns) == codes.shape[1]
+        kept = Kept(
+            rows=None if all_rows else f"{layer.name}/rows",
+            columns=None if all_columns else f"{layer.name}/columns",
+            shape=(len(rows), len(columns)),
+        )
+        if kept.rows:
+            arrays[kept.rows] = rows
+        if kept.columns:
+            arrays[kept.columns] = columns
+        if all_rows and all_columns and not dead.any():
+            return replace(layer, kept=kept)
+        key = f"{quant.codes}-kept"
+        arrays[key] = codes[np.ix_(rows, columns)]
+        return replace(layer, kept=kept, quant=replace(quant, codes=key))
 
-def _without_zeros(
-    graph: Graph, layer: CrossbarLayer, facts: ChannelFacts, arrays: dict[str, NDArray[Any]]
-) -> CrossbarLayer:
-    assert layer.quant is not None
-    quant, codes = layer.quant, graph.array(layer.quant.codes)
-    if layer.groups > 1:
-        return replace(layer, kept=Kept(rows=None, columns=None, shape=(codes.shape[0], codes.shape[1])))
-    dead, unread = facts.dead_rows[layer.name][0], facts.unread[layer.name]
-    counts = codes * ~(dead[:, None] | unread) if dead.any() or unread.any() else codes
-    rows, columns = nonzero_lines(counts)
-    all_rows, all_columns = len(rows) == codes.shape[0], len(columns) == codes.shape[1]
-    kept = Kept(
-        rows=None if all_rows else f"{layer.name}/rows",
-        columns=None if all_columns else f"{layer.name}/columns",
-        shape=(len(rows), len(columns)),
-    )
-    if kept.rows:
-        arrays[kept.rows] = rows
-    if kept.columns:
-        arrays[kept.columns] = columns
-    if all_rows and all_columns:
-        return replace(layer, kept=kept)
-    key = f"{quant.codes}-kept"
-    arrays[key] = codes[np.ix_(rows, columns)]
-    return replace(layer, kept=kept, quant=replace(quant, codes=key))
+    def _needs_more_bits(
+        self, codes: NDArray[Any], before: NDArray[np.int32], after: NDArray[np.int32], cells: CellFormat
+    ) -> bool:
+        """Whether some slice has a column of more bits on the rows `after` than any it has on the rows `before`."""
+        bits = []
+        for rows in (before, after):
+            stats = stored_stats(codes[rows], replace(cells, encoding="differential"), self.rows)
+            bits.append(lossless_bits(stats.sums, stats.gcds).max(axis=(0, 2, 3), initial=0))
+        return bool((bits[1] > bits[0]).any())
 
 
 def nonzero_lines(codes: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -171,8 +171,11 @@ def pipeline(folder: str = "a.bsc") -> str:
             ("--permute", "balanced", "--active-rows", "4"),
             "permute{rows=balanced columns=sorted group-rows=4},tile{rows=16 cols=16 active-rows=4}",
         ),
-        ((), "eliminate,tile{rows=16 cols=16 active-rows=16}"),
-        (("--granularity", "tile", "--permute", "none"), "eliminate,tile{rows=16 cols=16 active-rows=16}"),
+        ((), "eliminate{rows=16 dead=same-bits},tile{rows=16 cols=16 active-rows=16}"),
+        (
+            ("--granularity", "tile", "--permute", "none"),
+            "eliminate{rows=16 dead=same-bits},tile{rows=16 cols=16 active-rows=16}",
+        ),
     ],
 )
 def test_without_a_search(options: tuple[str, ...], step: str, model: Path) -> None:
@@ -207,6 +210,16 @@ def test_active_rows_are_searched(model: Path) -> None:
     assert "permute" not in pipeline()
     assert "active-rows=" in pipeline()
     assert result.stderr.startswith("layer fc0: rows as-is, ")
+
+
+def test_a_search_sees_what_comes_behind_the_last_pass_to_run(model: Path) -> None:
+    options = ("--xbar", "16x16", "--granularity", "slice", "--adc-law", "exponential", "--active-rows", "search")
+    shown = run("compile", model.name, *options, "--stop-after", "tile").stdout
+    assert run("compile", model.name, *options, "-o", "a.bsc").exit_code == 0
+    assert pipeline().count("tile{") == 2
+    assert shown.count(" row tiles x ") == 3
+    assert " rows at a time" in shown
+    assert "adc lossless" not in shown
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "some"])

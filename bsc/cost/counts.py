@@ -109,6 +109,8 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
 def _largest_bits(layer: PlanLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.uint8]:
     """What the ADC of each crossbar must resolve, (T, C, S, P); a pair that is subtracted has one ADC, on its first."""
     largest = per_tile(np.maximum, per_crossbar(np.maximum, arrays.adc_bits, starts), layer.groups_per_tile)
+    if _unit_columns(layer.cells):  # the same ADC reads it
+        largest = np.maximum(largest, _unit_column_bits(layer))
     if largest.shape == arrays.allocated.shape:
         return np.asarray(largest)
     first = np.cumsum(arrays.allocated, axis=3) == 1

@@ -1,22 +1,27 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bsc.errors import ModelError
+from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import Kept
 from passes.eliminate import Eliminate, nonzero_lines
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
+from tests.bsc.plans import coded
 from tests.passes.layers import (
     FC_CODES,
     array,
     assert_runs_once,
     coded_layer,
     compiled,
+    digital,
     float_layer,
+    network,
     sparse_codes,
     the_layer,
 )
@@ -113,4 +118,45 @@ def test_words_after_tile() -> None:
         "[BSC309] layer 'fc': pass 'eliminate' comes too late\n"
         "  seen: the result of 'tile' in the graph\n"
         "  fix:  put 'eliminate' before 'tile' in --passes"
+    )
+
+
+def dead_first(second: list[list[int]], *, slicing: bool = True, **options: Any) -> Graph:
+    """The layer 'fc' behind a ReLU, whose first input is proved to be 0; the driver has checked the passes."""
+    one = coded([[-1] + [1] * (len(second) - 1)], name="one", output="h")
+    two = coded(second, input="g", output="y")
+    shapes = {"x": (1, 1), "h": (1, len(second)), "g": (1, len(second)), "y": (1, len(second[0]))}
+    graph = network(one.layer, digital("Relu", "h", "g"), two.layer, arrays={**one.arrays, **two.arrays}, shapes=shapes)
+    steps = (SliceBits(), Eliminate(**options)) if slicing else (Eliminate(**options),)
+    return compiled(graph, *steps)
+
+
+def second_layer(graph: Graph) -> tuple[tuple[int, int], list[list[int]]]:
+    _, layer = graph.layers()
+    assert layer.quant is not None
+    return layer.mapped_shape, array(graph, layer.quant.codes).tolist()
+
+
+def test_a_dead_row_is_left_out() -> None:
+    """1 + 2 need the two bits that 0 + 1 + 2 do."""
+    assert second_layer(dead_first([[7], [1], [2]], rows=4)) == ((2, 1), [[1], [2]])
+
+
+def test_a_dead_row_stays_where_others_would_need_more_bits() -> None:
+    """Crossbars of two rows: 0 and 3, then 3 alone, need one bit each, 0 or 3; 3 and 1 would need two."""
+    assert second_layer(dead_first([[7], [3], [1]], rows=2)) == ((3, 1), [[0], [3], [1]])
+    assert second_layer(dead_first([[7], [3], [1]], rows=1)) == ((2, 1), [[3], [1]])
+    assert second_layer(dead_first([[7], [3], [1]], rows=2, dead="always")) == ((2, 1), [[3], [1]])
+
+
+def test_the_order_of_slicing_and_elimination_does_not_matter_to_results() -> None:
+    """Without slices nothing is known of bits, and the row is left out."""
+    assert second_layer(dead_first([[7], [3], [3]], rows=2, slicing=False)) == ((2, 1), [[3], [3]])
+
+
+def test_words_for_no_rows() -> None:
+    with pytest.raises(UsageError) as caught:
+        Eliminate(rows=0)
+    assert str(caught.value) == (
+        "[BSC205] pass 'eliminate': rows must be 1 or more\n  seen: 0\n  fix:  choose eliminate{rows=128}"
     )

@@ -198,7 +198,7 @@ def test_an_offset_plan_has_unit_columns() -> None:
         count_plan(plan)[0],
         reads=2,
         conversions={1: 4, 2: 4},  # the unit column holds up to 2 inputs
-        crossbars={1: 2},
+        crossbars={2: 2},  # whose ADC reads the unit column too
         sample_hold=8,
     )
 
@@ -228,3 +228,18 @@ def test_the_baseline_of_unequal_slices_has_the_cells_of_the_target() -> None:
     plan = plan_of(coded([[1]]), cut="4-2-2", rows=2, cols=1)
     assert_counts(count_uniform(plan, 8)[0], crossbars={8: 8})  # 4 slices of 2 bits, 2 polarities
     assert_counts(count_plan(plan)[0], crossbars={0: 5, 1: 1})
+
+
+@pytest.mark.parametrize("granularity", ["column", "tile", "slice"])
+def test_an_adc_is_as_large_as_its_largest_column_whatever_shares_a_resolution(granularity: Any) -> None:
+    """Two crossbars of slice 0, of sums 3, 1 and 1: what the second may share with the first it must reach too."""
+    plan = plan_of(
+        coded([[1, 1], [1, 0], [1, 0]], weight_bits=1, input_bits=2),
+        bits_per_cell=1,
+        cols=1,
+        eliminate=True,
+        adc=AssignAdc(granularity=granularity),
+    )
+    (counts,) = count_plan(plan)
+    expected = {2: 2} if granularity == "slice" else {1: 1, 2: 1}
+    assert_counts(counts, crossbars=expected, conversions={bits: 2 * number for bits, number in expected.items()})

@@ -196,7 +196,7 @@ def test_deadness_goes_on_through_layers() -> None:
 
 # --- the law ---
 
-ELIMINATE = ",eliminate"
+ELIMINATE = ",eliminate{rows=16 dead=always}"
 PIPELINE = f"fold-batchnorm,quantize{{bits=8}},slice-bits{ELIMINATE},tile{{rows=16 cols=8}},assign-adc"
 
 
@@ -249,14 +249,14 @@ def pruned_network(seed: int) -> onnx.ModelProto:
     )
 
 
-def plans(model: onnx.ModelProto, folder: Path, *, calibrated: bool) -> tuple[Plan, Plan]:
+def plans(model: onnx.ModelProto, folder: Path, *, calibrated: bool, dead: str = "always") -> tuple[Plan, Plan]:
     """The plan with `eliminate` and the one without."""
     path, data = save(model, folder / "model.onnx"), None
     if calibrated:
         data = folder / "data.npz"
         np.savez(data, x=np.random.default_rng(0).standard_normal((16, 2, 8, 8)).astype(np.float32))
     found = []
-    for text in (PIPELINE, PIPELINE.replace(ELIMINATE, "")):
+    for text in (PIPELINE.replace("always", dead), PIPELINE.replace(ELIMINATE, "")):
         plan = compile_model(path, ISAAC, CompileOptions(pipeline=text, calibration=data)).plan
         assert plan is not None
         found.append(plan)
@@ -264,10 +264,11 @@ def plans(model: onnx.ModelProto, folder: Path, *, calibrated: bool) -> tuple[Pl
 
 
 @settings(deadline=None, max_examples=8)
-@given(seed=st.integers(0, 2**32 - 1), calibrated=st.booleans())
-def test_outputs_stay(tmp_path_factory: pytest.TempPathFactory, seed: int, calibrated: bool) -> None:
+@given(seed=st.integers(0, 2**32 - 1), calibrated=st.booleans(), dead=st.sampled_from(["same-bits", "always"]))
+def test_outputs_stay(tmp_path_factory: pytest.TempPathFactory, seed: int, calibrated: bool, dead: str) -> None:
     """Bit for bit, on inputs beyond those of the calibration too."""
-    with_it, without = plans(pruned_network(seed), tmp_path_factory.mktemp("plan"), calibrated=calibrated)
+    folder = tmp_path_factory.mktemp("plan")
+    with_it, without = plans(pruned_network(seed), folder, calibrated=calibrated, dead=dead)
     feeds = {"x": 3 * np.random.default_rng(seed).standard_normal((4, 2, 8, 8)).astype(np.float32)}
     ours, whole = Replayer(with_it), Replayer(without)
     for run in ("replayed", "quantised"):

@@ -26,7 +26,8 @@ from tests.passes.layers import coded_layer, float_layer, the_layer
 
 DEFAULT_TEXT = (
     "fold-batchnorm,quantize{bits=8 activation-bits=8 scale=power-of-two per=tensor},"
-    "slice-bits{bits-per-cell=2 dac-bits=1 encoding=differential subtraction=digital flip=no cut=even},eliminate,"
+    "slice-bits{bits-per-cell=2 dac-bits=1 encoding=differential subtraction=digital flip=no cut=even},"
+    "eliminate{rows=128 dead=same-bits},"
     "tile{rows=128 cols=128 active-rows=128},"
     "assign-adc{policy=lossless granularity=column bits=8}"
 )
@@ -39,6 +40,7 @@ VALUES: dict[tuple[type[Pass], str], st.SearchStrategy[Any]] = {
     (SliceBits, "bits_per_cell"): st.integers(1, 8),
     (SliceBits, "dac_bits"): st.integers(1, 8),
     (SliceBits, "cut"): st.sampled_from(["even", "4-2-2", "1"]),
+    (Eliminate, "rows"): st.integers(1, 16384),
     (Tile, "rows"): st.integers(1, 16384),
     (Tile, "cols"): st.integers(1, 16384),
     (Tile, "active_rows"): st.integers(0, 1),
@@ -144,7 +146,12 @@ QUANTIZE_OPTIONS = "options are bits=..., activation-bits=..., scale=..., per=..
         ("quantize{bit=8}", "pass 'quantize' has no option 'bit=8'", QUANTIZE_OPTIONS, "did you mean 'bits'?"),
         ("quantize{bits}", "pass 'quantize' has no option 'bits'", QUANTIZE_OPTIONS, "did you mean 'bits'?"),
         ("quantize{name=x}", "pass 'quantize' has no option 'name=x'", QUANTIZE_OPTIONS, "use one of these"),
-        ("eliminate{all=1}", "pass 'eliminate' has no option 'all=1'", "options are none", "use one of these"),
+        (
+            "eliminate{all=1}",
+            "pass 'eliminate' has no option 'all=1'",
+            "options are rows=..., dead=...",
+            "use one of these",
+        ),
         (
             "slice-bits{bits_per_cell=2}",
             "pass 'slice-bits' has no option 'bits_per_cell=2'",
