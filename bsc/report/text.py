@@ -21,7 +21,7 @@ from bsc.cost.price import ADC_ACTION, Cost, ratio
 from bsc.hardware.target import Target
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.document import BudgetRecord, LayerArrays, Plan, PlanDocument, PlanLayer
-from bsc.plan.summary import LayerSummary, SliceSummary, total
+from bsc.plan.summary import RULE_OF_THREE, LayerSummary, SliceSummary, total
 from bsc.replay.paired import CONFIDENCE
 from bsc.replay.verification import Verification
 from bsc.units import UNKNOWN, format_ratio, format_si
@@ -430,7 +430,7 @@ def _observed_note(summaries: Sequence[LayerSummary]) -> str:
         lines += [
             f"{sum(columns for columns, _ in covered)} more lost nothing in {pooled} conversions of calibration data, "
             f"{fewest} or more each:",
-            f"with 95 % confidence at most {3 / fewest:.1e} of further ones like them do",
+            f"with 95 % confidence at most {RULE_OF_THREE / fewest:.1e} of further ones like them do",
         ]
     if losing:
         lines.append(f"{losing} lose something on calibration data")

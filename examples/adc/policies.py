@@ -78,8 +78,8 @@ DRAWN = {
 }
 
 
-def split_data(folder: Path, model: Path, out: Path) -> dict[str, Path]:
-    """The three data files, by their use."""
+def split_data(folder: Path, model: Path, out: Path, held_out: int) -> dict[str, Path]:
+    """The three data files, by their use; at most so many images are held out."""
     graph = import_model(model)
     specs = [graph.tensors[name] for name in graph.inputs]
     train, test = (load_samples(str(folder), specs, split) for split in ("train", "test"))
@@ -93,8 +93,9 @@ def split_data(folder: Path, model: Path, out: Path) -> dict[str, Path]:
     for name, (samples, chosen) in parts.items():
         files[name] = out / f"{name}.npz"
         assert samples.labels is not None
-        inputs = {key: values[chosen] for key, values in samples.inputs.items()}
-        np.savez(files[name], allow_pickle=False, label=samples.labels[chosen], **inputs)
+        numbers = np.flatnonzero(chosen)[: held_out if name == "held-out" else None]
+        inputs = {key: values[numbers] for key, values in samples.inputs.items()}
+        np.savez(files[name], allow_pickle=False, label=samples.labels[numbers], **inputs)
     return files
 
 
@@ -189,18 +190,20 @@ def picture(results: Sequence[dict[str, Any]]) -> str:
 @click.argument("data_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("models", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for everything that is made.")
-def main(data_dir: Path, models: tuple[Path, ...], out: Path) -> None:
+@click.option("--held-out", type=click.IntRange(min=1), default=1 << 30, help="Images held out.  [default: all]")
+def main(data_dir: Path, models: tuple[Path, ...], out: Path, held_out: int) -> None:
     """Measure every policy on every MODEL, seed 0."""
     out.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, Any]] = []
     for model in models:
-        files = split_data(data_dir, model, out)
+        files = split_data(data_dir, model, out, held_out)
         for row in rows(model, files):
             results.append(row)
             click.echo(f"{row['model']}: {row['policy']}", err=True)
-    (out / "results.json").write_text(json.dumps({"seed": 0, "rows": results}, indent=2) + "\n", encoding="utf-8")
-    (out / "table.md").write_text("\n".join(table(results)) + "\n", encoding="utf-8")
-    (out / "adc.svg").write_text(picture(results), encoding="utf-8")
+        record = json.dumps({"seed": 0, "rows": results}, indent=2)
+        (out / "results.json").write_text(record + "\n", encoding="utf-8")
+        (out / "table.md").write_text("\n".join(table(results)) + "\n", encoding="utf-8")
+        (out / "adc.svg").write_text(picture(results), encoding="utf-8")
 
 
 if __name__ == "__main__":
