@@ -113,7 +113,7 @@ class BudgetAdc(Pass):
         prices = priced.conversion_j[: damage.shape[-1]] / whole
         prices = np.where(np.isnan(prices), np.inf, prices)
         groups = sharing_groups(self.granularity, shape, tiling.column_starts, tiling.groups_per_tile)
-        bits = np.where(graph.array(tiling.sums) > 0, cheapest_bits(prices, damage, weight, groups), 0)
+        bits = cheapest_bits(prices, damage, weight, graph.array(tiling.sums) > 0, groups)
 
         # A crossbar is read at all only if its conversions do more good than that costs.
         good = weight * (damage[..., 0] - taken(damage, bits)) - prices[bits]

@@ -115,7 +115,13 @@ class CalibrateAdc(Pass):
         groups = sharing_groups(self.granularity, bound.shape, tiling.column_starts, tiling.groups_per_tile)
         unit = graph.array(observed.unit)
         proved = lossless_bits(shared(np.maximum, bound, groups), unit)
-        bits = covering_bits(graph.array(observed.beyond), observed.conversions, self.clip_share, groups)
+        bits = covering_bits(
+            graph.array(observed.beyond),
+            bound > 0,
+            groups,
+            conversions=observed.conversions,
+            clip_share=self.clip_share,
+        )
         # At least one bit: a column that calibration data never drove may still be driven, and then shows it.
         bits = np.minimum(np.maximum(bits, 1) + self.spare_bits, proved)
         if self.most_bits:

@@ -9,23 +9,29 @@ from bsc.numeric.sharing import group_sums
 
 
 def covering_bits(
-    beyond: NDArray[np.uint32], conversions: int, clip_share: float, groups: NDArray[np.int64] | None
+    beyond: NDArray[np.uint32],
+    converted: NDArray[np.bool_],
+    groups: NDArray[np.int64] | None,
+    *,
+    conversions: int,
+    clip_share: float,
 ) -> NDArray[np.int64]:
     """The fewest bits that clip at most a share of the observed conversions.
 
     Args:
         beyond: conversions above the highest code of 0, 1, ... bits (R, S, P, N, B); none at B - 1.
+        converted: columns that are converted at all (R, S, P, N).
+        groups: columns that share one resolution.
         conversions: of each column.
         clip_share: of the conversions of a column, or of a group, that may clip.
-        groups: columns that share one resolution.
 
     Returns:
-        Bits (R, S, P, N).
+        Bits (R, S, P, N); what it says of other columns means nothing.
     """
     if groups is None or not groups.size:
         return np.asarray((beyond <= clip_share * conversions).argmax(axis=-1))
     above = np.stack([group_sums(beyond[..., bits], groups) for bits in range(beyond.shape[-1])], axis=-1)
-    most = clip_share * conversions * np.bincount(groups.ravel())
+    most = clip_share * conversions * _members(converted, groups)
     return np.asarray((above <= most[:, None]).argmax(axis=-1)[groups])
 
 
@@ -33,6 +39,7 @@ def cheapest_bits(
     prices: NDArray[np.float64],
     damage: NDArray[np.float32],
     weight: NDArray[np.float64],
+    converted: NDArray[np.bool_],
     groups: NDArray[np.int64] | None,
 ) -> NDArray[np.int64]:
     """The resolution of least price plus weighted damage; of equals the lowest.
@@ -44,19 +51,25 @@ def cheapest_bits(
         prices: of a conversion at 0, 1, ... bits (B,).
         damage: (R, S, P, N, B).
         weight: of damage, (R, S, P, N).
+        converted: columns that are converted at all (R, S, P, N).
         groups: columns that share one resolution.
 
     Returns:
-        Bits (R, S, P, N).
+        Bits (R, S, P, N); 0 for other columns.
     """
     if groups is not None and groups.size:
         summed = [group_sums(weight * damage[..., bits], groups) for bits in range(damage.shape[-1])]
-        costs = np.stack(summed, axis=-1) + np.outer(np.bincount(groups.ravel()), prices)
-        return np.asarray(costs.argmin(axis=-1)[groups])
+        costs = np.stack(summed, axis=-1) + np.outer(_members(converted, groups), prices)
+        return np.where(converted, costs.argmin(axis=-1)[groups], 0)
     chosen = np.empty(damage.shape[:4], np.int64)
     for row_group in range(len(chosen)):  # one at a time, so that the temporaries stay in cache
         chosen[row_group] = (prices + weight[row_group, ..., None] * damage[row_group]).argmin(axis=-1)
-    return chosen
+    return np.where(converted, chosen, 0)
+
+
+def _members(converted: NDArray[np.bool_], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Converted columns of each group, (G,)."""
+    return np.bincount(groups[converted], minlength=int(groups.max()) + 1).astype(np.int64)
 
 
 def taken(values: NDArray[Any], bits: NDArray[np.int64]) -> NDArray[Any]:

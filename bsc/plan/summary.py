@@ -11,6 +11,9 @@ from bsc.numeric.column_stats import Reach, lossless_bits, reach
 from bsc.numeric.tiles import column_tiles, column_widths, crossbars_with_weights, per_column, per_row_group
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
+RULE_OF_THREE = 3.0
+"""0 of N alike and independent conversions lost something: with 95 % confidence p <= 3 / N, as (1 - p)**N >= 0.05."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SliceSummary:

@@ -11,7 +11,7 @@ from bsc.cost.compare import Comparison
 from bsc.cost.price import ADC_ACTION, Cost, ratio
 from bsc.cost.side_by_side import PlanFigures, pipeline_difference
 from bsc.plan.document import PlanDocument
-from bsc.plan.summary import LayerSummary
+from bsc.plan.summary import RULE_OF_THREE, LayerSummary
 from bsc.replay.proofs import LayerProof
 from bsc.replay.simulation import Simulation
 from bsc.replay.tally import ColumnTally
@@ -48,7 +48,11 @@ def summary_json(document: PlanDocument, summaries: Sequence[LayerSummary]) -> d
 
 
 def layer_json(summary: LayerSummary) -> dict[str, Any]:
-    """One layer; histograms map a resolution to its number of conversions: of slice columns, or of their pairs."""
+    """One layer; histograms map a resolution to its number of conversions: of slice columns, or of their pairs.
+
+    One that lost nothing in N observed conversions loses something in at most `overflow_bound_95` of further ones like
+    them, with 95 % confidence.
+    """
     return {
         "row_tiles": summary.layer.row_tiles,
         "column_tiles": summary.column_tiles,
@@ -56,6 +60,12 @@ def layer_json(summary: LayerSummary) -> dict[str, Any]:
         "possible_crossbars": summary.possible_crossbars,
         "unread_crossbars": summary.unread_crossbars,
         "utilisation": summary.utilisation,
+        "observed": None
+        if summary.layer.observed is None
+        else {
+            **summary.layer.observed.model_dump(),
+            "overflow_bound_95": RULE_OF_THREE / summary.layer.observed.conversions,
+        },
         "slices": [
             {
                 "density": part.density,

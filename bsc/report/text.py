@@ -20,11 +20,12 @@ from bsc.cost.compare import Comparison
 from bsc.cost.price import ADC_ACTION, Cost, ratio
 from bsc.hardware.target import Target
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
-from bsc.plan.document import BudgetRecord, LayerArrays, Plan, PlanDocument, PlanLayer
+from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
 from bsc.plan.summary import LayerSummary, SliceSummary, total
 from bsc.replay.paired import CONFIDENCE
 from bsc.replay.proofs import LayerProof
 from bsc.replay.verification import Verification
+from bsc.report.basis import basis_notes
 from bsc.units import UNKNOWN, format_ratio, format_si
 
 ACTION_LABELS = {
@@ -428,7 +429,7 @@ def _notes(document: PlanDocument, summaries: Sequence[LayerSummary], comparison
     return Text(
         f"ADC assignment    {policies}; {lossless} of {conversions} {_converted(summaries)} are "
         f"proved lossless for any input\n"
-        f"{_observed_note(summaries)}{_unread_note(summaries)}{_budget_note(document.budget)}{_offer(comparison)}"
+        f"{basis_notes(summaries, document.budget)}{_offer(comparison)}"
         f"free ADCs         and no other change would save {format_ratio(comparison.free_adc_bound)} of the total\n"
         f"prices rest on    {basis or UNKNOWN} ({comparison.target.citation})\n"
         f"not modelled      {NOT_MODELLED}{_wider_cells(summaries, comparison.target)}"
@@ -466,43 +467,6 @@ def _assignment(layer: PlanLayer) -> str:
     """The ADC policy in words; resolutions that are the same for all are not shared over something."""
     alike = layer.adc_policy in ("isaac", "fixed")
     return layer.adc_policy if alike else f"{layer.adc_policy} per {layer.adc_granularity}"
-
-
-def _observed_note(summaries: Sequence[LayerSummary]) -> str:
-    """What the columns rest on that are not proved: 0 of N conversions lost something, so p <= 3 / N with 95 %."""
-    seen = [(summary, summary.layer.observed) for summary in summaries if summary.layer.observed is not None]
-    covered = [(summary.covered, record.conversions) for summary, record in seen if summary.covered]
-    losing = sum(summary.conversions - summary.lossless - summary.covered for summary, _ in seen)
-    lines = []
-    if covered:
-        fewest = min(conversions for _, conversions in covered)
-        pooled = sum(columns * conversions for columns, conversions in covered)
-        lines += [
-            f"{sum(columns for columns, _ in covered)} more lost nothing in {pooled} conversions of calibration data, "
-            f"{fewest} or more each:",
-            f"with 95 % confidence at most {3 / fewest:.1e} of further ones like them do",
-        ]
-    if losing:
-        lines.append(f"{losing} lose something on calibration data")
-    return "".join(f"{'':18}{line}\n" for line in lines)
-
-
-def _unread_note(summaries: Sequence[LayerSummary]) -> str:
-    unread = sum(summary.unread_crossbars for summary in summaries)
-    text = f"{'':18}{unread} crossbars that hold weights are left out, not being worth their energy\n"
-    return text if unread else ""
-
-
-def _budget_note(budget: BudgetRecord | None) -> str:
-    if budget is None:
-        return ""
-    asked = "" if budget.max_drop is None else f", of {100 * budget.max_drop:g} allowed"
-    where = "the half of the calibration data kept for it" if budget.split else "held-out data"
-    return (
-        f"accuracy          {100 * budget.drop:.2f} points below the quantised model{asked}, and below "
-        f"{100 * budget.drop_bound:.2f} with {budget.confidence:.0%} confidence:\n"
-        f"{'':18}of {budget.samples} samples {budget.lost} lost, {budget.gained} gained, on {where}\n"
-    )
 
 
 def _slices(layer: PlanLayer) -> str:

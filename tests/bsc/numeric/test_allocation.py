@@ -13,6 +13,7 @@ def of_columns(values: Any, dtype: Any) -> Any:
     return np.array(values, dtype)[None, None, None]
 
 
+BOTH = np.ones((1, 1, 1, 2), np.bool_)
 TOGETHER = np.zeros((1, 1, 1, 2), np.int64)
 
 
@@ -29,7 +30,7 @@ TOGETHER = np.zeros((1, 1, 1, 2), np.int64)
 )
 def test_covering_bits_by_hand(share: float, groups: Any, bits: list[int]) -> None:
     beyond = of_columns([[8, 1, 0, 0], [9, 7, 5, 0]], np.uint32)
-    assert covering_bits(beyond, 10, share, groups).ravel().tolist() == bits
+    assert covering_bits(beyond, BOTH, groups, conversions=10, clip_share=share).ravel().tolist() == bits
 
 
 def test_cheapest_bits_by_hand() -> None:
@@ -37,9 +38,23 @@ def test_cheapest_bits_by_hand() -> None:
     damage = of_columns([[5, 2, 0], [1, 0.5, 0]], np.float32)
     weight = np.ones((1, 1, 1, 2))
     # 5, 3, 2 and 1, 1.5, 2; together 6, 4.5, 4.
-    assert cheapest_bits(prices, damage, weight, None).ravel().tolist() == [2, 0]
-    assert cheapest_bits(prices, damage, weight, TOGETHER).ravel().tolist() == [2, 2]
-    assert cheapest_bits(np.array([0, 3.0, np.inf]), damage, weight, None).ravel().tolist() == [0, 0]
+    assert cheapest_bits(prices, damage, weight, BOTH, None).ravel().tolist() == [2, 0]
+    assert cheapest_bits(prices, damage, weight, BOTH, TOGETHER).ravel().tolist() == [2, 2]
+    assert cheapest_bits(np.array([0, 3.0, np.inf]), damage, weight, BOTH, None).ravel().tolist() == [0, 0]
+
+
+def test_columns_that_are_not_converted_cost_nothing_and_clip_nothing() -> None:
+    first = np.array([True, False]).reshape(1, 1, 1, 2)
+    damage = of_columns([[5, 2.5, 0], [0, 0, 0]], np.float32)
+    weight = np.ones((1, 1, 1, 2))
+    # 5, 4, 3 alone; with the price of two it would be 5, 5.5, 6.
+    prices = np.array([0.0, 1.5, 3.0])
+    assert cheapest_bits(prices, damage, weight, first, TOGETHER).ravel().tolist() == [2, 0]
+    assert cheapest_bits(prices, damage, weight, BOTH, TOGETHER).ravel().tolist() == [0, 0]
+    beyond = of_columns([[9, 2, 0], [0, 0, 0]], np.uint32)
+    for converted, bits in ((first, 2), (BOTH, 1)):  # 1 of 10, or 2 of 20
+        found = covering_bits(beyond, converted, TOGETHER, conversions=10, clip_share=0.1)
+        assert found[0, 0, 0, 0] == bits
 
 
 @settings(deadline=None)
@@ -53,7 +68,8 @@ def test_more_weight_never_costs_less_and_never_does_more_damage(
     groups = random.integers(0, 5, damage.shape[:4]) if shared else None
 
     def totals(weight: float) -> tuple[float, float]:
-        bits = cheapest_bits(prices, damage, np.full(damage.shape[:4], weight), groups)
+        converted = np.ones(damage.shape[:4], np.bool_)
+        bits = cheapest_bits(prices, damage, np.full(damage.shape[:4], weight), converted, groups)
         return float(prices[bits].sum()), float(taken(damage, bits).sum(dtype=np.float64))
 
     (price, harm), (more_price, less_harm) = totals(weight), totals(weight * factor)
@@ -65,7 +81,7 @@ def test_no_allocation_of_the_same_damage_is_cheaper() -> None:
     """Against every allocation of three columns."""
     random = np.random.default_rng(0)
     prices, damage = np.arange(4.0), np.sort(random.random((1, 1, 1, 3, 4)).astype(np.float32) * 5)[..., ::-1]
-    bits = cheapest_bits(prices, damage, np.ones((1, 1, 1, 3)), None).ravel()
+    bits = cheapest_bits(prices, damage, np.ones((1, 1, 1, 3)), np.ones((1, 1, 1, 3), np.bool_), None).ravel()
     each = damage[0, 0, 0]
     spent, harm = prices[bits].sum(), each[np.arange(3), bits].sum()
     for other in np.ndindex(4, 4, 4):

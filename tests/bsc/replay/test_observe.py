@@ -1,11 +1,14 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from bsc.compiler import CompileOptions, compile_model, default_pipeline
 from bsc.ir.passbase import Observation
 from bsc.numeric.damage import FACTORS
 from bsc.numeric.quantizer import input_cycles
@@ -14,8 +17,10 @@ from bsc.plan.document import LayerArrays, PlanLayer
 from bsc.replay import observe as module
 from bsc.replay.columns import read_numpy
 from bsc.replay.dataset import Dataset
+from bsc.replay.engine import Replayer
 from bsc.replay.observe import LayerObservation, observe
-from tests.bsc.plans import coded, only_layer, plan_of
+from bsc.testing import mlp_model, save
+from tests.bsc.plans import CNN, ISAAC, coded, only_layer, plan_of
 from tests.passes.layers import sparse_codes
 
 
@@ -169,3 +174,30 @@ def test_the_upstream_is_the_quantised_model(samples: int) -> None:
     seen = observe(plan, dataset(inputs), wanted())
     middle = np.minimum(inputs @ np.array([[2, 0], [0, 3]]), 255)
     check(plan.layers[1], plan.arrays(plan.layers[1]), middle, seen["b"])
+
+
+@pytest.mark.parametrize("granularity", ["column", "tile", "slice"])
+@pytest.mark.parametrize("model", [CNN, mlp_model(12, 9, 4)], ids=["cnn", "mlp"])
+def test_a_calibrated_plan_is_exact_on_its_calibration_data(
+    model: onnx.ModelProto, granularity: Granularity, tmp_path: Path
+) -> None:
+    """If all of them were observed; and for inputs that are mostly 0 it asks for fewer bits than are proved."""
+    name, shape = ("image", (40, 3, 8, 8)) if model is CNN else ("x", (40, 12))
+    random = np.random.default_rng(0)
+    feeds = {name: (random.standard_normal(shape) * (random.random(shape) < 0.1)).astype(np.float32)}
+    np.savez(tmp_path / "calib.npz", allow_pickle=False, **feeds)
+    bits = []
+    for policy in ("lossless", "calibrated"):
+        pipeline = default_pipeline(ISAAC, rows=16, cols=8, policy=policy, granularity=granularity)
+        pipeline = pipeline.replace("calibrate-adc{", "calibrate-adc{vectors=1000000 ")
+        options = CompileOptions(pipeline=pipeline, calibration=tmp_path / "calib.npz")
+        plan = compile_model(save(model, tmp_path / "model.onnx"), ISAAC, options).plan
+        assert plan is not None
+        replayer = Replayer(plan)
+        replayer.replayed(feeds)
+        assert replayer.exact
+        assert sum(tally.clipped for tally in replayer.tallies.values()) == 0
+        bits.append(sum(int(plan.arrays(layer).adc_bits.sum()) for layer in plan.layers))
+        seen = [layer.observed for layer in plan.layers]
+    assert bits[1] < bits[0]
+    assert [record.vectors for record in seen if record] == ([640, 640, 40] if model is CNN else [40, 40])
