@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bsc.errors import UsageError
+from bsc.errors import DoesNotFitError, ModelError, UsageError
+from bsc.frontend.coverage import Coverage, cover
 from bsc.frontend.onnx_import import import_model
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
@@ -114,6 +115,33 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     if options.stop_after is None:
         plan = make_plan(graph, target, format_pipeline(passes), calibration)
     return Compiled(graph=graph, plan=plan, times=tuple(times))
+
+
+def check_model(path: Path, target: Target, options: CompileOptions) -> Coverage:
+    """What becomes of every node of a model, found out by compiling it; nothing is written.
+
+    Args:
+        path: the model; it is only read.
+        target: as for `compile_model`.
+        options: likewise; its pipeline is run if no node is refused.
+
+    Raises:
+        UsageError: for a file that cannot be opened, a bad pipeline or an `input_shapes` that names no input.
+    """
+    passes = parse_pipeline(options.pipeline, options.registry)
+    refused: dict[str, ModelError] = {}
+    try:
+        graph = import_model(path, options.input_shapes, refuse=refused.setdefault)
+    except ModelError as error:
+        return Coverage(model=path.name, nodes=(), refusals=(error,))
+    nodes = cover(graph, refused)
+    refusals: tuple[ModelError | DoesNotFitError, ...] = tuple(refused.values())
+    if not refusals:
+        try:
+            make_plan(run_pipeline(graph, passes)[0], target, format_pipeline(passes), None)
+        except (ModelError, DoesNotFitError) as error:
+            refusals = (error,)
+    return Coverage(model=path.name, nodes=nodes, refusals=refusals)
 
 
 def _until(passes: tuple[Pass, ...], name: str) -> tuple[Pass, ...]:

@@ -1,5 +1,6 @@
 """Which ONNX operators go onto crossbars, and how each one's input becomes rows of a weight matrix."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 
@@ -34,7 +35,16 @@ def crossbar_layer(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> 
     return (None, "") if view is None else view(node, name, arrays)
 
 
+def crossbar_operators() -> dict[str, str]:
+    """What SUPPORTED.md says of each operator of the table: what goes onto crossbars. Digital: what does not."""
+    return {op_type: inspect.getdoc(view) or "" for op_type, view in _VIEWS.items()}
+
+
 def _conv(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
+    """Convolutions over any number of axes, with groups, strides, dilation and every padding.
+
+    Digital: weights or bias that are computed at run time, empty, or no floats.
+    """
     weight, why = _weight(node)
     bias, why_bias = _bias(node)
     if weight is None or why_bias:
@@ -69,6 +79,10 @@ def _conv(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[Cr
 
 
 def _gemm(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
+    """Constant weights as the second operand, transposed or not, times alpha; a constant row of biases, times beta.
+
+    Digital: weights or bias that are computed at run time, empty, or no floats; a transposed input; a matrix of biases.
+    """
     weight, why = _weight(node)
     bias, why_bias = _bias(node)
     if weight is None or why_bias:
@@ -101,6 +115,10 @@ def _gemm(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> tuple[Cro
 
 
 def _matmul(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
+    """A constant matrix as the second operand; any number of axes in the first.
+
+    Digital: products of two activations; weights on the left, with more or fewer axes than two, empty, or no floats.
+    """
     weight, why = _weight(node)
     if weight is None:
         return None, why

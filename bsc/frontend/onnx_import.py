@@ -4,7 +4,7 @@ The file is opened read-only; weights of external data files stay memory-mapped.
 decided in `bsc.frontend.crossbar_view`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,21 @@ from bsc.ir.graph import UNKNOWN_DTYPE, ArraySource, Attribute, DigitalOp, Graph
 OPSETS = range(11, 26)
 DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
 
+Refuse = Callable[[str, ModelError], object]
+"""Told of a node that cannot be compiled: its name and why."""
 
-def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+
+def import_model(
+    path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None, *, refuse: Refuse | None = None
+) -> Graph:
     """Read an ONNX file.
 
     Args:
         path: the file; opsets 11 to 25.
         input_shapes: sizes for inputs whose shape the model leaves open, by input name. A free first axis
             is taken as the batch and needs no entry.
+        refuse: gets what would be raised for a single node, which is then digital in the graph; for "", that
+            nothing goes onto crossbars. By default the first of these is raised.
 
     Returns:
         The graph, shapes known for every crossbar layer.
@@ -51,7 +58,7 @@ def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None 
 
     arrays = _constants(model)
     inputs = tuple(value.name or "" for value in model.graph.inputs if value.name not in arrays)
-    ops = _operators(model, arrays, opsets)
+    ops = _operators(model, arrays, opsets, refuse or _raise)
     info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=dynamic_batch)
     return Graph(
         info=info,
@@ -102,24 +109,35 @@ def _mapped(tensor: ir.ExternalTensor, files: dict[str, NDArray[np.uint8]]) -> N
     return files[path][start : start + tensor.nbytes].view(tensor.dtype.numpy()).reshape(tensor.shape.numpy())
 
 
-def _operators(model: ir.Model, arrays: dict[str, ArraySource], opsets: Mapping[str, int]) -> list[Op]:
+def _operators(model: ir.Model, arrays: dict[str, ArraySource], opsets: Mapping[str, int], refuse: Refuse) -> list[Op]:
     """Every node as an operator record; what the crossbar view derives from weights is added to `arrays`."""
     names: set[str] = set()
     ops: list[Op] = []
+    refused = False
     for index, node in enumerate(model.graph):
         node.name = name = _unique(node.name or f"{node.op_type}_{index}", names)
-        _check_known(node, opsets)
-        layer, why = crossbar_layer(node, name, arrays)
+        layer, why = None, ""
+        try:
+            _check_known(node, opsets)
+            layer, why = crossbar_layer(node, name, arrays)
+        except ModelError as error:
+            refuse(name, error)
+            refused = True
         ops.append(layer or _digital(node, name, why))
-    if all(isinstance(op, DigitalOp) for op in ops):
+    if not refused and all(isinstance(op, DigitalOp) for op in ops):
         reasons = sorted({f"{op.op_type} {op.name}: {op.why}" for op in ops if isinstance(op, DigitalOp) and op.why})
-        raise ModelError(
+        nothing = ModelError(
             "BSC306",
             "no operator of the model can go onto crossbars",
             seen="; ".join(reasons[:3]) or "no Conv, Gemm or MatMul with constant weights",
             fix="compile a model with constant weights in Conv, Gemm or MatMul operators",
         )
+        refuse("", nothing)
     return ops
+
+
+def _raise(_name: str, error: ModelError) -> None:
+    raise error from None
 
 
 def _unique(name: str, taken: set[str]) -> str:
