@@ -23,6 +23,7 @@ from bsc.ir.layer import AdcGranularity, AdcPolicy
 from bsc.ir.program import LayerStep, Segment, Step
 from bsc.numeric.encoding import CellFormat, Encoding
 from bsc.numeric.im2col import ConvGeometry
+from bsc.numeric.quantizer import STEP_RANGE
 from bsc.numeric.tiles import MAX_LINES, column_tiles
 from bsc.record import Record
 
@@ -37,7 +38,7 @@ Extent = Annotated[int, Field(ge=1, le=1 << 16)]
 Pad = Annotated[int, Field(ge=0, le=1 << 16)]
 MAX_PRODUCTS = 1 << 53
 
-PositiveFinite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+InputStep = Annotated[float, Field(ge=STEP_RANGE[0], le=STEP_RANGE[1])]
 
 
 class ModelRecord(Record):
@@ -114,7 +115,7 @@ class PlanLayer(Record):
     weight_bits: Annotated[int, Field(ge=1, le=15)] = Field(description="magnitude bits; the sign is kept apart")
     input_bits: Annotated[int, Field(ge=2, le=16)] = Field(description="bits of an input code with its sign")
     input_signed: bool = Field(description="two's complement inputs; otherwise 0 or more")
-    input_step: PositiveFinite | None = Field(description="value of one input code; null: set per vector at run time")
+    input_step: InputStep | None = Field(description="value of one input code; null: set per vector at run time")
     bits_per_cell: Annotated[int, Field(ge=1, le=8)]
     encoding: Encoding = Field(description="how cells hold the sign of a weight code")
     dac_bits: Annotated[int, Field(ge=1, le=8)]

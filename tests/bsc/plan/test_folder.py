@@ -1,5 +1,6 @@
 import copy
 import errno
+import math
 import os
 import shutil
 import subprocess
@@ -498,6 +499,9 @@ BAD_ARRAYS: list[tuple[str, NDArray[Any]]] = [
     ("kept_rows", np.arange(-1, 12, dtype=np.int32)),
     ("kept_rows", np.zeros(13, np.int32)),
     ("kept_rows", np.arange(13, dtype=np.float32)),
+    ("kept_rows", np.array(12, np.int32)),
+    ("kept_rows", np.arange(13, dtype=np.int32)[:, None]),
+    ("kept_rows", np.ones(13, np.bool_)),
     ("kept_columns", np.array([0, 1, 2, 5], np.int32)),
     ("kept_columns", np.array([3, 2, 1, 0], np.int32)),
     ("sums", np.full(LINES, 16 * 3 + 1, np.uint16)),
@@ -523,6 +527,37 @@ def test_arrays_that_contradict_the_document(name: str, array: NDArray[Any], fol
 def test_lines_that_were_dropped_must_be_told(name: str, folder: Path) -> None:
     replace_arrays(folder, HEAD, **{name: None})
     assert refusal(folder) == f"layer 'head': array '{name}' does not fit plan.json"
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [np.zeros((3, 2), np.int16), np.zeros(8, np.int16), np.full((4, 2), 256, np.int16), np.zeros((4, 2), np.float32)],
+)
+def test_codes_that_do_not_fit_their_centres(codes: NDArray[Any], tmp_path: Path) -> None:
+    """They are looked at before the centres are taken from them."""
+    folder = tmp_path / "cnn.bsc"
+    write_plan(plan_of(layer_of([[9, 1], [7, 2], [8, 3], [9, 4]]), encoding="centre"), folder, extra={})
+    replace_arrays(folder, "layers/0000.safetensors", codes=codes)
+    assert refusal(folder) == "layer 'fc': array 'codes' does not fit plan.json"
+
+
+@pytest.mark.parametrize("centres", [np.array([[256, 0]], np.int16), np.array([[-255, 0]], np.int16), None])
+def test_centres_that_do_not_fit_the_codes(centres: NDArray[Any] | None, tmp_path: Path) -> None:
+    folder = tmp_path / "cnn.bsc"
+    write_plan(plan_of(layer_of([[9, 1], [7, 2]]), encoding="centre"), folder, extra={})
+    replace_arrays(folder, "layers/0000.safetensors", centres=centres)
+    assert refusal(folder) == "layer 'fc': array 'centres' does not fit plan.json"
+
+
+@pytest.mark.parametrize("step", [2.0**-100, 2.0**100])
+def test_input_steps_have_limits(step: float, tmp_path: Path) -> None:
+    folder = tmp_path / "cnn.bsc"
+    write_plan(plan_of(layer_of([[1, -2]], input_step=step)), folder, extra={})
+    assert read_plan(folder).layers[0].input_step == step
+    beyond = float(np.nextafter(step, np.inf if step > 1 else 0))
+    for value in (beyond, math.nan, math.inf, 0.0, 1e300, 1e-300):
+        write_document(folder, changed(document_of(folder), ("layers", 0, "input_step"), value))
+        assert refusal(folder).startswith("plan.json: ")
 
 
 def test_arrays_that_do_not_belong_there(folder: Path) -> None:

@@ -284,6 +284,15 @@ def test_crossbars_by_hand() -> None:
         assert (tally.conversions, tally.clipped) == (2, 0)
 
 
+@pytest.mark.parametrize("every", [False, True])
+def test_no_input_vectors_give_no_results(*, every: bool) -> None:
+    layer, arrays = only_layer(plan_of(coded([[3, -1], [2, 5]])))
+    engine = LayerEngine(layer, arrays, ReplayOptions(every_conversion=every))
+    for compute in (engine.results, engine.integers):
+        assert compute(np.zeros((0, 1, 2), np.int64)).shape == (0, 2)
+    assert (engine.tally.conversions, engine.tally.results) == (0, 0)
+
+
 def test_a_column_without_conversion_reads_nothing() -> None:
     layer, arrays = only_layer(plan_of(coded([[3], [2]], weight_bits=2, input_bits=2), adc=FIXED))
     case = Case(layer, with_adc(arrays, 0), np.array([[[3, 1]]]))
