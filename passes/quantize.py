@@ -73,7 +73,7 @@ class Quantize(Pass):
                 )
 
     def run(self, graph: Graph) -> PassResult:
-        """See the module docstring. Raises `ModelError` BSC303 for a weight, bias or range that is not finite, or too large."""
+        """See the module docstring. Raises `ModelError` BSC303 for values that are not finite or too large a range."""
         layers: dict[str, CrossbarLayer] = {}
         arrays: dict[str, NDArray[Any]] = {}
         non_negative = non_negative_tensors(graph)
