@@ -32,6 +32,7 @@ CODES: Final[dict[str, str]] = {
     "BSC309": "passes are in the wrong order",
     "BSC310": "an operator cannot be fine-tuned",
     "BSC311": "a checkpoint is malformed or of another run",
+    "BSC312": "a file asks for more memory or work than its size allows",
     "BSC401": "a value needs more bits than the hardware offers",
     "BSC402": "an export is larger than its file format allows",
     "BSC501": "the replay of a lossless plan differs from the integer model",

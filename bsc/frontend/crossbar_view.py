@@ -274,11 +274,11 @@ def _ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]
 
 def _attribute(node: ir.Node, name: str, kind: ir.AttributeType) -> ir.Attr | None:
     attr = node.attributes.get(name)
-    if attr is not None and attr.type != kind:
+    if attr is not None and (attr.type != kind or attr.value is None):
         raise ModelError(
             "BSC301",
             f"layer '{node.name}' ({node.op_type}): attribute '{name}' has the wrong type",
-            seen=attr.type.name,
+            seen=attr.type.name if attr.value is not None else "a reference to an attribute outside a function",
             fix=f"export the model again; ONNX wants {kind.name}",
         )
     return attr

@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 
 from bsc.errors import ModelError
 from bsc.frontend.crossbar_view import crossbar_layer
-from bsc.frontend.model_file import cause, check_external_data, digest, load_model
+from bsc.frontend.model_file import cause, check_external_data, constant_bytes, digest, load_model
 from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes
 from bsc.frontend.simplify import inconsistent, simplify
 from bsc.ir.graph import UNKNOWN_DTYPE, ArraySource, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+from bsc.limits import bounded_memory
 
 OPSETS = range(11, 26)
 DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
+
+GROWTH = 4
+"""Bytes that the import may take for each byte of the model's constants."""
 
 Refuse = Callable[[str, ModelError], object]
 """Told of a node that cannot be compiled: its name and why."""
@@ -50,15 +54,30 @@ def import_model(
     model = load_model(path)
     check_external_data(model, path)
     sha256 = digest(model, path)  # folding may drop external tensors, so it comes first
+    try:
+        with bounded_memory(GROWTH * constant_bytes(model)):
+            return _graph(model, path, sha256, input_shapes or {}, refuse or _raise)
+    except MemoryError:
+        raise ModelError(
+            "BSC312",
+            f"model '{path.name}': taking it apart needs more memory than a model of its size may take",
+            seen=f"{constant_bytes(model)} bytes of constants",
+            fix="look for operators that make large constants out of small ones, and for very large shapes",
+        ) from None
+
+
+def _graph(
+    model: ir.Model, path: Path, sha256: str, input_shapes: Mapping[str, tuple[int, ...]], refuse: Refuse
+) -> Graph:
     opsets = _check_opsets(model, path)
-    give_shapes(model, input_shapes or {})
+    give_shapes(model, input_shapes)
     simplify(model)
     dynamic_batch = fix_batch(model)
     infer_shapes(model)
 
     arrays = _constants(model)
     inputs = tuple(value.name or "" for value in model.graph.inputs if value.name not in arrays)
-    ops = _operators(model, arrays, opsets, refuse or _raise)
+    ops = _operators(model, arrays, opsets, refuse)
     info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=dynamic_batch)
     return Graph(
         info=info,
@@ -157,12 +176,27 @@ def _check_known(node: ir.Node, opsets: Mapping[str, int]) -> None:
     elif not domain and not onnx.defs.has(node.op_type, opsets[""], ""):
         problem, seen = "operator is unknown to ONNX", f"opset {opsets['']}"
     else:
+        if not domain:
+            _check_arity(node, opsets[""])
         return
     raise ModelError(
         "BSC304",
         f"node '{node.name}' ({node.op_type}): {problem}",
         seen=seen,
         fix="replace the operator by standard ONNX operators before compiling",
+    )
+
+
+def _check_arity(node: ir.Node, opset: int) -> None:
+    schema = onnx.defs.get_schema(node.op_type, opset, "")
+    reads, writes = len(node.inputs), len(node.outputs)
+    if schema.min_input <= reads <= schema.max_input and schema.min_output <= writes <= schema.max_output:
+        return
+    raise ModelError(
+        "BSC301",
+        f"node '{node.name}' ({node.op_type}): it has too few or too many inputs or outputs",
+        seen=f"{reads} inputs and {writes} outputs",
+        fix="check the file with onnx.checker.check_model and export it again",
     )
 
 

@@ -5,7 +5,7 @@ done. Segments travel inside the plan folder, so that a replay needs nothing els
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,10 @@ from onnx import helper, numpy_helper
 from bsc.errors import ModelError
 from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer
+from bsc.limits import bounded_memory
+
+GROWTH = 1000
+"""Bytes that a run may take for each byte of its inputs."""
 
 RunLayer = Callable[[str, NDArray[Any]], NDArray[Any]]
 
@@ -126,6 +130,25 @@ def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)
 
 
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Tensors wherever a model holds them: initialisers and attributes, in bodies and functions too."""
+    graphs = [model.graph]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            nodes += graph.node
+            yield from graph.initializer
+            yield from (part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))
+        else:
+            for attr in nodes.pop().attribute:
+                graphs += [*attr.graphs, *([attr.g] if attr.HasField("g") else [])]
+                yield from attr.tensors
+                yield from [attr.t] if attr.HasField("t") else []
+                every = [*attr.sparse_tensors, *([attr.sparse_tensor] if attr.HasField("sparse_tensor") else [])]
+                yield from (part for sparse in every for part in (sparse.values, sparse.indices))
+
+
 def quiet_session(model: bytes | Path) -> Any:
     """An onnxruntime session on the CPU that leaves the terminal alone; raises what onnxruntime raises."""
     import onnxruntime
@@ -159,8 +182,22 @@ class Program:
             The outputs by name.
 
         Raises:
-            ModelError: BSC304 when onnxruntime cannot run a digital operator.
+            ModelError: BSC304 when onnxruntime cannot run a digital operator; BSC312 when the batch takes far more
+                memory than it has values.
         """
+        size = sum(np.asarray(value).nbytes for value in feeds.values())
+        try:
+            with bounded_memory(GROWTH * size):
+                return self._run(feeds, run_layer)
+        except MemoryError:
+            raise ModelError(
+                "BSC312",
+                "running the model takes more memory than its inputs account for",
+                seen=f"inputs of {size} bytes",
+                fix="check the model's shapes, such as pads, and run fewer samples at a time",
+            ) from None
+
+    def _run(self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer) -> dict[str, NDArray[Any]]:
         last_use = {name: index for index, step in enumerate(self._steps) for name in step.inputs}
         tensors = dict(feeds)
         for index, step in enumerate(self._steps):

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError
-from bsc.ir.program import quiet_session
+from bsc.ir.program import GROWTH, quiet_session
+from bsc.limits import bounded_memory
 from bsc.plan.document import Plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer, ReplayOptions
@@ -141,7 +142,8 @@ def _float_session(plan: Plan, model: Path) -> Any:
 
 def _run_float(session: Any, output: str, batch: dict[str, NDArray[Any]]) -> NDArray[Any]:
     try:
-        result: NDArray[Any] = session.run([output], dict(batch))[0]
+        with bounded_memory(GROWTH * sum(values.nbytes for values in batch.values())):
+            result: NDArray[Any] = session.run([output], dict(batch))[0]
     except Exception as error:  # onnxruntime raises a kind of its own for each failure
         raise _unrunnable(error) from None
     return result

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -473,8 +474,38 @@ def test_files_of_another_kind_with_the_right_hash(name: str, content: bytes, se
 def test_digital_operators_of_another_kind_with_the_right_hash(folder: Path) -> None:
     (folder / "digital/0000.onnx").write_bytes(b"not a model")
     rehash(folder, "digital/0000.onnx")
+    assert refusal(folder).startswith("file 'digital/0000.onnx': Error parsing message")
+
+
+def test_digital_operators_that_onnxruntime_cannot_run(folder: Path) -> None:
+    model = onnx.load(folder / "digital/0000.onnx")
+    model.graph.node[0].op_type = "Softplus"
+    model.graph.node[0].input.append("scores")
+    onnx.save(model, folder / "digital/0000.onnx")
+    rehash(folder, "digital/0000.onnx")
     with pytest.raises(ModelError, match=r"\[BSC304\] digital operators before tensor 'c' cannot be run"):
         use(folder)
+
+
+@pytest.mark.parametrize("place", ["initialiser", "attribute", "body", "sparse"])
+def test_digital_operators_that_name_a_file(place: str, folder: Path) -> None:
+    """onnxruntime would open it, from wherever bsc was started."""
+    model = onnx.load(folder / "digital/0000.onnx")
+    outside = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
+    outside.external_data.add(key="location", value="/etc/passwd")
+    if place == "initialiser":
+        model.graph.initializer.append(outside)
+    elif place == "sparse":
+        model.graph.sparse_initializer.add(values=outside)
+    else:
+        node = onnx.helper.make_node("Constant", [], ["w"], value=outside)
+        if place == "body":
+            body = onnx.helper.make_graph([node], "g", [], [onnx.ValueInfoProto(name="w")])
+            node = onnx.helper.make_node("If", ["c"], ["v"], then_branch=body, else_branch=body)
+        model.graph.node.append(node)
+    (folder / "digital/0000.onnx").write_bytes(model.SerializeToString())
+    rehash(folder, "digital/0000.onnx")
+    assert refusal(folder) == "file 'digital/0000.onnx' refers to other files"
 
 
 # Of the head: 13 x 4 of 16 x 5 weights in 8 bits, four 2-bit slices, one 16 x 8 tile.

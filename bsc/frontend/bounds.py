@@ -1,0 +1,94 @@
+"""What keeps a small file from becoming a large graph: limits of functions and of the constants that are folded."""
+
+import math
+from collections import Counter
+
+import onnx_ir as ir
+
+from bsc.errors import ModelError
+
+MAX_UNFOLDED = 20_000_000
+"""Operators of each local function times the square of its calls, all added up: what naming their copies costs."""
+
+MAX_FOLDED_VALUES = 1 << 18
+"""Of a result that is folded, unless the operator only rearranges what it is given."""
+
+# Operators whose work is in proportion to the values they read and write.
+# fmt: off
+FOLDED_OPS = frozenset({
+    "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Cos", "Div", "Equal", "Erf", "Exp", "Flatten",
+    "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual",
+    "Log", "MatMul", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "ReduceMax",
+    "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND",
+    "Shape", "Sigmoid", "Sign", "Sin", "Size", "Slice", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Trilu",
+    "Unsqueeze", "Where", "Xor",
+})
+GROWING_OPS = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
+# fmt: on
+
+
+def check_functions(model: ir.Model) -> None:
+    """Refuse functions that call each other in a circle, or that unfold to more operators than anyone exports.
+
+    Raises:
+        ModelError: BSC301 for a circle, BSC312 for the size.
+    """
+    order = _callees_first(model)
+    calls: Counter[ir.OperatorIdentifier] = Counter(_calls(model, model.graph))
+    for key in reversed(order):
+        for callee, count in Counter(_calls(model, model.functions[key])).items():
+            calls[callee] += calls[key] * count
+    unfolded = sum(count**2 * len(list(model.functions[key].all_nodes())) for key, count in calls.items())
+    if unfolded > MAX_UNFOLDED:
+        raise ModelError(
+            "BSC312",
+            "the model's functions unfold to too many operators",
+            seen=f"{max(calls.values())} calls of one function",
+            fix="export the model without functions, or with fewer calls of each",
+        )
+
+
+def may_fold(node: ir.Node) -> bool | None:
+    """Whether to fold an operator on constants: False, or None to leave it to the optimiser's own limits."""
+    if node.domain not in ("", "ai.onnx") or node.op_type not in FOLDED_OPS | GROWING_OPS:
+        return False
+    shapes = [value.shape for value in node.outputs]
+    if all(shape is not None and shape.is_static() for shape in shapes):
+        values = sum(math.prod(shape.numpy()) for shape in shapes if shape is not None)
+    elif node.op_type in GROWING_OPS:
+        return False
+    else:  # no result has more values than every combination of what is read
+        constants = [value.const_value for value in node.inputs if value is not None]
+        values = math.prod(max(constant.size, 1) for constant in constants if constant is not None)
+    return None if values <= MAX_FOLDED_VALUES else False
+
+
+def _calls(model: ir.Model, body: ir.Graph | ir.Function) -> list[ir.OperatorIdentifier]:
+    """The functions that a body calls, once for each call."""
+    return [key for node in body.all_nodes() if (key := node.op_identifier()) in model.functions]
+
+
+def _callees_first(model: ir.Model) -> list[ir.OperatorIdentifier]:
+    """The functions, each behind those that it calls."""
+    order: dict[ir.OperatorIdentifier, None] = {}
+    for root in model.functions:
+        path: dict[ir.OperatorIdentifier, None] = {}
+        waiting = [root]
+        while waiting:
+            key = waiting[-1]
+            callees = [callee for callee in _calls(model, model.functions[key]) if callee not in order]
+            if key in order or not callees:
+                order[key] = None
+                path.pop(key, None)
+                waiting.pop()
+            elif key in path and (circle := [callee for callee in callees if callee in path]):
+                raise ModelError(
+                    "BSC301",
+                    "the model's functions call each other in a circle",
+                    seen=" and ".join(sorted({":".join(filter(None, each)) for each in (key, *circle)})),
+                    fix="export the model again; ONNX functions must not be recursive",
+                )
+            else:
+                path[key] = None
+                waiting += callees
+    return list(order)
