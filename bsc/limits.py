@@ -30,7 +30,7 @@ def bounded_memory(more: int) -> Iterator[None]:
     except (ImportError, OSError, IndexError):
         yield
         return
-    bound = used + BASE_BYTES + more + THREAD_BYTES * (os.cpu_count() or 1)
+    bound = min(used + BASE_BYTES + more + THREAD_BYTES * (os.cpu_count() or 1), 1 << 62)
     lower = [limit for limit in (before, hard) if limit != resource.RLIM_INFINITY]
     try:
         resource.setrlimit(resource.RLIMIT_DATA, (min([bound, *lower]), hard))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Kept
 from bsc.ir.passbase import Pass, PassResult, refuse_after, required
+from bsc.ir.sidetable import SideTable
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class Eliminate(Pass):
     def run(self, graph: Graph) -> PassResult:
         """See the module docstring. Raises `ModelError` BSC309 for a layer that is not quantised, or tiled already."""
         layers: dict[str, CrossbarLayer] = {}
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays = SideTable()
         for layer in graph.layers():
             if layer.kept is None:
                 layers[layer.name] = _without_zeros(graph, layer, arrays)
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
 
 
-def _without_zeros(graph: Graph, layer: CrossbarLayer, arrays: dict[str, NDArray[Any]]) -> CrossbarLayer:
+def _without_zeros(graph: Graph, layer: CrossbarLayer, arrays: SideTable) -> CrossbarLayer:
     quant = required(layer.quant, layer.name, Eliminate.name, "quantize")
     refuse_after(layer.tiling, layer.name, Eliminate.name, "tile")
     codes = graph.array(quant.codes)

@@ -20,6 +20,7 @@ from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer, Quantised
 from bsc.ir.passbase import Pass, PassResult
+from bsc.ir.sidetable import SideTable
 from bsc.numeric.quantizer import STEP_RANGE, Scale, step_for, to_codes
 
 BLOCK_ROWS = 64
@@ -75,7 +76,7 @@ class Quantize(Pass):
     def run(self, graph: Graph) -> PassResult:
         """See the module docstring. Raises `ModelError` BSC303 for values that are not finite or too large a range."""
         layers: dict[str, CrossbarLayer] = {}
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays = SideTable()
         non_negative = non_negative_tensors(graph)
         for layer in graph.layers():
             if layer.quant is None:
@@ -89,7 +90,7 @@ class Quantize(Pass):
                     input_signed=signed,
                     input_step=input_step,
                 )
-                arrays |= {quant.codes: codes, quant.weight_step: step}
+                arrays[quant.codes], arrays[quant.weight_step] = codes, step
                 layers[layer.name] = replace(layer, quant=quant)
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
 

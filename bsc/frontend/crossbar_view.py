@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from bsc.errors import ModelError
-from bsc.ir.graph import ArraySource
 from bsc.ir.layer import CrossbarLayer
+from bsc.ir.sidetable import ArraySource
 from bsc.numeric.im2col import ConvGeometry, output_sizes
 
 MAX_VALUES = 1 << 40  # of one activation

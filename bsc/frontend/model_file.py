@@ -53,8 +53,7 @@ def model_digest(path: Path) -> str:
 def digest(model: ir.Model, path: Path) -> str:
     """SHA-256 of the model file, then of its external data files in order of their names."""
     digest = hashlib.sha256()
-    files = sorted({str(tensor.location) for tensor in _external_tensors(model)})
-    for file in (path, *(path.parent / name for name in files)):
+    for file in _files(model, path):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
@@ -68,8 +67,9 @@ def check_external_data(model: ir.Model, path: Path) -> None:
         problem = f"model '{path.name}': external data of tensor '{tensor.name}'"
         try:
             file = (folder / location).resolve()
-        except (ValueError, OSError, RuntimeError):  # a zero byte, or links in a circle
-            file = Path("/")
+            there = file.is_file()
+        except (ValueError, OSError, RuntimeError):  # a zero byte, a name too long, links in a circle
+            file, there = folder, False
         if Path(location).is_absolute() or not file.is_relative_to(folder):
             raise ModelError(
                 "BSC302",
@@ -77,11 +77,11 @@ def check_external_data(model: ir.Model, path: Path) -> None:
                 seen=repr(location),
                 fix="store the weights beside the model with a relative path",
             )
-        if not file.is_file():
+        if not there:
             raise ModelError(
                 "BSC302",
                 f"{problem} is missing",
-                seen=f"no file '{location}' beside the model",
+                seen=f"no file '{location[:200]}' beside the model",
                 fix="copy the external data file into the model's folder",
             )
         start, needed, size = tensor.offset or 0, tensor.nbytes, file.stat().st_size
@@ -94,17 +94,18 @@ def check_external_data(model: ir.Model, path: Path) -> None:
             )
 
 
-def constant_bytes(model: ir.Model) -> int:
-    """Bytes of all initialisers and of the tensors in attributes."""
-    return sum(tensor.nbytes for tensor in _tensors(model))
+def size_on_disk(model: ir.Model, path: Path) -> int:
+    """Bytes of the model file and of its external data files."""
+    return sum(file.stat().st_size for file in _files(model, path))
+
+
+def _files(model: ir.Model, path: Path) -> tuple[Path, ...]:
+    """The model file, then its external data files in order of their names."""
+    return (path, *(path.parent / name for name in sorted({str(each.location) for each in _external_tensors(model)})))
 
 
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
-    return (tensor for tensor in _tensors(model) if isinstance(tensor, ir.ExternalTensor))
-
-
-def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
-    """Tensors wherever a file can hold them: initialisers and attributes, in functions too."""
+    """External tensors wherever a file can hold them: initialisers and attributes, in functions too."""
     tensors: list[object] = []
     for graph in (model.graph, *model.graph.subgraphs()):
         tensors += [value.const_value for value in graph.initializers.values()]
@@ -114,7 +115,7 @@ def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
     ]
     for attr in (attr for node in nodes for attr in node.attributes.values()):
         tensors += attr.value if attr.type == ir.AttributeType.TENSORS else [attr.value]
-    return (tensor for tensor in tensors if isinstance(tensor, ir.TensorProtocol))
+    return (tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
 
 
 def _unreadable(path: Path, seen: str) -> ModelError:

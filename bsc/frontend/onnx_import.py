@@ -1,31 +1,30 @@
 """onnx-import: a trained ONNX file becomes a `Graph`.
 
-The file is opened read-only; weights of external data files stay memory-mapped. What each operator becomes is
-decided in `bsc.frontend.crossbar_view`.
+The file is opened read-only; weights of external data files are mapped while they are read. What each operator
+becomes is decided in `bsc.frontend.crossbar_view`.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from bsc.errors import ModelError
 from bsc.frontend.crossbar_view import crossbar_layer
-from bsc.frontend.model_file import cause, check_external_data, constant_bytes, digest, load_model
+from bsc.frontend.model_file import cause, check_external_data, digest, load_model, size_on_disk
 from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes
 from bsc.frontend.simplify import inconsistent, simplify
-from bsc.ir.graph import UNKNOWN_DTYPE, ArraySource, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+from bsc.ir.graph import UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+from bsc.ir.sidetable import ArraySource, MappedArray
 from bsc.limits import bounded_memory
 
 OPSETS = range(11, 26)
 DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
 
 GROWTH = 4
-"""Bytes that the import may take for each byte of the model's constants."""
+"""Bytes that the import may take for each byte of the model's files."""
 
 Refuse = Callable[[str, ModelError], object]
 """Told of a node that cannot be compiled: its name and why."""
@@ -54,14 +53,15 @@ def import_model(
     model = load_model(path)
     check_external_data(model, path)
     sha256 = digest(model, path)  # folding may drop external tensors, so it comes first
+    size = size_on_disk(model, path)
     try:
-        with bounded_memory(GROWTH * constant_bytes(model)):
+        with bounded_memory(GROWTH * size):
             return _graph(model, path, sha256, input_shapes or {}, refuse or _raise)
     except MemoryError:
         raise ModelError(
             "BSC312",
             f"model '{path.name}': taking it apart needs more memory than a model of its size may take",
-            seen=f"{constant_bytes(model)} bytes of constants",
+            seen=f"{size} bytes of files",
             fix="look for operators that make large constants out of small ones, and for very large shapes",
         ) from None
 
@@ -105,11 +105,11 @@ def _check_opsets(model: ir.Model, path: Path) -> dict[str, int]:
 def _constants(model: ir.Model) -> dict[str, ArraySource]:
     """The side table: every constant by name."""
     arrays: dict[str, ArraySource] = {}
-    files: dict[str, NDArray[np.uint8]] = {}
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes and tensor.dtype.bitwidth % 8 == 0:
-            arrays[name] = _mapped(tensor, files)
+            sizes, offset = tuple(tensor.shape.numpy()), tensor.offset or 0
+            arrays[name] = MappedArray(Path(tensor.path), tensor.dtype.numpy(), sizes, offset)
         elif tensor is not None:
             try:
                 np.asarray(tensor)
@@ -117,15 +117,6 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
                 raise inconsistent(f"constant '{name}': {cause(error)}") from None
             arrays[name] = tensor
     return arrays
-
-
-def _mapped(tensor: ir.ExternalTensor, files: dict[str, NDArray[np.uint8]]) -> NDArray[Any]:
-    """A view of its file. One mapping serves all tensors of a file, as each mapping holds a file descriptor."""
-    path = str(tensor.path)
-    if path not in files:
-        files[path] = np.memmap(path, np.uint8, "r")
-    start = tensor.offset or 0
-    return files[path][start : start + tensor.nbytes].view(tensor.dtype.numpy()).reshape(tensor.shape.numpy())
 
 
 def _operators(model: ir.Model, arrays: dict[str, ArraySource], opsets: Mapping[str, int], refuse: Refuse) -> list[Op]:
@@ -247,7 +238,7 @@ def _tensor_types(model: ir.Model) -> dict[str, TensorType]:
 
 def _tensor_type(value: ir.Value) -> TensorType:
     sizes = None if value.shape is None else tuple(value.shape)
-    known = sizes is not None and all(isinstance(size, int) for size in sizes)
+    known = sizes is not None and all(isinstance(size, int) and size >= 0 for size in sizes)
     untyped = value.dtype in (None, ir.DataType.UNDEFINED)
     dtype = UNKNOWN_DTYPE if untyped or value.dtype is None else str(np.dtype(value.dtype.numpy()))
     shape = tuple(int(size) for size in sizes if isinstance(size, int)) if known and sizes is not None else None

@@ -36,7 +36,7 @@ def simplify(model: ir.Model) -> None:
             raise inconsistent(cause(error)) from None
         _check_connected(model)
         _drop_identities(model)
-        cleanup(model)
+        _clean(model, cleanup)
         # A fold that fails leaves its operator digital, where onnxruntime judges it.
         with contextlib.suppress(Exception):
             optimizer.fold_constants(model, should_fold=may_fold)
@@ -48,8 +48,15 @@ def simplify(model: ir.Model) -> None:
                 should_fold=lambda node: None if node.op_type in LAYOUT_OPS else False,
             )
         _drop_identities(model)
-        cleanup(model)
+        _clean(model, cleanup)
     _separate_constant_outputs(model)
+
+
+def _clean(model: ir.Model, cleanup: ir.passes.Sequential) -> None:
+    try:
+        cleanup(model)
+    except Exception as error:
+        raise inconsistent(cause(error)) from None
 
 
 def inconsistent(seen: str) -> ModelError:

@@ -61,8 +61,8 @@ class LayerStep:
 Step = Segment | LayerStep
 
 
-def schedule(graph: Graph) -> tuple[Step, ...]:
-    """Put a graph's operators into an order of layers and digital segments.
+def schedule(graph: Graph) -> Iterator[Step]:
+    """Put a graph's operators into an order of layers and digital segments; each segment is made when its turn comes.
 
     Raises:
         ModelError: BSC305 when a segment reads a tensor of unknown element type.
@@ -73,15 +73,13 @@ def schedule(graph: Graph) -> tuple[Step, ...]:
     for level in range(deepest + 1):
         groups.append([op for op in graph.ops() if isinstance(op, CrossbarLayer) and depth[op.name] == level])
         groups.append([op for op in graph.ops() if isinstance(op, DigitalOp) and depth[op.name] == level])
-    steps: list[Step] = []
     for position, ops in enumerate(groups):
         layers = [op for op in ops if isinstance(op, CrossbarLayer)]
-        steps += [LayerStep(layer=layer.name, inputs=layer.inputs, outputs=layer.outputs) for layer in layers]
+        yield from (LayerStep(layer=layer.name, inputs=layer.inputs, outputs=layer.outputs) for layer in layers)
         digital = [op for op in ops if isinstance(op, DigitalOp)]
         if digital:
             later = {name for group in groups[position + 1 :] for op in group for name in op.inputs}
-            steps.append(_segment(graph, digital, wanted=later | set(graph.outputs)))
-    return tuple(steps)
+            yield _segment(graph, digital, wanted=later | set(graph.outputs))
 
 
 def _crossbar_depths(graph: Graph) -> dict[str, int]:

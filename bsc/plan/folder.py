@@ -189,7 +189,7 @@ def _read_arrays(path: Path, layer: PlanLayer) -> LayerArrays:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays: dict[str, NDArray[Any]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, ValueError) as error:
+    except (SafetensorError, TypeError, ValueError, AttributeError) as error:  # types that NumPy lacks
         raise _altered(path.parent.parent, f"layer '{layer.name}': {error}") from None
     expected = {field.name: field.default for field in fields(LayerArrays)}
     wrong = [name for name, default in expected.items() if default is MISSING and name not in arrays]

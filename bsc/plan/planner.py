@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bsc import __version__
@@ -11,6 +12,7 @@ from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import required
 from bsc.ir.program import LayerStep, schedule
+from bsc.ir.sidetable import SideTable
 from bsc.plan.document import (
     CalibrationRecord,
     ConvRecord,
@@ -38,14 +40,14 @@ def make_plan(graph: Graph, target: Target, pipeline: str, calibration: Calibrat
     """
     layers = {layer.name: layer for layer in graph.layers()}
     records = tuple(_layer_record(layer, index) for index, layer in enumerate(layers.values()))
-    segments: dict[str, bytes] = {}
+    segments = SideTable()
     steps: list[StepRecord] = []
     for step in schedule(graph):
         if isinstance(step, LayerStep):
             steps.append(StepRecord(layer=step.layer, inputs=step.inputs, outputs=step.outputs))
         else:
             file = f"digital/{len(segments):04}.onnx"
-            segments[file] = step.model
+            segments[file] = np.frombuffer(step.model, np.uint8)
             steps.append(
                 StepRecord(digital=file, operators=dict(step.operators), inputs=step.inputs, outputs=step.outputs)
             )
@@ -70,7 +72,7 @@ def make_plan(graph: Graph, target: Target, pipeline: str, calibration: Calibrat
         document=document,
         target=target,
         arrays=lambda record: _layer_arrays(graph, layers[record.name]),
-        digital=segments.__getitem__,
+        digital=lambda name: np.asarray(segments[name]).tobytes(),
     )
 
 

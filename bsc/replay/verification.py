@@ -135,7 +135,8 @@ def _float_session(plan: Plan, model: Path) -> Any:
             fix=f"give the '{plan.document.model.file}' that was compiled, or compile again",
         )
     try:
-        return quiet_session(model)
+        with bounded_memory(GROWTH * model.stat().st_size):
+            return quiet_session(model)
     except Exception as error:  # as above
         raise _unrunnable(error) from None
 
