@@ -169,12 +169,15 @@ class Program:
         self._outputs = outputs
         self._sessions: dict[int, Any] = {}
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer) -> dict[str, NDArray[Any]]:
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer, *, layer_bytes: int = 0
+    ) -> dict[str, NDArray[Any]]:
         """Run one batch.
 
         Args:
             feeds: every model input.
             run_layer: given a layer's name and its activation, returns its result.
+            layer_bytes: memory that it may take beside what the inputs account for.
 
         Returns:
             The outputs by name.
@@ -185,7 +188,7 @@ class Program:
         """
         size = sum(np.asarray(value).nbytes for value in feeds.values())
         try:
-            with bounded_memory(GROWTH * size):
+            with bounded_memory(GROWTH * size + layer_bytes):
                 return self._run(feeds, run_layer)
         except MemoryError:
             raise ModelError(
