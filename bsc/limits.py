@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Final
 
 BASE_BYTES: Final = 1 << 30
-"""What any step may take, whatever it is given."""
+"""What a step may take, whatever it is given."""
 
 THREAD_BYTES: Final = 16 << 20
 """Stacks and arenas that a library's pool of threads sets aside for each processor."""
 
 
 @contextlib.contextmanager
-def bounded_memory(more: int) -> Iterator[None]:
-    """Let the process grow by `BASE_BYTES` and `more` bytes: whatever asks for more gets a `MemoryError` at once.
+def bounded_memory(more: int, base: int = BASE_BYTES) -> Iterator[None]:
+    """Let the process grow by `base` and `more` bytes: whatever asks for more gets a `MemoryError` at once.
 
     Native libraries get no memory either and raise what they raise then. On Linux only; elsewhere nothing is bounded.
     Bounds of blocks within each other all hold.
@@ -30,7 +30,7 @@ def bounded_memory(more: int) -> Iterator[None]:
     except (ImportError, OSError, IndexError):
         yield
         return
-    bound = min(used + BASE_BYTES + more + THREAD_BYTES * (os.cpu_count() or 1), 1 << 62)
+    bound = min(used + base + more + THREAD_BYTES * (os.cpu_count() or 1), 1 << 62)
     lower = [limit for limit in (before, hard) if limit != resource.RLIM_INFINITY]
     try:
         resource.setrlimit(resource.RLIMIT_DATA, (min([bound, *lower]), hard))

@@ -180,6 +180,8 @@ def _read_digital(path: Path, name: str) -> bytes:
         model = onnx.load_from_string(content)
     except Exception as error:  # protobuf raises a kind of its own
         raise _altered(path.parent.parent, f"file '{name}': {error}") from None
+    if model.functions:
+        raise _altered(path.parent.parent, f"file '{name}' has functions, which the compiler inlines")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model)):
         raise _altered(path.parent.parent, f"file '{name}' refers to other files")
     return content

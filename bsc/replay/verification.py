@@ -18,6 +18,9 @@ from bsc.replay.scores import accuracy, difference, require_scores
 from bsc.replay.tally import LayerTally
 
 RANDOM_SAMPLES = 64
+SESSION_BYTES = 1 << 28
+"""What onnxruntime may take to open the float model, beside `SESSION_GROWTH` times its file."""
+SESSION_GROWTH = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +138,7 @@ def _float_session(plan: Plan, model: Path) -> Any:
             fix=f"give the '{plan.document.model.file}' that was compiled, or compile again",
         )
     try:
-        with bounded_memory(GROWTH * model.stat().st_size):
+        with bounded_memory(SESSION_GROWTH * model.stat().st_size, SESSION_BYTES):
             return quiet_session(model)
     except Exception as error:  # as above
         raise _unrunnable(error) from None

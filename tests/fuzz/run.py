@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-KILL_SECONDS = 20
+KILL_SECONDS = 60
 HARD_LIMIT_BYTES = 6 << 30  # so that a blow-up is a case that fails and not a machine that does
 
 

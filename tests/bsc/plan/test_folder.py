@@ -487,6 +487,15 @@ def test_digital_operators_that_onnxruntime_cannot_run(folder: Path) -> None:
         use(folder)
 
 
+def test_digital_operators_with_functions(folder: Path) -> None:
+    """They can unfold to any number of operators, and a segment has none."""
+    model = onnx.load(folder / "digital/0000.onnx")
+    model.functions.add(name="f", domain="own")
+    onnx.save(model, folder / "digital/0000.onnx")
+    rehash(folder, "digital/0000.onnx")
+    assert refusal(folder) == "file 'digital/0000.onnx' has functions, which the compiler inlines"
+
+
 @pytest.mark.parametrize("place", ["initialiser", "attribute", "body", "sparse"])
 def test_digital_operators_that_name_a_file(place: str, folder: Path) -> None:
     """onnxruntime would open it, from wherever bsc was started."""
