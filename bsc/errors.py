@@ -34,7 +34,7 @@ CODES: Final[dict[str, str]] = {
     "BSC311": "a checkpoint is malformed or of another run",
     "BSC312": "a file asks for more memory or work than its size allows",
     "BSC401": "a value needs more bits than the hardware offers",
-    "BSC402": "an export is larger than its file format allows",
+    "BSC402": "what is to be written is larger than its file format allows",
     "BSC501": "the replay of a lossless plan differs from the integer model",
     "BSC502": "a hardware description does not re-add to its published totals",
     "BSC503": "fine-tuning diverged",

@@ -169,14 +169,18 @@ def _element_types(segment: onnx.ModelProto) -> dict[str, str]:
 
 
 def _known(dtype: str | None, name: str) -> np.dtype[Any]:
-    if dtype is None or dtype == UNKNOWN_DTYPE:
+    try:
+        known = None if dtype is None or dtype == UNKNOWN_DTYPE else np.dtype(dtype)
+    except TypeError:  # what a plan that was altered says
+        known = None
+    if known is None:
         raise ModelError(
             "BSC305",
             f"the element type of tensor '{name}' is unknown",
             seen="an operator before it that ONNX's shape inference does not know",
             fix="replace the operators that make it by standard ONNX operators",
         )
-    return np.dtype(dtype)
+    return known
 
 
 def _value_info(tensor: TensorRecord, dtype: str | None, sizes: list[int | str | None] | None) -> onnx.ValueInfoProto:

@@ -2,8 +2,12 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from bsc.errors import ModelError
 
@@ -13,18 +17,28 @@ MAX_UNFOLDED = 20_000_000
 MAX_FOLDED_VALUES = 1 << 18
 """Of a result that is folded, unless the operator only rearranges what it is given."""
 
-# Operators whose work is in proportion to the values they read and write.
+# Operators whose work and result are in proportion to what they read, spread over each other.
 # fmt: off
 FOLDED_OPS = frozenset({
     "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Cos", "Div", "Equal", "Erf", "Exp", "Flatten",
-    "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual",
-    "Log", "MatMul", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "ReduceMax",
+    "Floor", "GatherElements", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual",
+    "Log", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "ReduceMax",
     "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND",
     "Shape", "Sigmoid", "Sign", "Sin", "Size", "Slice", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Trilu",
     "Unsqueeze", "Where", "Xor",
 })
-GROWING_OPS = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
 # fmt: on
+
+# Operators whose result may be any number of times as large as what they read: how many values it has at most.
+GROWING_OPS: Mapping[str, Callable[[list[NDArray[Any]]], float]] = {
+    "ConstantOfShape": lambda read: math.prod(read[0].tolist()),
+    "Expand": lambda read: read[0].size * math.prod(read[1].tolist()),
+    "Gather": lambda read: read[0].size * read[1].size,
+    "GatherND": lambda read: read[0].size * read[1].size,
+    "MatMul": lambda read: read[0].size * read[1].size / read[0].shape[-1] ** 2,
+    "Range": lambda read: abs(float(read[1]) - float(read[0])) / abs(float(read[2])),
+    "Tile": lambda read: read[0].size * math.prod(read[1].tolist()),
+}
 
 
 def check_functions(model: ir.Model) -> None:
@@ -50,16 +64,16 @@ def check_functions(model: ir.Model) -> None:
 
 def may_fold(node: ir.Node) -> bool | None:
     """Whether to fold an operator on constants: False, or None to leave it to the optimiser's own limits."""
-    if node.domain not in ("", "ai.onnx") or node.op_type not in FOLDED_OPS | GROWING_OPS:
+    if node.domain not in ("", "ai.onnx") or node.op_type not in FOLDED_OPS | GROWING_OPS.keys():
         return False
-    shapes = [value.shape for value in node.outputs]
-    if all(shape is not None and shape.is_static() for shape in shapes):
-        values = sum(math.prod(shape.numpy()) for shape in shapes if shape is not None)
-    elif node.op_type in GROWING_OPS:
-        return False
-    else:  # no result has more values than every combination of what is read
-        constants = [value.const_value for value in node.inputs if value is not None]
-        values = math.prod(max(constant.size, 1) for constant in constants if constant is not None)
+    constants = [value.const_value for value in node.inputs if value is not None and value.const_value is not None]
+    try:
+        if node.op_type in GROWING_OPS:
+            values = GROWING_OPS[node.op_type]([constant.numpy() for constant in constants])
+        else:
+            values = math.prod(np.broadcast_shapes(*(tuple(constant.shape.numpy()) for constant in constants)))
+    except (TypeError, ValueError, LookupError, ArithmeticError):  # they are not spread over each other
+        values = sum(constant.size for constant in constants)
     return None if values <= MAX_FOLDED_VALUES else False
 
 

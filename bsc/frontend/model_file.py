@@ -109,13 +109,16 @@ def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
     tensors: list[object] = []
     for graph in (model.graph, *model.graph.subgraphs()):
         tensors += [value.const_value for value in graph.initializers.values()]
-    nodes = [
-        *model.graph.all_nodes(),
-        *(node for function in model.functions.values() for node in function.all_nodes()),
-    ]
-    for attr in (attr for node in nodes for attr in node.attributes.values()):
+    for attr in (attr for node in _nodes(model) for attr in node.attributes.values()):
         tensors += attr.value if attr.type == ir.AttributeType.TENSORS else [attr.value]
     return (tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
+
+
+def _nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """The nodes of the graph and of all functions, those in bodies too."""
+    yield from model.graph.all_nodes()
+    for function in model.functions.values():
+        yield from function.all_nodes()
 
 
 def _unreadable(path: Path, seen: str) -> ModelError:
@@ -130,7 +133,7 @@ def _unreadable(path: Path, seen: str) -> ModelError:
 def _names(model: ir.Model) -> Iterator[object]:
     """Every name an operator record may take over; protobuf hands out bytes where they are not UTF-8."""
     values = [*model.graph.inputs, *model.graph.outputs]
-    for node in model.graph.all_nodes():
+    for node in _nodes(model):
         yield from (node.name or "", node.op_type, node.domain, *node.attributes)
         values += [value for value in (*node.inputs, *node.outputs) if value is not None]
     yield from (value.name or "" for value in values)

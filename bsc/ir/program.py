@@ -15,13 +15,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from bsc.errors import ModelError
+from bsc.errors import DoesNotFitError, ModelError
 from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer
 from bsc.limits import bounded_memory
 
 GROWTH = 1000
 """Bytes that a run may take for each byte of its inputs."""
+
+MAX_SEGMENT_BYTES = (1 << 31) - (1 << 20)
+"""Of a protobuf message, with room for names."""
 
 RunLayer = Callable[[str, NDArray[Any]], NDArray[Any]]
 
@@ -66,6 +69,7 @@ def schedule(graph: Graph) -> Iterator[Step]:
 
     Raises:
         ModelError: BSC305 when a segment reads a tensor of unknown element type.
+        DoesNotFitError: BSC402 when the constants of a segment do not fit into an ONNX file.
     """
     depth = _crossbar_depths(graph)
     deepest = max(depth.values(), default=0)
@@ -93,11 +97,20 @@ def _crossbar_depths(graph: Graph) -> dict[str, int]:
 
 
 def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
+    """One segment. Raises `DoesNotFitError` BSC402 if its constants do not fit into an ONNX file."""
     made = {name for op in ops for name in op.outputs}
     read = list(dict.fromkeys(name for op in ops for name in op.inputs if name and name not in made))
     constants = [name for name in read if graph.has_array(name)]
     inputs = [name for name in read if not graph.has_array(name)]
     outputs = [name for op in ops for name in op.outputs if name and name in wanted]
+    size = sum(len(op.node) for op in ops) + sum(graph.array(name).nbytes for name in constants)
+    if size > MAX_SEGMENT_BYTES:
+        raise DoesNotFitError(
+            "BSC402",
+            f"digital operators before tensor '{outputs[-1]}' do not fit into an ONNX file",
+            seen=f"{size} bytes of constants",
+            fix="keep large tables, such as embeddings, out of the model that is compiled",
+        )
     opsets = [helper.make_opsetid(domain, version) for domain, version in graph.info.opsets.items()]
     model = helper.make_model(
         helper.make_graph(

@@ -106,6 +106,17 @@ def test_words_for_an_unknown_operator(operator: str, problem: str, seen: str, t
     )
 
 
+@pytest.mark.parametrize(("inputs", "seen"), [("", "0 inputs and 1 outputs"), ("x, x", "2 inputs and 1 outputs")])
+def test_words_for_an_operator_with_too_few_or_too_many_inputs(inputs: str, seen: str, tmp_path: Path) -> None:
+    model = tiny_model(f"(float[N,4] x) => (float[] y) {{ [act] h = Relu({inputs})  y = MatMul(h, w) }}", {"w": W})
+    assert refusal(lambda: imported(model, tmp_path)) == (
+        "[BSC301] node 'act' (Relu): it has too few or too many inputs or outputs\n"
+        f"  seen: {seen}\n"
+        "  fix:  check the file with onnx.checker.check_model and export it again",
+        3,
+    )
+
+
 # --- where weights may hide ---
 
 BIG = random_weights(120, 100)  # more numbers than the optimiser folds by itself

@@ -7,8 +7,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from bsc.errors import ModelError
-from bsc.ir.graph import Graph
+from bsc.errors import DoesNotFitError, ModelError
+from bsc.ir import program
+from bsc.ir.graph import DigitalOp, Graph
 from bsc.ir.program import LayerStep, Program, Segment, schedule
 from bsc.testing import (
     assert_same_as_onnxruntime,
@@ -194,4 +195,25 @@ def test_words_for_a_tensor_of_unknown_type(tmp_path: Path) -> None:
         "[BSC305] the element type of tensor 'g' is unknown\n"
         "  seen: an operator before it that ONNX's shape inference does not know\n"
         "  fix:  replace the operators that make it by standard ONNX operators"
+    )
+
+
+@pytest.mark.parametrize(("room", "fits"), [(0, True), (-1, False)])
+def test_words_for_constants_that_do_not_fit_into_a_segment(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fits: bool
+) -> None:
+    model = tiny_model("(float[N,4] x) => (float[] y) { h = MatMul(x, w)  y = Add(h, big) }", {"w": W, "big": W[:1]})
+    graph = imported(model, tmp_path)
+    (node,) = (op.node for op in graph.ops() if isinstance(op, DigitalOp))
+    size = len(node) + W[:1].nbytes
+    monkeypatch.setattr(program, "MAX_SEGMENT_BYTES", size + room)
+    if fits:
+        assert len(list(schedule(graph))) == 2
+        return
+    with pytest.raises(DoesNotFitError) as caught:
+        list(schedule(graph))
+    assert str(caught.value) == (
+        "[BSC402] digital operators before tensor 'y' do not fit into an ONNX file\n"
+        f"  seen: {size} bytes of constants\n"
+        "  fix:  keep large tables, such as embeddings, out of the model that is compiled"
     )
