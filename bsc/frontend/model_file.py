@@ -84,7 +84,15 @@ def check_external_data(model: ir.Model, path: Path) -> None:
                 seen=f"no file '{location[:200]}' beside the model",
                 fix="copy the external data file into the model's folder",
             )
-        start, needed, size = tensor.offset or 0, tensor.nbytes, file.stat().st_size
+        try:
+            start, needed, size = tensor.offset or 0, tensor.nbytes, file.stat().st_size
+        except TypeError:
+            raise ModelError(
+                "BSC302",
+                f"{problem} has no size",
+                seen=f"element type {tensor.dtype.name}",
+                fix="export the model again",
+            ) from None
         if start < 0 or start + needed > size or (tensor.length is not None and tensor.length < needed):
             raise ModelError(
                 "BSC302",

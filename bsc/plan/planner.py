@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from bsc import __version__
+from bsc.errors import ModelError
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
@@ -36,10 +38,10 @@ def make_plan(graph: Graph, target: Target, pipeline: str, calibration: Calibrat
         calibration: where input ranges came from, if from data.
 
     Raises:
-        ModelError: BSC309 for a layer that a pass has left out.
+        ModelError: BSC309 for a layer that a pass has left out, BSC305 for one beyond the limits of a plan.
     """
     layers = {layer.name: layer for layer in graph.layers()}
-    records = tuple(_layer_record(layer, index) for index, layer in enumerate(layers.values()))
+    records = tuple(_checked_record(layer, index) for index, layer in enumerate(layers.values()))
     segments = SideTable()
     steps: list[StepRecord] = []
     for step in schedule(graph):
@@ -79,6 +81,20 @@ def make_plan(graph: Graph, target: Target, pipeline: str, calibration: Calibrat
 def _tensor_record(graph: Graph, name: str) -> TensorRecord:
     tensor = graph.tensors[name]
     return TensorRecord(name=name, shape=tensor.shape, dtype=tensor.dtype)
+
+
+def _checked_record(layer: CrossbarLayer, index: int) -> PlanLayer:
+    try:
+        return _layer_record(layer, index)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelError(
+            "BSC305",
+            f"layer '{layer.name}' ({layer.op_type}): its sizes are beyond what a plan can hold",
+            seen=f"{place} {first['input']}: {first['msg']}" if place else first["msg"],
+            fix="check the layer's attributes and the --input-shape given",
+        ) from None
 
 
 def _layer_record(layer: CrossbarLayer, index: int) -> PlanLayer:

@@ -23,8 +23,11 @@ from bsc.replay.columns import LaneCounts, Lanes, Reader, best_reader
 from bsc.replay.loaded import LoadedPlan
 from bsc.replay.tally import ColumnTally, LayerTally
 
-MAX_KEPT_CELLS = 1 << 29
+MAX_KEPT_CELLS = 1 << 28
 """Cells that the lanes of all layers may keep in memory between batches; others are made anew for every batch."""
+
+DEVICE_BYTES = 1 << 34
+"""What the drivers and libraries of a graphics card may take of the machine's own memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +224,8 @@ class Replayer:
         self.columns: dict[str, ColumnTally] = {}
         self._options = options or ReplayOptions()
         self._engines: dict[str, LayerEngine] = {}
+        self._room = MAX_KEPT_CELLS
+        self.loaded.extra_bytes = MAX_KEPT_CELLS if self._options.reader is None else DEVICE_BYTES
         for name, (layer, arrays) in self.loaded.layers.items():
             check_column_stats(layer, arrays)
             self._engine(name)
@@ -243,14 +248,14 @@ class Replayer:
         if name in self._engines:
             return self._engines[name]
         layer, arrays = self.loaded.layers[name]
-        room = MAX_KEPT_CELLS - self.loaded.lane_bytes if self.loaded.layers.keeps(name) else 0
-        engine = LayerEngine(layer, arrays, self._options, room)
+        stays = self.loaded.layers.keeps(name)
+        engine = LayerEngine(layer, arrays, self._options, self._room if stays else 0)
         engine.tally = self.tallies.setdefault(name, engine.tally)
         if engine.columns is not None:
             engine.columns = self.columns.setdefault(name, engine.columns)
-        if self.loaded.layers.keeps(name):
+        if stays:
             self._engines[name] = engine
-            self.loaded.lane_bytes += engine.kept_cells
+            self._room -= engine.kept_cells
         return engine
 
 

@@ -72,13 +72,13 @@ class LoadedPlan:
 
     Attributes:
         layers: record and arrays of every layer.
-        lane_bytes: what `results` may keep beside them from one run to the next.
+        extra_bytes: what `results` may take beside them and the inputs.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._program = Program(plan.steps(), tuple(tensor.name for tensor in plan.document.outputs))
         self.layers = Layers(plan)
-        self.lane_bytes = 0
+        self.extra_bytes = 0
 
     def run(self, feeds: Mapping[str, NDArray[Any]], results: LayerResults) -> dict[str, NDArray[Any]]:
         """Outputs for one batch of every model input."""
@@ -88,4 +88,4 @@ class LoadedPlan:
             codes, step = input_codes(layer, x)
             return output(layer, arrays, results(name, codes), step, x)
 
-        return self._program.run(feeds, run_layer, layer_bytes=4 * self.layers.largest + self.lane_bytes)
+        return self._program.run(feeds, run_layer, layer_bytes=4 * self.layers.largest + self.extra_bytes)

@@ -534,6 +534,38 @@ def test_words_for_truncated_external_data(changes: dict[str, str], kept: int, s
     )
 
 
+@pytest.mark.parametrize("location", ["zero\0byte", "x" * 5000, "circle"])
+def test_external_data_with_a_name_that_no_file_can_have(location: str, tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    path = save_external(IN_INITIALISER, tmp_path / "model.onnx", location=location)
+    assert refusal(lambda: import_model(path)) == (
+        "[BSC302] model 'model.onnx': external data of tensor 'w' is missing\n"
+        f"  seen: no file '{location[:200]}' beside the model\n"
+        "  fix:  copy the external data file into the model's folder",
+        3,
+    )
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder"])
+def test_external_data_that_is_no_plain_file(kind: str, tmp_path: Path) -> None:
+    path = save_external(IN_INITIALISER, tmp_path / "model.onnx", location="odd")
+    os.mkfifo(tmp_path / "odd") if kind == "fifo" else (tmp_path / "odd").mkdir()
+    assert refusal(lambda: import_model(path))[0].startswith("[BSC302]")
+
+
+def test_words_for_external_data_without_an_element_type(tmp_path: Path) -> None:
+    path = save_external(IN_INITIALISER, tmp_path / "model.onnx")
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].data_type = 0
+    save(model, path)
+    assert refusal(lambda: import_model(path)) == (
+        "[BSC302] model 'model.onnx': external data of tensor 'w' has no size\n"
+        "  seen: element type UNDEFINED\n"
+        "  fix:  export the model again",
+        3,
+    )
+
+
 def test_external_weights_are_mapped_while_they_are_read(tmp_path: Path) -> None:
     """However many there are, none holds a file open between two reads."""
     model = mlp_model(4, 3, 2)
