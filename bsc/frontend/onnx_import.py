@@ -77,6 +77,9 @@ def _graph(
 
     arrays = _constants(model)
     inputs = tuple(value.name or "" for value in model.graph.inputs if value.name not in arrays)
+    for what, values in (("inputs", inputs), ("outputs", model.graph.outputs)):
+        if not values:
+            raise inconsistent(f"no {what}")
     ops = _operators(model, arrays, opsets, refuse)
     info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=dynamic_batch)
     return Graph(

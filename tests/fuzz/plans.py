@@ -178,6 +178,15 @@ def mutate_plan(random: Random, folder: Path) -> None:
             mutation(random, folder)
             if mutation is change_files:  # a link to an endless file is not for us to read
                 return
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError, DecodeError):
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            struct.error,
+            SafetensorError,
+            DecodeError,
+        ):
             # what an earlier mutation broke
             return

@@ -75,6 +75,20 @@ def test_words_for_a_model_without_standard_operators(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("field", ["input", "output"])
+def test_words_for_a_model_without_ends(field: str, tmp_path: Path) -> None:
+    model = tiny_model("(float[1,4] x) => (float[] y) { y = MatMul(x, w) }", {"w": W})
+    del getattr(model.graph, field)[:]
+    if field == "input":
+        model.graph.initializer.append(numpy_helper.from_array(random_weights(1, 4), "x"))
+    assert refusal(lambda: imported(model, tmp_path)) == (
+        "[BSC301] the model's graph is inconsistent\n"
+        f"  seen: no {field}s\n"
+        "  fix:  check the file with onnx.checker.check_model and export it again",
+        3,
+    )
+
+
 def test_the_standard_domain_may_be_spelled_out(tmp_path: Path) -> None:
     model = mlp_model(4, 3, 2)
     model.opset_import[0].domain = "ai.onnx"
