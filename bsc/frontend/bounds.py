@@ -10,9 +10,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
+from bsc.frontend.model_file import nodes
 
 MAX_UNFOLDED = 20_000_000
 """Operators of each local function times the square of its calls, all added up: what naming their copies costs."""
+
+MAX_EDGES = 1 << 26
+"""Square of the tensors that an operator reads and writes, added up over all: what taking them out again costs."""
 
 MAX_FOLDED_VALUES = 1 << 18
 """Of a result that is folded, unless the operator only rearranges what it is given."""
@@ -59,6 +63,18 @@ def check_functions(model: ir.Model) -> None:
             "the model's functions unfold to too many operators",
             seen=f"{max(calls.values())} calls of one function",
             fix="export the model without functions, or with fewer calls of each",
+        )
+
+
+def check_edges(model: ir.Model) -> None:
+    """Refuse operators with more inputs and outputs than anyone exports. Raises `ModelError` BSC312."""
+    edges = [len(node.inputs) + len(node.outputs) for node in nodes(model)]
+    if sum(count**2 for count in edges) > MAX_EDGES:
+        raise ModelError(
+            "BSC312",
+            "the model's operators read and write too many tensors",
+            seen=f"one of {max(edges)} inputs and outputs",
+            fix="export the model with operators of fewer inputs",
         )
 
 

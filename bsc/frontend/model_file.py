@@ -117,12 +117,12 @@ def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
     tensors: list[object] = []
     for graph in (model.graph, *model.graph.subgraphs()):
         tensors += [value.const_value for value in graph.initializers.values()]
-    for attr in (attr for node in _nodes(model) for attr in node.attributes.values()):
-        tensors += attr.value if attr.type == ir.AttributeType.TENSORS else [attr.value]
+    for attr in (attr for node in nodes(model) for attr in node.attributes.values()):
+        tensors += (attr.value or ()) if attr.type == ir.AttributeType.TENSORS else [attr.value]
     return (tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
 
 
-def _nodes(model: ir.Model) -> Iterator[ir.Node]:
+def nodes(model: ir.Model) -> Iterator[ir.Node]:
     """The nodes of the graph and of all functions, those in bodies too."""
     yield from model.graph.all_nodes()
     for function in model.functions.values():
@@ -141,7 +141,7 @@ def _unreadable(path: Path, seen: str) -> ModelError:
 def _names(model: ir.Model) -> Iterator[object]:
     """Every name an operator record may take over; protobuf hands out bytes where they are not UTF-8."""
     values = [*model.graph.inputs, *model.graph.outputs]
-    for node in _nodes(model):
+    for node in nodes(model):
         yield from (node.name or "", node.op_type, node.domain, *node.attributes)
         values += [value for value in (*node.inputs, *node.outputs) if value is not None]
     yield from (value.name or "" for value in values)

@@ -82,6 +82,25 @@ def test_a_long_chain_of_functions_is_no_circle(tmp_path: Path) -> None:
     assert len(list(imported(calling(*functions, ("F2000", ["Relu"])), tmp_path).ops())) == 2
 
 
+@pytest.mark.parametrize(("inputs", "fits"), [(98, True), (99, False)])
+def test_words_for_operators_of_too_many_inputs(
+    inputs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fits: bool
+) -> None:
+    """A product of two and the sum of many: 3 squared and 99 squared."""
+    monkeypatch.setattr(bounds, "MAX_EDGES", 3**2 + 99**2)
+    model = tiny_model(f"(float[N,4] x) => (float[] y) {{ h = Sum({', '.join('x' * inputs)})  y = MatMul(h, w) }}", W)
+    if fits:
+        imported(model, tmp_path)
+        return
+    with pytest.raises(ModelError) as caught:
+        imported(model, tmp_path)
+    assert str(caught.value) == (
+        "[BSC312] the model's operators read and write too many tensors\n"
+        "  seen: one of 100 inputs and outputs\n"
+        "  fix:  export the model with operators of fewer inputs"
+    )
+
+
 GROWING = {
     "ConstantOfShape": ("g = ConstantOfShape(size)", {"size": np.array([1 << 31])}),
     "Expand": ("g = Expand(one, size)", {"one": np.ones(1, np.float32), "size": np.array([1 << 31])}),
