@@ -141,6 +141,18 @@ def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)
 
 
+def _tensor(value: Any, layer: str) -> NDArray[Any]:
+    """What onnxruntime gave, if it is an array: digital operators can make sequences and maps too."""
+    if not isinstance(value, np.ndarray):
+        raise ModelError(
+            "BSC304",
+            f"layer '{layer}': its input is no tensor",
+            seen=f"a {type(value).__name__}",
+            fix="check the model with onnx.checker.check_model(full_check=True)",
+        )
+    return value
+
+
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Tensors wherever a model holds them: initialisers and attributes, in bodies and functions too."""
     graphs = [model.graph]
@@ -216,7 +228,7 @@ class Program:
         tensors = dict(feeds)
         for index, step in enumerate(self._steps):
             if isinstance(step, LayerStep):
-                tensors[step.outputs[0]] = run_layer(step.layer, tensors[step.inputs[0]])
+                tensors[step.outputs[0]] = run_layer(step.layer, _tensor(tensors[step.inputs[0]], step.layer))
             else:
                 tensors |= self._run_segment(index, step, tensors)
             for name in [name for name in step.inputs if last_use[name] == index and name not in self._outputs]:

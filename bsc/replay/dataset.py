@@ -17,7 +17,7 @@ LABEL_NAMES = ("label", "labels", "y")
 DEFAULT_BATCH = 256
 MAX_BATCH_VALUES = 1 << 25
 FLOATS = ("float16", "float32", "float64")
-MAX_RANDOM_VALUES = 1 << 27
+MAX_RANDOM_VALUES = 1 << 26
 GROWTH = 1000  # bytes of arrays for a byte of a .npz file; zlib makes nothing smaller than that
 
 

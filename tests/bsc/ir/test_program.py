@@ -217,3 +217,17 @@ def test_words_for_constants_that_do_not_fit_into_a_segment(
         f"  seen: {size} bytes of constants\n"
         "  fix:  keep large tables, such as embeddings, out of the model that is compiled"
     )
+
+
+def test_words_for_a_layer_behind_a_sequence() -> None:
+    """Only a plan that was altered has one: compiling refuses it."""
+    model = tiny_model("(float[1,4] x) => (seq(float[1,4]) s) { s = SequenceConstruct(x) }")
+    segment = Segment(model=model.SerializeToString(), inputs=("x",), outputs=("s",), operators={})
+    steps = (segment, LayerStep(layer="fc", inputs=("s",), outputs=("y",)))
+    with pytest.raises(ModelError) as caught:
+        Program(steps, ("y",)).run({"x": np.ones((1, 4), np.float32)}, lambda _, x: x)
+    assert str(caught.value) == (
+        "[BSC304] layer 'fc': its input is no tensor\n"
+        "  seen: a list\n"
+        "  fix:  check the model with onnx.checker.check_model(full_check=True)"
+    )

@@ -252,8 +252,8 @@ def test_words_for_inputs_that_are_not_random(change: dict[str, Any], seen: str,
 
 
 def test_random_data_of_many_values_is_refused() -> None:
-    """All inputs and samples together: 2**27 values may be made, and not one more."""
-    spec = X.model_copy(update={"shape": (1, 1 << 25)})
+    """All inputs and samples together: 2**26 values may be made, and not one more."""
+    spec = X.model_copy(update={"shape": (1, 1 << 24)})
     with pytest.raises(ModelError, match="BSC308"):
         random_dataset([spec], dynamic_batch=True, samples=5, seed=0)
     with pytest.raises(ModelError, match="BSC308"):
