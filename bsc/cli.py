@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from bsc import __version__
+from bsc.commands.check import check
 from bsc.commands.compare import compare
 from bsc.commands.compile import compile_command
 from bsc.commands.cost import cost
@@ -75,7 +76,7 @@ def main(*, debug: bool) -> None:
         signal.signal(signal.SIGTERM, _terminated)
 
 
-for command in (compile_command, inspect, cost, compare, verify, simulate, export, finetune, hw):
+for command in (check, compile_command, inspect, cost, compare, verify, simulate, export, finetune, hw):
     main.add_command(command)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import hw_models
 from bsc.budget import Judge, budget_record, candidate, keep_budget, require_labels
-from bsc.errors import DoesNotFitError, UsageError
+from bsc.errors import DoesNotFitError, ModelError, UsageError
+from bsc.frontend.coverage import Coverage, cover
 from bsc.frontend.onnx_import import import_model
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Adc, Target
@@ -190,6 +191,33 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     if options.stop_after is None:
         plan = make_plan(graph, target, format_pipeline((*passes[:asking], *later)), calibration, budget)
     return Compiled(graph=graph, plan=plan, times=tuple(times), choices=choices)
+
+
+def check_model(path: Path, target: Target, options: CompileOptions) -> Coverage:
+    """What becomes of every node of a model, found out by compiling it; nothing is written.
+
+    Args:
+        path: the model; it is only read.
+        target: as for `compile_model`.
+        options: likewise; its pipeline is run if no node is refused.
+
+    Raises:
+        UsageError: for a file that cannot be opened, a bad pipeline or an `input_shapes` that names no input.
+    """
+    passes = parse_pipeline(options.pipeline, options.registry)
+    refused: dict[str, ModelError] = {}
+    try:
+        graph = import_model(path, options.input_shapes, refuse=refused.setdefault)
+    except ModelError as error:
+        return Coverage(model=path.name, nodes=(), refusals=(error,))
+    nodes = cover(graph, refused)
+    refusals: tuple[ModelError | DoesNotFitError, ...] = tuple(refused.values())
+    if not refusals:
+        try:
+            make_plan(run_pipeline(graph, passes)[0], target, format_pipeline(passes), None)
+        except (ModelError, DoesNotFitError) as error:
+            refusals = (error,)
+    return Coverage(model=path.name, nodes=nodes, refusals=refusals)
 
 
 def _lay_out(

@@ -11,6 +11,7 @@ from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Observed
 from bsc.ir.passbase import Observation
+from bsc.ir.sidetable import SideTable
 from bsc.plan.planner import make_plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.observe import LayerObservation, observe
@@ -37,7 +38,7 @@ def with_observations(graph: Graph, target: Target, law: AdcLaw, data: Dataset, 
     seen = observe(plan, data, wanted)
     sensitivity = measure_sensitivity(plan, data, seen) if wanted.sensitivity else {}
     layers: dict[str, CrossbarLayer] = {}
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays = SideTable()
     for layer in graph.layers():
         layers[layer.name] = _attached(layer, data.samples, seen[layer.name], sensitivity.get(layer.name), arrays)
     return graph.with_layers(layers, arrays).with_prices(reading_prices(target, law))
@@ -48,7 +49,7 @@ def _attached(
     samples: int,
     seen: LayerObservation,
     sensitivity: tuple[float, ...] | None,
-    arrays: dict[str, NDArray[Any]],
+    arrays: SideTable,
 ) -> CrossbarLayer:
     def key(name: str, values: NDArray[Any]) -> str:
         arrays[f"{layer.name}/observed-{name}"] = values

@@ -23,6 +23,7 @@ from bsc.ir.channels import ChannelFacts, analyse
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Kept
 from bsc.ir.passbase import Pass, PassResult, refuse_after, required
+from bsc.ir.sidetable import SideTable
 from bsc.numeric.column_stats import lossless_bits, stored_stats
 from bsc.numeric.encoding import CellFormat
 
@@ -54,7 +55,7 @@ class Eliminate(Pass):
     def run(self, graph: Graph) -> PassResult:
         """See the module docstring. Raises `ModelError` BSC309 for a layer that is not quantised, or tiled already."""
         layers: dict[str, CrossbarLayer] = {}
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays = SideTable()
         left = [layer for layer in graph.layers() if layer.kept is None]
         for layer in left:
             required(layer.quant, layer.name, self.name, "quantize")
@@ -67,7 +68,7 @@ class Eliminate(Pass):
         return PassResult(graph.with_layers(layers, arrays), tuple(layers))
 
     def _without_zeros(
-        self, graph: Graph, layer: CrossbarLayer, facts: ChannelFacts, arrays: dict[str, NDArray[Any]]
+        self, graph: Graph, layer: CrossbarLayer, facts: ChannelFacts, arrays: SideTable
     ) -> CrossbarLayer:
         assert layer.quant is not None
         quant, codes = layer.quant, graph.array(layer.quant.codes)

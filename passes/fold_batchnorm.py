@@ -7,7 +7,6 @@ Only where nothing else reads the layer's result. Computed in float64, stored in
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from bsc.ir.batchnorm import following_norm
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import Pass, PassResult, refuse_after
+from bsc.ir.sidetable import SideTable
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class FoldBatchNorm(Pass):
 def _without_norms(graph: Graph, norms: dict[str, DigitalOp]) -> Graph:
     """Fold one normalisation into each layer named in `norms`."""
     layers: dict[str, CrossbarLayer] = {}
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays = SideTable()
     for layer in graph.layers():
         if (norm := norms.get(layer.name)) is not None:
             refuse_after(layer.quant, layer.name, FoldBatchNorm.name, "quantize")
             keys = f"{layer.name}/folded-weight", f"{layer.name}/folded-bias"
-            arrays |= zip(keys, _fold(graph, layer, norm), strict=True)
+            arrays[keys[0]], arrays[keys[1]] = _fold(graph, layer, norm)
             layers[layer.name] = replace(layer, weight=keys[0], bias=keys[1], output=norm.outputs[0])
     return graph.without({norm.name for norm in norms.values()}, layers, arrays)
 

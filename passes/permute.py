@@ -20,6 +20,7 @@ from bsc.errors import UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Kept
 from bsc.ir.passbase import Pass, PassResult, refuse_after, required, selected
+from bsc.ir.sidetable import SideTable
 from bsc.numeric.orders import balanced_rows, sorted_lines
 
 BLOCK_ROWS = 64
@@ -64,7 +65,7 @@ class Permute(Pass):
             UsageError: BSC205 for a name that no layer has.
         """
         layers: dict[str, CrossbarLayer] = {}
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays = SideTable()
         for layer in selected(graph, self.only, self.name):
             kept = required(layer.kept, layer.name, self.name, "eliminate")
             required(layer.slicing, layer.name, self.name, "slice-bits")
@@ -73,9 +74,7 @@ class Permute(Pass):
                 layers[layer.name] = self._permute(graph, layer, kept, arrays)
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
 
-    def _permute(
-        self, graph: Graph, layer: CrossbarLayer, kept: Kept, arrays: dict[str, NDArray[Any]]
-    ) -> CrossbarLayer:
+    def _permute(self, graph: Graph, layer: CrossbarLayer, kept: Kept, arrays: SideTable) -> CrossbarLayer:
         assert layer.quant is not None
         assert layer.slicing is not None
         cells, codes = layer.slicing.cells, graph.array(layer.quant.codes)
@@ -112,9 +111,7 @@ def _in_order(codes: NDArray[Any], rows: NDArray[np.intp] | None, columns: NDArr
     return result
 
 
-def _numbers(
-    graph: Graph, kept: str | None, order: NDArray[np.intp] | None, key: str, arrays: dict[str, NDArray[Any]]
-) -> str | None:
+def _numbers(graph: Graph, kept: str | None, order: NDArray[np.intp] | None, key: str, arrays: SideTable) -> str | None:
     """Key of the model's line numbers in the new order, None while that is simply all of them."""
     if order is None:
         return kept

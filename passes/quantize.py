@@ -20,7 +20,8 @@ from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer, Quantised
 from bsc.ir.passbase import Pass, PassResult
-from bsc.numeric.quantizer import Scale, step_for, to_codes
+from bsc.ir.sidetable import SideTable
+from bsc.numeric.quantizer import STEP_RANGE, Scale, step_for, to_codes
 
 BLOCK_ROWS = 64
 MAX_WEIGHT_BITS = 15
@@ -73,9 +74,9 @@ class Quantize(Pass):
                 )
 
     def run(self, graph: Graph) -> PassResult:
-        """See the module docstring. Raises `ModelError` BSC303 for a weight, bias or range that is not finite."""
+        """See the module docstring. Raises `ModelError` BSC303 for values that are not finite or too large a range."""
         layers: dict[str, CrossbarLayer] = {}
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays = SideTable()
         non_negative = non_negative_tensors(graph)
         for layer in graph.layers():
             if layer.quant is None:
@@ -89,7 +90,7 @@ class Quantize(Pass):
                     input_signed=signed,
                     input_step=input_step,
                 )
-                arrays |= {quant.codes: codes, quant.weight_step: step}
+                arrays[quant.codes], arrays[quant.weight_step] = codes, step
                 layers[layer.name] = replace(layer, quant=quant)
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
 
@@ -119,7 +120,15 @@ class Quantize(Pass):
             return signed, None
         _check_finite(np.array(seen), layer, "calibrated input")
         largest = np.array(max(abs(seen[0]), abs(seen[1])))
-        return signed, float(step_for(largest, bits=self.activation_bits - signed, scale=self.scale))
+        step = float(step_for(largest, bits=self.activation_bits - signed, scale=self.scale))
+        if step > STEP_RANGE[1]:  # never below the range: `step_for` has a floor
+            raise ModelError(
+                "BSC303",
+                f"layer '{layer.name}': its calibrated input is too large to be quantised",
+                seen=f"values up to {largest:g}",
+                fix="scale the calibration data as the model expects it",
+            )
+        return signed, step
 
 
 def non_negative_tensors(graph: Graph) -> set[str]:

@@ -11,15 +11,14 @@ allocated.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bsc.errors import UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Tiling
 from bsc.ir.passbase import Pass, PassResult, required, selected
+from bsc.ir.sidetable import SideTable
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.encoding import choose_centres
 from bsc.numeric.tiles import MAX_LINES, column_tiles, crossbars_with_weights
@@ -70,13 +69,13 @@ class Tile(Pass):
             UsageError: BSC205 for a name that no layer has.
         """
         layers: dict[str, CrossbarLayer] = {}
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays = SideTable()
         for layer in selected(graph, self.only, self.name):
             if layer.tiling is None:
                 layers[layer.name] = self._lay(graph, layer, arrays)
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
 
-    def _lay(self, graph: Graph, layer: CrossbarLayer, arrays: dict[str, NDArray[Any]]) -> CrossbarLayer:
+    def _lay(self, graph: Graph, layer: CrossbarLayer, arrays: SideTable) -> CrossbarLayer:
         quant = required(layer.quant, layer.name, self.name, "quantize")
         cells = required(layer.slicing, layer.name, self.name, "slice-bits").cells
         rows, columns = layer.mapped_shape
@@ -98,16 +97,15 @@ class Tile(Pass):
         )
         codes, centres = graph.array(quant.codes), None
         if tiling.centres is not None:
-            centres = arrays[tiling.centres] = choose_centres(codes, cells, self.rows)
+            centres = choose_centres(codes, cells, self.rows)
+            arrays[tiling.centres] = centres
         stats = stored_stats(cells.stored(codes, centres, self.rows), cells, self.active_rows)
         if tiling.flipped is not None:
             assert stats.flipped is not None
             arrays[tiling.flipped] = stats.flipped
         holds_weights = crossbars_with_weights(stats.sums, starts, tiling.groups_per_tile)
-        arrays |= {
-            tiling.sums: stats.sums,
-            tiling.gcds: stats.gcds,
-            tiling.nonzeros: stats.nonzeros,
-            tiling.allocated: holds_weights if layer.kept is not None else np.ones_like(holds_weights),
-        }
+        arrays[tiling.sums] = stats.sums
+        arrays[tiling.gcds] = stats.gcds
+        arrays[tiling.nonzeros] = stats.nonzeros
+        arrays[tiling.allocated] = holds_weights if layer.kept is not None else np.ones_like(holds_weights)
         return replace(layer, tiling=tiling)

@@ -689,3 +689,44 @@ def test_a_plan_priced_on_hardware_that_offers_less(model: Path, folder: Path) -
     lines = run("cost", "a.bsc", "--hw", hardware(folder, "slice")).stdout.splitlines()
     (line,) = [line for line in lines if line.startswith("NOT OFFERED")]
     assert line.startswith("NOT OFFERED       the resolutions of fc0 and 1 more: ADCs of isaac have one for each slice")
+
+
+# --- check ---
+
+
+def test_check_of_a_model_that_compiles(model: Path) -> None:
+    result = run("check", model)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-3:] == [
+        "on crossbars  100.0% of 120 multiply-accumulates (MACs) of one inference",
+        "digital       0 in products of two activations, 0 in other operators",
+        "compiles      yes",
+    ]
+    assert list(model.parent.iterdir()) == [model]
+
+
+def test_check_of_a_model_that_is_refused(folder: Path) -> None:
+    """The report says it of the node, the error is that of `compile`, and JSON stays JSON."""
+    path = save(unknown_domain(), folder / "bad.onnx")
+    result = run("check", path)
+    assert (result.exit_code, result.stderr) == (3, BAD_MODELS["domain"][2])
+    assert result.stdout.splitlines()[-2:] == ["not counted   odd", "compiles      no: BSC304"]
+    result = run("check", "--json", path)
+    assert (result.exit_code, result.stderr) == (3, BAD_MODELS["domain"][2])
+    assert [node["place"] for node in json.loads(result.stdout)["nodes"]] == ["crossbar", "unsupported"]
+
+
+def test_check_takes_open_sizes(folder: Path) -> None:
+    path = save(
+        tiny_model("(float[N,M,4] x) => (float[] y) { y = MatMul(x, w) }", {"w": random_weights(4, 2)}),
+        folder / "m.onnx",
+    )
+    result = run("check", path)
+    assert result.exit_code == 3
+    assert "--input-shape x:SIZE,SIZE,..." in result.stderr
+    result = run("check", path, "--input-shape", "x:5,3,4", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["macs"]["crossbar"]) == (0, 120)
+
+
+def test_check_of_a_file_that_is_not_there(folder: Path) -> None:
+    assert run("check", folder / "none.onnx").exit_code == 2

@@ -16,9 +16,11 @@ import bsc
 import hw_models
 import passes
 from bsc.errors import CODES
+from bsc.frontend.crossbar_view import crossbar_operators
 from bsc.ir.passbase import Pass
 from bsc.plan.document import PlanDocument
 from bsc.plan.folder import to_json
+from bsc.report.supported import supported
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -120,3 +122,13 @@ def test_constraints_pin_every_dependency() -> None:
     needed = re.findall(r'^    "([a-z-]+)>=', text("pyproject.toml"), re.MULTILINE)
     assert {name.replace("_", "-") for name in pinned} >= set(needed)
     assert "torch==2.13.0" in text("constraints.txt").splitlines()
+
+
+def test_supported_operators_are_fresh() -> None:
+    """After a change of the tables: python -m bsc.report.supported > SUPPORTED.md."""
+    assert supported() == text("SUPPORTED.md")
+
+
+@pytest.mark.parametrize("operator", crossbar_operators())
+def test_every_crossbar_operator_is_described(operator: str) -> None:
+    assert crossbar_operators()[operator].splitlines()[0].endswith(".")

@@ -19,6 +19,7 @@ from bsc.atomic import require_free, write_file
 from bsc.errors import ModelError
 from bsc.export.onnx_builder import GraphBuilder
 from bsc.export.onnx_layer import emulate
+from bsc.frontend.model_file import cause
 from bsc.ir.graph import UNKNOWN_DTYPE
 from bsc.plan.document import Plan, TensorRecord
 
@@ -154,20 +155,32 @@ def _names(graph: onnx.GraphProto) -> Iterator[str]:
 
 def _element_types(segment: onnx.ModelProto) -> dict[str, str]:
     """NumPy type names of the values of a segment, as far as they can be inferred."""
-    graph = onnx.shape_inference.infer_shapes(segment).graph
-    types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
-    return {name: helper.tensor_dtype_to_np_dtype(kind).name for name, kind in types.items() if kind}
+    try:
+        graph = onnx.shape_inference.infer_shapes(segment).graph
+        types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
+        return {name: helper.tensor_dtype_to_np_dtype(kind).name for name, kind in types.items() if kind}
+    except Exception as error:  # ONNX raises kinds of its own for a segment that was altered
+        raise ModelError(
+            "BSC304",
+            "digital operators of the plan cannot be exported",
+            seen=cause(error),
+            fix="compile the model again",
+        ) from None
 
 
 def _known(dtype: str | None, name: str) -> np.dtype[Any]:
-    if dtype is None or dtype == UNKNOWN_DTYPE:
+    try:
+        known = None if dtype is None or dtype == UNKNOWN_DTYPE else np.dtype(dtype)
+    except TypeError:  # what a plan that was altered says
+        known = None
+    if known is None:
         raise ModelError(
             "BSC305",
             f"the element type of tensor '{name}' is unknown",
             seen="an operator before it that ONNX's shape inference does not know",
             fix="replace the operators that make it by standard ONNX operators",
         )
-    return np.dtype(dtype)
+    return known
 
 
 def _value_info(tensor: TensorRecord, dtype: str | None, sizes: list[int | str | None] | None) -> onnx.ValueInfoProto:

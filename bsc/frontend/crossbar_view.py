@@ -1,5 +1,6 @@
 """Which ONNX operators go onto crossbars, and how each one's input becomes rows of a weight matrix."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 
@@ -7,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from bsc.errors import ModelError
-from bsc.ir.graph import ArraySource
 from bsc.ir.layer import CrossbarLayer
+from bsc.ir.sidetable import ArraySource
 from bsc.numeric.im2col import ConvGeometry, output_sizes
 
 MAX_VALUES = 1 << 40  # of one activation
@@ -34,7 +35,16 @@ def crossbar_layer(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> 
     return (None, "") if view is None else view(node, name, arrays)
 
 
+def crossbar_operators() -> dict[str, str]:
+    """What SUPPORTED.md says of each operator of the table: what goes onto crossbars. Digital: what does not."""
+    return {op_type: inspect.getdoc(view) or "" for op_type, view in _VIEWS.items()}
+
+
 def _conv(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
+    """Convolutions over any number of axes, with groups, strides, dilation and every padding.
+
+    Digital: weights or bias that are computed at run time, empty, or no floats.
+    """
     weight, why = _weight(node)
     bias, why_bias = _bias(node)
     if weight is None or why_bias:
@@ -69,6 +79,10 @@ def _conv(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[Cr
 
 
 def _gemm(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
+    """Constant weights as the second operand, transposed or not, times alpha; a constant row of biases, times beta.
+
+    Digital: weights or bias that are computed at run time, empty, or no floats; a transposed input; a matrix of biases.
+    """
     weight, why = _weight(node)
     bias, why_bias = _bias(node)
     if weight is None or why_bias:
@@ -101,6 +115,10 @@ def _gemm(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> tuple[Cro
 
 
 def _matmul(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
+    """A constant matrix as the second operand; any number of axes in the first.
+
+    Digital: products of two activations; weights on the left, with more or fewer axes than two, empty, or no floats.
+    """
     weight, why = _weight(node)
     if weight is None:
         return None, why
@@ -256,11 +274,11 @@ def _ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]
 
 def _attribute(node: ir.Node, name: str, kind: ir.AttributeType) -> ir.Attr | None:
     attr = node.attributes.get(name)
-    if attr is not None and attr.type != kind:
+    if attr is not None and (attr.type != kind or attr.value is None):
         raise ModelError(
             "BSC301",
             f"layer '{node.name}' ({node.op_type}): attribute '{name}' has the wrong type",
-            seen=attr.type.name,
+            seen=attr.type.name if attr.value is not None else "a reference to an attribute outside a function",
             fix=f"export the model again; ONNX wants {kind.name}",
         )
     return attr

@@ -53,8 +53,7 @@ def model_digest(path: Path) -> str:
 def digest(model: ir.Model, path: Path) -> str:
     """SHA-256 of the model file, then of its external data files in order of their names."""
     digest = hashlib.sha256()
-    files = sorted({str(tensor.location) for tensor in _external_tensors(model)})
-    for file in (path, *(path.parent / name for name in files)):
+    for file in _files(model, path):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
@@ -65,8 +64,12 @@ def check_external_data(model: ir.Model, path: Path) -> None:
     folder = path.resolve().parent
     for tensor in _external_tensors(model):
         location = str(tensor.location)
-        file = (folder / location).resolve()
         problem = f"model '{path.name}': external data of tensor '{tensor.name}'"
+        try:
+            file = (folder / location).resolve()
+            there = file.is_file()
+        except (ValueError, OSError, RuntimeError):  # a zero byte, a name too long, links in a circle
+            file, there = folder, False
         if Path(location).is_absolute() or not file.is_relative_to(folder):
             raise ModelError(
                 "BSC302",
@@ -74,14 +77,22 @@ def check_external_data(model: ir.Model, path: Path) -> None:
                 seen=repr(location),
                 fix="store the weights beside the model with a relative path",
             )
-        if not file.is_file():
+        if not there:
             raise ModelError(
                 "BSC302",
                 f"{problem} is missing",
-                seen=f"no file '{location}' beside the model",
+                seen=f"no file '{location[:200]}' beside the model",
                 fix="copy the external data file into the model's folder",
             )
-        start, needed, size = tensor.offset or 0, tensor.nbytes, file.stat().st_size
+        try:
+            start, needed, size = tensor.offset or 0, tensor.nbytes, file.stat().st_size
+        except TypeError:
+            raise ModelError(
+                "BSC302",
+                f"{problem} has no size",
+                seen=f"element type {tensor.dtype.name}",
+                fix="export the model again",
+            ) from None
         if start < 0 or start + needed > size or (tensor.length is not None and tensor.length < needed):
             raise ModelError(
                 "BSC302",
@@ -91,18 +102,31 @@ def check_external_data(model: ir.Model, path: Path) -> None:
             )
 
 
+def size_on_disk(model: ir.Model, path: Path) -> int:
+    """Bytes of the model file and of its external data files."""
+    return sum(file.stat().st_size for file in _files(model, path))
+
+
+def _files(model: ir.Model, path: Path) -> tuple[Path, ...]:
+    """The model file, then its external data files in order of their names."""
+    return (path, *(path.parent / name for name in sorted({str(each.location) for each in _external_tensors(model)})))
+
+
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
     """External tensors wherever a file can hold them: initialisers and attributes, in functions too."""
     tensors: list[object] = []
     for graph in (model.graph, *model.graph.subgraphs()):
         tensors += [value.const_value for value in graph.initializers.values()]
-    nodes = [
-        *model.graph.all_nodes(),
-        *(node for function in model.functions.values() for node in function.all_nodes()),
-    ]
-    for attr in (attr for node in nodes for attr in node.attributes.values()):
-        tensors += attr.value if attr.type == ir.AttributeType.TENSORS else [attr.value]
+    for attr in (attr for node in nodes(model) for attr in node.attributes.values()):
+        tensors += (attr.value or ()) if attr.type == ir.AttributeType.TENSORS else [attr.value]
     return (tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
+
+
+def nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """The nodes of the graph and of all functions, those in bodies too."""
+    yield from model.graph.all_nodes()
+    for function in model.functions.values():
+        yield from function.all_nodes()
 
 
 def _unreadable(path: Path, seen: str) -> ModelError:
@@ -117,7 +141,7 @@ def _unreadable(path: Path, seen: str) -> ModelError:
 def _names(model: ir.Model) -> Iterator[object]:
     """Every name an operator record may take over; protobuf hands out bytes where they are not UTF-8."""
     values = [*model.graph.inputs, *model.graph.outputs]
-    for node in model.graph.all_nodes():
+    for node in nodes(model):
         yield from (node.name or "", node.op_type, node.domain, *node.attributes)
         values += [value for value in (*node.inputs, *node.outputs) if value is not None]
     yield from (value.name or "" for value in values)

@@ -1,36 +1,46 @@
 """onnx-import: a trained ONNX file becomes a `Graph`.
 
-The file is opened read-only; weights of external data files stay memory-mapped. What each operator becomes is
-decided in `bsc.frontend.crossbar_view`.
+The file is opened read-only; weights of external data files are mapped while they are read. What each operator
+becomes is decided in `bsc.frontend.crossbar_view`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from bsc.errors import ModelError
 from bsc.frontend.crossbar_view import crossbar_layer
-from bsc.frontend.model_file import cause, check_external_data, digest, load_model
+from bsc.frontend.model_file import cause, check_external_data, digest, load_model, size_on_disk
 from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes
 from bsc.frontend.simplify import inconsistent, simplify
-from bsc.ir.graph import UNKNOWN_DTYPE, ArraySource, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+from bsc.ir.graph import UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+from bsc.ir.sidetable import ArraySource, MappedArray
+from bsc.limits import bounded_memory
 
 OPSETS = range(11, 26)
 DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
 
+GROWTH = 4
+"""Bytes that the import may take for each byte of the model's files."""
 
-def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+Refuse = Callable[[str, ModelError], object]
+"""Told of a node that cannot be compiled: its name and why."""
+
+
+def import_model(
+    path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None, *, refuse: Refuse | None = None
+) -> Graph:
     """Read an ONNX file.
 
     Args:
         path: the file; opsets 11 to 25.
         input_shapes: sizes for inputs whose shape the model leaves open, by input name. A free first axis
             is taken as the batch and needs no entry.
+        refuse: gets what would be raised for a single node, which is then digital in the graph; for "", that
+            nothing goes onto crossbars. By default the first of these is raised.
 
     Returns:
         The graph, shapes known for every crossbar layer.
@@ -43,15 +53,34 @@ def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None 
     model = load_model(path)
     check_external_data(model, path)
     sha256 = digest(model, path)  # folding may drop external tensors, so it comes first
+    size = size_on_disk(model, path)
+    try:
+        with bounded_memory(GROWTH * size):
+            return _graph(model, path, sha256, input_shapes or {}, refuse or _raise)
+    except MemoryError:
+        raise ModelError(
+            "BSC312",
+            f"model '{path.name}': taking it apart needs more memory than a model of its size may take",
+            seen=f"{size} bytes of files",
+            fix="look for operators that make large constants out of small ones, and for very large shapes",
+        ) from None
+
+
+def _graph(
+    model: ir.Model, path: Path, sha256: str, input_shapes: Mapping[str, tuple[int, ...]], refuse: Refuse
+) -> Graph:
     opsets = _check_opsets(model, path)
-    give_shapes(model, input_shapes or {})
+    give_shapes(model, input_shapes)
     simplify(model)
     dynamic_batch = fix_batch(model)
     infer_shapes(model)
 
     arrays = _constants(model)
     inputs = tuple(value.name or "" for value in model.graph.inputs if value.name not in arrays)
-    ops = _operators(model, arrays, opsets)
+    for what, values in (("inputs", inputs), ("outputs", model.graph.outputs)):
+        if not values:
+            raise inconsistent(f"no {what}")
+    ops = _operators(model, arrays, opsets, refuse)
     info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=dynamic_batch)
     return Graph(
         info=info,
@@ -79,11 +108,11 @@ def _check_opsets(model: ir.Model, path: Path) -> dict[str, int]:
 def _constants(model: ir.Model) -> dict[str, ArraySource]:
     """The side table: every constant by name."""
     arrays: dict[str, ArraySource] = {}
-    files: dict[str, NDArray[np.uint8]] = {}
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes and tensor.dtype.bitwidth % 8 == 0:
-            arrays[name] = _mapped(tensor, files)
+            sizes, offset = tuple(tensor.shape.numpy()), tensor.offset or 0
+            arrays[name] = MappedArray(Path(tensor.path), tensor.dtype.numpy(), sizes, offset)
         elif tensor is not None:
             try:
                 np.asarray(tensor)
@@ -93,33 +122,35 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
     return arrays
 
 
-def _mapped(tensor: ir.ExternalTensor, files: dict[str, NDArray[np.uint8]]) -> NDArray[Any]:
-    """A view of its file. One mapping serves all tensors of a file, as each mapping holds a file descriptor."""
-    path = str(tensor.path)
-    if path not in files:
-        files[path] = np.memmap(path, np.uint8, "r")
-    start = tensor.offset or 0
-    return files[path][start : start + tensor.nbytes].view(tensor.dtype.numpy()).reshape(tensor.shape.numpy())
-
-
-def _operators(model: ir.Model, arrays: dict[str, ArraySource], opsets: Mapping[str, int]) -> list[Op]:
+def _operators(model: ir.Model, arrays: dict[str, ArraySource], opsets: Mapping[str, int], refuse: Refuse) -> list[Op]:
     """Every node as an operator record; what the crossbar view derives from weights is added to `arrays`."""
     names: set[str] = set()
     ops: list[Op] = []
+    refused = False
     for index, node in enumerate(model.graph):
         node.name = name = _unique(node.name or f"{node.op_type}_{index}", names)
-        _check_known(node, opsets)
-        layer, why = crossbar_layer(node, name, arrays)
+        layer, why = None, ""
+        try:
+            _check_known(node, opsets)
+            layer, why = crossbar_layer(node, name, arrays)
+        except ModelError as error:
+            refuse(name, error)
+            refused = True
         ops.append(layer or _digital(node, name, why))
-    if all(isinstance(op, DigitalOp) for op in ops):
+    if not refused and all(isinstance(op, DigitalOp) for op in ops):
         reasons = sorted({f"{op.op_type} {op.name}: {op.why}" for op in ops if isinstance(op, DigitalOp) and op.why})
-        raise ModelError(
+        nothing = ModelError(
             "BSC306",
             "no operator of the model can go onto crossbars",
             seen="; ".join(reasons[:3]) or "no Conv, Gemm or MatMul with constant weights",
             fix="compile a model with constant weights in Conv, Gemm or MatMul operators",
         )
+        refuse("", nothing)
     return ops
+
+
+def _raise(_name: str, error: ModelError) -> None:
+    raise error from None
 
 
 def _unique(name: str, taken: set[str]) -> str:
@@ -139,12 +170,27 @@ def _check_known(node: ir.Node, opsets: Mapping[str, int]) -> None:
     elif not domain and not onnx.defs.has(node.op_type, opsets[""], ""):
         problem, seen = "operator is unknown to ONNX", f"opset {opsets['']}"
     else:
+        if not domain:
+            _check_arity(node, opsets[""])
         return
     raise ModelError(
         "BSC304",
         f"node '{node.name}' ({node.op_type}): {problem}",
         seen=seen,
         fix="replace the operator by standard ONNX operators before compiling",
+    )
+
+
+def _check_arity(node: ir.Node, opset: int) -> None:
+    schema = onnx.defs.get_schema(node.op_type, opset, "")
+    reads, writes = len(node.inputs), len(node.outputs)
+    if schema.min_input <= reads <= schema.max_input and schema.min_output <= writes <= schema.max_output:
+        return
+    raise ModelError(
+        "BSC301",
+        f"node '{node.name}' ({node.op_type}): it has too few or too many inputs or outputs",
+        seen=f"{reads} inputs and {writes} outputs",
+        fix="check the file with onnx.checker.check_model and export it again",
     )
 
 
@@ -195,7 +241,7 @@ def _tensor_types(model: ir.Model) -> dict[str, TensorType]:
 
 def _tensor_type(value: ir.Value) -> TensorType:
     sizes = None if value.shape is None else tuple(value.shape)
-    known = sizes is not None and all(isinstance(size, int) for size in sizes)
+    known = sizes is not None and all(isinstance(size, int) and size >= 0 for size in sizes)
     untyped = value.dtype in (None, ir.DataType.UNDEFINED)
     dtype = UNKNOWN_DTYPE if untyped or value.dtype is None else str(np.dtype(value.dtype.numpy()))
     shape = tuple(int(size) for size in sizes if isinstance(size, int)) if known and sizes is not None else None

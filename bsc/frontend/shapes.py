@@ -75,7 +75,7 @@ def fix_batch(model: ir.Model) -> bool:
         if sizes and not isinstance(sizes[0], int):
             free = True
             sizes[0] = 1
-        if not all(isinstance(size, int) for size in sizes):
+        if not all(isinstance(size, int) and size >= 0 for size in sizes):
             raise _open_shape(value, f"shape {value.shape}")
         value.shape = ir.Shape(sizes)
     return free

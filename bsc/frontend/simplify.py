@@ -10,6 +10,7 @@ from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from bsc.errors import ModelError
+from bsc.frontend.bounds import check_edges, check_functions, may_fold
 from bsc.frontend.model_file import cause, quiet
 
 # Folding these never makes a constant larger, so weights of any size may pass through them.
@@ -26,6 +27,8 @@ def simplify(model: ir.Model) -> None:
     )
     for index, node in enumerate(model.graph):  # now, as the passes below would name what they touch "node_1"
         node.name = node.name or f"{node.op_type}_{index}"
+    check_functions(model)
+    check_edges(model)
     with quiet():
         try:
             common.InlinePass()(model)
@@ -34,10 +37,10 @@ def simplify(model: ir.Model) -> None:
             raise inconsistent(cause(error)) from None
         _check_connected(model)
         _drop_identities(model)
-        cleanup(model)
+        _clean(model, cleanup)
         # A fold that fails leaves its operator digital, where onnxruntime judges it.
         with contextlib.suppress(Exception):
-            optimizer.fold_constants(model)
+            optimizer.fold_constants(model, should_fold=may_fold)
         with contextlib.suppress(Exception):
             optimizer.fold_constants(
                 model,
@@ -46,8 +49,15 @@ def simplify(model: ir.Model) -> None:
                 should_fold=lambda node: None if node.op_type in LAYOUT_OPS else False,
             )
         _drop_identities(model)
-        cleanup(model)
+        _clean(model, cleanup)
     _separate_constant_outputs(model)
+
+
+def _clean(model: ir.Model, cleanup: ir.passes.Sequential) -> None:
+    try:
+        cleanup(model)
+    except Exception as error:
+        raise inconsistent(cause(error)) from None
 
 
 def inconsistent(seen: str) -> ModelError:

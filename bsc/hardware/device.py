@@ -52,10 +52,21 @@ class Curve(Record):
         return np.asarray(np.interp(conductance, known, sigma))
 
 
+MAX_MAGNITUDE: Final = 1e6
+"""Of deviations over a cell's range, exponents, ohms and cell units: far above what any device has."""
+
+
 class Effect(Record):
     """One departure from the ideal; `MAGNITUDES` names the fields that vanish with it."""
 
     MAGNITUDES: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="after")
+    def _is_of_this_world(self) -> Self:
+        for name in self.MAGNITUDES:
+            if _size(getattr(self, name)) > MAX_MAGNITUDE:
+                raise ValueError(f"{name} must be at most {MAX_MAGNITUDE:g}")
+        return self
 
     @property
     def is_zero(self) -> bool:

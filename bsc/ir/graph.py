@@ -1,12 +1,12 @@
 """The graph that passes read and rewrite: operators as nodes, tensors as edges, weights beside it.
 
 A `Graph` is immutable; a pass makes a new one with `with_layers`. Weights and what passes compute sit in a
-side table of arrays, which may be memory-mapped files; records hold keys of it.
+side table of arrays, large ones in files; records hold keys of it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -14,17 +14,10 @@ from numpy.typing import NDArray
 
 from bsc.errors import ModelError
 from bsc.ir.layer import CrossbarLayer
+from bsc.ir.sidetable import ArraySource, SideTable
 
 UNKNOWN_DTYPE = "?"  # not for NumPy, which reads it as bool
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...]
-
-
-class ArraySource(Protocol):
-    """Anything NumPy can read as an array: an ndarray, or a tensor of a memory-mapped file."""
-
-    def __array__(self) -> NDArray[Any]:
-        """The values."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +182,7 @@ class Graph:
         return [op for op in self.ops() if tensor in op.inputs]
 
     def array(self, key: str) -> NDArray[Any]:
-        """One array of the side table; large ones are views of a mapped file."""
+        """One array of the side table; large ones are mapped for as long as the array is there."""
         return np.asarray(self._arrays[key])
 
     def has_array(self, key: str) -> bool:
@@ -234,7 +227,7 @@ class Graph:
             tensors=self.tensors,
             inputs=self.inputs,
             outputs=self.outputs,
-            arrays={**self._arrays, **arrays},
+            arrays={**self._arrays, **SideTable(arrays)},
             ranges=self.ranges,
             prices=self.prices,
         )

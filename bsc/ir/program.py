@@ -5,7 +5,7 @@ done. Segments travel inside the plan folder, so that a replay needs nothing els
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from bsc.errors import ModelError
+from bsc.errors import DoesNotFitError, ModelError
 from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer
+from bsc.limits import bounded_memory
+
+GROWTH = 1000
+"""Bytes that a run may take for each byte of its inputs."""
+
+MAX_SEGMENT_BYTES = (1 << 31) - (1 << 20)
+"""Of a protobuf message, with room for names."""
 
 RunLayer = Callable[[str, NDArray[Any]], NDArray[Any]]
 
@@ -57,11 +64,12 @@ class LayerStep:
 Step = Segment | LayerStep
 
 
-def schedule(graph: Graph) -> tuple[Step, ...]:
-    """Put a graph's operators into an order of layers and digital segments.
+def schedule(graph: Graph) -> Iterator[Step]:
+    """Put a graph's operators into an order of layers and digital segments; each segment is made when its turn comes.
 
     Raises:
         ModelError: BSC305 when a segment reads a tensor of unknown element type.
+        DoesNotFitError: BSC402 when the constants of a segment do not fit into an ONNX file.
     """
     depth = _crossbar_depths(graph)
     deepest = max(depth.values(), default=0)
@@ -69,15 +77,13 @@ def schedule(graph: Graph) -> tuple[Step, ...]:
     for level in range(deepest + 1):
         groups.append([op for op in graph.ops() if isinstance(op, CrossbarLayer) and depth[op.name] == level])
         groups.append([op for op in graph.ops() if isinstance(op, DigitalOp) and depth[op.name] == level])
-    steps: list[Step] = []
     for position, ops in enumerate(groups):
         layers = [op for op in ops if isinstance(op, CrossbarLayer)]
-        steps += [LayerStep(layer=layer.name, inputs=layer.inputs, outputs=layer.outputs) for layer in layers]
+        yield from (LayerStep(layer=layer.name, inputs=layer.inputs, outputs=layer.outputs) for layer in layers)
         digital = [op for op in ops if isinstance(op, DigitalOp)]
         if digital:
             later = {name for group in groups[position + 1 :] for op in group for name in op.inputs}
-            steps.append(_segment(graph, digital, wanted=later | set(graph.outputs)))
-    return tuple(steps)
+            yield _segment(graph, digital, wanted=later | set(graph.outputs))
 
 
 def _crossbar_depths(graph: Graph) -> dict[str, int]:
@@ -91,11 +97,20 @@ def _crossbar_depths(graph: Graph) -> dict[str, int]:
 
 
 def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
+    """One segment. Raises `DoesNotFitError` BSC402 if its constants do not fit into an ONNX file."""
     made = {name for op in ops for name in op.outputs}
     read = list(dict.fromkeys(name for op in ops for name in op.inputs if name and name not in made))
     constants = [name for name in read if graph.has_array(name)]
     inputs = [name for name in read if not graph.has_array(name)]
     outputs = [name for op in ops for name in op.outputs if name and name in wanted]
+    size = sum(len(op.node) for op in ops) + sum(graph.array(name).nbytes for name in constants)
+    if size > MAX_SEGMENT_BYTES:
+        raise DoesNotFitError(
+            "BSC402",
+            f"digital operators before tensor '{outputs[-1]}' do not fit into an ONNX file",
+            seen=f"{size} bytes of constants",
+            fix="keep large tables, such as embeddings, out of the model that is compiled",
+        )
     opsets = [helper.make_opsetid(domain, version) for domain, version in graph.info.opsets.items()]
     model = helper.make_model(
         helper.make_graph(
@@ -126,6 +141,37 @@ def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)
 
 
+def _tensor(value: Any, layer: str) -> NDArray[Any]:
+    """What onnxruntime gave, if it is an array: digital operators can make sequences and maps too."""
+    if not isinstance(value, np.ndarray):
+        raise ModelError(
+            "BSC304",
+            f"layer '{layer}': its input is no tensor",
+            seen=f"a {type(value).__name__}",
+            fix="check the model with onnx.checker.check_model(full_check=True)",
+        )
+    return value
+
+
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Tensors wherever a model holds them: initialisers and attributes, in bodies and functions too."""
+    graphs = [model.graph]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            nodes += graph.node
+            yield from graph.initializer
+            yield from (part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))
+        else:
+            for attr in nodes.pop().attribute:
+                graphs += [*attr.graphs, *([attr.g] if attr.HasField("g") else [])]
+                yield from attr.tensors
+                yield from [attr.t] if attr.HasField("t") else []
+                every = [*attr.sparse_tensors, *([attr.sparse_tensor] if attr.HasField("sparse_tensor") else [])]
+                yield from (part for sparse in every for part in (sparse.values, sparse.indices))
+
+
 def quiet_session(model: bytes | Path) -> Any:
     """An onnxruntime session on the CPU that leaves the terminal alone; raises what onnxruntime raises."""
     import onnxruntime
@@ -148,24 +194,41 @@ class Program:
         self._outputs = outputs
         self._sessions: dict[int, Any] = {}
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer) -> dict[str, NDArray[Any]]:
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer, *, layer_bytes: int = 0
+    ) -> dict[str, NDArray[Any]]:
         """Run one batch.
 
         Args:
             feeds: every model input.
             run_layer: given a layer's name and its activation, returns its result.
+            layer_bytes: memory that it may take beside what the inputs account for.
 
         Returns:
             The outputs by name.
 
         Raises:
-            ModelError: BSC304 when onnxruntime cannot run a digital operator.
+            ModelError: BSC304 when onnxruntime cannot run a digital operator; BSC312 when the batch takes far more
+                memory than it has values.
         """
+        size = sum(np.asarray(value).nbytes for value in feeds.values())
+        try:
+            with bounded_memory(GROWTH * size + layer_bytes):
+                return self._run(feeds, run_layer)
+        except MemoryError:
+            raise ModelError(
+                "BSC312",
+                "running the model takes more memory than its inputs account for",
+                seen=f"inputs of {size} bytes",
+                fix="check the model's shapes, such as pads, and run fewer samples at a time",
+            ) from None
+
+    def _run(self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer) -> dict[str, NDArray[Any]]:
         last_use = {name: index for index, step in enumerate(self._steps) for name in step.inputs}
         tensors = dict(feeds)
         for index, step in enumerate(self._steps):
             if isinstance(step, LayerStep):
-                tensors[step.outputs[0]] = run_layer(step.layer, tensors[step.inputs[0]])
+                tensors[step.outputs[0]] = run_layer(step.layer, _tensor(tensors[step.inputs[0]], step.layer))
             else:
                 tensors |= self._run_segment(index, step, tensors)
             for name in [name for name in step.inputs if last_use[name] == index and name not in self._outputs]:

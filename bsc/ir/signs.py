@@ -106,6 +106,11 @@ def _bound(graph: Graph, op: DigitalOp, position: int) -> float:
     name = op.inputs[position] if len(op.inputs) > position else ""
     if not name:
         return -math.inf if position == 1 else math.inf
+    return _number(graph, name)
+
+
+def _number(graph: Graph, name: str) -> float:
+    """A constant of one value; NaN for anything else."""
     return float(graph.array(name).item()) if graph.has_array(name) and graph.array(name).size == 1 else math.nan
 
 
@@ -115,13 +120,14 @@ def _pads_with_zeros_beside(graph: Graph, op: DigitalOp, axis: int) -> bool:
     if names[3] or not graph.has_array(names[1]):
         return False
     pads = graph.array(names[1]).ravel()
-    fill = 0.0 if not names[2] else float(graph.array(names[2]).item()) if graph.has_array(names[2]) else math.nan
-    return fill == 0 and not pads[axis] and not pads[len(pads) // 2 + axis]
+    fill = 0.0 if not names[2] else _number(graph, names[2])
+    fits = len(pads) % 2 == 0 and axis < len(pads) // 2
+    return fill == 0 and fits and not pads[axis] and not pads[len(pads) // 2 + axis]
 
 
 def _reshaped(graph: Graph, op: DigitalOp, axis: int, channels: int) -> tuple[int, int] | None:
     """`_placed` of an operator that keeps the order of the values."""
-    before, after = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
+    before, after = _shape(graph, op.inputs[0]), _shape(graph, op.outputs[0])
     if before is None or after is None or len(after) <= axis or before[:axis] != after[:axis]:
         return None
     if op.op_type == "Reshape" and graph.info.dynamic_batch:  # the first axis must stay the batch for any batch
@@ -135,17 +141,23 @@ def _reshaped(graph: Graph, op: DigitalOp, axis: int, channels: int) -> tuple[in
     return axis, each // inside
 
 
+def _shape(graph: Graph, name: str) -> tuple[int, ...] | None:
+    """Of a tensor or of a constant; None where it is not known."""
+    if name in graph.tensors:
+        return graph.tensors[name].shape
+    return graph.array(name).shape if graph.has_array(name) else None
+
+
 def _concat(graph: Graph, op: DigitalOp, known: Sequence[Signs | None]) -> Carried | None:
     axes = {signs.axis for signs in known if signs is not None}
-    shapes = [graph.tensors[name].shape for name in op.inputs]
+    shapes = [_shape(graph, name) for name in op.inputs]
     along = op.attributes.get("axis")
     if len(axes) != 1 or not isinstance(along, int) or any(shape is None for shape in shapes):
         return None
     (axis,) = axes
-    sizes = [shape[axis] for shape in shapes if shape is not None]
-    rank = len(shapes[0] or ())
-    if along % rank != axis:
+    if len({len(shape or ()) for shape in shapes}) != 1 or along % len(shapes[0] or ()) != axis:
         return None
+    sizes = [shape[axis] for shape in shapes if shape is not None]
     parts = [_unknown(axis, size) if signs is None else signs for signs, size in zip(known, sizes, strict=True)]
     first = np.cumsum([0, *sizes])
     links = []
@@ -159,7 +171,7 @@ def _concat(graph: Graph, op: DigitalOp, known: Sequence[Signs | None]) -> Carri
 
 def _add(graph: Graph, op: DigitalOp, known: Sequence[Signs | None]) -> Carried | None:
     """A sum of two tensors of one shape."""
-    shapes = [graph.tensors[name].shape for name in op.inputs]
+    shapes = [_shape(graph, name) for name in op.inputs]
     first, second = known
     if first is None or second is None or first.axis != second.axis or shapes[0] is None or shapes[0] != shapes[1]:
         return None

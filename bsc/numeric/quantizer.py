@@ -15,6 +15,9 @@ Scale = Literal["power-of-two", "max-abs"]
 # The reference code's floor for max|x|; it keeps the step of an all-zero tensor finite.
 SMALLEST_MAXIMUM = 1e-5
 
+STEP_RANGE = (2.0**-100, 2.0**100)
+"""Values that one input code may have: those of float32 with room for products with codes and weight steps."""
+
 
 def step_for(maximum: NDArray[np.float64], *, bits: int, scale: Scale) -> NDArray[np.float64]:
     """Value of one code so that `maximum` is the top of `bits` magnitude bits.

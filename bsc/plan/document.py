@@ -24,7 +24,7 @@ from bsc.ir.layer import AdcGranularity, AdcPolicy
 from bsc.ir.program import LayerStep, Segment, Step
 from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
 from bsc.numeric.im2col import ConvGeometry
-from bsc.numeric.quantizer import max_digit
+from bsc.numeric.quantizer import STEP_RANGE, max_digit
 from bsc.numeric.tiles import MAX_LINES, column_tiles
 from bsc.record import Record
 
@@ -39,7 +39,7 @@ Extent = Annotated[int, Field(ge=1, le=1 << 16)]
 Pad = Annotated[int, Field(ge=0, le=1 << 16)]
 MAX_PRODUCTS = 1 << 53
 
-PositiveFinite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+InputStep = Annotated[float, Field(ge=STEP_RANGE[0], le=STEP_RANGE[1])]
 
 
 class ModelRecord(Record):
@@ -141,7 +141,7 @@ class PlanLayer(Record):
     weight_bits: Annotated[int, Field(ge=1, le=15)] = Field(description="magnitude bits; the sign is kept apart")
     input_bits: Annotated[int, Field(ge=2, le=16)] = Field(description="bits of an input code with its sign")
     input_signed: bool = Field(description="two's complement inputs; otherwise 0 or more")
-    input_step: PositiveFinite | None = Field(description="value of one input code; null: set per vector at run time")
+    input_step: InputStep | None = Field(description="value of one input code; null: set per vector at run time")
     slice_bits: tuple[Annotated[int, Field(ge=1, le=8)], ...] = Field(
         min_length=1, max_length=16, description="bits of every slice, least significant first"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -19,6 +20,7 @@ from bsc.atomic import new_folder, output_errors, require_free
 from bsc.errors import ModelError, UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.hardware.target import Target
+from bsc.ir.program import tensors
 from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
 
 DOCUMENT = "plan.json"
@@ -81,7 +83,7 @@ def read_plan(folder: Path) -> Plan:
 
     def digital(name: str) -> bytes:
         with _input_errors(folder):
-            return _checked(folder, name, document).read_bytes()
+            return _read_digital(_checked(folder, name, document), name)
 
     return Plan(document=document, target=target, arrays=arrays, digital=digital)
 
@@ -172,11 +174,25 @@ def _checked(folder: Path, name: str, document: PlanDocument) -> Path:
     return path
 
 
+def _read_digital(path: Path, name: str) -> bytes:
+    """An ONNX model that is whole in itself: onnxruntime would read whatever file it names."""
+    content = path.read_bytes()
+    try:
+        model = onnx.load_from_string(content)
+    except Exception as error:  # protobuf raises a kind of its own
+        raise _altered(path.parent.parent, f"file '{name}': {error}") from None
+    if model.functions:
+        raise _altered(path.parent.parent, f"file '{name}' has functions, which the compiler inlines")
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model)):
+        raise _altered(path.parent.parent, f"file '{name}' refers to other files")
+    return content
+
+
 def _read_arrays(path: Path, layer: PlanLayer) -> LayerArrays:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays: dict[str, NDArray[Any]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, ValueError) as error:
+    except (SafetensorError, TypeError, ValueError, AttributeError) as error:  # types that NumPy lacks
         raise _altered(path.parent.parent, f"layer '{layer.name}': {error}") from None
     expected = {field.name: field.default for field in fields(LayerArrays)}
     wrong = [name for name, default in expected.items() if default is MISSING and name not in arrays]

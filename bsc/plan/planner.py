@@ -3,14 +3,18 @@
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from bsc import __version__
+from bsc.errors import ModelError
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Observed
 from bsc.ir.passbase import required
 from bsc.ir.program import LayerStep, schedule
+from bsc.ir.sidetable import SideTable
 from bsc.plan.document import (
     BudgetRecord,
     CalibrationRecord,
@@ -43,18 +47,18 @@ def make_plan(
         budget: how accurate the plan was found to be, if it was tested.
 
     Raises:
-        ModelError: BSC309 for a layer that a pass has left out.
+        ModelError: BSC309 for a layer that a pass has left out, BSC305 for one beyond the limits of a plan.
     """
     layers = {layer.name: layer for layer in graph.layers()}
-    records = tuple(_layer_record(layer, index) for index, layer in enumerate(layers.values()))
-    segments: dict[str, bytes] = {}
+    records = tuple(_checked_record(layer, index) for index, layer in enumerate(layers.values()))
+    segments = SideTable()
     steps: list[StepRecord] = []
     for step in schedule(graph):
         if isinstance(step, LayerStep):
             steps.append(StepRecord(layer=step.layer, inputs=step.inputs, outputs=step.outputs))
         else:
             file = f"digital/{len(segments):04}.onnx"
-            segments[file] = step.model
+            segments[file] = np.frombuffer(step.model, np.uint8)
             steps.append(
                 StepRecord(digital=file, operators=dict(step.operators), inputs=step.inputs, outputs=step.outputs)
             )
@@ -80,13 +84,27 @@ def make_plan(
         document=document,
         target=target,
         arrays=lambda record: _layer_arrays(graph, layers[record.name]),
-        digital=segments.__getitem__,
+        digital=lambda name: np.asarray(segments[name]).tobytes(),
     )
 
 
 def _tensor_record(graph: Graph, name: str) -> TensorRecord:
     tensor = graph.tensors[name]
     return TensorRecord(name=name, shape=tensor.shape, dtype=tensor.dtype)
+
+
+def _checked_record(layer: CrossbarLayer, index: int) -> PlanLayer:
+    try:
+        return _layer_record(layer, index)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelError(
+            "BSC305",
+            f"layer '{layer.name}' ({layer.op_type}): its sizes are beyond what a plan can hold",
+            seen=f"{place} {first['input']}: {first['msg']}" if place else first["msg"],
+            fix="check the layer's attributes and the --input-shape given",
+        ) from None
 
 
 def _layer_record(layer: CrossbarLayer, index: int) -> PlanLayer:

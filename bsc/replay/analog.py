@@ -28,6 +28,7 @@ import numpy as np
 from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
+from bsc.errors import UsageError
 from bsc.hardware.device import Device
 
 CELL_GRID: Final = 2.0**-12
@@ -281,7 +282,13 @@ def _on_grid(cells: NDArray[np.float64], max_digit: int) -> NDArray[np.floating[
     rounded = np.rint(cells / CELL_GRID) * CELL_GRID
     grid = 1.0 if np.array_equal(rounded, np.rint(rounded)) else CELL_GRID
     bound = max_digit * rounded.sum(axis=0).max(initial=0) / grid
-    assert bound <= _EXACT_FLOAT64, bound
+    if not bound <= _EXACT_FLOAT64:
+        raise UsageError(
+            "BSC206",
+            "the device's cells conduct too much to be added up",
+            seen=f"column sums of {bound * grid:.3g} cell units",
+            fix="make its programming error smaller or its on/off ratio larger",
+        )
     return rounded.astype(np.float32 if bound <= _EXACT_FLOAT32 else np.float64)
 
 

@@ -31,8 +31,9 @@ def calibrate(graph: Graph, data: Dataset) -> Graph:
         return float_result(graph, layer, x)
 
     program = Program(schedule(graph), graph.outputs)
+    largest = max((graph.array(layer.weight).nbytes for layer in layers.values()), default=0)
     for batch in data.batches(max((layer.input_values for layer in layers.values()), default=1)):
-        program.run(batch, run_layer)
+        program.run(batch, run_layer, layer_bytes=4 * largest)
     return graph.with_ranges(ranges)
 
 

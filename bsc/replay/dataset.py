@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
+from bsc.limits import bounded_memory
 
 LABEL_NAMES = ("label", "labels", "y")
 DEFAULT_BATCH = 256
 MAX_BATCH_VALUES = 1 << 25
 FLOATS = ("float16", "float32", "float64")
-MAX_RANDOM_VALUES = 1 << 28
+MAX_RANDOM_VALUES = 1 << 26
+GROWTH = 1000  # bytes of arrays for a byte of a .npz file; zlib makes nothing smaller than that
 
 
 class InputSpec(Protocol):
@@ -159,10 +161,11 @@ def random_dataset(specs: Sequence[InputSpec], *, dynamic_batch: bool, samples: 
         ModelError: BSC308 for other inputs.
     """
     generator = np.random.default_rng(seed)
-    inputs = {}
+    inputs: dict[str, NDArray[Any]] = {}
+    room = MAX_RANDOM_VALUES
     for spec in specs:
         sizes = spec.shape or (0,)
-        if spec.dtype not in FLOATS or not 0 < math.prod(sizes) <= MAX_RANDOM_VALUES:
+        if spec.dtype not in FLOATS or min(sizes) < 1 or max(samples, sizes[0]) * math.prod(sizes[1:]) > room:
             raise ModelError(
                 "BSC308",
                 f"input '{spec.name}' cannot be filled with random numbers",
@@ -171,6 +174,7 @@ def random_dataset(specs: Sequence[InputSpec], *, dynamic_batch: bool, samples: 
             )
         count = samples if dynamic_batch else math.ceil(samples / sizes[0]) * sizes[0]
         inputs[spec.name] = generator.standard_normal((count, *sizes[1:])).astype(spec.dtype)
+        room -= inputs[spec.name].size
     batch = DEFAULT_BATCH if dynamic_batch else (specs[0].shape or (1,))[0]
     return Dataset(inputs=inputs, labels=None, batch=batch, sha256="", free_batch=dynamic_batch)
 
@@ -194,7 +198,8 @@ def require_finite(values: NDArray[Any], what: str) -> None:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with path.open("rb") as stream:  # NumPy leaves a file of its own open when it is no archive
+        # NumPy leaves a file of its own open when it is no archive
+        with path.open("rb") as stream, bounded_memory(GROWTH * path.stat().st_size):
             archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("a single array, not a .npz archive")

@@ -24,8 +24,11 @@ from bsc.replay.columns import LaneCounts, Lanes, Reader, best_reader
 from bsc.replay.loaded import LoadedPlan
 from bsc.replay.tally import ColumnTally, LayerTally
 
-MAX_KEPT_CELLS = 1 << 29
-"""Cells that a layer's lanes may keep in memory between batches; beyond it they are made anew for every batch."""
+MAX_KEPT_CELLS = 1 << 28
+"""Cells that the lanes of all layers may keep in memory between batches; others are made anew for every batch."""
+
+DEVICE_BYTES = 1 << 34
+"""What the drivers and libraries of a graphics card may take of the machine's own memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +53,17 @@ class LayerEngine:
         layer: the layer.
         arrays: its arrays, with the sums that belong to its cells.
         options: how.
+        room: cells that its lanes may keep; by default all that there are for a plan.
 
     Attributes:
         layer: the layer.
         arrays: its arrays.
         tally: totals so far.
         columns: column sums so far, None without statistics.
+        kept_cells: cells that its lanes keep once it has run.
     """
 
-    def __init__(self, layer: PlanLayer, arrays: LayerArrays, options: ReplayOptions) -> None:
+    def __init__(self, layer: PlanLayer, arrays: LayerArrays, options: ReplayOptions, room: int | None = None) -> None:
         self.layer = layer
         self.arrays = arrays
         self.tally = LayerTally()
@@ -81,9 +86,10 @@ class LayerEngine:
         self._folded = self._integers
         if apart.any():
             self._folded = ExactProduct.of(self._without(apart), layer.groups, limits)
-        self._kept: dict[tuple[int, int], list[Lanes]] | None = None
-        if self._read_count * layer.active_rows <= MAX_KEPT_CELLS:
-            self._kept = {}
+        cells = self._read_count * layer.active_rows
+        keeps = cells <= (MAX_KEPT_CELLS if room is None else room)
+        self._kept: dict[tuple[int, int], list[Lanes]] | None = {} if keeps else None
+        self.kept_cells = cells if keeps else 0
 
     def integers(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         """The quantised integer model: input codes (V, G, K) over the model's rows times weight codes, (V, N)."""
@@ -228,7 +234,8 @@ class Replayer:
 
     Attributes:
         loaded: the plan.
-        engines: of every layer, by its name.
+        tallies: totals of every layer so far, by its name.
+        columns: column sums of every layer so far, by its name; empty without statistics.
 
     Raises:
         ModelError: BSC307 if recorded column sums are not those of the cells: the proofs rest on them.
@@ -236,15 +243,15 @@ class Replayer:
 
     def __init__(self, plan: Plan, options: ReplayOptions | None = None) -> None:
         self.loaded = LoadedPlan(plan)
-        self.engines: dict[str, LayerEngine] = {}
+        self.tallies: dict[str, LayerTally] = {}
+        self.columns: dict[str, ColumnTally] = {}
+        self._options = options or ReplayOptions()
+        self._engines: dict[str, LayerEngine] = {}
+        self._room = MAX_KEPT_CELLS
+        self.loaded.extra_bytes = MAX_KEPT_CELLS if self._options.reader is None else DEVICE_BYTES
         for name, (layer, arrays) in self.loaded.layers.items():
             check_column_stats(layer, arrays)
-            self.engines[name] = LayerEngine(layer, arrays, options or ReplayOptions())
-
-    @property
-    def tallies(self) -> dict[str, LayerTally]:
-        """Totals of every layer so far, by its name."""
-        return {name: engine.tally for name, engine in self.engines.items()}
+            self.engine(name)
 
     @property
     def exact(self) -> bool:
@@ -253,11 +260,26 @@ class Replayer:
 
     def quantised(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Outputs of the quantised integer model for one batch of every model input."""
-        return self.loaded.run(feeds, lambda name, codes: self.engines[name].integers(codes))
+        return self.loaded.run(feeds, lambda name, codes: self.engine(name).integers(codes))
 
     def replayed(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Outputs of the crossbars for one batch of every model input; adds to the tallies."""
-        return self.loaded.run(feeds, lambda name, codes: self.engines[name].results(codes))
+        return self.loaded.run(feeds, lambda name, codes: self.engine(name).results(codes))
+
+    def engine(self, name: str) -> LayerEngine:
+        """The engine of a layer, made anew if the layer does not stay in memory; its counts go on."""
+        if name in self._engines:
+            return self._engines[name]
+        layer, arrays = self.loaded.layers[name]
+        stays = self.loaded.layers.keeps(name)
+        engine = LayerEngine(layer, arrays, self._options, self._room if stays else 0)
+        engine.tally = self.tallies.setdefault(name, engine.tally)
+        if engine.columns is not None:
+            engine.columns = self.columns.setdefault(name, engine.columns)
+        if stays:
+            self._engines[name] = engine
+            self._room -= engine.kept_cells
+        return engine
 
 
 def check_column_stats(layer: PlanLayer, arrays: LayerArrays) -> None:

@@ -1,17 +1,67 @@
-"""A plan that is ready to run: its program, and the arrays of every layer, read and hashed once."""
+"""A plan that is ready to run: its program, and the arrays of every layer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsc.ir.program import Program
-from bsc.plan.document import Plan
+from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.replay.activations import input_codes, output
+
+MAX_KEPT_BYTES = 7 << 27
+"""What layers may take that are kept in memory; those beyond it are read anew whenever they are run."""
+
+PRODUCT_BYTES = 4
+"""For each weight, beside its arrays: of the matrix product that a replay makes of them."""
 
 LayerResults = Callable[[str, NDArray[Any]], NDArray[np.float64]]
 """From a layer's name and its input codes (V, G, K) over the model's rows to its whole results (V, N)."""
+
+
+class Layers(Mapping[str, tuple[PlanLayer, LayerArrays]]):
+    """Record and arrays of every layer, by its name, in the order of the plan.
+
+    Args:
+        plan: from a folder or straight from the compiler.
+
+    Attributes:
+        largest: bytes that the largest layer read so far takes.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.largest = 0
+        self._plan = plan
+        self._records = {layer.name: layer for layer in plan.layers}
+        self._kept: dict[str, LayerArrays] = {}
+        self._room = MAX_KEPT_BYTES
+        self._last: tuple[str, LayerArrays] | None = None
+
+    def keeps(self, name: str) -> bool:
+        """Whether the layer stays in memory; asked once it was read."""
+        return name in self._kept
+
+    def __getitem__(self, name: str) -> tuple[PlanLayer, LayerArrays]:
+        layer = self._records[name]
+        if name not in self._kept and (self._last is None or self._last[0] != name):
+            self._last = None  # before another one is read
+            arrays = self._plan.arrays(layer)
+            size = sum(array.nbytes for array in arrays.by_name().values()) + PRODUCT_BYTES * arrays.codes.size
+            self.largest = max(self.largest, size)
+            if size <= self._room:
+                self._room -= size
+                self._kept[name] = arrays
+            else:
+                self._last = (name, arrays)
+        arrays = self._kept[name] if self._last is None or name in self._kept else self._last[1]
+        return layer, arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
 
 
 class LoadedPlan:
@@ -21,12 +71,14 @@ class LoadedPlan:
         plan: from a folder or straight from the compiler.
 
     Attributes:
-        layers: record and arrays of every layer, by its name, in the order of the plan.
+        layers: record and arrays of every layer.
+        extra_bytes: what `results` may take beside them and the inputs.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._program = Program(plan.steps(), tuple(tensor.name for tensor in plan.document.outputs))
-        self.layers = {layer.name: (layer, plan.arrays(layer)) for layer in plan.layers}
+        self.layers = Layers(plan)
+        self.extra_bytes = 0
 
     def run(self, feeds: Mapping[str, NDArray[Any]], results: LayerResults) -> dict[str, NDArray[Any]]:
         """Outputs for one batch of every model input."""
@@ -36,4 +88,4 @@ class LoadedPlan:
             codes, step = input_codes(layer, x)
             return output(layer, arrays, results(name, codes), step, x)
 
-        return self._program.run(feeds, run_layer)
+        return self._program.run(feeds, run_layer, layer_bytes=4 * self.layers.largest + self.extra_bytes)

@@ -10,7 +10,7 @@ from bsc.errors import ModelError
 
 
 def require_scores(batch: NDArray[Any], labels: NDArray[np.int64] | None) -> None:
-    """Refuse labels that a batch of outputs has no score for.
+    """Refuse outputs that are no tensor, and labels that a batch of outputs has no score for.
 
     Args:
         batch: outputs of some samples.
@@ -19,6 +19,13 @@ def require_scores(batch: NDArray[Any], labels: NDArray[np.int64] | None) -> Non
     Raises:
         ModelError: BSC308 if the output is not (samples, classes), or a label is no class.
     """
+    if not isinstance(batch, np.ndarray):
+        raise ModelError(
+            "BSC308",
+            "the model's first output is no tensor",
+            seen=f"a {type(batch).__name__}",
+            fix="compile a model whose first output is a tensor",
+        )
     if labels is not None and (batch.ndim != 2 or labels.max() >= batch.shape[1]):
         raise ModelError(
             "BSC308",

@@ -58,7 +58,7 @@ def measure_sensitivity(
             engine = LayerEngine(layer, degraded, ReplayOptions())
 
             def results(each: str, codes: NDArray[Any], name: str = name, engine: LayerEngine = engine) -> Any:
-                return engine.results(codes) if each == name else replayer.engines[each].integers(codes)
+                return engine.results(codes) if each == name else replayer.engine(each).integers(codes)
 
             noisy = np.concatenate([replayer.loaded.run(batch, results)[output] for batch in batches])
             factors.append(float(np.mean((noisy - exact) ** 2)) / signal / predicted)

@@ -116,7 +116,7 @@ def simulate(
         samples=data.samples,
         source=source,
         tallies=replayer.tallies,
-        columns={name: engine.columns for name, engine in replayer.engines.items() if engine.columns is not None},
+        columns=replayer.columns,
         accuracy=None if data.labels is None else accuracy(exact, data.labels),
         device=device,
         seed=seed,

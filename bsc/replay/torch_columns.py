@@ -32,8 +32,8 @@ def torch_reader(device: str) -> Reader:
             fix="install it with pip install 'bsc-toolchain[train]', or leave --device out",
         ) from None
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # what PyTorch raises differs from build to build
+        (torch.ones(1, device=device, dtype=torch.float64) + 1).cpu()  # some devices cannot compute, or not this
+    except (RuntimeError, AssertionError, TypeError) as error:  # what PyTorch raises differs from build to build
         raise UsageError(
             "BSC201",
             f"--device {device} cannot be used",

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError
-from bsc.ir.program import quiet_session
+from bsc.ir.program import GROWTH, quiet_session
+from bsc.limits import bounded_memory
 from bsc.plan.document import Plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer, ReplayOptions
@@ -18,6 +19,9 @@ from bsc.replay.scores import accuracy, difference, require_scores
 from bsc.replay.tally import LayerTally
 
 RANDOM_SAMPLES = 64
+SESSION_BYTES = 1 << 28
+"""What onnxruntime may take to open the float model, beside `SESSION_GROWTH` times its file."""
+SESSION_GROWTH = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,14 +146,16 @@ def _float_session(plan: Plan, model: Path) -> Any:
             fix=f"give the '{plan.document.model.file}' that was compiled, or compile again",
         )
     try:
-        return quiet_session(model)
+        with bounded_memory(SESSION_GROWTH * model.stat().st_size, SESSION_BYTES):
+            return quiet_session(model)
     except Exception as error:  # as above
         raise _unrunnable(error) from None
 
 
 def _run_float(session: Any, output: str, batch: dict[str, NDArray[Any]]) -> NDArray[Any]:
     try:
-        result: NDArray[Any] = session.run([output], dict(batch))[0]
+        with bounded_memory(GROWTH * sum(values.nbytes for values in batch.values())):
+            result: NDArray[Any] = session.run([output], dict(batch))[0]
     except Exception as error:  # onnxruntime raises a kind of its own for each failure
         raise _unrunnable(error) from None
     return result

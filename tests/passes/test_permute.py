@@ -108,7 +108,7 @@ def test_results_stay(codes: NDArray[np.int16], order: Permute, encoding: Encodi
     (layer,) = plan.layers
     x = np.random.default_rng(seed).integers(0, 255, (3, len(codes))).astype(np.float32)
     replayer = Replayer(plan)
-    engine = replayer.engines["fc"]
+    engine = replayer.engine("fc")
     results = engine.results(x[:, None])
     expected = reference_results(layer, plan.arrays(layer), _driven(layer, plan.arrays(layer), x), LayerTally())
     np.testing.assert_array_equal(results, expected)

@@ -187,6 +187,19 @@ def test_calibrated_inputs_follow_the_options() -> None:
     assert (quant.input_bits, quant.input_signed, quant.input_step) == (4, True, 1.4 / 7)
 
 
+def test_words_for_a_calibrated_input_that_is_too_large() -> None:
+    """A signed code of 7 bits is worth 2**100 at most."""
+    quant, *_ = quantised(behind([], {"x": (-1.0, 2.0**107)}))
+    assert quant.input_step == 2.0**100
+    with pytest.raises(ModelError) as caught:
+        quantised(behind([], {"x": (-1.0, np.nextafter(2.0**107, INF))}))
+    assert str(caught.value) == (
+        "[BSC303] layer 'fc': its calibrated input is too large to be quantised\n"
+        "  seen: values up to 1.62259e+32\n"
+        "  fix:  scale the calibration data as the model expects it"
+    )
+
+
 def words_for(what: str, seen: str) -> str:
     return (
         f"[BSC303] layer 'fc': a {what} is not a finite number\n"

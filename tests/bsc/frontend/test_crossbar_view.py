@@ -252,6 +252,20 @@ def test_words_for_shapes_that_do_not_fit(seen: str, tmp_path: Path) -> None:
     )
 
 
+def test_words_for_an_attribute_that_refers_to_a_function(tmp_path: Path) -> None:
+    model = conv_model(attributes=["strides = [1, 1]"])
+    (strides,) = (attr for attr in model.graph.node[0].attribute if attr.name == "strides")
+    strides.ClearField("ints")
+    strides.ref_attr_name = "outer"
+    with pytest.raises(ModelError) as caught:
+        imported(model, tmp_path)
+    assert str(caught.value) == (
+        "[BSC301] layer 'conv' (Conv): attribute 'strides' has the wrong type\n"
+        "  seen: a reference to an attribute outside a function\n"
+        "  fix:  export the model again; ONNX wants INTS"
+    )
+
+
 def test_words_for_an_attribute_of_the_wrong_type(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         imported(conv_model(attributes=["strides = 2"]), tmp_path)

@@ -75,6 +75,20 @@ def test_words_for_a_model_without_standard_operators(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("field", ["input", "output"])
+def test_words_for_a_model_without_ends(field: str, tmp_path: Path) -> None:
+    model = tiny_model("(float[1,4] x) => (float[] y) { y = MatMul(x, w) }", {"w": W})
+    del getattr(model.graph, field)[:]
+    if field == "input":
+        model.graph.initializer.append(numpy_helper.from_array(random_weights(1, 4), "x"))
+    assert refusal(lambda: imported(model, tmp_path)) == (
+        "[BSC301] the model's graph is inconsistent\n"
+        f"  seen: no {field}s\n"
+        "  fix:  check the file with onnx.checker.check_model and export it again",
+        3,
+    )
+
+
 def test_the_standard_domain_may_be_spelled_out(tmp_path: Path) -> None:
     model = mlp_model(4, 3, 2)
     model.opset_import[0].domain = "ai.onnx"
@@ -102,6 +116,17 @@ def test_words_for_an_unknown_operator(operator: str, problem: str, seen: str, t
         f"[BSC304] node 'act' {problem}\n"
         f"  seen: {seen}\n"
         "  fix:  replace the operator by standard ONNX operators before compiling",
+        3,
+    )
+
+
+@pytest.mark.parametrize(("inputs", "seen"), [("", "0 inputs and 1 outputs"), ("x, x", "2 inputs and 1 outputs")])
+def test_words_for_an_operator_with_too_few_or_too_many_inputs(inputs: str, seen: str, tmp_path: Path) -> None:
+    model = tiny_model(f"(float[N,4] x) => (float[] y) {{ [act] h = Relu({inputs})  y = MatMul(h, w) }}", {"w": W})
+    assert refusal(lambda: imported(model, tmp_path)) == (
+        "[BSC301] node 'act' (Relu): it has too few or too many inputs or outputs\n"
+        f"  seen: {seen}\n"
+        "  fix:  check the file with onnx.checker.check_model and export it again",
         3,
     )
 
@@ -523,18 +548,50 @@ def test_words_for_truncated_external_data(changes: dict[str, str], kept: int, s
     )
 
 
-def test_external_weights_stay_memory_mapped_and_share_one_mapping(tmp_path: Path) -> None:
-    def mapping(array: NDArray[Any]) -> object:
-        owner: Any = array
-        while isinstance(owner, np.ndarray):
-            owner = owner.base
-        return owner
+@pytest.mark.parametrize("location", ["zero\0byte", "x" * 5000, "circle"])
+def test_external_data_with_a_name_that_no_file_can_have(location: str, tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    path = save_external(IN_INITIALISER, tmp_path / "model.onnx", location=location)
+    assert refusal(lambda: import_model(path)) == (
+        "[BSC302] model 'model.onnx': external data of tensor 'w' is missing\n"
+        f"  seen: no file '{location[:200]}' beside the model\n"
+        "  fix:  copy the external data file into the model's folder",
+        3,
+    )
 
+
+@pytest.mark.parametrize("kind", ["fifo", "folder"])
+def test_external_data_that_is_no_plain_file(kind: str, tmp_path: Path) -> None:
+    path = save_external(IN_INITIALISER, tmp_path / "model.onnx", location="odd")
+    os.mkfifo(tmp_path / "odd") if kind == "fifo" else (tmp_path / "odd").mkdir()
+    assert refusal(lambda: import_model(path))[0].startswith("[BSC302]")
+
+
+def test_words_for_external_data_without_an_element_type(tmp_path: Path) -> None:
+    path = save_external(IN_INITIALISER, tmp_path / "model.onnx")
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].data_type = 0
+    save(model, path)
+    assert refusal(lambda: import_model(path)) == (
+        "[BSC302] model 'model.onnx': external data of tensor 'w' has no size\n"
+        "  seen: element type UNDEFINED\n"
+        "  fix:  export the model again",
+        3,
+    )
+
+
+def test_external_weights_are_mapped_while_they_are_read(tmp_path: Path) -> None:
+    """However many there are, none holds a file open between two reads."""
     model = mlp_model(4, 3, 2)
     graph = import_model(save_external(model, tmp_path / "model.onnx"))
-    mappings = [mapping(graph.array(name)) for name in ("w0", "b0", "w1", "b1")]
-    assert isinstance(mappings[0], mmap.mmap)
-    assert all(other is mappings[0] for other in mappings)
+    for name in ("w0", "b0", "w1", "b1"):
+        owner: Any = graph.array(name)
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        assert isinstance(owner, mmap.mmap)
+        assert str(tmp_path / "w.bin") in Path("/proc/self/maps").read_text()
+        del owner
+        assert str(tmp_path / "w.bin") not in Path("/proc/self/maps").read_text()
     assert_same_as_onnxruntime(model, graph)
 
 

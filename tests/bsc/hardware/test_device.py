@@ -274,6 +274,16 @@ reference_column = true
             "device 'full': adc_noise cannot be scaled\n  seen: factor inf\n  fix:  give a factor of 0 or more",
         ),
         (
+            lambda device: device.scaled("adc_noise", math.nan),
+            "device 'full': adc_noise cannot be scaled\n  seen: factor nan\n  fix:  give a factor of 0 or more",
+        ),
+        (
+            lambda device: device.scaled("read_noise", 1e300),
+            "device 'full': read_noise cannot be scaled\n"
+            "  seen: factor 1e+300\n"
+            "  fix:  independent must be at most 1e+06",
+        ),
+        (
             lambda device: device.only("drift", "ir_drop").scaled("adc_noise", 2),
             "device 'full' has no adc_noise to scale\n"
             "  seen: effects drift, ir_drop\n"

@@ -7,8 +7,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from bsc.errors import ModelError
-from bsc.ir.graph import Graph
+from bsc.errors import DoesNotFitError, ModelError
+from bsc.ir import program
+from bsc.ir.graph import DigitalOp, Graph
 from bsc.ir.program import LayerStep, Program, Segment, schedule
 from bsc.testing import (
     assert_same_as_onnxruntime,
@@ -69,7 +70,7 @@ def test_steps_of_a_residual_block_by_hand(tmp_path: Path) -> None:
         "Add Sub GlobalAveragePool Flatten: c k t -> f",
         "fc: f -> y",
     ]
-    first = schedule(graph)[0]
+    first = next(schedule(graph))
     assert isinstance(first, Segment)
     assert [constant.name for constant in body(first).initializer] == ["two"]
 
@@ -80,7 +81,8 @@ def test_a_residual_block_computes_what_onnxruntime_does(batch: int, tmp_path: P
 
 
 def test_the_same_graph_gives_the_same_bytes(tmp_path: Path) -> None:
-    assert schedule(imported(RESIDUAL, tmp_path)) == schedule(imported(RESIDUAL, tmp_path))
+    first, second = (list(schedule(imported(RESIDUAL, tmp_path))) for _ in range(2))
+    assert first == second
 
 
 W = random_weights(4, 4)
@@ -188,9 +190,44 @@ def test_words_for_a_tensor_of_unknown_type(tmp_path: Path) -> None:
         domains=["com.microsoft"],
     )
     with pytest.raises(ModelError) as caught:
-        schedule(imported(model, tmp_path))
+        list(schedule(imported(model, tmp_path)))
     assert str(caught.value) == (
         "[BSC305] the element type of tensor 'g' is unknown\n"
         "  seen: an operator before it that ONNX's shape inference does not know\n"
         "  fix:  replace the operators that make it by standard ONNX operators"
+    )
+
+
+@pytest.mark.parametrize(("room", "fits"), [(0, True), (-1, False)])
+def test_words_for_constants_that_do_not_fit_into_a_segment(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fits: bool
+) -> None:
+    model = tiny_model("(float[N,4] x) => (float[] y) { h = MatMul(x, w)  y = Add(h, big) }", {"w": W, "big": W[:1]})
+    graph = imported(model, tmp_path)
+    (node,) = (op.node for op in graph.ops() if isinstance(op, DigitalOp))
+    size = len(node) + W[:1].nbytes
+    monkeypatch.setattr(program, "MAX_SEGMENT_BYTES", size + room)
+    if fits:
+        assert len(list(schedule(graph))) == 2
+        return
+    with pytest.raises(DoesNotFitError) as caught:
+        list(schedule(graph))
+    assert str(caught.value) == (
+        "[BSC402] digital operators before tensor 'y' do not fit into an ONNX file\n"
+        f"  seen: {size} bytes of constants\n"
+        "  fix:  keep large tables, such as embeddings, out of the model that is compiled"
+    )
+
+
+def test_words_for_a_layer_behind_a_sequence() -> None:
+    """Only a plan that was altered has one: compiling refuses it."""
+    model = tiny_model("(float[1,4] x) => (seq(float[1,4]) s) { s = SequenceConstruct(x) }")
+    segment = Segment(model=model.SerializeToString(), inputs=("x",), outputs=("s",), operators={})
+    steps = (segment, LayerStep(layer="fc", inputs=("s",), outputs=("y",)))
+    with pytest.raises(ModelError) as caught:
+        Program(steps, ("y",)).run({"x": np.ones((1, 4), np.float32)}, lambda _, x: x)
+    assert str(caught.value) == (
+        "[BSC304] layer 'fc': its input is no tensor\n"
+        "  seen: a list\n"
+        "  fix:  check the model with onnx.checker.check_model(full_check=True)"
     )

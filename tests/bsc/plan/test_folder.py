@@ -1,5 +1,6 @@
 import copy
 import errno
+import math
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -472,8 +474,47 @@ def test_files_of_another_kind_with_the_right_hash(name: str, content: bytes, se
 def test_digital_operators_of_another_kind_with_the_right_hash(folder: Path) -> None:
     (folder / "digital/0000.onnx").write_bytes(b"not a model")
     rehash(folder, "digital/0000.onnx")
+    assert refusal(folder).startswith("file 'digital/0000.onnx': Error parsing message")
+
+
+def test_digital_operators_that_onnxruntime_cannot_run(folder: Path) -> None:
+    model = onnx.load(folder / "digital/0000.onnx")
+    model.graph.node[0].op_type = "Softplus"
+    model.graph.node[0].input.append("scores")
+    onnx.save(model, folder / "digital/0000.onnx")
+    rehash(folder, "digital/0000.onnx")
     with pytest.raises(ModelError, match=r"\[BSC304\] digital operators before tensor 'c' cannot be run"):
         use(folder)
+
+
+def test_digital_operators_with_functions(folder: Path) -> None:
+    """They can unfold to any number of operators, and a segment has none."""
+    model = onnx.load(folder / "digital/0000.onnx")
+    model.functions.add(name="f", domain="own")
+    onnx.save(model, folder / "digital/0000.onnx")
+    rehash(folder, "digital/0000.onnx")
+    assert refusal(folder) == "file 'digital/0000.onnx' has functions, which the compiler inlines"
+
+
+@pytest.mark.parametrize("place", ["initialiser", "attribute", "body", "sparse"])
+def test_digital_operators_that_name_a_file(place: str, folder: Path) -> None:
+    """onnxruntime would open it, from wherever bsc was started."""
+    model = onnx.load(folder / "digital/0000.onnx")
+    outside = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
+    outside.external_data.add(key="location", value="/etc/passwd")
+    if place == "initialiser":
+        model.graph.initializer.append(outside)
+    elif place == "sparse":
+        model.graph.sparse_initializer.add(values=outside)
+    else:
+        node = onnx.helper.make_node("Constant", [], ["w"], value=outside)
+        if place == "body":
+            body = onnx.helper.make_graph([node], "g", [], [onnx.ValueInfoProto(name="w")])
+            node = onnx.helper.make_node("If", ["c"], ["v"], then_branch=body, else_branch=body)
+        model.graph.node.append(node)
+    (folder / "digital/0000.onnx").write_bytes(model.SerializeToString())
+    rehash(folder, "digital/0000.onnx")
+    assert refusal(folder) == "file 'digital/0000.onnx' refers to other files"
 
 
 # Of the head: 13 x 4 of 16 x 5 weights in 8 bits, four 2-bit slices, one 16 x 8 tile.
@@ -498,6 +539,9 @@ BAD_ARRAYS: list[tuple[str, NDArray[Any]]] = [
     ("kept_rows", np.arange(-1, 12, dtype=np.int32)),
     ("kept_rows", np.zeros(13, np.int32)),
     ("kept_rows", np.arange(13, dtype=np.float32)),
+    ("kept_rows", np.array(12, np.int32)),
+    ("kept_rows", np.arange(13, dtype=np.int32)[:, None]),
+    ("kept_rows", np.ones(13, np.bool_)),
     ("kept_columns", np.array([0, 1, 2, 5], np.int32)),
     ("kept_columns", np.array([3, 2, 2, 0], np.int32)),
     ("sums", np.full(LINES, 16 * 3 + 1, np.uint16)),
@@ -523,6 +567,37 @@ def test_arrays_that_contradict_the_document(name: str, array: NDArray[Any], fol
 def test_lines_that_were_dropped_must_be_told(name: str, folder: Path) -> None:
     replace_arrays(folder, HEAD, **{name: None})
     assert refusal(folder) == f"layer 'head': array '{name}' does not fit plan.json"
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [np.zeros((3, 2), np.int16), np.zeros(8, np.int16), np.full((4, 2), 256, np.int16), np.zeros((4, 2), np.float32)],
+)
+def test_codes_that_do_not_fit_their_centres(codes: NDArray[Any], tmp_path: Path) -> None:
+    """They are looked at before the centres are taken from them."""
+    folder = tmp_path / "cnn.bsc"
+    write_plan(plan_of(layer_of([[9, 1], [7, 2], [8, 3], [9, 4]]), encoding="centre"), folder, extra={})
+    replace_arrays(folder, "layers/0000.safetensors", codes=codes)
+    assert refusal(folder) == "layer 'fc': array 'codes' does not fit plan.json"
+
+
+@pytest.mark.parametrize("centres", [np.array([[256, 0]], np.int16), np.array([[-255, 0]], np.int16), None])
+def test_centres_that_do_not_fit_the_codes(centres: NDArray[Any] | None, tmp_path: Path) -> None:
+    folder = tmp_path / "cnn.bsc"
+    write_plan(plan_of(layer_of([[9, 1], [7, 2]]), encoding="centre"), folder, extra={})
+    replace_arrays(folder, "layers/0000.safetensors", centres=centres)
+    assert refusal(folder) == "layer 'fc': array 'centres' does not fit plan.json"
+
+
+@pytest.mark.parametrize("step", [2.0**-100, 2.0**100])
+def test_input_steps_have_limits(step: float, tmp_path: Path) -> None:
+    folder = tmp_path / "cnn.bsc"
+    write_plan(plan_of(layer_of([[1, -2]], input_step=step)), folder, extra={})
+    assert read_plan(folder).layers[0].input_step == step
+    beyond = float(np.nextafter(step, np.inf if step > 1 else 0))
+    for value in (beyond, math.nan, math.inf, 0.0, 1e300, 1e-300):
+        write_document(folder, changed(document_of(folder), ("layers", 0, "input_step"), value))
+        assert refusal(folder).startswith("plan.json: ")
 
 
 def test_arrays_that_do_not_belong_there(folder: Path) -> None:

@@ -9,7 +9,7 @@ from bsc.plan.document import CalibrationRecord, ModelRecord, TensorRecord
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import random_dataset
-from bsc.testing import imported, mlp_model
+from bsc.testing import conv_model, imported, mlp_model
 from passes.assign_adc import AssignAdc
 from passes.quantize import Quantize
 from passes.slice_bits import SliceBits
@@ -71,4 +71,19 @@ def test_words_for_a_layer_that_a_pass_left_out(done: int, tmp_path: Path) -> No
         f"[BSC309] layer 'fc0': pass 'plan' needs what '{missing}' computes\n"
         f"  seen: no result of '{missing}' in the graph\n"
         f"  fix:  put '{missing}' before 'plan' in --passes"
+    )
+
+
+@pytest.mark.parametrize("pad", [1 << 16, (1 << 16) + 1])
+def test_words_for_a_layer_beyond_what_a_plan_can_hold(pad: int, tmp_path: Path) -> None:
+    model = conv_model(spatial=[8], kernel=[3], attributes=[f"pads = [0, {pad}]"])
+    if pad == 1 << 16:
+        assert model_plan(model, tmp_path).layers[0].vectors == 8 + pad - 2
+        return
+    with pytest.raises(ModelError) as caught:
+        model_plan(model, tmp_path)
+    assert str(caught.value) == (
+        "[BSC305] layer 'conv' (Conv): its sizes are beyond what a plan can hold\n"
+        "  seen: pads.0.1 65537: Input should be less than or equal to 65536\n"
+        "  fix:  check the layer's attributes and the --input-shape given"
     )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import hw_models
+from bsc.errors import UsageError
 from bsc.hardware.device import EFFECTS, Device
 from bsc.replay import analog
 from bsc.replay.analog import ProgrammedCrossbar, convert, program, streams
@@ -495,3 +496,15 @@ def test_every_shipped_device_runs(name: str) -> None:
     exact = digits @ levels
     assert np.abs(codes - exact).mean() < 0.25 * exact.mean()
     assert np.array_equal(codes, exact) == (name == "ideal")
+
+
+def test_words_for_cells_that_conduct_too_much() -> None:
+    """An off current of 1e13 cell units is above 2**40, beyond which sums of 2**-12 are not exact."""
+    leaky = device(off_current={"on_off_ratio": 1 + 1e-13, "reference_column": False})
+    with pytest.raises(UsageError) as caught:
+        program(np.zeros((2, 1), np.uint8), 1, leaky, rng())
+    assert str(caught.value) == (
+        "[BSC206] the device's cells conduct too much to be added up\n"
+        "  seen: column sums of 2e+13 cell units\n"
+        "  fix:  make its programming error smaller or its on/off ratio larger"
+    )

@@ -282,3 +282,25 @@ def test_words_for_inputs_that_are_not_random(change: dict[str, Any], seen: str,
         f"  seen: {seen}\n"
         "  fix:  give real inputs with --data FILE.npz"
     )
+
+
+def test_random_data_of_many_values_is_refused() -> None:
+    """All inputs and samples together: 2**26 values may be made, and not one more."""
+    spec = X.model_copy(update={"shape": (1, 1 << 24)})
+    with pytest.raises(ModelError, match="BSC308"):
+        random_dataset([spec], dynamic_batch=True, samples=5, seed=0)
+    with pytest.raises(ModelError, match="BSC308"):
+        random_dataset([X.model_copy(update={"shape": (1, 1 << 62)})], dynamic_batch=True, samples=1, seed=0)
+
+
+def test_a_file_that_promises_more_than_it_holds(tmp_path: Path) -> None:
+    """A header of 2**40 values in a file of 300 bytes."""
+    path = tmp_path / "data.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        array = np.lib.format.magic(1, 0) + (118).to_bytes(2, "little")
+        text = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 2), }"
+        archive.writestr("x.npy", array + text + b" " * (117 - len(text)) + b"\n" + bytes(8))
+    with pytest.raises(ModelError) as caught:
+        load_dataset(path, [X], dynamic_batch=True)
+    assert caught.value.code == "BSC308"
+    assert caught.value.seen.startswith("Unable to allocate 8.00 TiB")

@@ -16,7 +16,7 @@ from bsc.errors import ModelError
 from bsc.ir.layer import AdcGranularity
 from bsc.numeric.quantizer import code_limits, input_cycles, to_codes
 from bsc.plan.document import ConvRecord, LayerArrays, Plan, PlanLayer
-from bsc.replay import columns
+from bsc.replay import columns, loaded
 from bsc.replay import engine as engine_module
 from bsc.replay.activations import input_codes
 from bsc.replay.columns import Reader, best_reader, read_numpy
@@ -301,6 +301,15 @@ def test_crossbars_by_hand() -> None:
     for results, tally in (plainly(coarse), replayed(coarse)):
         assert results.tolist() == [[4 * 1 + 4 * 2]]
         assert (tally.conversions, tally.clipped) == (2, 0)
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_no_input_vectors_give_no_results(*, every: bool) -> None:
+    layer, arrays = only_layer(plan_of(coded([[3, -1], [2, 5]])))
+    engine = LayerEngine(layer, arrays, ReplayOptions(every_conversion=every))
+    for compute in (engine.results, engine.integers):
+        assert compute(np.zeros((0, 1, 2), np.int64)).shape == (0, 2)
+    assert (engine.tally.conversions, engine.tally.results) == (0, 0)
 
 
 def test_a_column_without_conversion_reads_nothing() -> None:
@@ -646,3 +655,23 @@ def test_columns_of_zeros_are_their_bias(tmp_path: Path) -> None:
     plan = model_plan(edge_model("weights of zero"), tmp_path)
     y = Replayer(plan).replayed({"x": normal(2, 4)})["y"]
     np.testing.assert_array_equal(y, np.broadcast_to(random_weights(3, seed=1), (2, 3)))
+
+
+@pytest.mark.parametrize("room", [0, 1000])
+def test_layers_that_do_not_stay_in_memory_change_nothing(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No layer fits into no room; of 20 x 9 and 9 x 5 weights the second fits into 1000 bytes."""
+    plan = model_plan(mlp_model(20, 9, 5), tmp_path, policy="fixed=2")
+    options, feeds = ReplayOptions(statistics=True), [{"x": normal(6, 20)}, {"x": normal(3, 20)}]
+    kept = Replayer(plan, options)
+    expected = [kept.replayed(feed)["y"] for feed in feeds]
+    monkeypatch.setattr(loaded, "MAX_KEPT_BYTES", room)
+    replayer = Replayer(plan, options)
+    assert [name for name in ("fc0", "fc1") if replayer.loaded.layers.keeps(name)] == ["fc1"] * bool(room)
+    for feed, values in zip(feeds, expected, strict=True):
+        np.testing.assert_array_equal(replayer.replayed(feed)["y"], values)
+    assert replayer.tallies == kept.tallies
+    for name, counted in kept.columns.items():
+        np.testing.assert_array_equal(replayer.columns[name].histogram, counted.histogram)
+        np.testing.assert_array_equal(replayer.columns[name].clipped, counted.clipped)

@@ -42,6 +42,14 @@ def test_words_for_a_device_that_is_not_there() -> None:
     assert lines[2] == "  fix:  name a device that PyTorch finds here, or leave --device out"
 
 
+def test_words_for_a_device_that_cannot_compute() -> None:
+    with pytest.raises(UsageError) as caught:
+        torch_reader("meta")
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "[BSC201] --device meta cannot be used"
+    assert lines[1] == "  seen: Cannot copy out of meta tensor; no data!"
+
+
 def test_words_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UsageError) as caught:

@@ -12,6 +12,7 @@ from bsc.plan.document import Plan
 from bsc.plan.folder import read_plan, write_plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
+from bsc.replay.scores import require_scores
 from bsc.replay.tally import LayerTally
 from bsc.replay.verification import Verification, verify
 from bsc.testing import mlp_model, save, tiny_model
@@ -188,4 +189,14 @@ def test_words_for_sums_that_are_not_those_of_the_cells(name: str, tmp_path: Pat
         f"[BSC307] layer 'fc0': the recorded '{name}' are not those of its cells\n"
         "  seen: 1 slice columns differ\n"
         "  fix:  compile the model again"
+    )
+
+
+def test_words_for_an_output_that_is_no_tensor() -> None:
+    with pytest.raises(ModelError) as caught:
+        require_scores([np.ones(2)], None)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "[BSC308] the model's first output is no tensor\n"
+        "  seen: a list\n"
+        "  fix:  compile a model whose first output is a tensor"
     )

@@ -1,0 +1,39 @@
+"""How much memory a step may take: hostile files are small and ask for much."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+BASE_BYTES: Final = 1 << 30
+"""What a step may take, whatever it is given."""
+
+THREAD_BYTES: Final = 16 << 20
+"""Stacks and arenas that a library's pool of threads sets aside for each processor."""
+
+
+@contextlib.contextmanager
+def bounded_memory(more: int, base: int = BASE_BYTES) -> Iterator[None]:
+    """Let the process grow by `base` and `more` bytes: whatever asks for more gets a `MemoryError` at once.
+
+    Native libraries get no memory either and raise what they raise then. On Linux only; elsewhere nothing is bounded.
+    Bounds of blocks within each other all hold.
+    """
+    try:
+        import resource
+
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        used = int(re.findall(r"^VmData:\s+(\d+) kB$", status, re.MULTILINE)[0]) * 1024
+        before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    except (ImportError, OSError, IndexError):
+        yield
+        return
+    bound = min(used + base + more + THREAD_BYTES * (os.cpu_count() or 1), 1 << 62)
+    lower = [limit for limit in (before, hard) if limit != resource.RLIM_INFINITY]
+    try:
+        resource.setrlimit(resource.RLIMIT_DATA, (min([bound, *lower]), hard))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))

@@ -1,0 +1,159 @@
+"""Small files that would become large graphs or large constants."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from bsc.errors import ModelError
+from bsc.frontend import bounds
+from bsc.ir.graph import DigitalOp
+from bsc.testing import imported, random_weights, tiny_model
+
+W = {"w": random_weights(4, 4)}
+OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+
+
+def calling(*functions: tuple[str, list[str]]) -> onnx.ModelProto:
+    """A model with functions of one input that call others one after another; the first is called once."""
+    model = tiny_model("(float[N,4] x) => (float[] y) { h = own.F0(x)  y = MatMul(h, w) }", W, domains=["own"])
+    for name, callees in functions:
+        body = [
+            helper.make_node(callee, [f"t{n}"], [f"t{n + 1}"], domain="" if callee == "Relu" else "own")
+            for n, callee in enumerate(callees)
+        ]
+        model.functions.append(helper.make_function("own", name, ["t0"], [f"t{len(callees)}"], body, OPSETS))
+    return model
+
+
+def doubling(depth: int) -> onnx.ModelProto:
+    """2**depth operators: each function calls the next one twice."""
+    chain = [(f"F{n}", [f"F{n + 1}"] * 2) for n in range(depth)]
+    return calling(*chain, (f"F{depth}", ["Relu"]))
+
+
+def test_functions_that_call_each_other_are_unfolded(tmp_path: Path) -> None:
+    graph = imported(doubling(3), tmp_path)
+    assert sum(isinstance(op, DigitalOp) and op.op_type == "Relu" for op in graph.ops()) == 8
+
+
+def test_words_for_functions_that_unfold_without_end(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        imported(doubling(40), tmp_path)
+    assert str(caught.value) == (
+        "[BSC312] the model's functions unfold to too many operators\n"
+        f"  seen: {1 << 40} calls of one function\n"
+        "  fix:  export the model without functions, or with fewer calls of each"
+    )
+
+
+def test_both_sides_of_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1, 2 and 4 calls of two, two and one operators: 2 + 8 + 16."""
+    monkeypatch.setattr(bounds, "MAX_UNFOLDED", 26)
+    imported(doubling(2), tmp_path)
+    monkeypatch.setattr(bounds, "MAX_UNFOLDED", 25)
+    with pytest.raises(ModelError, match="BSC312"):
+        imported(doubling(2), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("functions", "circle"),
+    [
+        ([("F0", ["F0"])], "own:F0"),
+        ([("F0", ["F1", "F2"]), ("F1", ["Relu"]), ("F2", ["F1", "F0"])], "own:F0 and own:F2"),
+        ([("F0", ["Relu"]), ("F1", ["F2"]), ("F2", ["F1"])], "own:F1 and own:F2"),
+    ],
+)
+def test_words_for_functions_in_a_circle(functions: list[tuple[str, list[str]]], circle: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        imported(calling(*functions), tmp_path)
+    assert str(caught.value) == (
+        "[BSC301] the model's functions call each other in a circle\n"
+        f"  seen: {circle}\n"
+        "  fix:  export the model again; ONNX functions must not be recursive"
+    )
+
+
+def test_a_long_chain_of_functions_is_no_circle(tmp_path: Path) -> None:
+    """Longer than Python recurses."""
+    functions = [(f"F{n}", [f"F{n + 1}"]) for n in range(2000)]
+    assert len(list(imported(calling(*functions, ("F2000", ["Relu"])), tmp_path).ops())) == 2
+
+
+@pytest.mark.parametrize(("inputs", "fits"), [(98, True), (99, False)])
+def test_words_for_operators_of_too_many_inputs(
+    inputs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fits: bool
+) -> None:
+    """A product of two and the sum of many: 3 squared and 99 squared."""
+    monkeypatch.setattr(bounds, "MAX_EDGES", 3**2 + 99**2)
+    model = tiny_model(f"(float[N,4] x) => (float[] y) {{ h = Sum({', '.join('x' * inputs)})  y = MatMul(h, w) }}", W)
+    if fits:
+        imported(model, tmp_path)
+        return
+    with pytest.raises(ModelError) as caught:
+        imported(model, tmp_path)
+    assert str(caught.value) == (
+        "[BSC312] the model's operators read and write too many tensors\n"
+        "  seen: one of 100 inputs and outputs\n"
+        "  fix:  export the model with operators of fewer inputs"
+    )
+
+
+GROWING = {
+    "ConstantOfShape": ("g = ConstantOfShape(size)", {"size": np.array([1 << 31])}),
+    "Expand": ("g = Expand(one, size)", {"one": np.ones(1, np.float32), "size": np.array([1 << 31])}),
+    "Tile": ("g = Tile(one, size)", {"one": np.ones(1, np.float32), "size": np.array([1 << 31])}),
+    "Range": ("g = Range(zero, size, one)", {"zero": np.array(0), "size": np.array(1 << 31), "one": np.array(1)}),
+    "Where": (
+        "g = Where(a, b, c)",
+        {
+            "a": np.ones((2000, 1, 1), np.bool_),
+            "b": np.ones((2000, 1), np.float32),
+            "c": np.ones((1, 2000), np.float32),
+        },
+    ),
+    "MatMul": ("g = MatMul(a, b)", {"a": np.ones((8000, 1), np.float32), "b": np.ones((1, 8000), np.float32)}),
+}
+
+
+@pytest.mark.parametrize("operator", GROWING)
+def test_small_constants_do_not_become_large_ones(operator: str, tmp_path: Path) -> None:
+    """The operator stays as it is, for onnxruntime to judge."""
+    body, constants = GROWING[operator]
+    text = f"(float[N,4] x) => (float[] y, float[] z) {{ y = MatMul(x, w)  {body}  z = Neg(g) }}"
+    graph = imported(tiny_model(text, W | constants), tmp_path)
+    assert [op.op_type for op in graph.ops()] == ["MatMul", operator, "Neg"]
+
+
+@pytest.mark.parametrize(("size", "folded"), [(1 << 18, True), ((1 << 18) + 1, False)])
+def test_constants_grow_to_a_limit(size: int, tmp_path: Path, *, folded: bool) -> None:
+    model = tiny_model(
+        "(float[N,4] x) => (float[] y, float[] z) { y = MatMul(x, w)  g = Expand(one, size)  z = Relu(g) }",
+        W | {"one": np.ones(1, np.float32), "size": np.array([size])},
+    )
+    assert any(op.op_type == "Expand" for op in imported(model, tmp_path).ops()) is not folded
+
+
+def test_words_for_a_model_that_takes_too_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folding a layout is not limited; here it runs out of what a file of this size may take."""
+    model = tiny_model("(float[N,4] x) => (float[] y) { y = MatMul(x, w) }", W)
+    size = len(model.SerializeToString(deterministic=True))
+    monkeypatch.setattr("bsc.frontend.onnx_import.simplify", lambda _: np.ones(1 << 28))
+    with pytest.raises(ModelError) as caught:
+        imported(model, tmp_path)
+    assert str(caught.value) == (
+        "[BSC312] model 'model.onnx': taking it apart needs more memory than a model of its size may take\n"
+        f"  seen: {size} bytes of files\n"
+        "  fix:  look for operators that make large constants out of small ones, and for very large shapes"
+    )
+
+
+def test_constants_that_promise_more_than_they_hold(tmp_path: Path) -> None:
+    model = tiny_model("(float[N,4] x) => (float[] y) { y = MatMul(x, w) }", W)
+    tensor = numpy_helper.from_array(np.ones(4, np.float32), "w")
+    tensor.dims[:] = [1 << 40, 4]
+    model.graph.initializer[0].CopyFrom(tensor)
+    with pytest.raises(ModelError, match="BSC301"):
+        imported(model, tmp_path)

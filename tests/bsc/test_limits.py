@@ -1,0 +1,34 @@
+import resource
+
+import numpy as np
+import pytest
+
+from bsc.limits import BASE_BYTES, bounded_memory
+
+
+def test_what_asks_for_more_gets_an_error_at_once() -> None:
+    with bounded_memory(0), pytest.raises(MemoryError):
+        np.empty(2 * BASE_BYTES, np.uint8)
+    np.empty(2 * BASE_BYTES, np.uint8)
+
+
+def test_what_asks_for_less_gets_it() -> None:
+    with bounded_memory(BASE_BYTES):
+        np.empty(BASE_BYTES + (BASE_BYTES >> 1), np.uint8)
+
+
+def test_the_smaller_of_two_bounds_holds_and_the_old_one_comes_back() -> None:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with bounded_memory(0):
+        outer = resource.getrlimit(resource.RLIMIT_DATA)
+        with bounded_memory(10 * BASE_BYTES):
+            assert resource.getrlimit(resource.RLIMIT_DATA) == outer
+        with pytest.raises(MemoryError), bounded_memory(0, base=1 << 20):
+            np.empty(1 << 28, np.uint8)
+        assert resource.getrlimit(resource.RLIMIT_DATA) == outer
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_a_bound_beyond_all_numbers_is_none() -> None:
+    with bounded_memory(1 << 80):
+        np.empty(4 * BASE_BYTES, np.uint8)
