@@ -256,7 +256,7 @@ def _parse_xbar(text: str) -> tuple[int, int]:
 
 def _parse_policy(text: str) -> str:
     name, equals, bits = text.partition("=")
-    limited = name in ("fixed", "calibrated") and equals and bits.isdecimal()
+    limited = name in ("fixed", "calibrated") and equals and bits.isdecimal() and (name == "fixed" or int(bits) > 0)
     if text in ("lossless", "calibrated", "budgeted", "isaac") or limited:
         return text
     raise UsageError(

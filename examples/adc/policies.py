@@ -64,6 +64,8 @@ POLICIES = (
     Policy("calibrated=5, bias", "calibrated=5", passes="correct=bias"),
     Policy("calibrated=4", "calibrated=4"),
     Policy("calibrated=4, bias", "calibrated=4", passes="correct=bias"),
+    Policy("calibrated=3", "calibrated=3"),
+    Policy("calibrated=3, bias", "calibrated=3", passes="correct=bias"),
     Policy("budgeted 0.5, tile", "budgeted", "tile", max_drop=0.5),
     Policy("budgeted 0.5", "budgeted", max_drop=0.5),
     Policy("budgeted 0.5, bias", "budgeted", max_drop=0.5, passes="correct=bias"),
