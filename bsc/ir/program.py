@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from bsc.errors import ModelError
 from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
-from bsc.ir.layer import CrossbarLayer
+from bsc.ir.layer import CrossbarLayer, Reuse
 
 RunLayer = Callable[[str, NDArray[Any]], NDArray[Any]]
 
@@ -65,18 +65,24 @@ def schedule(graph: Graph) -> tuple[Step, ...]:
     """
     depth = _crossbar_depths(graph)
     deepest = max(depth.values(), default=0)
-    groups: list[list[CrossbarLayer] | list[DigitalOp]] = []
-    for level in range(deepest + 1):
-        groups.append([op for op in graph.ops() if isinstance(op, CrossbarLayer) and depth[op.name] == level])
-        groups.append([op for op in graph.ops() if isinstance(op, DigitalOp) and depth[op.name] == level])
+    drives: list[list[CrossbarLayer | Reuse]] = [[] for _ in range(deepest + 1)]
+    digital: list[list[DigitalOp]] = [[] for _ in range(deepest + 1)]
+    last_read = dict.fromkeys(graph.outputs, deepest + 1)  # the last level at which a tensor is read
+    for op in graph.ops():
+        level = depth[op.name]
+        if isinstance(op, DigitalOp):
+            digital[level].append(op)
+        else:
+            drives[level].append(op)
+        last_read |= {name: max(level, last_read.get(name, 0)) for name in op.inputs}
     steps: list[Step] = []
-    for position, ops in enumerate(groups):
-        layers = [op for op in ops if isinstance(op, CrossbarLayer)]
-        steps += [LayerStep(layer=layer.name, inputs=layer.inputs, outputs=layer.outputs) for layer in layers]
-        digital = [op for op in ops if isinstance(op, DigitalOp)]
-        if digital:
-            later = {name for group in groups[position + 1 :] for op in group for name in op.inputs}
-            steps.append(_segment(graph, digital, wanted=later | set(graph.outputs)))
+    for level in range(deepest + 1):
+        for op in drives[level]:
+            layer = op.layer if isinstance(op, Reuse) else op.name
+            steps.append(LayerStep(layer=layer, inputs=op.inputs, outputs=op.outputs))
+        if digital[level]:
+            later = {name for op in digital[level] for name in op.outputs if last_read.get(name, 0) > level}
+            steps.append(_segment(graph, digital[level], wanted=later))
     return tuple(steps)
 
 
@@ -86,7 +92,7 @@ def _crossbar_depths(graph: Graph) -> dict[str, int]:
     for op in graph.ops():
         before = (graph.producer(name) for name in op.inputs)
         reached = max((depth[source.name] for source in before if source is not None), default=0)
-        depth[op.name] = reached + isinstance(op, CrossbarLayer)
+        depth[op.name] = reached + (not isinstance(op, DigitalOp))
     return depth
 
 

@@ -97,6 +97,7 @@ def _layer_record(layer: CrossbarLayer, index: int) -> PlanLayer:
         input_bits=quant.input_bits,
         input_signed=quant.input_signed,
         input_step=quant.input_step,
+        input_zero=quant.input_zero,
         bits_per_cell=slicing.cells.bits_per_cell,
         encoding=slicing.cells.encoding,
         dac_bits=slicing.dac_bits,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bsc.ir.program import Program
 from bsc.plan.document import Plan
-from bsc.replay.activations import input_codes, output
+from bsc.replay.activations import input_codes, output, zero_part
 
 LayerResults = Callable[[str, NDArray[Any]], NDArray[np.float64]]
 """From a layer's name and its input codes (V, G, K) over the model's rows to its whole results (V, N)."""
@@ -27,6 +27,7 @@ class LoadedPlan:
     def __init__(self, plan: Plan) -> None:
         self._program = Program(plan.steps(), tuple(tensor.name for tensor in plan.document.outputs))
         self.layers = {layer.name: (layer, plan.arrays(layer)) for layer in plan.layers}
+        self._zeros = {name: zero_part(layer, arrays) for name, (layer, arrays) in self.layers.items()}
 
     def run(self, feeds: Mapping[str, NDArray[Any]], results: LayerResults) -> dict[str, NDArray[Any]]:
         """Outputs for one batch of every model input."""
@@ -34,6 +35,7 @@ class LoadedPlan:
         def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
             layer, arrays = self.layers[name]
             codes, step = input_codes(layer, x)
-            return output(layer, arrays, results(name, codes), step, x)
+            whole, zeros = results(name, codes), self._zeros[name]
+            return output(layer, arrays, whole if zeros is None else whole - zeros, step, x)
 
         return self._program.run(feeds, run_layer)

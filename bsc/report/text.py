@@ -86,6 +86,7 @@ class LayerReport:
         layer = self.summary.layer
         sign = "signed" if layer.input_signed else "unsigned"
         step = "a step for each vector" if layer.input_step is None else f"step {layer.input_step:g}"
+        step += f", zero is code {layer.input_zero}" if layer.input_zero else ""
         lines = [
             f"layer      {layer.name} ({layer.op_type})",
             f"weights    {layer.weight_bits} bit + sign, {layer.encoding}, {layer.slices} slices of "
