@@ -118,7 +118,9 @@ def _input_codes(graph: GraphBuilder, layer: PlanLayer, vectors: Vectors) -> tup
     quotient = graph.add("Div", [vectors.rows, step], f"{name}/quotient")
     codes = graph.add("Round", [quotient], f"{name}/rounded")
     if layer.input_zero:
-        codes = graph.add("Add", [codes, graph.constant(f"{name}/zero-code", [layer.input_zero], dtype)], f"{name}/moved")
+        codes = graph.add(
+            "Add", [codes, graph.constant(f"{name}/zero-code", [layer.input_zero], dtype)], f"{name}/moved"
+        )
     bounded = graph.add("Max", [codes, graph.constant(f"{name}/low", [low], dtype)], f"{name}/bounded")
     return graph.add("Min", [bounded, graph.constant(f"{name}/high", [high], dtype)], f"{name}/codes"), exact
 

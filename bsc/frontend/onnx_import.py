@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.frontend.crossbar_view import crossbar_layer
 from bsc.frontend.model_file import cause, check_external_data, digest, load_model
+from bsc.frontend.rewrite import WHY, rewrite
 from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes
+from bsc.frontend.sharing import share_crossbars
 from bsc.frontend.simplify import inconsistent, simplify
 from bsc.ir.graph import UNKNOWN_DTYPE, ArraySource, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
 
@@ -24,13 +26,17 @@ OPSETS = range(11, 26)
 DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
 
 
-def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+def import_model(
+    path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None, *, as_written: bool = False
+) -> Graph:
     """Read an ONNX file.
 
     Args:
         path: the file; opsets 11 to 25.
         input_shapes: sizes for inputs whose shape the model leaves open, by input name. A free first axis
             is taken as the batch and needs no entry.
+        as_written: take operators as the file has them. Otherwise they are rewritten so that more of them go onto
+            crossbars, and operators that read one weight share its crossbars.
 
     Returns:
         The graph, shapes known for every crossbar layer.
@@ -48,10 +54,14 @@ def import_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None 
     simplify(model)
     dynamic_batch = fix_batch(model)
     infer_shapes(model)
+    if not as_written:
+        rewrite(model)
 
     arrays = _constants(model)
     inputs = tuple(value.name or "" for value in model.graph.inputs if value.name not in arrays)
     ops = _operators(model, arrays, opsets)
+    if not as_written:
+        ops = share_crossbars(ops)
     info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=dynamic_batch)
     return Graph(
         info=info,
@@ -84,6 +94,8 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes and tensor.dtype.bitwidth % 8 == 0:
             arrays[name] = _mapped(tensor, files)
+        elif isinstance(tensor, ir.LazyTensor):
+            arrays[name] = tensor
         elif tensor is not None:
             try:
                 np.asarray(tensor)
@@ -110,7 +122,7 @@ def _operators(model: ir.Model, arrays: dict[str, ArraySource], opsets: Mapping[
         node.name = name = _unique(node.name or f"{node.op_type}_{index}", names)
         _check_known(node, opsets)
         layer, why = crossbar_layer(node, name, arrays)
-        ops.append(layer or _digital(node, name, why))
+        ops.append(layer or _digital(node, name, node.meta.get(WHY) or why))
     if all(isinstance(op, DigitalOp) for op in ops):
         reasons = sorted({f"{op.op_type} {op.name}: {op.why}" for op in ops if isinstance(op, DigitalOp) and op.why})
         raise ModelError(

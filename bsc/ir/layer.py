@@ -43,9 +43,7 @@ class Quantised:
     input_zero: int = 0
 
     def __str__(self) -> str:
-        inputs = InputFormat(
-            bits=self.input_bits, signed=self.input_signed, step=self.input_step, zero=self.input_zero
-        )
+        inputs = InputFormat(bits=self.input_bits, signed=self.input_signed, step=self.input_step, zero=self.input_zero)
         return f"weights {self.weight_bits} bit + sign, {inputs}"
 
 

@@ -172,7 +172,9 @@ def test_names_of_operators_are_unique_and_tell_their_place_in_the_file(tmp_path
         }""",
         {"w": random_weights(3, 3)},
     )
-    assert layers(imported(model, tmp_path)) == ["MatMul_1", "a", "a_2", "MatMul_5", "MatMul_5_2"]
+    names = ["MatMul_1", "a", "a_2", "MatMul_5", "MatMul_5_2"]
+    assert layers(imported(model, tmp_path, as_written=True)) == names
+    assert [op.name for op in imported(model, tmp_path).ops()] == names
 
 
 # --- control flow and networks ---
