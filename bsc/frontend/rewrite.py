@@ -31,6 +31,7 @@ STANDARD: Mapping[str, Rule] = {
 MICROSOFT: Mapping[str, Rule] = {
     "Attention": fused.attention,
     "DynamicQuantizeMatMul": integers.dynamic_quantize_matmul,
+    "DynamicQuantizeLSTM": recurrent.dynamic_lstm,
     "FusedConv": fused.fused_conv,
     "FusedGemm": fused.fused_gemm,
     "FusedMatMul": matmul.fused_matmul,
@@ -42,6 +43,8 @@ RULES: Mapping[str, Mapping[str, Rule]] = {"": STANDARD, "ai.onnx": STANDARD, "c
 
 WHY = "bsc.why"
 """Key of a node's metadata: why a rule left it digital."""
+CONTRADICTION = "its inputs and attributes contradict each other"
+"""Why a node stays digital whose sizes a rule cannot put together; onnxruntime judges it when it runs."""
 MAX_ROUNDS = 8
 """A rule's result may be rewritten again, as a fused operator is; no chain of rules is longer."""
 
@@ -64,7 +67,11 @@ def _apply(graph: ir.Graph, node: ir.Node, opset: int, names: Names) -> bool:
     if rule is None:
         return False
     builder = Builder(graph, node, opset, names)
-    results = rule(builder)
+    results: Sequence[ir.Value] | str | None
+    try:
+        results = rule(builder)
+    except (ArithmeticError, LookupError, ValueError):
+        results = CONTRADICTION
     node.meta[WHY] = results if isinstance(results, str) else ""
     if results is None or isinstance(results, str):
         return False

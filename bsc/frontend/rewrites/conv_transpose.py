@@ -42,7 +42,7 @@ def conv_transpose(b: Builder) -> Sequence[ir.Value] | str | None:
     if window is None or min(min(pair) for pair in window) < 0 or min(size for _, size in window) < 1:
         return "its pads and output sizes do not fit together"
     taps = [-(-span // stride) for span, stride in zip(spans, strides, strict=True)]
-    filters = b.rearranged(weight, lambda w: _filters(w, groups, dilations, spans, strides, taps))
+    filters = b.rearranged(weight, lambda w: _filters(w, groups, dilations, strides, taps))
     phases = math.prod(strides)
     if bias is not None:
         bias = b.rearranged(bias, lambda array: np.repeat(array, phases), "bias")
@@ -66,18 +66,14 @@ def conv_transpose(b: Builder) -> Sequence[ir.Value] | str | None:
 
 
 def _filters(
-    weight: NDArray[Any],
-    groups: int,
-    dilations: Sequence[int],
-    spans: Sequence[int],
-    strides: Sequence[int],
-    taps: Sequence[int],
+    weight: NDArray[Any], groups: int, dilations: Sequence[int], strides: Sequence[int], taps: Sequence[int]
 ) -> NDArray[Any]:
     """(C, M / G, *kernel) to filters (M * phases, C / G, *taps), phases fastest."""
-    axes = len(spans)
-    channels, per_group = weight.shape[:2]
+    axes = len(taps)
+    channels, per_group, *kernel = weight.shape
     spread = np.zeros((channels, per_group, *(tap * s for tap, s in zip(taps, strides, strict=True))), weight.dtype)
-    spread[(slice(None), slice(None), *(slice(0, span, d) for span, d in zip(spans, dilations, strict=True)))] = weight
+    places = (slice(0, (size - 1) * step + 1, step) for size, step in zip(kernel, dilations, strict=True))
+    spread[(slice(None), slice(None), *places)] = weight
     split = [size for tap, stride in zip(taps, strides, strict=True) for size in (tap, stride)]
     parts = spread.reshape(groups, channels // groups, per_group, *split)
     parts = np.flip(parts, axis=tuple(3 + 2 * axis for axis in range(axes)))  # a convolution runs the other way

@@ -4,7 +4,7 @@ What a crossbar computes is a whole number in a float type that holds it: float3
 where it wants the integers themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ def _bias(b: Builder, bias: ir.Value | None, *scales: ir.Value | None, factor: f
         total = total * tensor_of(scale).numpy().astype(np.float64).ravel()
     stored, sizes = tensor_of(bias), sizes_of(bias)
     spread = total.reshape((1,) * (len(sizes) - 1) + (-1,)) if sizes else total.reshape(())
-    return b.keep(Coded(lambda: stored.numpy(), spread, sizes, ir.DataType.FLOAT, 32), "bias")
+    return b.keep(Coded(stored.numpy, spread, sizes, ir.DataType.FLOAT, 32), "bias")
 
 
 def qlinear_matmul(b: Builder) -> Sequence[ir.Value] | str | None:
@@ -181,3 +181,23 @@ def dynamic_quantize_matmul(b: Builder) -> Sequence[ir.Value] | None:
         return None
     codes, scale, zero = b.ops("DynamicQuantizeLinear", x, label="input", outputs=3)
     return [b.op("MatMulIntegerToFloat", codes, w, scale, w_scale, zero, w_zero, bias, domain="com.microsoft")]
+
+
+def dynamic_product(b: Builder, weight: ir.Value, label: str) -> Callable[[Any], Any]:
+    """Multiplies what it is given, quantised as DynamicQuantizeLinear does, with constant `Coded` weights (K, N)."""
+    coded = tensor_of(weight)
+    assert isinstance(coded, Coded)
+    shape = tuple(coded.shape.numpy())
+    whole = b.keep(Coded(coded.codes, np.ones((1, 1)), shape, ir.DataType.DOUBLE, coded.bits), f"{label}-codes")
+    steps = b.constant(coded.scale[0], np.float32, f"{label}-scale")
+
+    def product(x: Any) -> Any:
+        codes, scale, zero = b.ops("DynamicQuantizeLinear", x, label=f"{label}-input", outputs=3)
+        y = b.op("MatMul", b.op("Cast", codes, label=f"{label}-codes", to=ir.DataType.DOUBLE), whole, label=label)
+        y = b.op("Sub", y, _zeros(b, zero, whole, 1, ()), label=f"{label}-centred")
+        scales = b.op("Mul", scale, steps, label=f"{label}-scales")
+        return b.op(
+            "Mul", b.op("Cast", y, label=f"{label}-float", to=ir.DataType.FLOAT), scales, label=f"{label}-scaled"
+        )
+
+    return product

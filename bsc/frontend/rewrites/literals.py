@@ -52,6 +52,9 @@ def dequantized(
         axis: of several scales.
         label: of the result.
         block: places along `axis` that share a scale, or 0.
+
+    Raises:
+        ValueError: for scales or zero points that do not fit the codes.
     """
     if not all(value is None or is_constant(value) for value in (codes, scale, zero)):
         per_axis: dict[str, Any] = {"axis": axis} if b.opset >= 13 else {}
@@ -62,13 +65,16 @@ def dequantized(
     stored = tensor_of(codes)
 
     def spread(values: NDArray[Any]) -> NDArray[Any]:
-        """With as many axes as the codes."""
+        """With as many axes as the codes. Raises `ValueError` if it has other sizes."""
         if values.size == 1:
             return values.reshape((1,) * len(shape))
         at = axis % len(shape)
-        if block and values.ndim == len(shape):
-            return np.repeat(values, block, axis=at)[(slice(None),) * at + (slice(shape[at]),)]
-        return values.reshape(tuple(-1 if place == at else 1 for place in range(len(shape))))
+        if values.ndim == 1:
+            values = values.reshape(tuple(-1 if place == at else 1 for place in range(len(shape))))
+        elif block:
+            values = np.repeat(values, block, axis=at)[(slice(None),) * at + (slice(shape[at]),)]
+        np.broadcast_to(values, shape)
+        return values
 
     zeros = None if zero is None else spread(tensor_of(zero).numpy().astype(np.int32))
 

@@ -46,7 +46,7 @@ def _constant_left(b: Builder, left: Any, right: Any, rank: int) -> Sequence[ir.
 
 
 def _stack(b: Builder, x: Any, weight: ir.Value | None, rank: int) -> Sequence[ir.Value] | str | None:
-    """x (..., M, K) times (G, K, N)."""
+    """X (..., M, K) times (G, K, N)."""
     sizes = sizes_of(weight)
     *stack, rows, columns = sizes
     if rank >= len(sizes) and set(stack) == {1}:
@@ -68,7 +68,7 @@ def _stack(b: Builder, x: Any, weight: ir.Value | None, rank: int) -> Sequence[i
 
 
 def grouped_product(b: Builder, x: ir.Value, weight: ir.Value | None, vectors: int) -> Any:
-    """x (B, G, M, K) times constant (G, K, N) by a grouped convolution; B may be any, M is `vectors`."""
+    """X (B, G, M, K) times constant (G, K, N) by a grouped convolution; B may be any, M is `vectors`."""
     groups, rows, columns = sizes_of(weight)
     channels = b.reshape(b.op("Transpose", x, label="rows", perm=[0, 1, 3, 2]), [0, groups * rows, vectors], "channels")
     filters = b.rearranged(weight, lambda w: w.transpose(0, 2, 1).reshape(groups * columns, rows, 1))
@@ -97,7 +97,7 @@ def gemm(b: Builder) -> Sequence[ir.Value] | str | None:
 
 
 def _plus(b: Builder, y: ir.Value, bias: ir.Value | None, beta: float) -> ir.Value:
-    """y + beta * bias."""
+    """Y + beta * bias."""
     if bias is None or beta == 0.0:
         return y
     if is_constant(bias):

@@ -6,16 +6,19 @@ initial state the first step has no recurrent product, as its result is zero.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from bsc.frontend.attributes import integer, real, reals, text, texts
 from bsc.frontend.builder import Builder
 from bsc.frontend.constants import is_constant, known_shape, sizes_of, tensor_of
 from bsc.frontend.rewrites.activations import activate, is_covered
+from bsc.frontend.rewrites.integers import dynamic_product
+from bsc.frontend.rewrites.literals import dequantized
 
 MAX_STEPS = 256
 """Every step is an operator of its own in the plan; longer sequences stay digital."""
@@ -23,65 +26,154 @@ MAX_STEPS = 256
 State = tuple[Any, ...]
 """Hidden state (1, B, H), for an LSTM the cell state too; None where it is zero."""
 
+Product = Callable[[Builder, ir.Value, str], Callable[[Any], Any]]
+"""From constant weights (K, N) and a label to a function that multiplies activations (..., K) with them."""
+
+
+def plain_product(b: Builder, weight: ir.Value, label: str) -> Callable[[Any], Any]:
+    """A product of floats."""
+    return lambda x: b.op("MatMul", x, weight, label=label)
+
 
 @dataclass(frozen=True, kw_only=True)
-class _Direction:
-    """One direction of a recurrent operator.
+class _Operator:
+    """What a recurrent operator says of itself; D directions, G gates, T steps.
 
     Attributes:
-        b: builds it.
-        number: 0, or 1 for the second of two.
-        hidden: H, size of the state.
-        functions: names and parameters of the activations, in ONNX's order.
-        recurrent: R as (H, gates * H), cut as `cuts` says.
-        recurrent_bias: of the same columns, each None without bias.
-        peepholes: P of the input, output and forget gates, (H,) each, None without.
-        clip: bound of what the activations read, or 0.
+        x: inputs (T, B, I).
+        weights: W (D, G * H, I).
+        recurrent: R (D, G * H, H).
+        bias: (D, 2 * G * H): of the input product, then of the recurrent one; or None.
+        peepholes: of the input, output and forget gates (D, 3 * H), or None.
+        lengths: steps of each sequence (B,), or None if all have T.
+        states: initial hidden state (D, B, H), for an LSTM the cell state too; None where it is zero.
+        gates: G.
+        steps: T.
+        directions: D.
+        hidden: H.
+        functions: names and parameters of the activations of all directions.
+        product: multiplies an activation with constant weights.
     """
 
-    b: Builder
-    number: int
+    x: Any
+    weights: ir.Value
+    recurrent: ir.Value
+    bias: ir.Value | None
+    peepholes: ir.Value | None
+    lengths: Any
+    states: Sequence[Any]
+    gates: int
+    steps: int
+    directions: int
     hidden: int
     functions: Sequence[tuple[str, tuple[float, ...]]]
-    recurrent: Sequence[ir.Value]
-    recurrent_bias: Sequence[ir.Value | None]
-    peepholes: Sequence[ir.Value | None]
-    clip: float
+    product: Product
+
+
+class _Direction:
+    """One direction of an operator.
+
+    Args:
+        b: builds it.
+        op: the operator.
+        number: 0, or 1 for the second of two.
+        cuts: gates [first, last) of each part of the recurrent weights.
+
+    Attributes:
+        hidden: H.
+        peepholes: of the input, output and forget gates, (H,) each; None without.
+    """
+
+    def __init__(self, b: Builder, op: _Operator, number: int, cuts: Sequence[tuple[int, int]]) -> None:
+        self.hidden = op.hidden
+        self._b, self._op, self._number = b, op, number
+        self.peepholes = [self._row(op.peepholes, gate, gate + 1) for gate in range(3)]
+        self._recurrent = [
+            (self._matrix(op.recurrent, first, last, "R"), self._row(op.bias, op.gates + first, op.gates + last))
+            for first, last in cuts
+        ]
+        functions = len(op.functions) // op.directions
+        self._functions = op.functions[number * functions : (number + 1) * functions]
+        self._clip = real(b.node, "clip", 0.0)
 
     def label(self, name: str) -> str:
         """The name within its direction."""
-        return f"reverse-{name}" if self.number else name
+        return f"reverse-{name}" if self._number else name
+
+    def inputs(self) -> Sequence[Any]:
+        """The product of each step's input, (1, B, G * H)."""
+        op = self._op
+        driven = self.total(self._matrix(op.weights, 0, op.gates, "W")(op.x), self._row(op.bias, 0, op.gates))
+        return self._b.split(driven, [1] * op.steps, 0, self.label("steps")) if op.steps > 1 else [driven]
+
+    def initial(self) -> State:
+        """The state before the first step."""
+        at = self._number
+        return tuple(
+            value if value is None or self._op.directions == 1 else self._b.slice(value, at, at + 1, 0, "state")
+            for value in self._op.states
+        )
 
     def drive(self, state: Any, part: int = 0) -> Any:
         """State times a part of the recurrent weights, plus bias."""
-        product = None if state is None else self.b.op("MatMul", state, self.recurrent[part], label=self.label("R"))
-        return self.total(product, self.recurrent_bias[part])
+        product, bias = self._recurrent[part]
+        return self.total(None if state is None else product(state), bias)
+
+    def _matrix(self, weight: ir.Value, first: int, last: int, label: str) -> Callable[[Any], Any]:
+        """Multiplies with some gates of this direction."""
+        at, size = self._number, self.hidden
+        columns = self._b.rearranged(weight, lambda array: array[at, first * size : last * size].T, label)
+        return self._op.product(self._b, columns, self.label(label))
+
+    def _row(self, row: ir.Value | None, first: int, last: int) -> ir.Value | None:
+        at, size = self._number, self.hidden
+        if row is None:
+            return None
+        return self._b.rearranged(row, lambda array: array[at, first * size : last * size], "bias")
+
+    def split(self, value: Any, sizes: Sequence[int], label: str) -> Sequence[Any]:
+        """Gates that lie side by side."""
+        return self._b.split(value, [size * self.hidden for size in sizes], -1, self.label(label))
 
     def total(self, *terms: Any) -> Any:
         """Sum of what is not zero."""
         present = [term for term in terms if term is not None]
         result = present[0] if present else None
         for term in present[1:]:
-            result = self.b.op("Add", result, term, label=self.label("sum"))
+            result = self._b.op("Add", result, term, label=self.label("sum"))
         return result
 
     def times(self, left: Any, right: Any) -> Any:
         """Product; None if one of the two is zero."""
-        return None if left is None or right is None else self.b.op("Mul", left, right, label=self.label("product"))
+        return None if left is None or right is None else self._b.op("Mul", left, right, label=self.label("product"))
 
     def gate(self, x: Any, function: int) -> Any:
         """Clip and activate."""
-        if self.clip:
-            x = activate(self.b, x, "Clip", (-self.clip, self.clip), self.label("clipped"))
-        name, parameters = self.functions[function]
-        return activate(self.b, x, name, parameters, self.label(name.lower()))
+        clipped = activate(self._b, x, "Clip", (-self._clip, self._clip), self.label("clipped")) if self._clip else x
+        return self.activate(clipped, function)
+
+    def activate(self, x: Any, function: int) -> Any:
+        """One of the operator's functions."""
+        name, parameters = self._functions[function]
+        return activate(self._b, x, name, parameters, self.label(name.lower()))
 
     def complement(self, x: Any) -> Any:
         """1 - x."""
-        return self.b.op("Sub", self.b.constant(1.0, np.float32, "one"), x, label=self.label("complement"))
+        return self._b.op("Sub", self._b.constant(1.0, np.float32, "one"), x, label=self.label("complement"))
+
+    def masked(self, mask: Any, old: State, new: State) -> tuple[Any, State]:
+        """The output of a step, zero where the sequence has ended, and its state, which then stays as it was."""
+        zeros = [self._b.op("Mul", value, self._b.constant(0.0, np.float32, "zero"), label="zeros") for value in new]
+        kept = [zero if value is None else value for value, zero in zip(old, zeros, strict=True)]
+        output = self._b.op("Where", mask, new[0], zeros[0], label=self.label("masked"))
+        return output, tuple(
+            self._b.op("Where", mask, after, before, label=self.label("kept"))
+            for before, after in zip(kept, new, strict=True)
+        )
 
 
 Step = Callable[[_Direction, Any, State], State]
+LSTM_FUNCTIONS = ("Sigmoid", "Tanh", "Tanh")
 
 
 def rnn(b: Builder) -> Sequence[ir.Value] | str:
@@ -90,152 +182,156 @@ def rnn(b: Builder) -> Sequence[ir.Value] | str:
     def step(d: _Direction, x: Any, state: State) -> State:
         return (d.gate(d.total(x, d.drive(state[0])), 0),)
 
-    return _recurrent(b, step, gates=1, defaults=("Tanh",))
+    op = _operator(b, 1, ("Tanh",))
+    return op if isinstance(op, str) else _written_out(b, op, step, ((0, 1),))
 
 
 def gru(b: Builder) -> Sequence[ir.Value] | str:
-    """H = (1 - z) * g(...) + z * H; the reset gate acts before or behind the recurrent product."""
-    behind = bool(integer(b.node, "linear_before_reset", 0))
+    """H = (1 - z) * g(...) + z * H; the reset gate acts behind the recurrent product or before it."""
 
-    def step(d: _Direction, x: Any, state: State) -> State:
+    def behind(d: _Direction, x: Any, state: State) -> State:
+        (h,), driven = state, d.drive(state[0])
+        x_gates, x_new = d.split(x, (2, 1), "inputs")
+        gates, new = (None, None) if driven is None else d.split(driven, (2, 1), "driven")
+        z, r = d.split(d.gate(d.total(x_gates, gates), 0), (1, 1), "gates")
+        return (mixed(d, z, d.gate(d.total(x_new, d.times(r, new)), 1), h),)
+
+    def before(d: _Direction, x: Any, state: State) -> State:
         (h,) = state
-        size = d.hidden
-        if behind:
-            driven = d.drive(h)
-            x_gates, x_new = b.split(x, [2 * size, size], -1, d.label("inputs"))
-            gates, new = (None, None) if driven is None else b.split(driven, [2 * size, size], -1, d.label("driven"))
-            z, r = b.split(d.gate(d.total(x_gates, gates), 0), [size, size], -1, d.label("gates"))
-            candidate = d.gate(d.total(x_new, d.times(r, new)), 1)
-        else:
-            x_gates, x_new = b.split(x, [2 * size, size], -1, d.label("inputs"))
-            z, r = b.split(d.gate(d.total(x_gates, d.drive(h, 0)), 0), [size, size], -1, d.label("gates"))
-            candidate = d.gate(d.total(x_new, d.drive(d.times(r, h), 1)), 1)
-        return (d.total(d.times(d.complement(z), candidate), d.times(z, h)),)
+        x_gates, x_new = d.split(x, (2, 1), "inputs")
+        z, r = d.split(d.gate(d.total(x_gates, d.drive(h, 0)), 0), (1, 1), "gates")
+        return (mixed(d, z, d.gate(d.total(x_new, d.drive(d.times(r, h), 1)), 1), h),)
 
-    return _recurrent(b, step, gates=3, defaults=("Sigmoid", "Tanh"), cuts=((0, 3),) if behind else ((0, 2), (2, 3)))
+    def mixed(d: _Direction, z: Any, new: Any, old: Any) -> Any:
+        return d.total(d.times(d.complement(z), new), d.times(z, old))
+
+    op = _operator(b, 3, ("Sigmoid", "Tanh"))
+    if isinstance(op, str):
+        return op
+    if integer(b.node, "linear_before_reset", 0):
+        return _written_out(b, op, behind, ((0, 3),))
+    return _written_out(b, op, before, ((0, 2), (2, 3)))
 
 
 def lstm(b: Builder) -> Sequence[ir.Value] | str:
     """C = f * C + i * g(...), H = o * h(C), with peepholes and coupled gates."""
+    op = _operator(b, 4, LSTM_FUNCTIONS)
+    return op if isinstance(op, str) else _lstm(b, op)
+
+
+def _lstm(b: Builder, op: _Operator) -> Sequence[ir.Value]:
     coupled = bool(integer(b.node, "input_forget", 0))
 
     def step(d: _Direction, x: Any, state: State) -> State:
         h, c = state
-        i, o, f, new = b.split(d.total(x, d.drive(h)), [d.hidden] * 4, -1, d.label("gates"))
+        i, o, f, new = d.split(d.total(x, d.drive(h)), (1, 1, 1, 1), "gates")
         p_i, p_o, p_f = d.peepholes
         i = d.gate(d.total(i, d.times(p_i, c)), 0)
         f = d.complement(i) if coupled else d.gate(d.total(f, d.times(p_f, c)), 0)
         cell = d.total(d.times(f, c), d.times(i, d.gate(new, 1)))
         o = d.gate(d.total(o, d.times(p_o, cell)), 0)
-        name, parameters = d.functions[2]
-        return (d.times(o, activate(b, cell, name, parameters, d.label("output"))), cell)
+        return (d.times(o, d.activate(cell, 2)), cell)
 
-    return _recurrent(b, step, gates=4, defaults=("Sigmoid", "Tanh", "Tanh"))
+    return _written_out(b, op, step, ((0, 4),))
 
 
-def _recurrent(
-    b: Builder,
-    step: Step,
-    *,
-    gates: int,
-    defaults: tuple[str, ...],
-    cuts: tuple[tuple[int, int], ...] = ((0, 1),),
-) -> Sequence[ir.Value] | str:
-    """Write out an operator.
+def dynamic_lstm(b: Builder) -> Sequence[ir.Value] | str:
+    """com.microsoft DynamicQuantizeLSTM: an LSTM of integer weights that quantises what drives them."""
+    inputs = (*b.node.inputs, *(None,) * 4)[:12]
+    weights, formats = inputs[1:3], inputs[8:12]
+    if not all(map(is_constant, weights)) or not all(value is None or is_constant(value) for value in formats):
+        return "its weights are computed at run time"
+    turned = []
+    for value, scale, zero in zip(weights, formats[::2], formats[1::2], strict=True):
+        # A scale for each direction, or for each column of each.
+        spread = [None if part is None else b.rearranged(part, _over_rows, "format") for part in (scale, zero)]
+        coded = dequantized(b, value, *spread, axis=-1, label="weight")
+        turned.append(b.rearranged(coded, lambda array: array.transpose(0, 2, 1)))
+    op = _operator(b, 4, LSTM_FUNCTIONS, turned)
+    return op if isinstance(op, str) else _lstm(b, replace(op, product=dynamic_product))
 
-    Args:
-        b: builds it.
-        step: one step of it.
-        gates: matrices that lie side by side in its weights.
-        defaults: its activations.
-        cuts: gates [first, last) of each part of the recurrent weights; of all by default.
-    """
-    x, w, r, bias, lengths, *rest = (*b.node.inputs, *(None,) * 5)[:8]
-    states, peepholes = (rest[:2], rest[2]) if gates == 4 else (rest[:1], None)
-    problem = _problem(b, (w, r), (bias, peepholes))
-    if problem:
-        return problem
-    rows_last = bool(integer(b.node, "layout", 0))
-    shape = known_shape(x)
-    assert shape is not None
-    steps = shape[1 if rows_last else 0]
-    if lengths is not None and is_constant(lengths) and (tensor_of(lengths).numpy() >= steps).all():
-        lengths = None
-    count, hidden = sizes_of(w)[0], sizes_of(r)[-1]
-    functions = _functions(b, defaults * count)
-    if functions is None or not all(is_covered(*function) for function in functions):
-        return f"its activations are {', '.join(texts(b.node, 'activations'))}"
-    if cuts == ((0, 1),):
-        cuts = ((0, gates),)
-    if rows_last:
-        x = b.transpose(x, [1, 0, 2], "steps")
-        states = [value and b.transpose(value, [1, 0, 2], "state") for value in states]
-    masks = None if lengths is None else _masks(b, lengths, steps)
+
+def _over_rows(array: NDArray[Any]) -> NDArray[Any]:
+    """(D,) or (D, columns) to (D, 1, columns or 1)."""
+    return array if array.size == 1 else array.reshape(len(array), 1, -1)
+
+
+def _written_out(b: Builder, op: _Operator, step: Step, cuts: tuple[tuple[int, int], ...]) -> Sequence[ir.Value]:
+    """The outputs: hidden states of all steps (T, D, B, H), and last states (D, B, H); or with the batch first."""
+    masks = None if op.lengths is None else _masks(b, op.lengths, op.steps)
     outputs: list[Any] = []
     finals: list[State] = []
-    for number in range(count):
-        d = _Direction(
-            b=b,
-            number=number,
-            hidden=hidden,
-            functions=functions[number * len(defaults) :][: len(defaults)],
-            recurrent=[_columns(b, r, number, first * hidden, last * hidden, "R") for first, last in cuts],
-            recurrent_bias=[
-                _bias(b, bias, number, (gates + first) * hidden, (gates + last) * hidden) for first, last in cuts
-            ],
-            peepholes=[_bias(b, peepholes, number, gate * hidden, (gate + 1) * hidden) for gate in range(3)],
-            clip=real(b.node, "clip", 0.0),
-        )
-        weight = _columns(b, w, number, 0, gates * hidden, "W")
-        driven = b.op("MatMul", x, weight, label=d.label("W"))
-        if bias is not None:
-            added = _bias(b, bias, number, 0, gates * hidden)
-            driven = b.op("Add", driven, added, label=d.label("biased"))
-        pieces = b.split(driven, [1] * steps, 0, d.label("steps")) if steps > 1 else [driven]
+    for number in range(op.directions):
+        d = _Direction(b, op, number, cuts)
+        pieces, state = d.inputs(), d.initial()
         backwards = number == 1 or text(b.node, "direction", "forward") == "reverse"
-        state: State = tuple(
-            None if value is None else (value if count == 1 else b.slice(value, number, number + 1, 0, "state"))
-            for value in states
-        )
-        hiddens: list[Any] = [None] * steps
-        for at in reversed(range(steps)) if backwards else range(steps):
+        hiddens: list[Any] = [None] * op.steps
+        for at in reversed(range(op.steps)) if backwards else range(op.steps):
             after = step(d, pieces[at], state)
-            hiddens[at] = after[0]
-            if masks is not None:
-                kept = [_zero(b, new) if old is None else old for old, new in zip(state, after, strict=True)]
-                hiddens[at] = b.op("Where", masks[at], after[0], _zero(b, after[0]), label=d.label("masked"))
-                after = tuple(
-                    b.op("Where", masks[at], new, old, label=d.label("kept"))
-                    for old, new in zip(kept, after, strict=True)
-                )
-            state = after
+            hiddens[at], state = (after[0], after) if masks is None else d.masked(masks[at], state, after)
         whole = b.op("Concat", *hiddens, label=d.label("outputs"), axis=0)
         outputs.append(b.unsqueeze(whole, 1, d.label("direction")))
         finals.append(state)
-    results = [outputs[0] if count == 1 else b.op("Concat", *outputs, label="directions", axis=1)]
-    for values in zip(*finals, strict=True):
-        results.append(values[0] if count == 1 else b.op("Concat", *values, label="final", axis=0))
-    if rows_last:
-        results = [b.transpose(results[0], [2, 0, 1, 3], "output")] + [
-            b.transpose(value, [1, 0, 2], "final-state") for value in results[1:]
-        ]
+
+    def together(values: Sequence[Any], axis: int) -> Any:
+        return values[0] if len(values) == 1 else b.op("Concat", *values, label="directions", axis=axis)
+
+    results = [together(outputs, 1), *(together(values, 0) for values in zip(*finals, strict=True))]
+    if integer(b.node, "layout", 0):
+        orders = ([2, 0, 1, 3], [1, 0, 2], [1, 0, 2])
+        results = [b.transpose(value, order, "output") for value, order in zip(results, orders, strict=False)]
     return results[: len(b.node.outputs)]
 
 
-def _problem(b: Builder, weights: Sequence[ir.Value | None], constants: Sequence[ir.Value | None]) -> str:
-    """Why the operator cannot be written out, else ""."""
-    if not all(map(is_constant, weights)) or not all(value is None or is_constant(value) for value in constants):
+def _operator(b: Builder, gates: int, defaults: tuple[str, ...], turned: Sequence[ir.Value] = ()) -> _Operator | str:
+    """Read a node, or why it cannot be written out.
+
+    Args:
+        b: has the node.
+        gates: G.
+        defaults: activations of one direction.
+        turned: W and R in place of the node's.
+    """
+    x, *given, bias, lengths = (*b.node.inputs, *(None,) * 5)[:5]
+    rest = (*b.node.inputs, *(None,) * 5)[5:8]
+    weights, recurrent = turned or given
+    states, peepholes = (rest[:2], rest[2]) if gates == 4 else (rest[:1], None)
+    shape, batch_first = known_shape(x), bool(integer(b.node, "layout", 0))
+    needed = (weights, recurrent, *(value for value in (bias, peepholes) if value is not None))
+    if not all(map(is_constant, needed)) or weights is None or recurrent is None:
         return "its weights are computed at run time"
-    shape = known_shape(b.node.inputs[0])
     if shape is None or len(shape) != 3:
         return "the length of its sequence is unknown"
-    steps = shape[integer(b.node, "layout", 0)]
+    steps, directions, hidden = shape[int(batch_first)], sizes_of(weights)[0], sizes_of(recurrent)[-1]
     if not 1 <= steps <= MAX_STEPS:
         return f"its sequence has {steps} steps, more than {MAX_STEPS}"
-    direction = text(b.node, "direction", "forward")
-    (count, columns, size), (_, rows, hidden) = map(sizes_of, weights)
-    fits = count == (2 if direction == "bidirectional" else 1) and rows == columns and size == shape[2]
-    return "" if fits and hidden and columns % hidden == 0 else "its shapes do not fit together"
+    wanted = 2 if text(b.node, "direction", "forward") == "bidirectional" else 1
+    fits = (directions, gates * hidden, shape[2]), (directions, gates * hidden, hidden)
+    if directions != wanted or (sizes_of(weights), sizes_of(recurrent)) != fits or not hidden:
+        return "its shapes do not fit together"
+    functions = _functions(b, defaults * directions)
+    if functions is None or not all(is_covered(*function) for function in functions):
+        return f"its activations are {', '.join(texts(b.node, 'activations'))}"
+    if lengths is not None and is_constant(lengths) and (tensor_of(lengths).numpy() >= steps).all():
+        lengths = None
+    if batch_first:
+        x, *turned_states = (value and b.transpose(value, [1, 0, 2], "steps") for value in (x, *states))
+        states = tuple(turned_states)
+    return _Operator(
+        x=x,
+        weights=weights,
+        recurrent=recurrent,
+        bias=bias,
+        peepholes=peepholes,
+        lengths=lengths,
+        states=states,
+        gates=gates,
+        steps=steps,
+        directions=directions,
+        hidden=hidden,
+        functions=functions,
+        product=plain_product,
+    )
 
 
 def _functions(b: Builder, defaults: tuple[str, ...]) -> list[tuple[str, tuple[float, ...]]] | None:
@@ -256,22 +352,7 @@ def _functions(b: Builder, defaults: tuple[str, ...]) -> list[tuple[str, tuple[f
     return functions
 
 
-def _columns(b: Builder, weight: Any, number: int, first: int, last: int, label: str) -> ir.Value:
-    """Gates of one direction, (D, gates * H, K) to (K, columns)."""
-    return b.rearranged(weight, lambda array: array[number, first:last].T, label)
-
-
-def _bias(b: Builder, bias: ir.Value | None, number: int, first: int, last: int) -> ir.Value | None:
-    """A part of the row of one direction; the recurrent biases lie behind those of the input."""
-    return None if bias is None else b.rearranged(bias, lambda array: array[number, first:last], "bias")
-
-
 def _masks(b: Builder, lengths: Any, steps: int) -> list[Any]:
     """For each step, which sequences reach it, bool (B, 1)."""
     column = b.unsqueeze(b.op("Cast", lengths, label="lengths", to=ir.DataType.INT64), 1, "lengths")
     return [b.op("Less", b.constant(at, np.int64, "step"), column, label="reached") for at in range(steps)]
-
-
-def _zero(b: Builder, like: Any) -> Any:
-    """Zeros of the shape of a value."""
-    return b.op("Mul", like, b.constant(0.0, np.float32, "zero"), label="zeros")

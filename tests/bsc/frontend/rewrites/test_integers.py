@@ -107,7 +107,8 @@ FLOAT = {
     ),
     "QDQ, 16 bit": model(
         X, f"{QDQ_IN} k = DequantizeLinear(w, ws) y = MatMul(d, k)",
-        formats(xs=(0.0003, "float32"), xz=(500, "uint16")) | {"w": codes(6, 5, dtype="int16") // 2, "ws": scalar(1e-4)},
+        formats(xs=(0.0003, "float32"), xz=(500, "uint16"), ws=(1e-4, "float32"))
+        | {"w": codes(6, 5, dtype="int16") // 2},
     ),
     "QDQ, weights transposed": model(
         X, f"{QDQ_IN} k = DequantizeLinear <axis = 0> (w, ws) t = Transpose(k) y = MatMul(d, t)",
@@ -133,7 +134,8 @@ FLOAT = {
     "QCDQ": model(
         X, "q = QuantizeLinear(x, xs, xz) n = Clip(q, lo, hi) d = DequantizeLinear(n, xs, xz)"
         " r = QuantizeLinear(w, ws, wz) l = Clip(r, lo, hi) k = DequantizeLinear(l, ws, wz) y = MatMul(d, k)",
-        formats(xs=(0.5, "float32"), xz=(0, "int8"), ws=(0.1, "float32"), wz=(0, "int8"), lo=(-8, "int8"), hi=(7, "int8"))
+        formats(xs=(0.5, "float32"), xz=(0, "int8"), ws=(0.1, "float32"), wz=(0, "int8"))
+        | formats(lo=(-8, "int8"), hi=(7, "int8"))
         | {"w": codes(6, 5).astype(np.float32) / 100},
     ),
     "QGemm": model(

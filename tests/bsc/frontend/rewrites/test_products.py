@@ -1,14 +1,11 @@
-"""Rewritten products with weights compute what onnxruntime does, for any batch, and nothing that has weights is left."""
+"""Rewritten products with weights compute what onnxruntime does, for any batch; none that has weights is left."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bsc.ir.graph import DigitalOp, Graph
@@ -68,7 +65,9 @@ CASES = {
     ),
     "einsum, a matrix": model(X, '[m] y = Einsum <equation = "nij,jk->nik"> (x, w)', weights(w=(4, 5))),
     "einsum, constant first": model(X, '[m] y = Einsum <equation = "kj, nij -> nki"> (w, x)', weights(w=(5, 4))),
-    "einsum, two letters are summed": model(X, '[m] y = Einsum <equation = "nij,ijk->nk"> (x, w)', weights(w=(3, 4, 5))),
+    "einsum, two letters are summed": model(
+        X, '[m] y = Einsum <equation = "nij,ijk->nk"> (x, w)', weights(w=(3, 4, 5))
+    ),
     "einsum, heads": model(X, '[m] y = Einsum <equation = "nij,jhd->nhid"> (x, w)', weights(w=(4, 2, 5))),
     "einsum, out of heads": model(
         "float[N,2,3,4] x", '[m] y = Einsum <equation = "nhid,hdk->nik"> (x, w)', weights(w=(2, 4, 5))
