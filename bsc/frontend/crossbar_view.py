@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.frontend.attributes import integer, integers, real, text
 from bsc.frontend.builder import ORIGIN
-from bsc.frontend.constants import Coded, Derived, scaled
+from bsc.frontend.constants import Coded, Derived, known_shape, scaled
 from bsc.frontend.formats import given_input, given_weights
 from bsc.ir.graph import ArraySource
 from bsc.ir.layer import CrossbarLayer
@@ -37,18 +37,21 @@ def crossbar_layer(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> 
         (layer, "") or (None, why it stays digital); the reason is "" for operators that are digital by nature.
 
     Raises:
-        ModelError: BSC301 for an attribute of the wrong type; BSC305 when a shape it needs is unknown or
-            contradicts the weights.
+        ModelError: BSC301 for an attribute of the wrong type; BSC305 when its shapes contradict each other.
     """
     view = _VIEWS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-    return (None, "") if view is None else view(node, name, arrays)
-
-
-def _conv(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> Viewed:
+    if view is None:
+        return None, ""
     weight, why = _weight(node)
-    bias, why_bias = _bias(node)
-    if weight is None or why_bias:
-        return None, why or why_bias
+    if weight is not None and known_shape(node.inputs[0]) is None:
+        return None, _unknown(node)
+    return (None, why) if weight is None else view(node, name, weight, arrays)
+
+
+def _conv(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArraySource]) -> Viewed:
+    bias, why = _bias(node)
+    if why:
+        return None, why
     groups = integer(node, "group", 1)
     x = _input_shape(node, name)
     sizes = _sizes(weight)
@@ -76,11 +79,10 @@ def _conv(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> Viewed:
     return _with_codes(layer, _tensor(weight), arrays)
 
 
-def _gemm(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> Viewed:
-    weight, why = _weight(node)
-    bias, why_bias = _bias(node)
-    if weight is None or why_bias:
-        return None, why or why_bias
+def _gemm(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArraySource]) -> Viewed:
+    bias, why = _bias(node)
+    if why:
+        return None, why
     if integer(node, "transA", 0):
         return None, "its input is transposed (transA)"
     transposed = bool(integer(node, "transB", 0))
@@ -107,10 +109,7 @@ def _gemm(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> Viewed:
     return _with_codes(layer, _tensor(weight) if alpha == 1.0 else scaled(_tensor(weight), alpha), arrays)
 
 
-def _matmul(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> Viewed:
-    weight, why = _weight(node)
-    if weight is None:
-        return None, why
+def _matmul(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArraySource]) -> Viewed:
     sizes = _sizes(weight)
     if len(sizes) != 2:
         return None, f"its weights have {len(sizes)} axes, not 2"
@@ -149,7 +148,7 @@ def _with_codes(layer: CrossbarLayer, tensor: ir.TensorProtocol, arrays: dict[st
     return (None, given) if isinstance(given, str) else (replace(layer, given_weights=given), "")
 
 
-_View = Callable[[ir.Node, str, dict[str, ArraySource]], Viewed]
+_View = Callable[[ir.Node, str, ir.Value, dict[str, ArraySource]], Viewed]
 _VIEWS: Mapping[str, _View] = {"Conv": _conv, "Gemm": _gemm, "MatMul": _matmul}
 
 
@@ -241,19 +240,22 @@ def _sizes(value: ir.Value) -> list[int]:
 
 
 def _input_shape(node: ir.Node, name: str) -> tuple[int, ...]:
-    value = node.inputs[0]
-    shape = None if value is None else value.shape
-    sizes = () if shape is None else tuple(size for size in shape if isinstance(size, int))
-    if value is None or shape is None or len(sizes) != len(shape):
-        raise ModelError(
-            "BSC305",
-            f"layer '{name}' ({node.op_type}): the shape of its input is unknown",
-            seen="no shape" if shape is None else f"shape {shape}",
-            fix="fix the model's input sizes with --input-shape NAME:SIZE,SIZE,...",
-        )
+    sizes = known_shape(node.inputs[0])
+    assert sizes is not None
     if min(sizes, default=1) < 1 or math.prod(sizes) > MAX_VALUES:
         raise _mismatch(node, name, f"input {list(sizes)}, an axis of no size or too large")
     return sizes
+
+
+def _unknown(node: ir.Node) -> str:
+    """Why a node stays digital whose input has unknown sizes: the sizes of the model's own inputs are all known."""
+    value = node.inputs[0]
+    while value is not None and (source := value.producer()) is not None:
+        before = [each for each in source.inputs if each is not None and known_shape(each) is None]
+        if not before:
+            return f"the size of its input is known at run time only, behind {source.op_type} {source.name}"
+        value = before[0]
+    return "the size of its input is known at run time only"
 
 
 def _mismatch(node: ir.Node, name: str, seen: str) -> ModelError:

@@ -17,7 +17,8 @@ from bsc.errors import ModelError
 from bsc.frontend.crossbar_view import crossbar_layer
 from bsc.frontend.model_file import cause, check_external_data, digest, load_model
 from bsc.frontend.rewrite import WHY, rewrite
-from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes
+from bsc.frontend.rewrites.recurrent import RECURRENT
+from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes, mark_batch_axes
 from bsc.frontend.sharing import share_crossbars
 from bsc.frontend.simplify import inconsistent, simplify
 from bsc.ir.graph import UNKNOWN_DTYPE, ArraySource, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
@@ -33,8 +34,8 @@ def import_model(
 
     Args:
         path: the file; opsets 11 to 25.
-        input_shapes: sizes for inputs whose shape the model leaves open, by input name. A free first axis
-            is taken as the batch and needs no entry.
+        input_shapes: sizes for inputs whose shape the model leaves open, by input name; 0 for a first axis that
+            stays free. A free first axis is taken as the batch and needs no entry.
         as_written: take operators as the file has them. Otherwise they are rewritten so that more of them go onto
             crossbars, and operators that read one weight share its crossbars.
 
@@ -52,8 +53,10 @@ def import_model(
     opsets = _check_opsets(model, path)
     give_shapes(model, input_shapes or {})
     simplify(model)
-    dynamic_batch = fix_batch(model)
+    free = fix_batch(model)
     infer_shapes(model)
+    if free and any(node.op_type in RECURRENT for node in model.graph):
+        mark_batch_axes(model, free)
     if not as_written:
         rewrite(model)
 
@@ -62,7 +65,7 @@ def import_model(
     ops = _operators(model, arrays, opsets)
     if not as_written:
         ops = share_crossbars(ops)
-    info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=dynamic_batch)
+    info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=bool(free))
     return Graph(
         info=info,
         ops=ops,

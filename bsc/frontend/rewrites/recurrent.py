@@ -19,7 +19,9 @@ from bsc.frontend.constants import is_constant, known_shape, sizes_of, tensor_of
 from bsc.frontend.rewrites.activations import activate, is_covered
 from bsc.frontend.rewrites.integers import dynamic_product
 from bsc.frontend.rewrites.literals import dequantized
+from bsc.frontend.shapes import BATCH_AXES
 
+RECURRENT = frozenset({"DynamicQuantizeLSTM", "GRU", "LSTM", "RNN"})
 MAX_STEPS = 256
 """Every step is an operator of its own in the plan; longer sequences stay digital."""
 
@@ -104,7 +106,7 @@ class _Direction:
         """The product of each step's input, (1, B, G * H)."""
         op = self._op
         driven = self.total(self._matrix(op.weights, 0, op.gates, "W")(op.x), self._row(op.bias, 0, op.gates))
-        return self._b.split(driven, [1] * op.steps, 0, self.label("steps")) if op.steps > 1 else [driven]
+        return self._b.split(driven, [1] * op.steps, 0, self.label("steps"))
 
     def initial(self) -> State:
         """The state before the first step."""
@@ -296,20 +298,17 @@ def _operator(b: Builder, gates: int, defaults: tuple[str, ...], turned: Sequenc
     rest = (*b.node.inputs, *(None,) * 5)[5:8]
     weights, recurrent = turned or given
     states, peepholes = (rest[:2], rest[2]) if gates == 4 else (rest[:1], None)
-    shape, batch_first = known_shape(x), bool(integer(b.node, "layout", 0))
-    needed = (weights, recurrent, *(value for value in (bias, peepholes) if value is not None))
-    if not all(map(is_constant, needed)) or weights is None or recurrent is None:
-        return "its weights are computed at run time"
-    if shape is None or len(shape) != 3:
-        return "the length of its sequence is unknown"
-    steps, directions, hidden = shape[int(batch_first)], sizes_of(weights)[0], sizes_of(recurrent)[-1]
-    if not 1 <= steps <= MAX_STEPS:
-        return f"its sequence has {steps} steps, more than {MAX_STEPS}"
+    batch_first = bool(integer(b.node, "layout", 0))
+    problem = _problem(x, int(batch_first), (weights, recurrent, bias, peepholes))
+    if problem:
+        return problem
+    directions, *_, hidden = sizes_of(recurrent)
+    steps, size = (known_shape(x) or ())[int(batch_first)], (known_shape(x) or ())[-1]
     wanted = 2 if text(b.node, "direction", "forward") == "bidirectional" else 1
-    fits = (directions, gates * hidden, shape[2]), (directions, gates * hidden, hidden)
+    functions = _functions(b, defaults * directions)
+    fits = (directions, gates * hidden, size), (directions, gates * hidden, hidden)
     if directions != wanted or (sizes_of(weights), sizes_of(recurrent)) != fits or not hidden:
         return "its shapes do not fit together"
-    functions = _functions(b, defaults * directions)
     if functions is None or not all(is_covered(*function) for function in functions):
         return f"its activations are {', '.join(texts(b.node, 'activations'))}"
     if lengths is not None and is_constant(lengths) and (tensor_of(lengths).numpy() >= steps).all():
@@ -332,6 +331,19 @@ def _operator(b: Builder, gates: int, defaults: tuple[str, ...], turned: Sequenc
         functions=functions,
         product=plain_product,
     )
+
+
+def _problem(x: ir.Value | None, time_axis: int, constants: Sequence[ir.Value | None]) -> str:
+    """Why a node cannot be written out whatever its sizes are, else ""."""
+    shape = known_shape(x)
+    if not all(value is None or is_constant(value) for value in constants) or None in constants[:2]:
+        return "its weights are computed at run time"
+    if x is None or shape is None or len(shape) != 3:
+        return "the length of its sequence is known at run time only"
+    if time_axis in x.meta.get(BATCH_AXES, ()):
+        return "its sequence runs along the free first axis of an input: give its length with --input-shape"
+    steps = shape[time_axis]
+    return "" if 1 <= steps <= MAX_STEPS else f"its sequence has {steps} steps, more than {MAX_STEPS}"
 
 
 def _functions(b: Builder, defaults: tuple[str, ...]) -> list[tuple[str, tuple[float, ...]]] | None:

@@ -286,16 +286,30 @@ def test_words_for_an_attribute_of_the_wrong_type(tmp_path: Path) -> None:
     )
 
 
-def test_words_for_an_input_of_unknown_shape(tmp_path: Path) -> None:
+def test_shapes_behind_operators_of_onnxruntime_are_known(tmp_path: Path) -> None:
     model = tiny_model(
         "(float[N,4] x) => (float[] y) { h = com.microsoft.Gelu(x)  [fc] y = MatMul(h, w) }",
         weights(w=(4, 3)),
         domains=["com.microsoft"],
     )
-    with pytest.raises(ModelError) as caught:
-        imported(model, tmp_path)
-    assert str(caught.value) == (
-        "[BSC305] layer 'fc' (MatMul): the shape of its input is unknown\n"
-        "  seen: no shape\n"
-        "  fix:  fix the model's input sizes with --input-shape NAME:SIZE,SIZE,..."
+    graph = imported(model, tmp_path)
+    assert str(graph.tensors["h"]) == "h:float32[1x4]"
+    assert [layer.name for layer in graph.layers()] == ["fc"]
+    assert_same_as_onnxruntime(model, graph, batch=3)
+
+
+def test_a_size_that_only_the_data_tell_keeps_a_layer_digital(tmp_path: Path) -> None:
+    model = tiny_model(
+        """(float[4,5] x) => (float[] y, float[] z) {
+            [which] i = NonZero(x)
+            f = Cast <to = 1> (i)
+            t = Transpose(f)
+            [late] y = MatMul(t, w)
+            [fc] z = MatMul(x, v)
+        }""",
+        weights(w=(2, 3), v=(5, 3)),
     )
+    graph = imported(model, tmp_path)
+    assert [layer.name for layer in graph.layers()] == ["fc"]
+    why = "the size of its input is known at run time only, behind NonZero which"
+    assert [op.why for op in graph.ops() if isinstance(op, DigitalOp) and op.why] == [why]

@@ -298,14 +298,14 @@ def test_a_size_given_for_a_symbol_holds_for_all_inputs(tmp_path: Path) -> None:
             None,
             "[BSC305] input 'x' has axes of unknown size\n"
             "  seen: shape [N,3,H,8]\n"
-            "  fix:  give them: --input-shape x:SIZE,SIZE,...",
+            "  fix:  give them as numbers: --input-shape x:N,3,H,8",
         ),
         (
             tiny_model("(float[] x) => (float[] y) { y = MatMul(x, w) }", {"w": W}),
             None,
             "[BSC305] input 'x' has axes of unknown size\n"
             "  seen: no shape at all\n"
-            "  fix:  give them: --input-shape x:SIZE,SIZE,...",
+            "  fix:  give them as numbers: --input-shape x:SIZE,SIZE,...",
         ),
     ],
 )
@@ -323,14 +323,17 @@ def test_input_shape_is_read(text: str, shape: tuple[str, tuple[int, ...]]) -> N
     assert parse_input_shape(text) == shape
 
 
-@pytest.mark.parametrize("text", ["", "x", "x:", ":1,2", "x:1,,2", "x:1;2", "x:0", "x:1,-1", "x:1.5", "x:N,3"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "x:", ":1,2", "x:1,,2", "x:1;2", "x:0", "x:1,-1", "x:1.5", "x:M,3", "x:3,N", "x:N,"]
+)
 def test_words_for_an_input_shape_that_cannot_be_read(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_input_shape(text)
     assert str(caught.value) == (
         "[BSC201] --input-shape cannot be read\n"
         f"  seen: {text!r}\n"
-        "  fix:  write NAME:SIZE,SIZE,... with sizes of 1 or more, such as image:1,3,224,224"
+        "  fix:  write NAME:SIZE,SIZE,... with sizes of 1 or more, such as image:1,3,224,224; "
+        "N for the first leaves the batch free"
     )
 
 

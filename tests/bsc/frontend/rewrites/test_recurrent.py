@@ -139,3 +139,18 @@ def test_words_of_what_stays_digital(tmp_path: Path) -> None:
     assert [op.why for op in graph.ops() if op.name == "m" and isinstance(op, DigitalOp)] == [
         "its sequence has 257 steps, more than 256"
     ]
+
+
+def test_a_sequence_along_the_free_axis_is_not_taken_for_a_batch(tmp_path: Path) -> None:
+    model = tiny_model(
+        "(float[T,1,3] x, float[1,4] u) => (float[] y, float[] z) { [m] y = RNN <hidden_size = 4> (x, w, r)"
+        " z = MatMul(u, on) }",
+        {"w": random_weights(1, 4, 3), "r": random_weights(1, 4, 4), "on": random_weights(4, 2)},
+    )
+    graph = imported(model, tmp_path)
+    assert [op.why for op in graph.ops() if op.name == "m" and isinstance(op, DigitalOp)] == [
+        "its sequence runs along the free first axis of an input: give its length with --input-shape"
+    ]
+    given = imported(model, tmp_path, {"x": (5, 1, 3)})
+    assert [layer.name for layer in given.layers()] == ["MatMul_1", "m/W", "m/R"]
+    assert_same_as_onnxruntime(model, given)
