@@ -21,6 +21,7 @@ from bsc.frontend.rewrites.recurrent import RECURRENT
 from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes, mark_batch_axes
 from bsc.frontend.sharing import share_crossbars
 from bsc.frontend.simplify import inconsistent, simplify
+from bsc.frontend.upgrade import upgraded
 from bsc.ir.graph import UNKNOWN_DTYPE, ArraySource, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
 
 OPSETS = range(11, 26)
@@ -33,7 +34,7 @@ def import_model(
     """Read an ONNX file.
 
     Args:
-        path: the file; opsets 11 to 25.
+        path: the file; opsets 11 to 25, or 6 to 10, which are converted.
         input_shapes: sizes for inputs whose shape the model leaves open, by input name; 0 for a first axis that
             stays free. A free first axis is taken as the batch and needs no entry.
         as_written: take operators as the file has them. Otherwise they are rewritten so that more of them go onto
@@ -50,6 +51,7 @@ def import_model(
     model = load_model(path)
     check_external_data(model, path)
     sha256 = digest(model, path)  # folding may drop external tensors, so it comes first
+    model = upgraded(model, path)
     opsets = _check_opsets(model, path)
     give_shapes(model, input_shapes or {})
     simplify(model)

@@ -13,6 +13,7 @@ Rule = Callable[[Builder], Sequence[ir.Value] | str | None]
 
 STANDARD: Mapping[str, Rule] = {
     "Conv": fused.conv,
+    "ConstantOfShape": literals.constant_of_shape,
     "ConvInteger": integers.conv_integer,
     "ConvTranspose": conv_transpose.conv_transpose,
     "DequantizeLinear": literals.dequantize,

@@ -1,5 +1,6 @@
 """Constants behind operators: integer weights keep their codes, and what only rearranges values is done when asked."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ EVALUATED = (
     "Abs", "Add", "Clip", "Concat", "Div", "Exp", "Gather", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear",
     "ReduceMean", "ReduceSum", "Round", "Sign", "Slice", "Split", "Sqrt", "Sub", "Tanh", "Where",
 )  # fmt: skip
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN"})
 SMALL = 1 << 16
 """Values up to which a constant may be larger than what it is made of."""
 
@@ -104,6 +106,22 @@ def layout(b: Builder) -> Sequence[ir.Value] | None:
         order = integers(b.node, "perm", tuple(reversed(range(len(sizes_of(source))))))
         return [b.rearranged(source, lambda array: array.transpose(order), "constant")]
     return None if target is None else [b.rearranged(source, lambda array: array.reshape(target), "constant")]
+
+
+def constant_of_shape(b: Builder) -> Sequence[ir.Value] | None:
+    """ConstantOfShape that makes weights: one number, spread when somebody asks."""
+    (shape,) = b.node.inputs
+    uses = {use.node.op_type for use in b.node.outputs[0].uses()}
+    if not is_constant(shape):
+        return None
+    sizes = tuple(int(size) for size in tensor_of(shape).numpy())
+    if min(sizes, default=1) < 0 or (math.prod(sizes) > SMALL and not uses & PRODUCTS):
+        return None
+    attr = b.node.attributes.get("value")
+    value = np.zeros(1, np.float32) if attr is None else attr.as_tensor().numpy()
+    kind = ir.DataType.from_numpy(value.dtype)
+    spread = ir.LazyTensor(lambda: ir.tensor(np.broadcast_to(value.reshape(()), sizes)), kind, ir.Shape(sizes))
+    return [b.keep(spread, "constant")]
 
 
 def evaluate(b: Builder) -> Sequence[ir.Value] | None:

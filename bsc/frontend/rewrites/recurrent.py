@@ -302,6 +302,8 @@ def _operator(b: Builder, gates: int, defaults: tuple[str, ...], turned: Sequenc
     problem = _problem(x, int(batch_first), (weights, recurrent, bias, peepholes))
     if problem:
         return problem
+    assert weights is not None
+    assert recurrent is not None
     directions, *_, hidden = sizes_of(recurrent)
     steps, size = (known_shape(x) or ())[int(batch_first)], (known_shape(x) or ())[-1]
     wanted = 2 if text(b.node, "direction", "forward") == "bidirectional" else 1
