@@ -52,6 +52,9 @@ def _stack(b: Builder, x: Any, weight: ir.Value | None, rank: int) -> Sequence[i
     if rank >= len(sizes) and set(stack) == {1}:
         return [b.op("MatMul", x, b.rearranged(weight, lambda w: w.reshape(rows, columns)))]
     shape = known_shape(x)
+    while len(stack) > 1 and stack[0] == 1 and rank >= len(stack) + 2:
+        stack.pop(0)
+    weight = b.rearranged(weight, lambda w: w.reshape(*stack, rows, columns))
     if len(stack) != 1 or shape is None or rank > 4 or min(sizes) < 1:
         return f"its weights are a stack of {' x '.join(map(str, stack))} matrices"
     groups = stack[0]
