@@ -384,6 +384,21 @@ def test_verify(model: Path) -> None:
     assert (found["exact"], found["samples"], found["accuracy"]) == (True, 64, None)
 
 
+def test_verify_per_layer(model: Path) -> None:
+    assert run("compile", model.name).exit_code == 0
+    alone = run("verify", "mlp.bsc", "--per-layer")
+    assert (alone.exit_code, alone.stderr) == (
+        2,
+        "error [BSC201] --per-layer has nothing to compare layers with\n"
+        "  seen: no --model\n"
+        "  fix:  add --model with the ONNX file that was compiled\n",
+    )
+    assert "Difference from the float model" in run("verify", "mlp.bsc", "--per-layer", "--model", model.name).stdout
+    found = json.loads(run("verify", "mlp.bsc", "--per-layer", "--model", model.name, "--json").stdout)
+    assert list(found["layer_differences"]) == ["fc0", "fc1"]
+    assert all(0 < each["relative_rms"] < 0.1 for each in found["layer_differences"].values())
+
+
 def test_a_lossy_plan_is_not_exact_and_says_so(model: Path) -> None:
     assert run("compile", model.name, "--adc", "fixed=1").exit_code == 0
     result = run("verify", "mlp.bsc")

@@ -25,9 +25,15 @@ def upgraded(model: ir.Model, path: Path) -> ir.Model:
         slopes = [node for node in model.graph.all_nodes() if node.op_type == "PRelu"]
         if version < 7 and slopes:  # the converter forgets that slopes belong to axis 1
             raise ValueError(f"PRelu {slopes[0].name} of opset {version}")
+        proto = ir.serde.serialize_model(model)
+        declared = {value.name for value in proto.graph.input}
+        proto.graph.input.extend(  # as old opsets have it, and the converter wants it
+            onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            for tensor in proto.graph.initializer
+            if tensor.name not in declared
+        )
         with quiet():
-            converted = onnx.version_converter.convert_version(ir.serde.serialize_model(model), TARGET)
-            return ir.serde.deserialize_model(converted)
+            return ir.serde.deserialize_model(onnx.version_converter.convert_version(proto, TARGET))
     except Exception as error:  # the converter raises a kind of its own for each operator it does not know
         raise ModelError(
             "BSC304",

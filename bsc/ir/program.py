@@ -5,7 +5,7 @@ done. Segments travel inside the plan folder, so that a replay needs nothing els
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,17 +132,23 @@ def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)
 
 
-def quiet_session(model: bytes | Path) -> Any:
+def quiet_session(model: bytes | Path, *, weights: Path | None = None) -> Any:
     """An onnxruntime session on the CPU that leaves the terminal alone; raises what onnxruntime raises.
 
     Quantised operators are run as they are written: onnxruntime would move and fuse QuantizeLinear and
     DequantizeLinear, which rounds in other places.
+
+    Args:
+        model: serialised, or its path.
+        weights: folder of the external data of a serialised model.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if weights is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -159,29 +165,33 @@ class Program:
         self._outputs = outputs
         self._sessions: dict[int, Any] = {}
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer) -> dict[str, NDArray[Any]]:
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer, keep: Collection[str] = ()
+    ) -> dict[str, NDArray[Any]]:
         """Run one batch.
 
         Args:
             feeds: every model input.
             run_layer: given a layer's name and its activation, returns its result.
+            keep: further tensors that steps read or write, to return as well.
 
         Returns:
-            The outputs by name.
+            The outputs by name, and what was to be kept.
 
         Raises:
             ModelError: BSC304 when onnxruntime cannot run a digital operator.
         """
         last_use = {name: index for index, step in enumerate(self._steps) for name in step.inputs}
+        wanted = {*self._outputs, *keep}
         tensors = dict(feeds)
         for index, step in enumerate(self._steps):
             if isinstance(step, LayerStep):
                 tensors[step.outputs[0]] = run_layer(step.layer, tensors[step.inputs[0]])
             else:
                 tensors |= self._run_segment(index, step, tensors)
-            for name in [name for name in step.inputs if last_use[name] == index and name not in self._outputs]:
+            for name in [name for name in step.inputs if last_use[name] == index and name not in wanted]:
                 tensors.pop(name, None)
-        return {name: tensors[name] for name in self._outputs}
+        return {name: tensors[name] for name in (*self._outputs, *keep)}
 
     def _run_segment(
         self, index: int, segment: Segment, tensors: Mapping[str, NDArray[Any]]

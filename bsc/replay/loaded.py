@@ -1,6 +1,6 @@
 """A plan that is ready to run: its program, and the arrays of every layer, read and hashed once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,10 @@ class LoadedPlan:
         self.layers = {layer.name: (layer, plan.arrays(layer)) for layer in plan.layers}
         self._zeros = {name: zero_part(layer, arrays) for name, (layer, arrays) in self.layers.items()}
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], results: LayerResults) -> dict[str, NDArray[Any]]:
-        """Outputs for one batch of every model input."""
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], results: LayerResults, keep: Collection[str] = ()
+    ) -> dict[str, NDArray[Any]]:
+        """Outputs for one batch of every model input, and the tensors named in `keep`."""
 
         def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
             layer, arrays = self.layers[name]
@@ -38,4 +40,4 @@ class LoadedPlan:
             whole, zeros = results(name, codes), self._zeros[name]
             return output(layer, arrays, whole if zeros is None else whole - zeros, step, x)
 
-        return self._program.run(feeds, run_layer)
+        return self._program.run(feeds, run_layer, keep)

@@ -71,6 +71,9 @@ def verification_json(found: Verification) -> dict[str, Any]:
         "float_difference_max": found.difference_max,
         "float_difference_relative_rms": found.difference_rms,
         "accuracy": None if found.accuracy is None else asdict(found.accuracy),
+        "layer_differences": None
+        if found.layers is None
+        else {name: asdict(each) for name, each in found.layers.items()},
     }
 
 

@@ -5,7 +5,7 @@ Everything here takes finished figures and only lays them out; `bsc.report.figur
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from bsc.hardware.target import Target
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
 from bsc.plan.summary import LayerSummary, total
+from bsc.replay.per_layer import LayerDifference
 from bsc.replay.verification import Verification
 from bsc.units import UNKNOWN, format_ratio, format_si
 
@@ -177,7 +178,16 @@ class VerificationReport:
             if found.accuracy.float_model is not None:
                 shares.insert(0, ("float", found.accuracy.float_model))
             lines.append("accuracy   " + ", ".join(f"{name} {share:.2%}" for name, share in shares))
-        return Text("\n".join(lines))
+        text = Text("\n".join(lines))
+        return text if found.layers is None else Group(text, _difference_table(found.layers))
+
+
+def _difference_table(layers: Mapping[str, LayerDifference]) -> RenderableType:
+    table = new_table("Difference from the float model", ("layer", "largest", "relative RMS"), 1)
+    for name, each in layers.items():
+        values = (each.largest, each.relative_rms)
+        add_row(table, name, *(UNKNOWN if value is None else f"{value:.3g}" for value in values))
+    return table
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -85,6 +85,8 @@ def node_cases() -> Iterator[Case]:
     with quiet():
         found = collect_testcases("")
     for test in found:
+        if test.model is None:
+            continue
         ops = {node.op_type for node in test.model.graph.node}
         if not (ops & CROSSBAR_OPS and test.data_sets) or "expanded" in test.name:
             continue

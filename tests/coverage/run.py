@@ -14,9 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.coverage.cases import GROUPS
-from tests.coverage.outcome import Outcome, outcome
+from tests.coverage.outcome import Outcome, Status, outcome
 
-COLUMNS = ("exact", "digital only", "refused", "broken")
+COLUMNS: tuple[Status, ...] = ("exact", "digital only", "refused", "broken")
 
 
 def main() -> None:

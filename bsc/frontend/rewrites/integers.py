@@ -16,6 +16,7 @@ from bsc.frontend.constants import Coded, is_constant, sizes_of, tensor_of
 from bsc.frontend.rewrites.fused import CONV_ATTRIBUTES, attributes_of
 from bsc.frontend.rewrites.literals import dequantized
 
+ACTIVATIONS = "both operands are activations"
 RUN_TIME = "its weights or number formats are computed at run time"
 
 
@@ -48,7 +49,7 @@ def qlinear_matmul(b: Builder) -> Sequence[ir.Value] | str | None:
     """QLinearMatMul: dequantised operands, MatMul, quantised result."""
     left, left_scale, left_zero, right, right_scale, right_zero, y_scale, y_zero = b.node.inputs
     if is_constant(left) == is_constant(right):
-        return None
+        return "both operands are constants" if is_constant(left) else ACTIVATIONS
     if not all(map(is_constant, (left_scale, left_zero, right_scale, right_zero, y_scale, y_zero))):
         return RUN_TIME
     y = b.op(
@@ -81,8 +82,10 @@ def qgemm(b: Builder) -> Sequence[ir.Value] | str | None:
 def matmul_integer(b: Builder) -> Sequence[ir.Value] | str | None:
     """MatMulInteger: the zero point of the weights goes into their codes, that of the input is a constant."""
     x, w, x_zero, w_zero = (*b.node.inputs, None, None)[:4]
-    if is_constant(x) or not is_constant(w):
-        return None if is_constant(x) == is_constant(w) else "its weights are the left operand"
+    if not is_constant(w):
+        return "its weights are the left operand" if is_constant(x) else ACTIVATIONS
+    if is_constant(x):
+        return "both operands are constants"
     if not _scalar(x_zero) or (w_zero is not None and not is_constant(w_zero)):
         return RUN_TIME
     if len(sizes_of(w)) != 2:
