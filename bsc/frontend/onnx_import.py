@@ -67,7 +67,8 @@ def import_model(
     ops = _operators(model, arrays, opsets)
     if not as_written:
         ops = share_crossbars(ops)
-    info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=bool(free))
+    known = {domain: version for domain, version in sorted(opsets.items()) if domain in DOMAINS}
+    info = ModelInfo(name=path.name, sha256=sha256, opsets=known, dynamic_batch=bool(free))
     return Graph(
         info=info,
         ops=ops,

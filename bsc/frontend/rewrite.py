@@ -6,7 +6,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from bsc.frontend.builder import Builder, Names
-from bsc.frontend.rewrites import conv_transpose, einsum, fused, integers, literals, matmul, recurrent
+from bsc.frontend.rewrites import conv_transpose, einsum, fused, integers, literals, matmul, qonnx, recurrent
 from bsc.frontend.shapes import infer_shapes
 
 Rule = Callable[[Builder], Sequence[ir.Value] | str | None]
@@ -40,7 +40,13 @@ MICROSOFT: Mapping[str, Rule] = {
     "QGemm": integers.qgemm,
     "TransposeMatMul": matmul.fused_matmul,
 }
-RULES: Mapping[str, Mapping[str, Rule]] = {"": STANDARD, "ai.onnx": STANDARD, "com.microsoft": MICROSOFT}
+QONNX: Mapping[str, Rule] = {"BipolarQuant": qonnx.bipolar_quant, "Quant": qonnx.quant}
+RULES: Mapping[str, Mapping[str, Rule]] = {
+    "": STANDARD,
+    "ai.onnx": STANDARD,
+    "com.microsoft": MICROSOFT,
+    **dict.fromkeys(qonnx.DOMAINS, QONNX),
+}
 
 WHY = "bsc.why"
 """Key of a node's metadata: why a rule left it digital."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from bsc.errors import ModelError
 from bsc.frontend.model_file import cause, quiet
@@ -33,7 +34,9 @@ def upgraded(model: ir.Model, path: Path) -> ir.Model:
             if tensor.name not in declared
         )
         with quiet():
-            return ir.serde.deserialize_model(onnx.version_converter.convert_version(proto, TARGET))
+            converted = ir.serde.deserialize_model(onnx.version_converter.convert_version(proto, TARGET))
+            common.RemoveInitializersFromInputsPass()(converted)
+            return converted
     except Exception as error:  # the converter raises a kind of its own for each operator it does not know
         raise ModelError(
             "BSC304",
