@@ -81,6 +81,14 @@ class Builder:
         self.made.append(node)
         return node.outputs
 
+    def take(self, nodes: Sequence[ir.Node]) -> None:
+        """Append operators that were made elsewhere, under names of this node's."""
+        for node in nodes:
+            node.name = _unique(f"{self.node.name}/{node.name or node.op_type}", self._names.nodes)
+            for value in node.outputs:
+                value.name = _unique(f"{self.node.name}/{value.name or 'value'}", self._names.values)
+        self.made.extend(nodes)
+
     def constant(self, values: ArrayLike, dtype: DTypeLike | None = None, label: str = "constant") -> ir.Value:
         """A new constant."""
         return self.keep(ir.tensor(np.array(values, dtype, order="C")), label)

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.frontend.crossbar_view import crossbar_layer
 from bsc.frontend.model_file import cause, check_external_data, digest, load_model
-from bsc.frontend.rewrite import WHY, rewrite
-from bsc.frontend.rewrites.recurrent import RECURRENT
+from bsc.frontend.rewrite import STEPWISE, WHY, rewrite
 from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes, mark_batch_axes
 from bsc.frontend.sharing import share_crossbars
 from bsc.frontend.simplify import inconsistent, simplify
-from bsc.frontend.upgrade import upgraded
+from bsc.frontend.upgrade import CONVERTED, upgraded
 from bsc.ir.graph import UNKNOWN_DTYPE, ArraySource, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
 
 OPSETS = range(11, 26)
@@ -57,7 +56,7 @@ def import_model(
     simplify(model)
     free = fix_batch(model)
     infer_shapes(model)
-    if free and any(node.op_type in RECURRENT for node in model.graph):
+    if free and any(node.op_type in STEPWISE for node in model.graph):
         mark_batch_axes(model, free)
     if not as_written:
         rewrite(model)
@@ -85,7 +84,7 @@ def _check_opsets(model: ir.Model, path: Path) -> dict[str, int]:
     if version not in OPSETS:
         raise ModelError(
             "BSC304",
-            f"model '{path.name}': ONNX opset not in {OPSETS.start}..{OPSETS.stop - 1}",
+            f"model '{path.name}': ONNX opset not in {CONVERTED.start}..{OPSETS.stop - 1}",
             seen="no opset of the standard domain" if version is None else f"opset {version}",
             fix="export with an opset of that range, or convert with onnx.version_converter",
         )

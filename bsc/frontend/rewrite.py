@@ -6,7 +6,17 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from bsc.frontend.builder import Builder, Names
-from bsc.frontend.rewrites import conv_transpose, einsum, fused, integers, literals, matmul, qonnx, recurrent
+from bsc.frontend.rewrites import (
+    control_flow,
+    conv_transpose,
+    einsum,
+    fused,
+    integers,
+    literals,
+    matmul,
+    qonnx,
+    recurrent,
+)
 from bsc.frontend.shapes import infer_shapes
 
 Rule = Callable[[Builder], Sequence[ir.Value] | str | None]
@@ -20,12 +30,15 @@ STANDARD: Mapping[str, Rule] = {
     "Einsum": einsum.einsum,
     "GRU": recurrent.gru,
     "Gemm": matmul.gemm,
+    "If": control_flow.branch,
     "LSTM": recurrent.lstm,
+    "Loop": control_flow.loop,
     "MatMul": matmul.matmul,
     "MatMulInteger": integers.matmul_integer,
     "QLinearConv": integers.qlinear_conv,
     "QLinearMatMul": integers.qlinear_matmul,
     "RNN": recurrent.rnn,
+    "Scan": control_flow.scan,
     **dict.fromkeys(literals.EVALUATED, literals.evaluate),
     **dict.fromkeys(literals.LAYOUT, literals.layout),
 }
@@ -48,6 +61,8 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     **dict.fromkeys(qonnx.DOMAINS, QONNX),
 }
 
+STEPWISE = recurrent.RECURRENT | {"Scan"}
+"""Operators that go along an axis, which must not be the batch."""
 WHY = "bsc.why"
 """Key of a node's metadata: why a rule left it digital."""
 CONTRADICTION = "its inputs and attributes contradict each other"
@@ -59,6 +74,8 @@ MAX_ROUNDS = 8
 def rewrite(model: ir.Model) -> None:
     """Apply the rules of `RULES` to every operator of the main graph; shapes are inferred before and after."""
     opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
+    if any(model.graph.subgraphs()):
+        common.LiftSubgraphInitializersToMainGraphPass()(model)
     names = Names(model.graph)
     for _ in range(MAX_ROUNDS):
         changed = [_apply(model.graph, node, opset, names) for node in list(model.graph)]

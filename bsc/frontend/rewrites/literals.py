@@ -18,7 +18,11 @@ EVALUATED = (
     "Abs", "Add", "Clip", "Concat", "Div", "Exp", "Gather", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear",
     "ReduceMean", "ReduceSum", "Round", "Sign", "Slice", "Split", "Sqrt", "Sub", "Tanh", "Where",
 )  # fmt: skip
-PRODUCTS = frozenset({"Conv", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN"})
+PRODUCTS = frozenset({
+    "Conv", "ConvInteger", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "MatMulInteger", "QLinearConv",
+    "QLinearMatMul", "RNN",
+})  # fmt: skip
+"""Operators that weights are for."""
 SMALL = 1 << 16
 """Values up to which a constant may be larger than what it is made of."""
 
