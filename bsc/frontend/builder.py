@@ -130,6 +130,16 @@ class Builder:
         bounds = [self.constant([bound], np.int64, f"{label}-bound") for bound in (start, stop, axis)]
         return self.op("Slice", value, *bounds, label=label)
 
+    def pad(self, value: ir.Value, pads: Sequence[int], label: str) -> Any:
+        """The value with zeros before and behind each axis, as Pad counts them."""
+        return self.op("Pad", value, self.constant(pads, np.int64, f"{label}-pads"), label=label)
+
+    def reduce_sum(self, value: ir.Value, axis: int, label: str) -> Any:
+        """Sum over one axis, which goes."""
+        if self.opset < 13:
+            return self.op("ReduceSum", value, label=label, axes=[axis], keepdims=0)
+        return self.op("ReduceSum", value, self.constant([axis], np.int64, f"{label}-axis"), label=label, keepdims=0)
+
     def split(self, value: ir.Value, sizes: Sequence[int], axis: int, label: str) -> Sequence[ir.Value]:
         """The value in pieces along one axis."""
         if self.opset < 13:

@@ -48,17 +48,18 @@ def given_weights(
     step: NDArray[np.float64] = tensor.scale.ravel()
     if step.size > 1:
         by_weight = matrix(np.broadcast_to(tensor.scale, tuple(tensor.shape.numpy())))
-        step = by_weight.max(axis=0)
+        highest = by_weight.max(axis=0)
+        step = np.where(highest > 0, highest, by_weight.min(axis=0))
         if not ((by_weight == step) | (by_weight == 0)).all():  # zero where a rule has put zeros between the weights
             return "its weights have scales that differ along their rows"
-    if not (np.isfinite(step).all() and (step >= 0).all()):
-        return "its weights have a scale that is negative or not finite"
+    if not np.isfinite(step).all():
+        return "its weights have a scale that is not finite"
     if tensor.bits > 15 and np.abs(tensor.codes()).max(initial=0) > MAX_CODE:
         return "its weights need more than 15 bits and a sign"
     given = GivenWeights(codes=f"{name}/given-codes", step=f"{name}/given-step")
-    codes = tensor.codes
-    arrays[given.codes] = Derived(lambda: matrix(codes()))
-    arrays[given.step] = np.ascontiguousarray(step)
+    codes, signs = tensor.codes, np.where(step < 0, -1, 1)  # the steps of a plan are positive
+    arrays[given.codes] = Derived(lambda: matrix(codes()) * signs if (signs < 0).any() else matrix(codes()))
+    arrays[given.step] = np.abs(step)
     return given
 
 

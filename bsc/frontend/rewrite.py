@@ -7,6 +7,7 @@ from onnx_ir.passes import common
 
 from bsc.frontend.builder import Builder, Names
 from bsc.frontend.rewrites import (
+    blocks,
     control_flow,
     conv_transpose,
     einsum,
@@ -49,6 +50,7 @@ MICROSOFT: Mapping[str, Rule] = {
     "FusedConv": fused.fused_conv,
     "FusedGemm": fused.fused_gemm,
     "FusedMatMul": matmul.fused_matmul,
+    "MatMulNBits": blocks.matmul_nbits,
     "MatMulIntegerToFloat": integers.matmul_integer_to_float,
     "QGemm": integers.qgemm,
     "TransposeMatMul": matmul.fused_matmul,

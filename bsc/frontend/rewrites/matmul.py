@@ -9,6 +9,7 @@ import onnx_ir as ir
 from bsc.frontend.attributes import integer, real
 from bsc.frontend.builder import Builder, rank_of, swapped
 from bsc.frontend.constants import is_constant, known_shape, sizes_of
+from bsc.frontend.rewrites.blocks import blocked
 
 
 def matmul(b: Builder) -> Sequence[ir.Value] | str | None:
@@ -16,7 +17,8 @@ def matmul(b: Builder) -> Sequence[ir.Value] | str | None:
 
         W x = (x^T W^T)^T
 
-    A stack of matrices is a grouped convolution of kernel 1, one group each.
+    A stack of matrices is a grouped convolution of kernel 1, one group each; so are blocks of rows with scales of their
+    own.
     """
     left, right = b.node.inputs
     if is_constant(left) == is_constant(right):
@@ -30,7 +32,7 @@ def matmul(b: Builder) -> Sequence[ir.Value] | str | None:
     if axes == 1:
         column = b.rearranged(right, lambda array: array[:, None])
         return [b.squeeze(b.op("MatMul", left, column), -1, "squeezed")]
-    return None if axes == 2 else _stack(b, left, right, rank)
+    return blocked(b, left, right, rank) if axes == 2 else _stack(b, left, right, rank)
 
 
 def _constant_left(b: Builder, left: Any, right: Any, rank: int) -> Sequence[ir.Value] | str | None:
