@@ -52,7 +52,9 @@ MICROSOFT: Mapping[str, Rule] = {
     "FusedMatMul": matmul.fused_matmul,
     "MatMulNBits": blocks.matmul_nbits,
     "MatMulIntegerToFloat": integers.matmul_integer_to_float,
+    "QAttention": fused.quantised_attention,
     "QGemm": integers.qgemm,
+    "QLinearConv": integers.microsoft_qlinear_conv,
     "TransposeMatMul": matmul.fused_matmul,
 }
 QONNX: Mapping[str, Rule] = {"BipolarQuant": qonnx.bipolar_quant, "Quant": qonnx.quant}

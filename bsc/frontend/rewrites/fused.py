@@ -64,6 +64,28 @@ def attention(b: Builder) -> Sequence[ir.Value] | str | None:
     x, weight, bias, mask, past, added = (*b.node.inputs, *(None,) * 6)[:6]
     if not is_constant(weight):
         return None
+    problem = _problem(b, x, weight, mask, past)
+    if problem:
+        return problem
+    y = b.op("MatMul", x, weight)
+    return [_heads(b, y if bias is None else b.op("Add", y, bias, label="biased"), weight, mask, added)]
+
+
+def quantised_attention(b: Builder) -> Sequence[ir.Value] | str | None:
+    """com.microsoft QAttention: as Attention, its projections by MatMulIntegerToFloat."""
+    x, weight, bias, x_scale, weight_scale, mask, x_zero, weight_zero, past = (*b.node.inputs, *(None,) * 4)[:9]
+    if not is_constant(weight):
+        return None
+    problem = _problem(b, x, weight, mask, past)
+    if problem:
+        return problem
+    inputs = (x, weight, x_scale, weight_scale, x_zero, weight_zero, bias)
+    y = b.op("MatMulIntegerToFloat", *inputs, domain="com.microsoft")
+    return [_heads(b, y, weight, mask, None)]
+
+
+def _problem(b: Builder, x: ir.Value | None, weight: Any, mask: ir.Value | None, past: ir.Value | None) -> str:
+    """Why an attention cannot be taken apart, else ""."""
     if past is not None or any(value.uses() or value.is_graph_output() for value in b.node.outputs[1:]):
         return "it keeps keys and values from one run to the next"
     if integer(b.node, "do_rotary", 0):
@@ -72,14 +94,17 @@ def attention(b: Builder) -> Sequence[ir.Value] | str | None:
     lengths = rank_of(mask) == 1 and (shape is None or known_shape(mask) != shape[:1])
     if mask is not None and (lengths or rank_of(mask) not in (1, 2, 3)):
         return "its mask is of a kind that MultiHeadAttention does not take"
-    columns = sizes_of(weight)[-1]
-    sizes = integers(b.node, "qkv_hidden_sizes", (columns // 3,) * 3)
-    if len(sizes) != 3 or sum(sizes) != columns:
-        return "its weights do not fit its heads"
-    y = b.op("MatMul", x, weight)
-    if bias is not None:
-        y = b.op("Add", y, bias, label="biased")
-    starts = np.cumsum([0, *sizes]).tolist()
+    sizes = _sizes(b, weight)
+    return "" if len(sizes) == 3 and sum(sizes) == sizes_of(weight)[-1] else "its weights do not fit its heads"
+
+
+def _sizes(b: Builder, weight: Any) -> tuple[int, ...]:
+    """Columns of queries, keys and values."""
+    return integers(b.node, "qkv_hidden_sizes", (sizes_of(weight)[-1] // 3,) * 3)
+
+
+def _heads(b: Builder, y: Any, weight: Any, mask: ir.Value | None, added: ir.Value | None) -> Any:
+    starts = np.cumsum([0, *_sizes(b, weight)]).tolist()
     parts = [b.slice(y, starts[i], starts[i + 1], -1, label) for i, label in enumerate(("query", "key", "value"))]
     kept = attributes_of(b.node, ("mask_filter_value", "num_heads", "scale", "unidirectional"))
-    return [b.op("MultiHeadAttention", *parts, None, mask, added, label="heads", domain="com.microsoft", **kept)]
+    return b.op("MultiHeadAttention", *parts, None, mask, added, label="heads", domain="com.microsoft", **kept)

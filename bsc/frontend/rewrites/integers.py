@@ -35,6 +35,11 @@ def qlinear_conv(b: Builder) -> Sequence[ir.Value] | str:
     return [b.op("QuantizeLinear", y, y_scale, y_zero, label="quantised")]
 
 
+def microsoft_qlinear_conv(b: Builder) -> Sequence[ir.Value] | str:
+    """com.microsoft QLinearConv: the same, unless the channels come last."""
+    return "its channels come last" if integer(b.node, "channels_last", 0) else qlinear_conv(b)
+
+
 def _bias(b: Builder, bias: ir.Value | None, *scales: ir.Value | None, factor: float = 1.0) -> ir.Value:
     """An integer bias, whose scale is the product of those of input and weights."""
     total = np.array([factor])

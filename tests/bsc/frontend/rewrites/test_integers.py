@@ -143,6 +143,22 @@ FLOAT = {
         SHIFTED | {"w": codes(5, 6), "ws": np.linspace(0.01, 0.03, 5, dtype=np.float32), "wz": np.zeros(5, np.int8),
                    "b": codes(5, dtype="int16").astype(np.int32)},
     ),
+    "QAttention": model(
+        "float[N,3,8] x",
+        "q, s, z = DynamicQuantizeLinear(x)"
+        " y = com.microsoft.QAttention <num_heads = 2> (q, w, b, s, ws, , z, wz)",
+        {"w": codes(8, 24), "ws": scalar(0.002), "wz": scalar(0, "int8"), "b": np.linspace(0, 1, 24, dtype=np.float32)},
+    ),
+    "QLinearConv of onnxruntime": model(
+        IMAGE,
+        f"{DOUBLE_CODES} r = com.microsoft.QLinearConv <pads = [1, 1, 1, 0]> (q, xs, xz, w, ws, wz, ys, yz, b)"
+        " y = DequantizeLinear(r, ys, yz)",
+        SHIFTED
+        | FILTERS
+        | BIAS
+        | {"wz": np.zeros(4, np.int8)}
+        | formats(ys=(0.05, "float32"), yz=(120, "uint8")),
+    ),
     "DynamicQuantizeMatMul": model(
         X, "y = com.microsoft.DynamicQuantizeMatMul(x, w, ws, wz, b)",
         FC | {"wz": scalar(3, "int8"), "b": np.arange(5, dtype=np.float32)},
