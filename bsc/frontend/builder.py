@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bsc.frontend.constants import Rearrange, is_constant, rearranged, scaled, sizes_of, tensor_of
 
+MAX_NODES = 1 << 17
+"""Operators that writing out steps may lead to: a small file must not make a large graph."""
 ORIGIN = "bsc.origin"
 """Key of a node's metadata: the type of the operator in the file that the node came from."""
 
@@ -50,6 +52,10 @@ class Builder:
         self.made: list[ir.Node] = []
         self._graph = graph
         self._names = names
+
+    def has_room(self, nodes: int) -> bool:
+        """Whether a model may grow by so many operators."""
+        return len(self._graph) + len(self.made) + nodes <= MAX_NODES
 
     def op(self, op_type: str, *inputs: ir.Value | None, label: str = "", domain: str = "", **attributes: Any) -> Any:
         """Append an operator with one output, which is returned.

@@ -7,6 +7,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+MAX_MADE_WEIGHTS = 1 << 28
+"""Weights that a few numbers of the file may be spread to."""
+
 Rearrange = Callable[[NDArray[Any]], NDArray[Any]]
 """Moves values to other places, drops some or puts zeros between them; knows the shape only."""
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from bsc.errors import BscError
 from bsc.frontend.builder import Builder, Names
 from bsc.frontend.rewrites import (
     blocks,
@@ -98,7 +99,9 @@ def _apply(graph: ir.Graph, node: ir.Node, opset: int, names: Names) -> bool:
     results: Sequence[ir.Value] | str | None
     try:
         results = rule(builder)
-    except (ArithmeticError, LookupError, ValueError):
+    except BscError:
+        raise
+    except Exception:  # nobody has checked the graph: anything may be missing or of another kind
         results = CONTRADICTION
     node.meta[WHY] = results if isinstance(results, str) else ""
     if results is None or isinstance(results, str):

@@ -22,11 +22,11 @@ COLUMNS: tuple[Status, ...] = ("exact", "digital only", "refused", "broken")
 def main() -> None:
     """Run the groups."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("groups", nargs="*", default=list(GROUPS), choices=[*GROUPS, []])
+    parser.add_argument("groups", nargs="*", metavar="group", help=f"of {', '.join(GROUPS)}")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     found: dict[str, list[Outcome]] = {}
-    for group in arguments.groups:
+    for group in arguments.groups or GROUPS:
         found[group] = []
         start = time.perf_counter()
         for case in GROUPS[group]():

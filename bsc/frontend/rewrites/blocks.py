@@ -64,6 +64,8 @@ def matmul_nbits(b: Builder) -> Sequence[ir.Value] | str | None:
         return "its weights are computed at run time, or in another order"
     blocks = -(-rows // block)
     stored, factors = tensor_of(packed), tensor_of(scales)
+    if stored.size * 8 != columns * blocks * block * bits:
+        return "its weights do not have the size that it says"
     by_block = factors.numpy().reshape(columns, blocks).astype(np.float64)
     zero = np.full((columns, blocks), 1 << (bits - 1))
     if zeros is not None:

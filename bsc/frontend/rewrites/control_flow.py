@@ -39,9 +39,8 @@ def loop(b: Builder) -> Sequence[ir.Value] | str | None:
     if not is_constant(count) or (condition is not None and not _always(condition)) or not endless:
         return f"how often it runs is known at run time only; {_held(_products(body))}"
     runs = int(tensor_of(count).numpy().ravel()[0])
-    stacked = len(body.outputs) - 1 - len(states)
-    if not 1 <= runs <= MAX_STEPS or stacked < 0:
-        return f"it runs {runs} times, not 1 to {MAX_STEPS}; {_held(_products(body))}"
+    if not _fits(b, body, runs) or len(body.outputs) - 1 < len(states):
+        return f"it runs {runs} times, more than can be written out; {_held(_products(body))}"
     more = b.constant(True, np.bool_, "more")
     pieces: list[Sequence[Any]] = []
     for run in range(runs):
@@ -67,8 +66,8 @@ def scan(b: Builder) -> Sequence[ir.Value] | str | None:
     (length, *others) = lengths
     if others or length is None:
         return f"how often it runs is known at run time only; {_held(_products(body))}"
-    if not 1 <= length <= MAX_STEPS:
-        return f"it runs {length} times, not 1 to {MAX_STEPS}; {_held(_products(body))}"
+    if not _fits(b, body, length):
+        return f"it runs {length} times, more than can be written out; {_held(_products(body))}"
     stacked = len(body.outputs) - len(states)
     backwards_in = integers(b.node, "scan_input_directions", (0,) * count)
     backwards_out = integers(b.node, "scan_output_directions", (0,) * stacked)
@@ -94,6 +93,10 @@ def scan(b: Builder) -> Sequence[ir.Value] | str | None:
 def _body(node: ir.Node, name: str) -> ir.Graph:
     """A sub-graph. Raises `LookupError` where there is none."""
     return node.attributes[name].as_graph()
+
+
+def _fits(b: Builder, body: ir.Graph, runs: int) -> bool:
+    return 1 <= runs <= MAX_STEPS and b.has_room(runs * sum(1 for _ in body.all_nodes()))
 
 
 def _products(body: ir.Graph) -> int:

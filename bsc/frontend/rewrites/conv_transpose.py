@@ -17,19 +17,16 @@ from numpy.typing import NDArray
 
 from bsc.frontend.attributes import integer, integers, text
 from bsc.frontend.builder import Builder
-from bsc.frontend.constants import is_constant, known_shape, sizes_of
+from bsc.frontend.constants import MAX_MADE_WEIGHTS, is_constant, known_shape, sizes_of
 
 
 def conv_transpose(b: Builder) -> Sequence[ir.Value] | str | None:
     """See above; dilated kernels are written out with their zeros."""
     x, weight, bias = (*b.node.inputs, None)[:3]
-    shape = known_shape(x)
-    if not is_constant(weight):
-        return "both operands are activations"
-    if shape is None:
-        return "the shape of its input is unknown"
-    if bias is not None and not is_constant(bias):
-        return "its bias is computed at run time"
+    problem = _problem(x, weight, bias)
+    if problem:
+        return problem
+    shape = known_shape(x) or ()
     channels, per_group, *kernel = sizes_of(weight)
     groups, axes = integer(b.node, "group", 1), len(kernel)
     ones = (1,) * axes
@@ -42,6 +39,9 @@ def conv_transpose(b: Builder) -> Sequence[ir.Value] | str | None:
     if window is None or min(min(pair) for pair in window) < 0 or min(size for _, size in window) < 1:
         return "its pads and output sizes do not fit together"
     taps = [-(-span // stride) for span, stride in zip(spans, strides, strict=True)]
+    written_out = [tap * stride for tap, stride in zip(taps, strides, strict=True)]
+    if channels * per_group * math.prod(written_out) > MAX_MADE_WEIGHTS:
+        return "its filters are too large once they are written out"
     filters = b.rearranged(weight, lambda w: _filters(w, groups, dilations, strides, taps))
     phases = math.prod(strides)
     if bias is not None:
@@ -63,6 +63,15 @@ def conv_transpose(b: Builder) -> Sequence[ir.Value] | str | None:
         if (before, wanted) != (0, positions[axis] * strides[axis]):
             y = b.slice(y, before, before + wanted, 2 + axis, "cropped")
     return [y]
+
+
+def _problem(x: ir.Value | None, weight: ir.Value | None, bias: ir.Value | None) -> str:
+    """Why it stays digital whatever its attributes are, else ""."""
+    if not is_constant(weight):
+        return "both operands are activations"
+    if known_shape(x) is None:
+        return "the size of its input is known at run time only"
+    return "" if bias is None or is_constant(bias) else "its bias is computed at run time"
 
 
 def _filters(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bsc.frontend.attributes import integer, integers
 from bsc.frontend.builder import Builder
-from bsc.frontend.constants import Coded, is_constant, known_shape, sizes_of, tensor_of
+from bsc.frontend.constants import MAX_MADE_WEIGHTS, Coded, is_constant, known_shape, sizes_of, tensor_of
 
 LAYOUT = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 EVALUATED = (
@@ -30,12 +30,33 @@ SMALL = 1 << 16
 def dequantize(b: Builder) -> Sequence[ir.Value] | str | None:
     """DequantizeLinear of a constant: its codes are the weights."""
     codes, scale, zero = (*b.node.inputs, None)[:3]
-    if not is_constant(codes):
-        return None
+    if not is_constant(codes) or not _reaches_product(b.node.outputs[0]):
+        return None  # an embedding, which is a quarter of the size as it is
     if not is_constant(scale) or (zero is not None and not is_constant(zero)):
         return "its scale or zero point is computed at run time"
     axis, block = integer(b.node, "axis", 1), integer(b.node, "block_size", 0)
     return [dequantized(b, codes, scale, zero, axis=axis, label="dequantised", block=block)]
+
+
+def _reaches_product(value: ir.Value) -> bool:
+    """Whether a product reads the value, maybe behind operators that `layout` and `evaluate` do away with."""
+    reached, waiting = {id(value)}, [value]
+
+    def is_static(each: ir.Value | None) -> bool:
+        source = None if each is None else each.producer()
+        dequantised = (
+            source is not None and source.op_type == "DequantizeLinear" and all(map(is_constant, source.inputs))
+        )
+        return each is None or is_constant(each) or id(each) in reached or dequantised
+
+    while waiting:
+        for use in waiting.pop().uses():
+            if use.node.op_type in PRODUCTS or use.node.domain == "com.microsoft":
+                return True
+            if use.node.op_type in (*LAYOUT, *EVALUATED) and all(map(is_static, use.node.inputs)):
+                waiting += [each for each in use.node.outputs if id(each) not in reached]
+                reached.update(map(id, use.node.outputs))
+    return False
 
 
 def dequantized(
@@ -78,7 +99,9 @@ def dequantized(
         if values.ndim == 1:
             values = values.reshape(tuple(-1 if place == at else 1 for place in range(len(shape))))
         elif block:
-            values = np.repeat(values, block, axis=at)[(slice(None),) * at + (slice(shape[at]),)]
+            if values.shape[at] != -(-shape[at] // block):
+                raise ValueError("blocks do not cover the codes")
+            values = np.repeat(values, min(block, shape[at]), axis=at)[(slice(None),) * at + (slice(shape[at]),)]
         np.broadcast_to(values, shape)
         return values
 
@@ -119,7 +142,7 @@ def constant_of_shape(b: Builder) -> Sequence[ir.Value] | None:
     if not is_constant(shape):
         return None
     sizes = tuple(int(size) for size in tensor_of(shape).numpy())
-    if min(sizes, default=1) < 0 or (math.prod(sizes) > SMALL and not uses & PRODUCTS):
+    if min(sizes, default=1) < 0 or math.prod(sizes) > (MAX_MADE_WEIGHTS if uses & PRODUCTS else SMALL):
         return None
     attr = b.node.attributes.get("value")
     value = np.zeros(1, np.float32) if attr is None else attr.as_tensor().numpy()

@@ -1,5 +1,6 @@
 """Products of matrices: whichever operand is the constant one, it becomes the right one."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,28 +49,34 @@ def _constant_left(b: Builder, left: Any, right: Any, rank: int) -> Sequence[ir.
 
 
 def _stack(b: Builder, x: Any, weight: ir.Value | None, rank: int) -> Sequence[ir.Value] | str | None:
-    """X (..., M, K) times (G, K, N)."""
-    sizes = sizes_of(weight)
-    *stack, rows, columns = sizes
-    if rank >= len(sizes) and set(stack) == {1}:
+    """The product of x (..., M, K) and (..., K, N)."""
+    *stack, rows, columns = sizes_of(weight)
+    if rank >= len(stack) + 2 and set(stack) == {1}:
         return [b.op("MatMul", x, b.rearranged(weight, lambda w: w.reshape(rows, columns)))]
-    shape = known_shape(x)
+    if rank <= 2:
+        return [_side_by_side(b, x, weight, rank)]
     while len(stack) > 1 and stack[0] == 1 and rank >= len(stack) + 2:
         stack.pop(0)
-    weight = b.rearranged(weight, lambda w: w.reshape(*stack, rows, columns))
-    if len(stack) != 1 or shape is None or rank > 4 or min(sizes) < 1:
+    shape = known_shape(x)
+    if len(stack) != 1 or shape is None or rank > 4:
         return f"its weights are a stack of {' x '.join(map(str, stack))} matrices"
-    groups = stack[0]
-    if rank <= 2:  # every matrix is driven with the same vectors
-        side_by_side = b.rearranged(weight, lambda w: w.transpose(1, 0, 2).reshape(rows, groups * columns))
-        y = b.op("MatMul", x, side_by_side)
-        if rank == 1:
-            return [b.reshape(y, [groups, columns], "stacked")]
-        return [b.transpose(b.reshape(y, [-1, groups, columns], "stacked"), [1, 0, 2], "output")]
-    if shape[-3] != groups:
+    if shape[-3] != stack[0]:
         return "its weights are a stack of matrices for an input that has none"
-    y = grouped_product(b, x if rank == 4 else b.unsqueeze(x, 0, "batch"), weight, shape[-2])
+    constant = b.rearranged(weight, lambda w: w.reshape(stack[0], rows, columns))
+    y = grouped_product(b, x if rank == 4 else b.unsqueeze(x, 0, "batch"), constant, shape[-2])
     return [y if rank == 4 else b.squeeze(y, 0, "output")]
+
+
+def _side_by_side(b: Builder, x: Any, weight: ir.Value | None, rank: int) -> Any:
+    """Every matrix of a stack is driven with the same vectors: x (K) or (M, K)."""
+    *stack, rows, columns = sizes_of(weight)
+    wide = math.prod(stack) * columns
+    order = [len(stack), *range(len(stack)), len(stack) + 1]
+    y = b.op("MatMul", x, b.rearranged(weight, lambda w: w.transpose(order).reshape(rows, wide)))
+    if rank == 1:
+        return b.reshape(y, [*stack, columns], "stacked")
+    stacked = b.reshape(y, [-1, *stack, columns], "stacked")
+    return b.transpose(stacked, [*range(1, len(stack) + 1), 0, len(stack) + 1], "output")
 
 
 def grouped_product(b: Builder, x: ir.Value, weight: ir.Value | None, vectors: int) -> Any:

@@ -22,6 +22,7 @@ from bsc.frontend.rewrites.literals import dequantized
 from bsc.frontend.shapes import BATCH_AXES
 
 RECURRENT = frozenset({"DynamicQuantizeLSTM", "GRU", "LSTM", "RNN"})
+NODES_PER_STEP = 40
 MAX_STEPS = 256
 """Every step is an operator of its own in the plan; longer sequences stay digital."""
 
@@ -299,6 +300,8 @@ def _operator(b: Builder, gates: int, defaults: tuple[str, ...], turned: Sequenc
     weights, recurrent = turned or given
     states, peepholes = (rest[:2], rest[2]) if gates == 4 else (rest[:1], None)
     batch_first = bool(integer(b.node, "layout", 0))
+    if not b.has_room(2 * MAX_STEPS * NODES_PER_STEP):
+        return "the model has too many operators already to write out its steps"
     problem = _problem(x, int(batch_first), (weights, recurrent, bias, peepholes))
     if problem:
         return problem

@@ -149,3 +149,25 @@ def test_int4_weights(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
     expected = x @ (weight.astype(np.float32) * STEP) @ random_weights(2, 2)
     np.testing.assert_allclose(float_outputs(graph, {"x": x})["y"], expected, rtol=1e-5)
+
+
+def test_an_embedding_stays_in_integers(tmp_path: Path) -> None:
+    model = tiny_model(
+        """(int64[N,3] t) => (float[] y) {
+            e = DequantizeLinear(table, s)
+            x = Gather(e, t)
+            k = DequantizeLinear(w, s)
+            y = MatMul(x, k)
+        }""",
+        {
+            "table": np.arange(80, dtype=np.int8).reshape(20, 4),
+            "w": np.arange(8, dtype=np.int8).reshape(4, 2),
+            "s": np.array(0.1, np.float32),
+        },
+    )
+    graph = imported(model, tmp_path)
+    digital = [op for op in graph.ops() if isinstance(op, DigitalOp)]
+    assert [op.op_type for op in digital] == ["DequantizeLinear", "Gather"]
+    assert graph.array("table").dtype == np.int8
+    (layer,) = graph.layers()
+    assert layer.given_input == InputFormat(bits=8, signed=True, step=float(np.float32(0.1)))

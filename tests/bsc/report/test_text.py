@@ -110,6 +110,7 @@ def test_verification_without_a_model() -> None:
         "float_difference_max": None,
         "float_difference_relative_rms": None,
         "accuracy": None,
+        "layer_differences": None,
     }
 
 

@@ -79,7 +79,7 @@ LEFT = {
         n = Size(x)
         y = Loop(n, , x) <body = b (int64 i, bool more, float[] old) => (bool go, float[] new) {
             go = Identity(more)  new = MatMul(old, w) }>""",
-    "it runs 257 times, not 1 to 256; it holds 1 product with weights": """
+    "it runs 257 times, more than can be written out; it holds 1 product with weights": """
         n = Constant <value = int64 {257}> ()
         y = Loop(n, , x) <body = b (int64 i, bool more, float[] old) => (bool go, float[] new) {
             go = Identity(more)  new = MatMul(old, w) }>""",

@@ -167,3 +167,25 @@ def test_a_product_with_weights_is_on_crossbars(case: str, tmp_path: Path) -> No
     assert "m" in {op.name for op in graph.ops() if not isinstance(op, DigitalOp)}
     for batch in (1, 3) if graph.info.dynamic_batch else (1,):
         assert_same_as_onnxruntime(CASES[case], graph, batch=batch)
+
+
+HOSTILE = {
+    "dilations": ("ConvTranspose <dilations = [1000000, 1000000]> (x, w)", "its filters are too large"),
+    "strides": ("ConvTranspose <strides = [1000000, 1000000]> (x, w)", "its filters are too large"),
+    "no weights": ("com.microsoft.FusedMatMul(x)", "its inputs and attributes contradict each other"),
+    "an equation of nonsense": ('Einsum <equation = "ab,->"> (x, w)', "its equation"),
+    "groups": ("ConvTranspose <group = 3> (x, w)", "its shapes do not fit together"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_attributes_that_make_no_sense_stay_digital(case: str, tmp_path: Path) -> None:
+    body, why = HOSTILE[case]
+    source = tiny_model(
+        f"({IMAGE}) => (float[] y, float[] z) {{ z = MatMul(x, on) y = {body} }}",
+        weights(w=(4, 3, 3, 3), on=(5, 2)),
+        domains=["com.microsoft"],
+    )
+    graph = imported(source, tmp_path)
+    (left,) = [op for op in graph.ops() if isinstance(op, DigitalOp)]
+    assert left.why.startswith(why)
