@@ -23,6 +23,8 @@ PRODUCTS = frozenset({
     "QLinearMatMul", "RNN",
 })  # fmt: skip
 """Operators that weights are for."""
+DEQUANTISED = "bsc.dequantised"
+"""Key of a value's metadata: what it is dequantised to, by scale, zero point, axis, block and type."""
 SMALL = 1 << 16
 """Values up to which a constant may be larger than what it is made of."""
 
@@ -35,7 +37,13 @@ def dequantize(b: Builder) -> Sequence[ir.Value] | str | None:
     if not is_constant(scale) or (zero is not None and not is_constant(zero)):
         return "its scale or zero point is computed at run time"
     axis, block = integer(b.node, "axis", 1), integer(b.node, "block_size", 0)
-    return [dequantized(b, codes, scale, zero, axis=axis, label="dequantised", block=block)]
+    # Quantisers write one operator for each reader; the readers of one weight are to share its crossbars.
+    assert codes is not None
+    made: dict[tuple[Any, ...], ir.Value] = codes.meta.setdefault(DEQUANTISED, {})
+    key = (scale, zero, axis, block, b.node.outputs[0].dtype)
+    if key not in made or not made[key].is_initializer():
+        made[key] = dequantized(b, codes, scale, zero, axis=axis, label="dequantised", block=block)
+    return [made[key]]
 
 
 def _reaches_product(value: ir.Value) -> bool:

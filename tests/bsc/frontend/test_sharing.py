@@ -39,6 +39,20 @@ def test_calibration_covers_every_use(tmp_path: Path) -> None:
     assert not layer.input_signed
 
 
+def test_codes_that_are_dequantised_twice_are_mapped_once(tmp_path: Path) -> None:
+    model = tiny_model(
+        """(float[N,2,4] x) => (float[] y) {
+            k = DequantizeLinear(w, s)
+            h = MatMul(x, k)
+            again = DequantizeLinear(w, s)
+            y = MatMul(h, again)
+        }""",
+        {"w": np.arange(16, dtype=np.int8).reshape(4, 4), "s": np.array(0.1, np.float32)},
+    )
+    (layer,) = imported(model, tmp_path).layers()
+    assert layer.vectors == 4
+
+
 def test_operators_with_different_biases_or_strides_share_nothing(tmp_path: Path) -> None:
     model = tiny_model(
         """(float[N,2,6] x) => (float[] y, float[] z, float[] u) {

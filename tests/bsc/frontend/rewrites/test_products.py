@@ -173,7 +173,10 @@ HOSTILE = {
     "dilations": ("ConvTranspose <dilations = [1000000, 1000000]> (x, w)", "its filters are too large"),
     "strides": ("ConvTranspose <strides = [1000000, 1000000]> (x, w)", "its filters are too large"),
     "no weights": ("com.microsoft.FusedMatMul(x)", "its inputs and attributes contradict each other"),
-    "an equation of nonsense": ('Einsum <equation = "ab,->"> (x, w)', "its equation"),
+    "an equation of nonsense": (
+        'Einsum <equation = "ab,->"> (x, w)',
+        "the shape of its input is unknown, or its equation",
+    ),
     "groups": ("ConvTranspose <group = 3> (x, w)", "its shapes do not fit together"),
 }
 
