@@ -34,8 +34,7 @@ class Outcome:
         layers: crossbar layers.
         given: of these, layers whose weight codes are the model's own.
         left: operators that could hold weights and stayed digital, with the reason.
-        difference: largest difference of an output from the expected one, over the largest expected value; nan
-            where outputs are not floats.
+        difference: largest difference of an output from the expected one, over the largest expected value.
         why: the error.
     """
 
@@ -44,7 +43,7 @@ class Outcome:
     layers: int = 0
     given: int = 0
     left: tuple[str, ...] = ()
-    difference: float = float("nan")
+    difference: float | None = None
     why: str = ""
 
 

@@ -146,11 +146,12 @@ def layout(b: Builder) -> Sequence[ir.Value] | None:
 def constant_of_shape(b: Builder) -> Sequence[ir.Value] | None:
     """ConstantOfShape that makes weights: one number, spread when somebody asks."""
     (shape,) = b.node.inputs
-    uses = {use.node.op_type for use in b.node.outputs[0].uses()}
     if not is_constant(shape):
         return None
     sizes = tuple(int(size) for size in tensor_of(shape).numpy())
-    if min(sizes, default=1) < 0 or math.prod(sizes) > (MAX_MADE_WEIGHTS if uses & PRODUCTS else SMALL):
+    if min(sizes, default=1) < 0 or math.prod(sizes) > (
+        MAX_MADE_WEIGHTS if _reaches_product(b.node.outputs[0]) else SMALL
+    ):
         return None
     attr = b.node.attributes.get("value")
     value = np.zeros(1, np.float32) if attr is None else attr.as_tensor().numpy()
