@@ -19,6 +19,7 @@ from bsc.frontend.rewrites import (
     qonnx,
     recurrent,
 )
+from bsc.frontend.rewrites.recurrent_node import RECURRENT
 from bsc.frontend.shapes import infer_shapes
 
 Rule = Callable[[Builder], Sequence[ir.Value] | str | None]
@@ -66,7 +67,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     **dict.fromkeys(qonnx.DOMAINS, QONNX),
 }
 
-STEPWISE = recurrent.RECURRENT | {"Scan"}
+STEPWISE = RECURRENT | {"Scan"}
 """Operators that go along an axis, which must not be the batch."""
 WHY = "bsc.why"
 """Key of a node's metadata: why a rule left it digital."""

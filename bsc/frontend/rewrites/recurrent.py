@@ -6,71 +6,23 @@ initial state the first step has no recurrent product, as its result is zero.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from bsc.frontend.attributes import integer, real, reals, text, texts
+from bsc.frontend.attributes import integer, real, text
 from bsc.frontend.builder import Builder
-from bsc.frontend.constants import is_constant, known_shape, sizes_of, tensor_of
-from bsc.frontend.rewrites.activations import activate, is_covered
+from bsc.frontend.constants import is_constant
+from bsc.frontend.rewrites.activations import activate
 from bsc.frontend.rewrites.integers import dynamic_product
 from bsc.frontend.rewrites.literals import dequantized
-from bsc.frontend.shapes import BATCH_AXES
-
-RECURRENT = frozenset({"DynamicQuantizeLSTM", "GRU", "LSTM", "RNN"})
-NODES_PER_STEP = 40
-MAX_STEPS = 256
-"""Every step is an operator of its own in the plan; longer sequences stay digital."""
+from bsc.frontend.rewrites.recurrent_node import Operator, read_operator
 
 State = tuple[Any, ...]
 """Hidden state (1, B, H), for an LSTM the cell state too; None where it is zero."""
-
-Product = Callable[[Builder, ir.Value, str], Callable[[Any], Any]]
-"""From constant weights (K, N) and a label to a function that multiplies activations (..., K) with them."""
-
-
-def plain_product(b: Builder, weight: ir.Value, label: str) -> Callable[[Any], Any]:
-    """A product of floats."""
-    return lambda x: b.op("MatMul", x, weight, label=label)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Operator:
-    """What a recurrent operator says of itself; D directions, G gates, T steps.
-
-    Attributes:
-        x: inputs (T, B, I).
-        weights: W (D, G * H, I).
-        recurrent: R (D, G * H, H).
-        bias: (D, 2 * G * H): of the input product, then of the recurrent one; or None.
-        peepholes: of the input, output and forget gates (D, 3 * H), or None.
-        lengths: steps of each sequence (B,), or None if all have T.
-        states: initial hidden state (D, B, H), for an LSTM the cell state too; None where it is zero.
-        gates: G.
-        steps: T.
-        directions: D.
-        hidden: H.
-        functions: names and parameters of the activations of all directions.
-        product: multiplies an activation with constant weights.
-    """
-
-    x: Any
-    weights: ir.Value
-    recurrent: ir.Value
-    bias: ir.Value | None
-    peepholes: ir.Value | None
-    lengths: Any
-    states: Sequence[Any]
-    gates: int
-    steps: int
-    directions: int
-    hidden: int
-    functions: Sequence[tuple[str, tuple[float, ...]]]
-    product: Product
 
 
 class _Direction:
@@ -87,7 +39,7 @@ class _Direction:
         peepholes: of the input, output and forget gates, (H,) each; None without.
     """
 
-    def __init__(self, b: Builder, op: _Operator, number: int, cuts: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, b: Builder, op: Operator, number: int, cuts: Sequence[tuple[int, int]]) -> None:
         self.hidden = op.hidden
         self._b, self._op, self._number = b, op, number
         self.peepholes = [self._row(op.peepholes, gate, gate + 1) for gate in range(3)]
@@ -185,7 +137,7 @@ def rnn(b: Builder) -> Sequence[ir.Value] | str:
     def step(d: _Direction, x: Any, state: State) -> State:
         return (d.gate(d.total(x, d.drive(state[0])), 0),)
 
-    op = _operator(b, 1, ("Tanh",))
+    op = read_operator(b, 1, ("Tanh",))
     return op if isinstance(op, str) else _written_out(b, op, step, ((0, 1),))
 
 
@@ -208,7 +160,7 @@ def gru(b: Builder) -> Sequence[ir.Value] | str:
     def mixed(d: _Direction, z: Any, new: Any, old: Any) -> Any:
         return d.total(d.times(d.complement(z), new), d.times(z, old))
 
-    op = _operator(b, 3, ("Sigmoid", "Tanh"))
+    op = read_operator(b, 3, ("Sigmoid", "Tanh"))
     if isinstance(op, str):
         return op
     if integer(b.node, "linear_before_reset", 0):
@@ -218,11 +170,11 @@ def gru(b: Builder) -> Sequence[ir.Value] | str:
 
 def lstm(b: Builder) -> Sequence[ir.Value] | str:
     """C = f * C + i * g(...), H = o * h(C), with peepholes and coupled gates."""
-    op = _operator(b, 4, LSTM_FUNCTIONS)
+    op = read_operator(b, 4, LSTM_FUNCTIONS)
     return op if isinstance(op, str) else _lstm(b, op)
 
 
-def _lstm(b: Builder, op: _Operator) -> Sequence[ir.Value]:
+def _lstm(b: Builder, op: Operator) -> Sequence[ir.Value]:
     coupled = bool(integer(b.node, "input_forget", 0))
 
     def step(d: _Direction, x: Any, state: State) -> State:
@@ -250,7 +202,7 @@ def dynamic_lstm(b: Builder) -> Sequence[ir.Value] | str:
         spread = [None if part is None else b.rearranged(part, _over_rows, "format") for part in (scale, zero)]
         coded = dequantized(b, value, *spread, axis=-1, label="weight")
         turned.append(b.rearranged(coded, lambda array: array.transpose(0, 2, 1)))
-    op = _operator(b, 4, LSTM_FUNCTIONS, turned)
+    op = read_operator(b, 4, LSTM_FUNCTIONS, turned)
     return op if isinstance(op, str) else _lstm(b, replace(op, product=dynamic_product))
 
 
@@ -259,7 +211,7 @@ def _over_rows(array: NDArray[Any]) -> NDArray[Any]:
     return array if array.size == 1 else array.reshape(len(array), 1, -1)
 
 
-def _written_out(b: Builder, op: _Operator, step: Step, cuts: tuple[tuple[int, int], ...]) -> Sequence[ir.Value]:
+def _written_out(b: Builder, op: Operator, step: Step, cuts: tuple[tuple[int, int], ...]) -> Sequence[ir.Value]:
     """The outputs: hidden states of all steps (T, D, B, H), and last states (D, B, H); or with the batch first."""
     masks = None if op.lengths is None else _masks(b, op.lengths, op.steps)
     outputs: list[Any] = []
@@ -284,89 +236,6 @@ def _written_out(b: Builder, op: _Operator, step: Step, cuts: tuple[tuple[int, i
         orders = ([2, 0, 1, 3], [1, 0, 2], [1, 0, 2])
         results = [b.transpose(value, order, "output") for value, order in zip(results, orders, strict=False)]
     return results[: len(b.node.outputs)]
-
-
-def _operator(b: Builder, gates: int, defaults: tuple[str, ...], turned: Sequence[ir.Value] = ()) -> _Operator | str:
-    """Read a node, or why it cannot be written out.
-
-    Args:
-        b: has the node.
-        gates: G.
-        defaults: activations of one direction.
-        turned: W and R in place of the node's.
-    """
-    x, *given, bias, lengths = (*b.node.inputs, *(None,) * 5)[:5]
-    rest = (*b.node.inputs, *(None,) * 5)[5:8]
-    weights, recurrent = turned or given
-    states, peepholes = (rest[:2], rest[2]) if gates == 4 else (rest[:1], None)
-    batch_first = bool(integer(b.node, "layout", 0))
-    if not b.has_room(2 * MAX_STEPS * NODES_PER_STEP):
-        return "the model has too many operators already to write out its steps"
-    problem = _problem(x, int(batch_first), (weights, recurrent, bias, peepholes))
-    if problem:
-        return problem
-    assert weights is not None
-    assert recurrent is not None
-    directions, *_, hidden = sizes_of(recurrent)
-    steps, size = (known_shape(x) or ())[int(batch_first)], (known_shape(x) or ())[-1]
-    wanted = 2 if text(b.node, "direction", "forward") == "bidirectional" else 1
-    functions = _functions(b, defaults * directions)
-    fits = (directions, gates * hidden, size), (directions, gates * hidden, hidden)
-    if directions != wanted or (sizes_of(weights), sizes_of(recurrent)) != fits or not hidden:
-        return "its shapes do not fit together"
-    if functions is None or not all(is_covered(*function) for function in functions):
-        return f"its activations are {', '.join(texts(b.node, 'activations'))}"
-    if lengths is not None and is_constant(lengths) and (tensor_of(lengths).numpy() >= steps).all():
-        lengths = None
-    if batch_first:
-        x, *turned_states = (value and b.transpose(value, [1, 0, 2], "steps") for value in (x, *states))
-        states = tuple(turned_states)
-    return _Operator(
-        x=x,
-        weights=weights,
-        recurrent=recurrent,
-        bias=bias,
-        peepholes=peepholes,
-        lengths=lengths,
-        states=states,
-        gates=gates,
-        steps=steps,
-        directions=directions,
-        hidden=hidden,
-        functions=functions,
-        product=plain_product,
-    )
-
-
-def _problem(x: ir.Value | None, time_axis: int, constants: Sequence[ir.Value | None]) -> str:
-    """Why a node cannot be written out whatever its sizes are, else ""."""
-    shape = known_shape(x)
-    if not all(value is None or is_constant(value) for value in constants) or None in constants[:2]:
-        return "its weights are computed at run time"
-    if x is None or shape is None or len(shape) != 3:
-        return "the length of its sequence is known at run time only"
-    if time_axis in x.meta.get(BATCH_AXES, ()):
-        return "its sequence runs along the free first axis of an input: give its length with --input-shape"
-    steps = shape[time_axis]
-    return "" if 1 <= steps <= MAX_STEPS else f"its sequence has {steps} steps, more than {MAX_STEPS}"
-
-
-def _functions(b: Builder, defaults: tuple[str, ...]) -> list[tuple[str, tuple[float, ...]]] | None:
-    """Names and parameters of the activations; a list of parameters belongs to those functions that take any."""
-    names = texts(b.node, "activations") or defaults
-    if len(names) != len(defaults):
-        return None
-    alphas, betas = list(reals(b.node, "activation_alpha")), list(reals(b.node, "activation_beta"))
-    takes_alpha = {"affine", "elu", "hardsigmoid", "leakyrelu", "scaledtanh", "thresholdedrelu"}
-    takes_beta = {"affine", "hardsigmoid", "scaledtanh"}
-    functions: list[tuple[str, tuple[float, ...]]] = []
-    for name in names:
-        lower = name.lower()
-        parameters = [alphas.pop(0)] if lower in takes_alpha and alphas else []
-        if lower in takes_beta and parameters and betas:
-            parameters.append(betas.pop(0))
-        functions.append((name, tuple(parameters)))
-    return functions
 
 
 def _masks(b: Builder, lengths: Any, steps: int) -> list[Any]:
