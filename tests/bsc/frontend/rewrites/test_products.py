@@ -1,11 +1,14 @@
 """Rewritten products with weights compute what onnxruntime does, for any batch; none that has weights is left."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bsc.ir.graph import DigitalOp, Graph
@@ -192,3 +195,67 @@ def test_attributes_that_make_no_sense_stay_digital(case: str, tmp_path: Path) -
     graph = imported(source, tmp_path)
     (left,) = [op for op in graph.ops() if isinstance(op, DigitalOp)]
     assert left.why.startswith(why)
+
+
+@st.composite
+def transposed_convolutions(draw: st.DrawFn) -> onnx.ModelProto:
+    """ConvTranspose of any geometry that onnxruntime takes, and a free batch."""
+    axes, groups = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+
+    def sizes(lowest: int, highest: int) -> list[int]:
+        return draw(st.lists(st.integers(lowest, highest), min_size=axes, max_size=axes))
+
+    kernel, strides, dilations, spatial = sizes(1, 4), sizes(1, 3), sizes(1, 2), sizes(1, 4)
+    spans = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
+    extra = [draw(st.integers(0, stride - 1)) for stride in strides]
+    full = [
+        (size - 1) * stride + span + more
+        for size, stride, span, more in zip(spatial, strides, spans, extra, strict=True)
+    ]
+    before = [draw(st.integers(0, min(2, size - 1))) for size in full]
+    after = [draw(st.integers(0, min(2, size - 1 - first))) for size, first in zip(full, before, strict=True)]
+    options = [f"group = {groups}", f"strides = {strides}", f"dilations = {dilations}", f"pads = {before + after}"]
+    options.append(f"output_padding = {extra}")
+    channels, filters = groups * draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    constants = weights(w=(channels, filters, *kernel), b=(groups * filters,))
+    head = ",".join(map(str, ("N", channels, *spatial)))
+    return model(f"float[{head}] x", f"[m] y = ConvTranspose <{', '.join(options)}> (x, w, b)", constants)
+
+
+@settings(max_examples=60, deadline=None)
+@given(transposed_convolutions())
+def test_law_any_transposed_convolution_computes_what_onnxruntime_does(source: onnx.ModelProto) -> None:
+    with TemporaryDirectory() as folder:
+        graph = imported(source, Path(folder))
+    assert len(list(graph.layers())) == 1
+    assert_same_as_onnxruntime(source, graph, batch=2)
+
+
+@st.composite
+def equations(draw: st.DrawFn) -> tuple[str, list[int], list[int]]:
+    """An einsum of an activation, whose first letter n is its batch, and a constant; and their sizes."""
+    letters = draw(st.permutations("abcdef"))
+    count = draw(st.tuples(st.integers(0, 1), st.integers(1, 2), st.integers(0, 2), st.integers(0, 1)))
+    kinds, taken = [], 0
+    for each in count:
+        kinds.append("".join(letters[taken : taken + each]))
+        taken += each
+    stack, rows, columns, vectors = kinds
+    size = {letter: draw(st.integers(1, 3)) for letter in letters} | {"n": 1}
+    ours = "n" + "".join(draw(st.permutations(stack + rows + vectors)))
+    theirs = "".join(draw(st.permutations(stack + rows + columns)))
+    result = "".join(draw(st.permutations("n" + stack + columns + vectors)))
+    return f"{ours},{theirs}->{result}", [size[letter] for letter in ours[1:]], [size[letter] for letter in theirs]
+
+
+@settings(max_examples=60, deadline=None)
+@given(equations())
+def test_law_any_einsum_computes_what_onnxruntime_does(case: tuple[str, list[int], list[int]]) -> None:
+    equation, ours, theirs = case
+    head = ",".join(map(str, ("N", *ours)))
+    body = f'[m] y = Einsum <equation = "{equation}"> (x, w)'
+    source = model(f"float[{head}] x", body, {"w": random_weights(*theirs)})
+    with TemporaryDirectory() as folder:
+        graph = imported(source, Path(folder))
+    assert len(list(graph.layers())) == 1
+    assert_same_as_onnxruntime(source, graph, batch=2)

@@ -3,12 +3,16 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
 from bsc.ir.graph import DigitalOp
 from bsc.ir.layer import Reuse
-from bsc.testing import assert_same_as_onnxruntime, imported, random_weights, tiny_model
+from bsc.replay.engine import Replayer
+from bsc.testing import assert_same_as_onnxruntime, float_outputs, imported, random_weights, save, tiny_model
+from tests.bsc.plans import model_plan
+from tests.coverage.cases import quiet
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 STEPS, SIZE, HIDDEN = 5, 3, 4
@@ -103,10 +107,6 @@ def test_steps_compute_what_onnxruntime_does(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", GATES)
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 def test_lengths_that_differ(kind: str, direction: str, tmp_path: Path) -> None:
-    import onnxruntime
-
-    from bsc.testing import float_outputs
-
     model = recurrent(kind, f'direction = "{direction}"', lengths=True, state=True)
     graph = imported(model, tmp_path)
     rng = np.random.default_rng(0)
@@ -154,3 +154,35 @@ def test_a_sequence_along_the_free_axis_is_not_taken_for_a_batch(tmp_path: Path)
     given = imported(model, tmp_path, {"x": (5, 1, 3)})
     assert [layer.name for layer in given.layers()] == ["m/W", "m/R", "MatMul_1"]
     assert_same_as_onnxruntime(model, given)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_codes_of_a_quantised_lstm(tmp_path: Path, *, per_channel: bool) -> None:
+    """onnxruntime quantises the state in a way of its own, so that results differ by less than quantising costs."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    source = recurrent("LSTM", 'direction = "bidirectional"', directions=2, opset=13)
+    save(source, tmp_path / "float.onnx")
+    with quiet():
+        quantize_dynamic(
+            tmp_path / "float.onnx", tmp_path / "q.onnx", op_types_to_quantize=["LSTM"], per_channel=per_channel
+        )
+    quantised = onnx.load(tmp_path / "q.onnx")
+    assert [node.op_type for node in quantised.graph.node] == ["Transpose", "DynamicQuantizeLSTM"]
+    plan = model_plan(quantised, tmp_path)
+    assert [(layer.op_type, layer.vectors) for layer in plan.layers] == [
+        ("DynamicQuantizeLSTM", count) for count in (5, 4) * 2
+    ]
+    codes = [tensor for tensor in quantised.graph.initializer if tensor.name == "w_quantized"]
+    expected = onnx.numpy_helper.to_array(codes[0])[0].astype(int)
+    np.testing.assert_array_equal(plan.arrays(plan.layers[0]).codes, expected)
+    x = {"x": np.random.default_rng(0).standard_normal((3, STEPS, SIZE)).astype(np.float32)}
+    replayer = Replayer(plan)
+    results = replayer.replayed(x)
+    assert replayer.exact
+    by_runtime, by_float = (
+        onnxruntime.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"]).run(None, x)
+        for name in ("q.onnx", "float.onnx")
+    )
+    for name, wanted, original in zip(results, by_runtime, by_float, strict=True):
+        assert np.abs(results[name] - wanted).max() < 0.3 * np.abs(wanted - original).max()
