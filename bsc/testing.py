@@ -92,9 +92,15 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
     return path
 
 
-def imported(model: onnx.ModelProto, folder: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+def imported(
+    model: onnx.ModelProto,
+    folder: Path,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    as_written: bool = False,
+) -> Graph:
     """The graph of a model, by way of the file `folder / "model.onnx"`."""
-    return import_model(save(model, folder / "model.onnx"), input_shapes)
+    return import_model(save(model, folder / "model.onnx"), input_shapes, as_written=as_written)
 
 
 def random_feeds(graph: Graph, *, batch: int = 1, seed: int = 0) -> dict[str, NDArray[Any]]:
@@ -127,7 +133,9 @@ def assert_same_as_onnxruntime(
     """The graph of a model, maybe rewritten by passes, must have the model's inputs, outputs and float results."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()  # operator by operator: fused ones round in other places
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     assert sorted(graph.inputs) == sorted(value.name for value in session.get_inputs())
     assert list(graph.outputs) == [value.name for value in session.get_outputs()]
     feeds = random_feeds(graph, batch=batch)

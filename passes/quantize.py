@@ -4,6 +4,8 @@
     after    codes (K, N), |code| < 2**bits, and weight_step (1,) or (N,)
     keeps    |weight - code * weight_step| <= weight_step / 2, one step where a code is clipped
 
+Codes and formats that the model brings along are taken as they are, whatever the options say.
+
 Inputs are unsigned where the operators before them prove that nothing is negative, or where calibration data
 never was; otherwise they are two's complement. Without calibration data every input vector gets its own
 power-of-two step at run time. Formats: `bsc.numeric.quantizer`.
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
+from bsc.ir.formats import InputFormat
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer, Quantised
 from bsc.ir.passbase import Pass, PassResult
@@ -80,28 +83,35 @@ class Quantize(Pass):
         non_negative = non_negative_tensors(graph)
         for layer in graph.layers():
             if layer.quant is None:
-                codes, step = self._weights(graph, layer)
-                signed, input_step = self._input(graph, layer, layer.input in non_negative)
+                bits, codes, step = self._weights(graph, layer)
+                proved = non_negative.issuperset(graph.layer_inputs(layer))
+                given = layer.given_input or self._input(graph, layer, proved=proved)
                 quant = Quantised(
-                    weight_bits=self.bits,
+                    weight_bits=bits,
                     codes=f"{layer.name}/codes",
                     weight_step=f"{layer.name}/weight-step",
-                    input_bits=self.activation_bits,
-                    input_signed=signed,
-                    input_step=input_step,
+                    input_bits=given.bits,
+                    input_signed=given.signed,
+                    input_step=given.step,
+                    input_zero=given.zero,
                 )
                 arrays[quant.codes], arrays[quant.weight_step] = codes, step
                 layers[layer.name] = replace(layer, quant=quant)
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
 
-    def _weights(self, graph: Graph, layer: CrossbarLayer) -> tuple[NDArray[np.signedinteger], NDArray[np.float64]]:
+    def _weights(self, graph: Graph, layer: CrossbarLayer) -> tuple[int, NDArray[Any], NDArray[np.float64]]:
+        """(bits, codes, step) of the layer's weights."""
+        if layer.bias is not None:
+            _check_finite(graph.array(layer.bias), layer, "bias")
+        if (given := layer.given_weights) is not None:
+            codes, step = graph.array(given.codes).astype(np.int16), graph.array(given.step)
+            _check_finite(step, layer, "weight step")
+            return max(1, int(np.abs(codes).max(initial=0)).bit_length()), np.ascontiguousarray(codes), step
         stored = graph.array(layer.weight)
         matrix = layer.matrix(stored).astype(np.result_type(stored.dtype, np.float32), copy=False)
         axis = 0 if self.per == "channel" else None
         lowest, highest = matrix.min(axis=axis, initial=0), matrix.max(axis=axis, initial=0)
         _check_finite(np.stack([lowest, highest]), layer, "weight")
-        if layer.bias is not None:
-            _check_finite(graph.array(layer.bias), layer, "bias")
         # Steps are rounded to the weights' own precision, so that the division is exact in it.
         largest = np.atleast_1d(np.maximum(highest, -lowest)).astype(np.float64)
         step = step_for(largest, bits=self.bits, scale=self.scale).astype(matrix.dtype)
@@ -110,14 +120,14 @@ class Quantize(Pass):
         for start in range(0, len(matrix), BLOCK_ROWS):  # few enough for the temporaries to stay in cache
             block = np.s_[start : start + BLOCK_ROWS]
             codes[block] = to_codes(matrix[block], step, -top, top)
-        return codes, step.astype(np.float64)
+        return self.bits, codes, step.astype(np.float64)
 
-    def _input(self, graph: Graph, layer: CrossbarLayer, proved: bool) -> tuple[bool, float | None]:
-        """(signed, step) of the layer's input codes."""
+    def _input(self, graph: Graph, layer: CrossbarLayer, *, proved: bool) -> InputFormat:
+        """Format of the layer's input codes; `proved` never to be negative or not."""
         seen = graph.ranges.get(layer.input)
         signed = not proved and (seen is None or seen[0] < 0)
         if seen is None:
-            return signed, None
+            return InputFormat(bits=self.activation_bits, signed=signed, step=None)
         _check_finite(np.array(seen), layer, "calibrated input")
         largest = np.array(max(abs(seen[0]), abs(seen[1])))
         step = float(step_for(largest, bits=self.activation_bits - signed, scale=self.scale))
@@ -128,7 +138,7 @@ class Quantize(Pass):
                 seen=f"values up to {largest:g}",
                 fix="scale the calibration data as the model expects it",
             )
-        return signed, step
+        return InputFormat(bits=self.activation_bits, signed=signed, step=step)
 
 
 def non_negative_tensors(graph: Graph) -> set[str]:

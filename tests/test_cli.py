@@ -409,6 +409,21 @@ def test_verify_checks_proofs(model: Path) -> None:
     assert run("verify", "mlp.bsc").exit_code == 3  # a plan whose record differs is not replayed at all
 
 
+def test_verify_per_layer(model: Path) -> None:
+    assert run("compile", model.name).exit_code == 0
+    alone = run("verify", "mlp.bsc", "--per-layer")
+    assert (alone.exit_code, alone.stderr) == (
+        2,
+        "error [BSC201] --per-layer has nothing to compare layers with\n"
+        "  seen: no --model\n"
+        "  fix:  add --model with the ONNX file that was compiled\n",
+    )
+    assert "Difference from the float model" in run("verify", "mlp.bsc", "--per-layer", "--model", model.name).stdout
+    found = json.loads(run("verify", "mlp.bsc", "--per-layer", "--model", model.name, "--json").stdout)
+    assert list(found["layer_differences"]) == ["fc0", "fc1"]
+    assert all(0 < each["relative_rms"] < 0.1 for each in found["layer_differences"].values())
+
+
 def test_a_lossy_plan_is_not_exact_and_says_so(model: Path) -> None:
     assert run("compile", model.name, "--adc", "fixed=1").exit_code == 0
     result = run("verify", "mlp.bsc")
@@ -723,7 +738,7 @@ def test_check_takes_open_sizes(folder: Path) -> None:
     )
     result = run("check", path)
     assert result.exit_code == 3
-    assert "--input-shape x:SIZE,SIZE,..." in result.stderr
+    assert "--input-shape x:N,M,4" in result.stderr
     result = run("check", path, "--input-shape", "x:5,3,4", "--json")
     assert (result.exit_code, json.loads(result.stdout)["macs"]["crossbar"]) == (0, 120)
 

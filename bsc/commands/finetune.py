@@ -101,7 +101,7 @@ def _run(
     from bsc.train.export import with_parameters, write_model
     from bsc.train.trainer import Trainer
 
-    graph = import_model(model, dict(map(parse_input_shape, input_shape)))
+    graph = import_model(model, dict(map(parse_input_shape, input_shape)), as_written=True)
     specs = [graph.tensors[name] for name in graph.inputs]
     train = load_samples(data[0], specs, "train")
     judge = data[1] or (data[0] if has_test_split(data[0]) else None)

@@ -13,6 +13,7 @@ from bsc.commands.replay_data import open_data, replay_options
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs, and labels if any.")
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE.onnx", help="The float model, to compare with.")
+@click.option("--per-layer", is_flag=True, help="With --model, compare the results of every layer too.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N samples.")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Run N samples together.  [default: 256]")
 @click.option("--every-conversion", is_flag=True, help="Carry out conversions that are proved lossless too.")
@@ -22,12 +23,20 @@ from bsc.commands.replay_data import open_data, replay_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
 def verify(plan: Path, **options: Any) -> None:
     """Replay a plan bit by bit and compare it with the quantised and the float model."""
+    from bsc.errors import UsageError
     from bsc.plan.folder import read_plan, to_json
     from bsc.replay.proofs import check_proofs
     from bsc.replay.verification import verify as run
     from bsc.report.figures import verification_json
     from bsc.report.text import VerificationReport
 
+    if options["per_layer"] and options["model"] is None:
+        raise UsageError(
+            "BSC201",
+            "--per-layer has nothing to compare layers with",
+            seen="no --model",
+            fix="add --model with the ONNX file that was compiled",
+        )
     opened = read_plan(plan)
     proofs = check_proofs(opened, options["seed"]) if options["proofs"] else None
     data, source = open_data(
@@ -35,7 +44,9 @@ def verify(plan: Path, **options: Any) -> None:
     )
     how = replay_options(options["device"], every_conversion=options["every_conversion"], statistics=False)
     with progress("replaying", data.samples) as advance:
-        found = run(opened, data, source, options["model"], options=how, advance=advance)
+        found = run(
+            opened, data, source, options["model"], per_layer=options["per_layer"], options=how, advance=advance
+        )
     if options["as_json"]:
         click.echo(to_json(verification_json(found, proofs)), nl=False)
     else:

@@ -118,8 +118,12 @@ def _input_codes(graph: GraphBuilder, layer: PlanLayer, vectors: Vectors) -> tup
     step = graph.reshape(graph.cast(exact, dtype, f"{name}/step-cast"), [-1, 1, 1], f"{name}/step")
     low, high = code_limits(layer.input_bits, signed=layer.input_signed)
     quotient = graph.add("Div", [vectors.rows, step], f"{name}/quotient")
-    rounded = graph.add("Round", [quotient], f"{name}/rounded")
-    bounded = graph.add("Max", [rounded, graph.constant(f"{name}/low", [low], dtype)], f"{name}/bounded")
+    codes = graph.add("Round", [quotient], f"{name}/rounded")
+    if layer.input_zero:
+        codes = graph.add(
+            "Add", [codes, graph.constant(f"{name}/zero-code", [layer.input_zero], dtype)], f"{name}/moved"
+        )
+    bounded = graph.add("Max", [codes, graph.constant(f"{name}/low", [low], dtype)], f"{name}/bounded")
     return graph.add("Min", [bounded, graph.constant(f"{name}/high", [high], dtype)], f"{name}/codes"), exact
 
 
@@ -259,6 +263,9 @@ def _activation(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, resu
         scales = np.zeros((1, 1))
     weight_step = graph.constant(f"{name}/weight-step", scales)
     scale = graph.add("Mul", [step, weight_step], f"{name}/scale")
+    if layer.input_zero and layer.mapped_columns:
+        zeros = layer.input_zero * arrays.codes.sum(axis=0, dtype=np.int64)
+        results = graph.add("Sub", [results, graph.constant(f"{name}/zeros", zeros, np.float64)], f"{name}/from-zero")
     y = graph.add("Mul", [results, scale], f"{name}/scaled")
     if arrays.kept_columns is not None:
         zero = max(layer.mapped_columns, 1)

@@ -9,8 +9,8 @@ from typing import Literal
 import onnx
 
 from bsc.errors import BscError, ModelError
-from bsc.ir.graph import DigitalOp, Graph
-from bsc.ir.layer import CrossbarLayer
+from bsc.ir.graph import DigitalOp, Graph, Op
+from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.ir.macs import digital_macs, layer_macs, multiplies_activations
 
 Place = Literal["crossbar", "digital", "unsupported"]
@@ -98,7 +98,11 @@ def cover(graph: Graph, refused: Mapping[str, ModelError]) -> tuple[NodeCoverage
     return tuple(nodes)
 
 
-def _node(graph: Graph, op: CrossbarLayer | DigitalOp, error: ModelError | None) -> NodeCoverage:
+def _node(graph: Graph, op: Op, error: ModelError | None) -> NodeCoverage:
+    if isinstance(op, Reuse):  # its multiply-accumulates are counted with those of the layer
+        operator = next(layer.op_type for layer in graph.layers() if layer.name == op.layer)
+        why = f"it shares the crossbars of '{op.layer}'"
+        return NodeCoverage(name=op.name, operator=operator, place="crossbar", reason=why)
     if isinstance(op, CrossbarLayer):
         return NodeCoverage(name=op.name, operator=op.op_type, place="crossbar", macs=layer_macs(op))
     operator = f"{op.domain}.{op.op_type}" if op.domain else op.op_type

@@ -3,20 +3,30 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from bsc.errors import ModelError
+from bsc.frontend.attributes import integer, integers, real, text
+from bsc.frontend.builder import ORIGIN
+from bsc.frontend.constants import Coded, Derived, known_shape, scaled
+from bsc.frontend.formats import given_input, given_weights
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.sidetable import ArraySource
 from bsc.numeric.im2col import ConvGeometry, output_sizes
 
 MAX_VALUES = 1 << 40  # of one activation
-WEIGHT_TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
+WEIGHT_TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
+Viewed = tuple[CrossbarLayer | None, str]
+"""A layer and "", or None and why there is none."""
 
 
-def crossbar_layer(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
+def crossbar_layer(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> Viewed:
     """The crossbar layer that an ONNX node becomes.
 
     Args:
@@ -28,11 +38,15 @@ def crossbar_layer(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> 
         (layer, "") or (None, why it stays digital); the reason is "" for operators that are digital by nature.
 
     Raises:
-        ModelError: BSC301 for an attribute of the wrong type; BSC305 when a shape it needs is unknown or
-            contradicts the weights.
+        ModelError: BSC301 for an attribute of the wrong type; BSC305 when its shapes contradict each other.
     """
     view = _VIEWS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-    return (None, "") if view is None else view(node, name, arrays)
+    if view is None:
+        return None, ""
+    weight, why = _weight(node)
+    if weight is not None and known_shape(node.inputs[0]) is None:
+        return None, _unknown(node)
+    return (None, why) if weight is None else view(node, name, weight, arrays)
 
 
 def crossbar_operators() -> dict[str, str]:
@@ -40,16 +54,15 @@ def crossbar_operators() -> dict[str, str]:
     return {op_type: inspect.getdoc(view) or "" for op_type, view in _VIEWS.items()}
 
 
-def _conv(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
+def _conv(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArraySource]) -> Viewed:
     """Convolutions over any number of axes, with groups, strides, dilation and every padding.
 
     Digital: weights or bias that are computed at run time, empty, or no floats.
     """
-    weight, why = _weight(node)
-    bias, why_bias = _bias(node)
-    if weight is None or why_bias:
-        return None, why or why_bias
-    groups = _int(node, "group", 1)
+    bias, why = _bias(node)
+    if why:
+        return None, why
+    groups = integer(node, "group", 1)
     x = _input_shape(node, name)
     sizes = _sizes(weight)
     fits = len(x) == len(sizes) > 2 and groups >= 1 and x[1] == sizes[1] * groups and sizes[0] % groups == 0
@@ -61,35 +74,32 @@ def _conv(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[Cr
     positions = output_sizes(geometry, x[2:])
     if min(positions) < 1:
         raise _mismatch(node, name, f"input {list(x)} is smaller than the window: {geometry}")
-    layer = CrossbarLayer(
-        name=name,
-        op_type="Conv",
-        input=_name(node.inputs[0]),
-        output=_name(node.outputs[0]),
+    layer = _layer(
+        node,
+        name,
         rows=channels * math.prod(kernel),
         columns=filters,
         groups=groups,
         vectors=x[0] * math.prod(positions),
         weight=_name(weight),
         transposed=True,
-        bias=None if bias is None else _name(bias),
+        bias=None if bias is None else _constant(bias, 1.0, [filters], f"{name}/bias", arrays),
         conv=geometry,
     )
-    return layer, ""
+    return _with_codes(layer, _tensor(weight), arrays)
 
 
-def _gemm(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
+def _gemm(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArraySource]) -> Viewed:
     """Constant weights as the second operand, transposed or not, times alpha; a constant row of biases, times beta.
 
     Digital: weights or bias that are computed at run time, empty, or no floats; a transposed input; a matrix of biases.
     """
-    weight, why = _weight(node)
-    bias, why_bias = _bias(node)
-    if weight is None or why_bias:
-        return None, why or why_bias
-    if _int(node, "transA", 0):
+    bias, why = _bias(node)
+    if why:
+        return None, why
+    if integer(node, "transA", 0):
         return None, "its input is transposed (transA)"
-    transposed = bool(_int(node, "transB", 0))
+    transposed = bool(integer(node, "transB", 0))
     x = _input_shape(node, name)
     sizes = _sizes(weight)
     if not len(x) == len(sizes) == 2 or x[1] != sizes[int(transposed)]:
@@ -99,64 +109,79 @@ def _gemm(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> tuple[Cro
         return None, "its bias is a matrix"
     if bias is not None and math.prod(_sizes(bias)) not in (1, columns):
         raise _mismatch(node, name, f"weights {sizes}, transB {int(transposed)}, bias {_sizes(bias)}")
-    layer = CrossbarLayer(
-        name=name,
-        op_type="Gemm",
-        input=_name(node.inputs[0]),
-        output=_name(node.outputs[0]),
+    alpha, beta = real(node, "alpha", 1.0), real(node, "beta", 1.0)
+    layer = _layer(
+        node,
+        name,
         rows=rows,
         columns=columns,
         vectors=x[0],
-        weight=_scaled(weight, _float(node, "alpha", 1.0), sizes, f"{name}/alpha*weight", arrays),
+        weight=_constant(weight, alpha, sizes, f"{name}/alpha*weight", arrays),
         transposed=transposed,
-        bias=None if bias is None else _scaled(bias, _float(node, "beta", 1.0), [columns], f"{name}/beta*bias", arrays),
+        bias=None if bias is None else _constant(bias, beta, [columns], f"{name}/beta*bias", arrays),
     )
-    return layer, ""
+    return _with_codes(layer, _tensor(weight) if alpha == 1.0 else scaled(_tensor(weight), alpha), arrays)
 
 
-def _matmul(node: ir.Node, name: str, _arrays: dict[str, ArraySource]) -> tuple[CrossbarLayer | None, str]:
+def _matmul(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArraySource]) -> Viewed:
     """A constant matrix as the second operand; any number of axes in the first.
 
     Digital: products of two activations; weights on the left, with more or fewer axes than two, empty, or no floats.
     """
-    weight, why = _weight(node)
-    if weight is None:
-        return None, why
     sizes = _sizes(weight)
     if len(sizes) != 2:
         return None, f"its weights have {len(sizes)} axes, not 2"
     x = _input_shape(node, name)
     if not x or x[-1] != sizes[0]:
         raise _mismatch(node, name, f"input {list(x)}, weights {sizes}")
-    layer = CrossbarLayer(
-        name=name,
-        op_type="MatMul",
-        input=_name(node.inputs[0]),
-        output=_name(node.outputs[0]),
+    layer = _layer(
+        node,
+        name,
         rows=sizes[0],
         columns=sizes[1],
         vectors=math.prod(x[:-1]),
         weight=_name(weight),
         transposed=False,
-        bias=None,
     )
-    return layer, ""
+    return _with_codes(layer, _tensor(weight), arrays)
 
 
-_View = Callable[[ir.Node, str, dict[str, ArraySource]], tuple[CrossbarLayer | None, str]]
+def _layer(node: ir.Node, name: str, *, bias: str | None = None, **fields: Any) -> CrossbarLayer:
+    return CrossbarLayer(
+        name=name,
+        op_type=node.meta.get(ORIGIN, node.op_type),
+        input=_name(node.inputs[0]),
+        output=_name(node.outputs[0]),
+        bias=bias,
+        given_input=given_input(node.inputs[0]),
+        **fields,
+    )
+
+
+def _with_codes(layer: CrossbarLayer, tensor: ir.TensorProtocol, arrays: dict[str, ArraySource]) -> Viewed:
+    """The layer with the codes of its weights, if the model stores any."""
+    if not isinstance(tensor, Coded):
+        return layer, ""
+    given = given_weights(tensor, layer.name, arrays, transposed=layer.transposed, columns=layer.columns)
+    return (None, given) if isinstance(given, str) else (replace(layer, given_weights=given), "")
+
+
+_View = Callable[[ir.Node, str, ir.Value, dict[str, ArraySource]], Viewed]
 _VIEWS: Mapping[str, _View] = {"Conv": _conv, "Gemm": _gemm, "MatMul": _matmul}
 
 
 def _geometry(node: ir.Node, name: str, kernel: tuple[int, ...], spatial: tuple[int, ...]) -> ConvGeometry:
     axes = len(kernel)
     ones = (1,) * axes
-    strides, dilations = _ints(node, "strides", ones), _ints(node, "dilations", ones)
-    flat = _ints(node, "pads", (0,) * 2 * axes)
+    strides, dilations = integers(node, "strides", ones), integers(node, "dilations", ones)
+    flat = integers(node, "pads", (0,) * 2 * axes)
     if len(strides) != axes or len(dilations) != axes or len(flat) != 2 * axes or min(*strides, *dilations) < 1:
         raise _mismatch(node, name, f"kernel {kernel}, strides {strides}, dilations {dilations}, pads {flat}")
-    if _ints(node, "kernel_shape", kernel) != kernel:
-        raise _mismatch(node, name, f"kernel {kernel} in the weights, kernel_shape {_ints(node, 'kernel_shape', ())}")
-    mode = _str(node, "auto_pad", "NOTSET")
+    if integers(node, "kernel_shape", kernel) != kernel:
+        raise _mismatch(
+            node, name, f"kernel {kernel} in the weights, kernel_shape {integers(node, 'kernel_shape', ())}"
+        )
+    mode = text(node, "auto_pad", "NOTSET")
     pads = tuple(zip(flat[:axes], flat[axes:], strict=True))
     if mode == "VALID":
         pads = ((0, 0),) * axes
@@ -200,43 +225,55 @@ def _bias(node: ir.Node) -> tuple[ir.Value | None, str]:
 
 def _unfit(value: ir.Value, what: str) -> str:
     """Why a crossbar cannot hold a constant, else ""."""
-    assert value.const_value is not None
-    if value.const_value.dtype not in WEIGHT_TYPES:
-        return f"its {what} {value.const_value.dtype.name}"
+    if _tensor(value).dtype not in WEIGHT_TYPES:
+        return f"its {what} {_tensor(value).dtype.name}"
     return f"its {what} empty" if 0 in _sizes(value) else ""
 
 
-def _scaled(value: ir.Value, factor: float, sizes: list[int], key: str, arrays: dict[str, ArraySource]) -> str:
+def _constant(value: ir.Value, factor: float, sizes: list[int], key: str, arrays: dict[str, ArraySource]) -> str:
     """The key of `factor` times the constant, spread over `sizes`; its own name when that changes nothing."""
-    if factor == 1.0 and _sizes(value) == sizes:
+    source = _tensor(value)
+    if factor == 1.0 and _sizes(value) == sizes and not isinstance(source, Coded):
         return _name(value)
-    source = value.const_value
-    assert source is not None
-    scaled = source.numpy() * np.float64(factor)
-    spread = np.broadcast_to(scaled, np.broadcast_shapes(scaled.shape, tuple(sizes))).reshape(sizes)
-    arrays[key] = spread.astype(np.promote_types(source.dtype.numpy(), np.float32))
+
+    def values() -> NDArray[Any]:
+        # Codes are whole numbers: their products with the scale are rounded once, to float64.
+        exact = source.codes() * source.scale if isinstance(source, Coded) else source.numpy()
+        product = exact * np.float64(factor)
+        spread = np.broadcast_to(product, np.broadcast_shapes(product.shape, tuple(sizes))).reshape(sizes)
+        kind = np.dtype(np.float64) if isinstance(source, Coded) else source.dtype.numpy()
+        return spread.astype(np.promote_types(kind, np.float32))
+
+    arrays[key] = Derived(values)
     return key
 
 
-def _sizes(value: ir.Value) -> list[int]:
+def _tensor(value: ir.Value) -> ir.TensorProtocol:
     assert value.const_value is not None
-    return list(value.const_value.shape.numpy())
+    return value.const_value
+
+
+def _sizes(value: ir.Value) -> list[int]:
+    return list(_tensor(value).shape.numpy())
 
 
 def _input_shape(node: ir.Node, name: str) -> tuple[int, ...]:
-    value = node.inputs[0]
-    shape = None if value is None else value.shape
-    sizes = () if shape is None else tuple(size for size in shape if isinstance(size, int))
-    if value is None or shape is None or len(sizes) != len(shape):
-        raise ModelError(
-            "BSC305",
-            f"layer '{name}' ({node.op_type}): the shape of its input is unknown",
-            seen="no shape" if shape is None else f"shape {shape}",
-            fix="fix the model's input sizes with --input-shape NAME:SIZE,SIZE,...",
-        )
+    sizes = known_shape(node.inputs[0])
+    assert sizes is not None
     if min(sizes, default=1) < 1 or math.prod(sizes) > MAX_VALUES:
         raise _mismatch(node, name, f"input {list(sizes)}, an axis of no size or too large")
     return sizes
+
+
+def _unknown(node: ir.Node) -> str:
+    """Why a node stays digital whose input has unknown sizes: the sizes of the model's own inputs are all known."""
+    value = node.inputs[0]
+    while value is not None and (source := value.producer()) is not None:
+        before = [each for each in source.inputs if each is not None and known_shape(each) is None]
+        if not before:
+            return f"the size of its input is known at run time only, behind {source.op_type} {source.name}"
+        value = before[0]
+    return "the size of its input is known at run time only"
 
 
 def _mismatch(node: ir.Node, name: str, seen: str) -> ModelError:
@@ -250,35 +287,3 @@ def _mismatch(node: ir.Node, name: str, seen: str) -> ModelError:
 
 def _name(value: ir.Value | None) -> str:
     return "" if value is None else value.name or ""
-
-
-def _int(node: ir.Node, name: str, default: int) -> int:
-    attr = _attribute(node, name, ir.AttributeType.INT)
-    return default if attr is None else attr.as_int()
-
-
-def _float(node: ir.Node, name: str, default: float) -> float:
-    attr = _attribute(node, name, ir.AttributeType.FLOAT)
-    return default if attr is None else attr.as_float()
-
-
-def _str(node: ir.Node, name: str, default: str) -> str:
-    attr = _attribute(node, name, ir.AttributeType.STRING)
-    return default if attr is None else attr.as_string()
-
-
-def _ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    attr = _attribute(node, name, ir.AttributeType.INTS)
-    return default if attr is None else tuple(attr.as_ints())
-
-
-def _attribute(node: ir.Node, name: str, kind: ir.AttributeType) -> ir.Attr | None:
-    attr = node.attributes.get(name)
-    if attr is not None and (attr.type != kind or attr.value is None):
-        raise ModelError(
-            "BSC301",
-            f"layer '{node.name}' ({node.op_type}): attribute '{name}' has the wrong type",
-            seen=attr.type.name if attr.value is not None else "a reference to an attribute outside a function",
-            fix=f"export the model again; ONNX wants {kind.name}",
-        )
-    return attr

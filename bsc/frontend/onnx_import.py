@@ -14,8 +14,11 @@ import onnx_ir as ir
 from bsc.errors import ModelError
 from bsc.frontend.crossbar_view import crossbar_layer
 from bsc.frontend.model_file import cause, check_external_data, digest, load_model, size_on_disk
-from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes
+from bsc.frontend.rewrite import STEPWISE, WHY, rewrite
+from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes, mark_batch_axes
+from bsc.frontend.sharing import share_crossbars
 from bsc.frontend.simplify import inconsistent, simplify
+from bsc.frontend.upgrade import CONVERTED, upgraded
 from bsc.ir.graph import UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
 from bsc.ir.sidetable import ArraySource, MappedArray
 from bsc.limits import bounded_memory
@@ -31,14 +34,20 @@ Refuse = Callable[[str, ModelError], object]
 
 
 def import_model(
-    path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None, *, refuse: Refuse | None = None
+    path: Path,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    as_written: bool = False,
+    refuse: Refuse | None = None,
 ) -> Graph:
     """Read an ONNX file.
 
     Args:
-        path: the file; opsets 11 to 25.
-        input_shapes: sizes for inputs whose shape the model leaves open, by input name. A free first axis
-            is taken as the batch and needs no entry.
+        path: the file; opsets 11 to 25, or 6 to 10, which are converted.
+        input_shapes: sizes for inputs whose shape the model leaves open, by input name; 0 for a first axis that
+            stays free. A free first axis is taken as the batch and needs no entry.
+        as_written: take operators as the file has them. Otherwise they are rewritten so that more of them go onto
+            crossbars, and operators that read one weight share its crossbars.
         refuse: gets what would be raised for a single node, which is then digital in the graph; for "", that
             nothing goes onto crossbars. By default the first of these is raised.
 
@@ -54,9 +63,10 @@ def import_model(
     check_external_data(model, path)
     sha256 = digest(model, path)  # folding may drop external tensors, so it comes first
     size = size_on_disk(model, path)
+    model = upgraded(model, path)
     try:
         with bounded_memory(GROWTH * size):
-            return _graph(model, path, sha256, input_shapes or {}, refuse or _raise)
+            return _graph(model, path, sha256, input_shapes or {}, refuse or _raise, as_written=as_written)
     except MemoryError:
         raise ModelError(
             "BSC312",
@@ -67,13 +77,23 @@ def import_model(
 
 
 def _graph(
-    model: ir.Model, path: Path, sha256: str, input_shapes: Mapping[str, tuple[int, ...]], refuse: Refuse
+    model: ir.Model,
+    path: Path,
+    sha256: str,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    refuse: Refuse,
+    *,
+    as_written: bool,
 ) -> Graph:
     opsets = _check_opsets(model, path)
     give_shapes(model, input_shapes)
     simplify(model)
-    dynamic_batch = fix_batch(model)
+    free = fix_batch(model)
     infer_shapes(model)
+    if free and any(node.op_type in STEPWISE for node in model.graph):
+        mark_batch_axes(model, free)
+    if not as_written:
+        rewrite(model)
 
     arrays = _constants(model)
     inputs = tuple(value.name or "" for value in model.graph.inputs if value.name not in arrays)
@@ -81,7 +101,10 @@ def _graph(
         if not values:
             raise inconsistent(f"no {what}")
     ops = _operators(model, arrays, opsets, refuse)
-    info = ModelInfo(name=path.name, sha256=sha256, opsets=dict(sorted(opsets.items())), dynamic_batch=dynamic_batch)
+    if not as_written:
+        ops = share_crossbars(ops)
+    known = {domain: version for domain, version in sorted(opsets.items()) if domain in DOMAINS}
+    info = ModelInfo(name=path.name, sha256=sha256, opsets=known, dynamic_batch=bool(free))
     return Graph(
         info=info,
         ops=ops,
@@ -98,7 +121,7 @@ def _check_opsets(model: ir.Model, path: Path) -> dict[str, int]:
     if version not in OPSETS:
         raise ModelError(
             "BSC304",
-            f"model '{path.name}': ONNX opset not in {OPSETS.start}..{OPSETS.stop - 1}",
+            f"model '{path.name}': ONNX opset not in {CONVERTED.start}..{OPSETS.stop - 1}",
             seen="no opset of the standard domain" if version is None else f"opset {version}",
             fix="export with an opset of that range, or convert with onnx.version_converter",
         )
@@ -113,6 +136,8 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
         if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes and tensor.dtype.bitwidth % 8 == 0:
             sizes, offset = tuple(tensor.shape.numpy()), tensor.offset or 0
             arrays[name] = MappedArray(Path(tensor.path), tensor.dtype.numpy(), sizes, offset)
+        elif isinstance(tensor, ir.LazyTensor):
+            arrays[name] = tensor
         elif tensor is not None:
             try:
                 np.asarray(tensor)
@@ -136,7 +161,7 @@ def _operators(model: ir.Model, arrays: dict[str, ArraySource], opsets: Mapping[
         except ModelError as error:
             refuse(name, error)
             refused = True
-        ops.append(layer or _digital(node, name, why))
+        ops.append(layer or _digital(node, name, node.meta.get(WHY) or why))
     if not refused and all(isinstance(op, DigitalOp) for op in ops):
         reasons = sorted({f"{op.op_type} {op.name}: {op.why}" for op in ops if isinstance(op, DigitalOp) and op.why})
         nothing = ModelError(

@@ -3,36 +3,52 @@
 import contextlib
 from collections.abc import Mapping
 
+import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from bsc.errors import ModelError, UsageError
+from bsc.frontend.constants import known_shape
 from bsc.frontend.model_file import quiet
+from bsc.ir.program import quiet_session
+
+FREE_BATCH = "N"
+BATCH_AXES = "bsc.batch-axes"
+"""Key of a value's metadata: the axes that grow with the free batch."""
+SMALL_CONSTANT = 1 << 10
+"""Bytes up to which a constant may decide about a shape."""
 
 
 def parse_input_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Read "image:1,3,224,224".
+    """Read "image:1,3,224,224", or "image:N,3,224,224", which leaves the batch free: 0 in the result.
 
     Raises:
         UsageError: BSC201 for any other form or a size below 1.
     """
     name, colon, sizes = text.rpartition(":")
+    first, comma, others = sizes.partition(",")
+    free = first == FREE_BATCH
     try:
-        shape = tuple(int(size) for size in sizes.split(","))
+        shape = tuple(int(size) for size in (others if free else sizes).split(",")) if comma or not free else ()
     except ValueError:
-        shape = ()
-    if not (colon and name and shape and min(shape) >= 1):
+        shape, free = (), False
+    if not (colon and name and (shape or free) and min(shape, default=1) >= 1):
         raise UsageError(
             "BSC201",
             "--input-shape cannot be read",
             seen=repr(text),
-            fix="write NAME:SIZE,SIZE,... with sizes of 1 or more, such as image:1,3,224,224",
+            fix="write NAME:SIZE,SIZE,... with sizes of 1 or more, such as image:1,3,224,224; "
+            f"{FREE_BATCH} for the first leaves the batch free",
         )
-    return name, shape
+    return name, (0, *shape) if free else shape
 
 
 def give_shapes(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Apply --input-shape; a size given for a symbol holds in every input that uses the symbol."""
+    """Apply --input-shape; a size given for a symbol holds in every input that uses the symbol.
+
+    Raises:
+        UsageError: BSC201 for a shape that names no input or contradicts the model.
+    """
     symbols: dict[str | None, int] = {}
     values = {value.name: value for value in model.graph.inputs}
     for name, shape in shapes.items():
@@ -48,15 +64,17 @@ def give_shapes(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
             len(declared) == len(shape)
             and all(not isinstance(old, int) or old == new for old, new in zip(declared, shape, strict=True))
         )
+        sizes = [new or FREE_BATCH for new in shape]
         if not fits:
             raise UsageError(
                 "BSC201",
                 f"--input-shape contradicts the model for input '{name}'",
-                seen=f"{list(shape)} given, model declares {declared}",
+                seen=f"[{', '.join(map(str, sizes))}] given, model declares {declared}",
                 fix="change only the sizes that the model leaves open",
             )
-        symbols |= {old.value: new for old, new in zip(declared or (), shape, strict=False) if not isinstance(old, int)}
-        values[name].shape = ir.Shape(shape)
+        given = zip(declared or (), shape, strict=False)
+        symbols |= {old.value: new for old, new in given if new and not isinstance(old, int)}
+        values[name].shape = ir.Shape(sizes)
     symbols.pop(None, None)
     for value in values.values():
         if value.shape is not None:
@@ -65,15 +83,22 @@ def give_shapes(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
             )
 
 
-def fix_batch(model: ir.Model) -> bool:
-    """Set a free first axis to 1; every other free axis is the user's to give. True if there was one."""
-    free = False
+def fix_batch(model: ir.Model) -> list[ir.Value]:
+    """Set a free first axis to 1; every other free axis is the user's to give.
+
+    Returns:
+        The inputs that have a free first axis.
+
+    Raises:
+        ModelError: BSC305 for other free axes.
+    """
+    free: list[ir.Value] = []
     for value in model.graph.inputs:
         if value.shape is None:
             raise _open_shape(value, "no shape at all")
         sizes = list(value.shape)
         if sizes and not isinstance(sizes[0], int):
-            free = True
+            free.append(value)
             sizes[0] = 1
         if not all(isinstance(size, int) and size >= 0 for size in sizes):
             raise _open_shape(value, f"shape {value.shape}")
@@ -82,18 +107,77 @@ def fix_batch(model: ir.Model) -> bool:
 
 
 def _open_shape(value: ir.Value, seen: str) -> ModelError:
+    if value.shape is None:
+        sizes = "SIZE,SIZE,..."
+    else:
+        names = [str(size) if isinstance(size, int) or size.value else "SIZE" for size in value.shape]
+        sizes = ",".join(names if isinstance(value.shape[0], int) else [FREE_BATCH, *names[1:]])
     return ModelError(
         "BSC305",
         f"input '{value.name}' has axes of unknown size",
         seen=seen,
-        fix=f"give them: --input-shape {value.name}:SIZE,SIZE,...",
+        fix=f"give them as numbers: --input-shape {value.name}:{sizes}",
     )
 
 
 def infer_shapes(model: ir.Model) -> None:
-    """Infer all shapes anew for the inputs' sizes; a value the inference cannot tell keeps none."""
+    """Infer all shapes anew for the inputs' sizes; a value that no inference can tell keeps none."""
     for node in model.graph:
         for value in node.outputs:
             value.shape = None
     with quiet(), contextlib.suppress(Exception):
         common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    unknown = [value for node in model.graph for value in node.outputs if value.name and known_shape(value) is None]
+    if unknown:
+        with quiet(), contextlib.suppress(Exception):
+            _ask_onnxruntime(model, unknown)
+
+
+def _ask_onnxruntime(model: ir.Model, unknown: list[ir.Value]) -> None:
+    """Shapes and types behind operators that ONNX's own inference does not know; raises what onnxruntime raises.
+
+    Large constants take part as inputs, of which only the sizes matter.
+    """
+    graph = onnx.GraphProto(name="shapes")
+    graph.node.extend(ir.serde.serialize_node(node) for node in model.graph)
+    inputs = {id(value): value for value in model.graph.inputs}
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor is not None and tensor.nbytes <= SMALL_CONSTANT:
+            graph.initializer.append(ir.serde.serialize_tensor(ir.tensor(tensor.numpy(), name=value.name)))
+        elif tensor is not None:
+            inputs[id(value)] = ir.Value(
+                name=value.name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype)
+            )
+    graph.input.extend(ir.serde.serialize_value(value) for value in inputs.values())
+    graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in unknown)
+    opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
+    proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
+    told = {output.name: output for output in quiet_session(proto.SerializeToString()).get_outputs()}
+    for value in unknown:
+        output = told[value.name or ""]
+        sizes = [size if isinstance(size, int) and size >= 0 else None for size in output.shape]
+        if value.shape is None or None not in sizes:
+            value.shape = ir.Shape(sizes)
+        element = output.type.removeprefix("tensor(").removesuffix(")")
+        if value.dtype is None and element.upper() in ir.DataType.__members__:
+            value.dtype = ir.DataType[element.upper()]
+
+
+def mark_batch_axes(model: ir.Model, free: list[ir.Value]) -> None:
+    """Note at every value which of its axes grow with the batch; shapes are as `infer_shapes` leaves them."""
+    values = [value for node in model.graph for value in node.outputs]
+    of_one = [known_shape(value) for value in values]
+    for value in free:
+        value.meta[BATCH_AXES] = (0,)
+        value.shape = ir.Shape([2, *(value.shape or ())[1:]])
+    infer_shapes(model)
+    for value, one in zip(values, of_one, strict=True):
+        two = known_shape(value)
+        if one is not None and two is not None and len(one) == len(two):
+            value.meta[BATCH_AXES] = tuple(
+                axis for axis, sizes in enumerate(zip(one, two, strict=True)) if len(set(sizes)) > 1
+            )
+    for value in free:
+        value.shape = ir.Shape([1, *(value.shape or ())[1:]])
+    infer_shapes(model)

@@ -16,6 +16,8 @@ def following_norm(graph: Graph, layer: CrossbarLayer, result: str | None = None
     readers = graph.consumers(output)
     if len(readers) != 1 or output in graph.outputs:
         return None
+    if layer.given_weights is not None or len(graph.layer_inputs(layer)) > 1:
+        return None  # codes stay as they are, and what shares the layer's crossbars may have no normalisation
     norm, shape = readers[0], graph.tensors[output].shape
     columns_are_axis_1 = layer.conv is not None or (shape is not None and len(shape) == 2)
     if (

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer
+from bsc.ir.graph import DigitalOp, Graph
+from bsc.ir.layer import CrossbarLayer, Quantised, Reuse
 from bsc.ir.signs import Flags, Link, Signs, carry
 
 
@@ -32,6 +32,7 @@ class ChannelFacts:
 
 @dataclass
 class _State:
+    reused: frozenset[str]  # layers that further operators drive
     signs: dict[str, Signs] = field(default_factory=dict)
     links: dict[str, list[Link]] = field(default_factory=dict)  # by operator
     dead_rows: dict[str, Flags] = field(default_factory=dict)
@@ -44,13 +45,18 @@ def analyse(graph: Graph) -> ChannelFacts:
     the same bits. A value that is unread where input steps are set at run time still counts as read, since it may be
     the largest of its vector, unless it is always zero. Nothing is found of layers that have `kept` already.
     """
-    state = _State()
+    state = _State(reused=frozenset(op.layer for op in graph.ops() if isinstance(op, Reuse)))
     for op in graph.ops():
         if isinstance(op, CrossbarLayer):
             state.dead_rows[op.name] = _dead_rows(op, _input_signs(graph, op, state))
+            if op.name in state.reused:  # of the other operators that drive it nothing is known
+                state.dead_rows[op.name][:] = False
             if op.kept is None and (axis := _channel_axis(graph, op, op.output)) is not None:
                 state.signs[op.output] = _layer_signs(graph, op, state.dead_rows[op.name], axis)
-        elif (carried := carry(graph, op, [state.signs.get(name) for name in op.inputs])) is not None:
+        elif (
+            isinstance(op, DigitalOp)
+            and (carried := carry(graph, op, [state.signs.get(name) for name in op.inputs])) is not None
+        ):
             state.signs[op.outputs[0]], state.links[op.name] = carried
     return ChannelFacts(dead_rows=state.dead_rows, unread=_unread(graph, state))
 
@@ -63,8 +69,13 @@ def _dead_rows(layer: CrossbarLayer, signs: Signs | None) -> Flags:
     assert layer.quant is not None
     if signs is None:
         return np.zeros((layer.groups, layer.rows), np.bool_)
-    dead = signs.zero if layer.quant.input_signed else signs.high
+    dead = signs.high if _from_zero_on(layer.quant) else signs.zero
     return _by_row(layer, dead)
+
+
+def _from_zero_on(quant: Quantised) -> bool:
+    """Whether input codes are those of values of 0 or more, 0 being code 0."""
+    return not quant.input_signed and quant.input_zero == 0
 
 
 def _by_row(layer: CrossbarLayer, channels: Flags) -> Flags:
@@ -96,7 +107,7 @@ def _layer_signs(graph: Graph, layer: CrossbarLayer, dead_rows: Flags, axis: int
         alive = codes[:, columns] if not dead.any() else codes[~dead, columns]
         lowest[columns], highest[columns] = alive.min(axis=0, initial=0), alive.max(axis=0, initial=0)
     bias = np.zeros(1) if layer.bias is None else graph.array(layer.bias).ravel()
-    if layer.quant.input_signed:
+    if not _from_zero_on(layer.quant):
         lowest, highest = np.where((lowest == 0) & (highest == 0), 0, [[-1], [1]])
     return Signs(axis, low=(lowest >= 0) & (bias >= 0), high=(highest <= 0) & (bias <= 0))
 
@@ -116,11 +127,11 @@ def _unread(graph: Graph, state: _State) -> dict[str, Flags]:
     unread: dict[str, Flags] = {}
     for op in reversed(list(graph.ops())):
         if isinstance(op, CrossbarLayer):
-            known = op.output in read and op.groups == 1
+            known = op.output in read and op.groups == 1 and op.name not in state.reused
             unread[op.name] = ~read[op.output] if known else np.zeros(op.columns, np.bool_)
             signs = _input_signs(graph, op, state)
             mark(op.input, True if signs is None else _channels_read(graph, op, state, signs, unread[op.name]))
-        elif op.name in state.links:
+        elif isinstance(op, DigitalOp) and op.name in state.links:
             result = op.outputs[0]
             # A channel that is always zero stays so as long as the signs of what it is made of do.
             wanted = read[result] & ~state.signs[result].zero

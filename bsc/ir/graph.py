@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
-from bsc.ir.layer import CrossbarLayer
+from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.ir.sidetable import ArraySource, SideTable
 
 UNKNOWN_DTYPE = "?"  # not for NumPy, which reads it as bool
@@ -70,7 +70,7 @@ class DigitalOp:
         return f"{text}  ({self.why})" if self.why else text
 
 
-Op = CrossbarLayer | DigitalOp
+Op = CrossbarLayer | Reuse | DigitalOp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +171,10 @@ class Graph:
     def layers(self) -> Iterator[CrossbarLayer]:
         """The crossbar layers, in the order of `ops`."""
         return (op for op in self.ops() if isinstance(op, CrossbarLayer))
+
+    def layer_inputs(self, layer: CrossbarLayer) -> tuple[str, ...]:
+        """Every activation that the layer's crossbars are driven with, its own first."""
+        return (layer.input, *(op.input for op in self.ops() if isinstance(op, Reuse) and op.layer == layer.name))
 
     def producer(self, tensor: str) -> Op | None:
         """The operator that writes `tensor`; None for a model input or a constant."""

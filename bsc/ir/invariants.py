@@ -3,7 +3,7 @@
 import numpy as np
 
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer
+from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.ir.passbase import PassResult
 
 
@@ -28,6 +28,9 @@ def check_graph(graph: Graph) -> None:
     """
     for layer in graph.layers():
         _check_layer(graph, layer)
+    names = {layer.name for layer in graph.layers()}
+    for op in graph.ops():
+        assert not isinstance(op, Reuse) or op.layer in names, f"'{op.name}' reuses layer '{op.layer}', which is gone"
 
 
 def _check_layer(graph: Graph, layer: CrossbarLayer) -> None:

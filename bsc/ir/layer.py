@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from bsc.ir.formats import GivenWeights, InputFormat
 from bsc.numeric.encoding import CellFormat
 from bsc.numeric.im2col import ConvGeometry
 from bsc.numeric.sharing import Granularity
@@ -33,6 +34,7 @@ class Quantised:
         input_bits: bits of an input code, its sign included.
         input_signed: two's complement inputs; otherwise inputs are 0 or more.
         input_step: value of one input code; None when every input vector gets its own power of two at run time.
+        input_zero: code of the value 0; 0 unless the model brings another.
     """
 
     weight_bits: int
@@ -41,11 +43,11 @@ class Quantised:
     input_bits: int
     input_signed: bool
     input_step: float | None
+    input_zero: int = 0
 
     def __str__(self) -> str:
-        sign = "signed" if self.input_signed else "unsigned"
-        step = "dynamic step" if self.input_step is None else f"step {self.input_step!r}"
-        return f"weights {self.weight_bits} bit + sign, inputs {self.input_bits} bit {sign} {step}"
+        inputs = InputFormat(bits=self.input_bits, signed=self.input_signed, step=self.input_step, zero=self.input_zero)
+        return f"weights {self.weight_bits} bit + sign, {inputs}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,11 +212,13 @@ class CrossbarLayer:
         rows: K, rows of one group's weight matrix.
         columns: N, columns of all groups together.
         groups: convolution groups; column n belongs to group n // (N / groups).
-        vectors: V, input vectors of one inference.
+        vectors: V, input vectors of one inference, those of every `Reuse` included.
         weight: key of the float weights.
         transposed: the weights lie as (N, K), as in Conv; otherwise as (K, N).
         bias: key of the bias, float (N,), or None.
         conv: how the input becomes rows; None when its last axis already is the rows.
+        given_weights: the codes, if the model stores them.
+        given_input: the format of the input codes, if the model says it.
         quant: set by `quantize`.
         slicing: set by `slice-bits`.
         kept: set by `eliminate`, and anew by `permute`.
@@ -235,6 +239,8 @@ class CrossbarLayer:
     transposed: bool
     bias: str | None
     conv: ConvGeometry | None = None
+    given_weights: GivenWeights | None = None
+    given_input: InputFormat | None = None
     quant: Quantised | None = None
     slicing: Slicing | None = None
     kept: Kept | None = None
@@ -271,5 +277,37 @@ class CrossbarLayer:
     def __str__(self) -> str:
         size = f"{self.rows}x{self.columns}" + (f"/{self.groups} groups" if self.groups > 1 else "")
         head = f"crossbar  {self.name}  {self.op_type}  {self.input} -> {self.output}  {size}  {self.vectors} vectors"
-        stages = (self.conv, self.quant, self.slicing, self.kept, self.tiling, self.observed, self.adc)
+        given = None if self.given_input is None else f"given {self.given_input}"
+        mapped = (self.quant, self.slicing, self.kept, self.tiling, self.observed, self.adc)
+        stages = (self.conv, self.given_weights, given, *mapped)
         return "\n".join([head, *(f"          {stage}" for stage in stages if stage is not None)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reuse:
+    """A further operator that drives the crossbars of a layer: a model may read one weight several times.
+
+    Attributes:
+        name: unique node name.
+        layer: name of the layer, whose matrix, bias and number formats hold here too.
+        input: name of the activation tensor.
+        output: name of the result tensor.
+    """
+
+    name: str
+    layer: str
+    input: str
+    output: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The activation tensors it reads."""
+        return (self.input,)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The tensors it writes."""
+        return (self.output,)
+
+    def __str__(self) -> str:
+        return f"crossbar  {self.name}  again {self.layer}  {self.input} -> {self.output}"

@@ -5,7 +5,7 @@ done. Segments travel inside the plan folder, so that a replay needs nothing els
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from bsc.errors import DoesNotFitError, ModelError
 from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
-from bsc.ir.layer import CrossbarLayer
+from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.limits import bounded_memory
 
 GROWTH = 1000
@@ -73,17 +73,23 @@ def schedule(graph: Graph) -> Iterator[Step]:
     """
     depth = _crossbar_depths(graph)
     deepest = max(depth.values(), default=0)
-    groups: list[list[CrossbarLayer] | list[DigitalOp]] = []
+    drives: list[list[CrossbarLayer | Reuse]] = [[] for _ in range(deepest + 1)]
+    digital: list[list[DigitalOp]] = [[] for _ in range(deepest + 1)]
+    last_read = dict.fromkeys(graph.outputs, deepest + 1)  # the last level at which a tensor is read
+    for op in graph.ops():
+        level = depth[op.name]
+        if isinstance(op, DigitalOp):
+            digital[level].append(op)
+        else:
+            drives[level].append(op)
+        last_read |= {name: max(level, last_read.get(name, 0)) for name in op.inputs}
     for level in range(deepest + 1):
-        groups.append([op for op in graph.ops() if isinstance(op, CrossbarLayer) and depth[op.name] == level])
-        groups.append([op for op in graph.ops() if isinstance(op, DigitalOp) and depth[op.name] == level])
-    for position, ops in enumerate(groups):
-        layers = [op for op in ops if isinstance(op, CrossbarLayer)]
-        yield from (LayerStep(layer=layer.name, inputs=layer.inputs, outputs=layer.outputs) for layer in layers)
-        digital = [op for op in ops if isinstance(op, DigitalOp)]
-        if digital:
-            later = {name for group in groups[position + 1 :] for op in group for name in op.inputs}
-            yield _segment(graph, digital, wanted=later | set(graph.outputs))
+        for op in drives[level]:
+            layer = op.layer if isinstance(op, Reuse) else op.name
+            yield LayerStep(layer=layer, inputs=op.inputs, outputs=op.outputs)
+        if digital[level]:
+            later = {name for op in digital[level] for name in op.outputs if last_read.get(name, 0) > level}
+            yield _segment(graph, digital[level], wanted=later)
 
 
 def _crossbar_depths(graph: Graph) -> dict[str, int]:
@@ -92,7 +98,7 @@ def _crossbar_depths(graph: Graph) -> dict[str, int]:
     for op in graph.ops():
         before = (graph.producer(name) for name in op.inputs)
         reached = max((depth[source.name] for source in before if source is not None), default=0)
-        depth[op.name] = reached + isinstance(op, CrossbarLayer)
+        depth[op.name] = reached + (not isinstance(op, DigitalOp))
     return depth
 
 
@@ -172,12 +178,23 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 yield from (part for sparse in every for part in (sparse.values, sparse.indices))
 
 
-def quiet_session(model: bytes | Path) -> Any:
-    """An onnxruntime session on the CPU that leaves the terminal alone; raises what onnxruntime raises."""
+def quiet_session(model: bytes | Path, *, weights: Path | None = None) -> Any:
+    """An onnxruntime session on the CPU that leaves the terminal alone; raises what onnxruntime raises.
+
+    Quantised operators are run as they are written: onnxruntime would move and fuse QuantizeLinear and
+    DequantizeLinear, which rounds in other places.
+
+    Args:
+        model: serialised, or its path.
+        weights: folder of the external data of a serialised model.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if weights is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -195,17 +212,23 @@ class Program:
         self._sessions: dict[int, Any] = {}
 
     def run(
-        self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer, *, layer_bytes: int = 0
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        run_layer: RunLayer,
+        keep: Collection[str] = (),
+        *,
+        layer_bytes: int = 0,
     ) -> dict[str, NDArray[Any]]:
         """Run one batch.
 
         Args:
             feeds: every model input.
             run_layer: given a layer's name and its activation, returns its result.
+            keep: further tensors that steps read or write, to return as well.
             layer_bytes: memory that it may take beside what the inputs account for.
 
         Returns:
-            The outputs by name.
+            The outputs by name, and what was to be kept.
 
         Raises:
             ModelError: BSC304 when onnxruntime cannot run a digital operator; BSC312 when the batch takes far more
@@ -214,7 +237,7 @@ class Program:
         size = sum(np.asarray(value).nbytes for value in feeds.values())
         try:
             with bounded_memory(GROWTH * size + layer_bytes):
-                return self._run(feeds, run_layer)
+                return self._run(feeds, run_layer, keep)
         except MemoryError:
             raise ModelError(
                 "BSC312",
@@ -223,17 +246,20 @@ class Program:
                 fix="check the model's shapes, such as pads, and run fewer samples at a time",
             ) from None
 
-    def _run(self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer) -> dict[str, NDArray[Any]]:
+    def _run(
+        self, feeds: Mapping[str, NDArray[Any]], run_layer: RunLayer, keep: Collection[str]
+    ) -> dict[str, NDArray[Any]]:
         last_use = {name: index for index, step in enumerate(self._steps) for name in step.inputs}
+        wanted = {*self._outputs, *keep}
         tensors = dict(feeds)
         for index, step in enumerate(self._steps):
             if isinstance(step, LayerStep):
                 tensors[step.outputs[0]] = run_layer(step.layer, _tensor(tensors[step.inputs[0]], step.layer))
             else:
                 tensors |= self._run_segment(index, step, tensors)
-            for name in [name for name in step.inputs if last_use[name] == index and name not in self._outputs]:
+            for name in [name for name in step.inputs if last_use[name] == index and name not in wanted]:
                 tensors.pop(name, None)
-        return {name: tensors[name] for name in self._outputs}
+        return {name: tensors[name] for name in (*self._outputs, *keep)}
 
     def _run_segment(
         self, index: int, segment: Segment, tensors: Mapping[str, NDArray[Any]]

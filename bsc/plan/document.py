@@ -24,7 +24,7 @@ from bsc.ir.layer import AdcGranularity, AdcPolicy
 from bsc.ir.program import LayerStep, Segment, Step
 from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
 from bsc.numeric.im2col import ConvGeometry
-from bsc.numeric.quantizer import STEP_RANGE, max_digit
+from bsc.numeric.quantizer import STEP_RANGE, code_limits, max_digit
 from bsc.numeric.tiles import MAX_LINES, column_tiles
 from bsc.record import Record
 
@@ -142,6 +142,7 @@ class PlanLayer(Record):
     input_bits: Annotated[int, Field(ge=2, le=16)] = Field(description="bits of an input code with its sign")
     input_signed: bool = Field(description="two's complement inputs; otherwise 0 or more")
     input_step: InputStep | None = Field(description="value of one input code; null: set per vector at run time")
+    input_zero: int = Field(description="input code of the value 0")
     slice_bits: tuple[Annotated[int, Field(ge=1, le=8)], ...] = Field(
         min_length=1, max_length=16, description="bits of every slice, least significant first"
     )
@@ -169,6 +170,9 @@ class PlanLayer(Record):
             raise ValueError("a layer without rows has no columns either")
         if self.groups > 1 and (self.mapped_rows, self.mapped_columns) != (self.rows, self.columns):
             raise ValueError("a grouped layer keeps all its rows and columns")
+        low, high = code_limits(self.input_bits, signed=self.input_signed)
+        if not low <= self.input_zero <= high or (self.input_zero and self.input_step is None):
+            raise ValueError("the code of zero is no input code, or the step is not fixed")
         if self.rows * self.columns * self.vectors > MAX_PRODUCTS:
             raise ValueError("rows, columns and vectors are too many to count")
         if sum(self.slice_bits) != self.cells.stored_bits:
@@ -250,8 +254,8 @@ class PlanDocument(Record):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         names = [layer.name for layer in self.layers]
-        if len(set(names)) != len(names) or sorted(names) != sorted(step.layer for step in self.steps if step.layer):
-            raise ValueError("layers and steps do not name the same layers once each")
+        if len(set(names)) != len(names) or set(names) != {step.layer for step in self.steps if step.layer}:
+            raise ValueError("layers and steps do not name the same layers")
         made = {tensor.name for tensor in self.inputs}
         for step in self.steps:
             if not made.issuperset(step.inputs):

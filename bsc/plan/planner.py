@@ -125,6 +125,7 @@ def _layer_record(layer: CrossbarLayer, index: int) -> PlanLayer:
         input_bits=quant.input_bits,
         input_signed=quant.input_signed,
         input_step=quant.input_step,
+        input_zero=quant.input_zero,
         slice_bits=slicing.cells.slice_bits,
         encoding=slicing.cells.encoding,
         subtraction=slicing.cells.subtraction,

@@ -36,8 +36,9 @@ def input_codes(layer: PlanLayer, x: NDArray[Any]) -> tuple[NDArray[Any], NDArra
     low, high = code_limits(layer.input_bits, signed=layer.input_signed)
     conv = layer.conv.geometry() if layer.conv else None
     if layer.input_step is not None:
-        codes = _fixed_codes(x, layer.input_step, low, high, what)
-        return to_vectors(codes, conv, layer.groups), np.array([[layer.input_step]])
+        zero = layer.input_zero
+        vectors = to_vectors(_fixed_codes(x, layer.input_step, low - zero, high - zero, what), conv, layer.groups)
+        return (vectors + zero if zero else vectors), np.array([[layer.input_step]])  # padding is the value 0 as well
     require_finite(x, what)
     vectors = to_vectors(x, conv, layer.groups)
     largest = np.abs(vectors).max(axis=(1, 2), initial=0).astype(np.float64)
@@ -58,6 +59,11 @@ def _fixed_codes(x: NDArray[Any], step: float, low: int, high: int, what: str) -
 def mapped_codes(arrays: LayerArrays, codes: NDArray[Any]) -> NDArray[Any]:
     """Input codes of the mapped rows: (V, G, K) over the model's rows to (V, G, K) over those on crossbars."""
     return codes if arrays.kept_rows is None else codes[:, :, arrays.kept_rows]
+
+
+def zero_part(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.int64] | None:
+    """What the code of zero adds to every result, (N,) over the mapped columns: a digital constant to take away."""
+    return layer.input_zero * arrays.codes.sum(axis=0, dtype=np.int64) if layer.input_zero else None
 
 
 def output(

@@ -26,7 +26,7 @@ def calibrate(graph: Graph, data: Dataset) -> Graph:
     def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
         layer = layers[name]
         require_finite(x, f"the input of layer '{name}'")
-        low, high = ranges.get(layer.input, (np.inf, -np.inf))
+        low, high = ranges.get(layer.input, (np.inf, -np.inf))  # of every activation that drives the layer
         ranges[layer.input] = (min(low, float(x.min())), max(high, float(x.max())))
         return float_result(graph, layer, x)
 

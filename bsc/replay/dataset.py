@@ -50,6 +50,7 @@ class Dataset:
         batch: samples that are run together; a divisor of their number if the model fixes it.
         sha256: of the file; "" for made-up data.
         free_batch: fewer samples may be run together.
+        shared: inputs that are no samples: the whole array goes with every batch.
     """
 
     inputs: Mapping[str, NDArray[Any]]
@@ -57,11 +58,16 @@ class Dataset:
     batch: int
     sha256: str
     free_batch: bool = False
+    shared: frozenset[str] = frozenset()
 
     @property
     def samples(self) -> int:
         """Number of samples."""
-        return len(next(iter(self.inputs.values())))
+        return self.rows(self.inputs)
+
+    def rows(self, batch: Mapping[str, NDArray[Any]]) -> int:
+        """Number of samples of a batch."""
+        return next(len(values) for name, values in batch.items() if name not in self.shared)
 
     def batches(self, values_per_sample: int = 1) -> Iterator[dict[str, NDArray[Any]]]:
         """The samples in order, `batch` at a time, or fewer if that many would need too much memory.
@@ -72,7 +78,8 @@ class Dataset:
         bounded = max(1, MAX_BATCH_VALUES // values_per_sample)
         size = min(self.batch, bounded) if self.free_batch else self.batch
         for start in range(0, self.samples, size):
-            yield {name: values[start : start + size] for name, values in self.inputs.items()}
+            part = np.s_[start : start + size]
+            yield {name: values if name in self.shared else values[part] for name, values in self.inputs.items()}
 
     def spread(self, samples: int) -> "Dataset":
         """About so many samples, evenly spread; whole batches if the model fixes their size."""
@@ -102,7 +109,7 @@ class Dataset:
         rows = (blocks[:, None] * size + np.arange(size)).ravel()
         return replace(
             self,
-            inputs={name: values[rows] for name, values in self.inputs.items()},
+            inputs={name: values if name in self.shared else values[rows] for name, values in self.inputs.items()},
             labels=None if self.labels is None else self.labels[rows],
         )
 
@@ -126,8 +133,9 @@ def load_dataset(path: Path, specs: Sequence[InputSpec], *, dynamic_batch: bool,
     labels = next((arrays.pop(name) for name in LABEL_NAMES if name in arrays and name not in taken), None)
     if len(specs) == 1 and len(arrays) == 1 and specs[0].name not in arrays:
         arrays = {specs[0].name: next(iter(arrays.values()))}
-    inputs = {spec.name: _fit(path, spec, arrays) for spec in specs}
-    counts = {name: len(values) for name, values in inputs.items()}
+    shared = _shared(specs) if dynamic_batch else frozenset()
+    inputs = {spec.name: _fit(path, spec, arrays, whole=spec.name in shared) for spec in specs}
+    counts = {name: len(values) for name, values in inputs.items() if name not in shared}
     if labels is not None:
         counts["labels"] = labels.shape[0] if labels.ndim else 0
         if labels.dtype.kind not in "iu" or labels.ndim != 1 or (labels.size and labels.min() < 0):
@@ -146,12 +154,19 @@ def load_dataset(path: Path, specs: Sequence[InputSpec], *, dynamic_batch: bool,
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Dataset(
-        inputs={name: values[:keep] for name, values in inputs.items()},
+        inputs={name: values if name in shared else values[:keep] for name, values in inputs.items()},
         labels=None if labels is None else labels[:keep].astype(np.int64),
         batch=batch,
         sha256=digest,
         free_batch=dynamic_batch,
+        shared=shared,
     )
+
+
+def _shared(specs: Sequence[InputSpec]) -> frozenset[str]:
+    """Inputs of fixed size beside those with a free batch, which have one row each; one at least is free."""
+    fixed = frozenset(spec.name for spec in specs if spec.shape is not None and spec.shape[:1] != (1,))
+    return fixed if len(fixed) < len(specs) else frozenset()
 
 
 def random_dataset(specs: Sequence[InputSpec], *, dynamic_batch: bool, samples: int, seed: int) -> Dataset:
@@ -161,22 +176,27 @@ def random_dataset(specs: Sequence[InputSpec], *, dynamic_batch: bool, samples: 
         ModelError: BSC308 for other inputs.
     """
     generator = np.random.default_rng(seed)
+    shared = _shared(specs) if dynamic_batch else frozenset()
     inputs: dict[str, NDArray[Any]] = {}
     room = MAX_RANDOM_VALUES
     for spec in specs:
-        sizes = spec.shape or (0,)
-        if spec.dtype not in FLOATS or min(sizes) < 1 or max(samples, sizes[0]) * math.prod(sizes[1:]) > room:
+        sizes = (spec.shape or ()) if spec.name in shared else (spec.shape or (0,))
+        if spec.name not in shared:
+            count = samples if dynamic_batch else math.ceil(samples / max(1, sizes[0])) * sizes[0]
+            filled = (count, *sizes[1:])
+        else:
+            filled = sizes
+        if spec.dtype not in FLOATS or min(sizes, default=1) < 1 or math.prod(filled) > room:
             raise ModelError(
                 "BSC308",
                 f"input '{spec.name}' cannot be filled with random numbers",
                 seen=f"{spec.dtype} of shape {spec.shape}",
                 fix="give real inputs with --data FILE.npz",
             )
-        count = samples if dynamic_batch else math.ceil(samples / sizes[0]) * sizes[0]
-        inputs[spec.name] = generator.standard_normal((count, *sizes[1:])).astype(spec.dtype)
+        inputs[spec.name] = generator.standard_normal(filled).astype(spec.dtype)
         room -= inputs[spec.name].size
     batch = DEFAULT_BATCH if dynamic_batch else (specs[0].shape or (1,))[0]
-    return Dataset(inputs=inputs, labels=None, batch=batch, sha256="", free_batch=dynamic_batch)
+    return Dataset(inputs=inputs, labels=None, batch=batch, sha256="", free_batch=dynamic_batch, shared=shared)
 
 
 def require_finite(values: NDArray[Any], what: str) -> None:
@@ -216,7 +236,8 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         raise _unfit(path, "format", seen, "write it with numpy.savez, without object arrays") from None
 
 
-def _fit(path: Path, spec: InputSpec, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+def _fit(path: Path, spec: InputSpec, arrays: Mapping[str, NDArray[Any]], *, whole: bool) -> NDArray[Any]:
+    """The array of an input, of its whole shape or of any number of samples."""
     if spec.name not in arrays:
         seen = f"arrays {', '.join(sorted(arrays)) or 'none'}"
         raise _unfit(path, f"input '{spec.name}'", seen, "name the arrays like the inputs")
@@ -224,7 +245,9 @@ def _fit(path: Path, spec: InputSpec, arrays: Mapping[str, NDArray[Any]]) -> NDA
     if not _can_cast(values.dtype, spec.dtype):
         seen = f"type {values.dtype}, the model takes {spec.dtype}"
         raise _unfit(path, f"input '{spec.name}'", seen, "convert the array")
-    if values.ndim == 0 or (spec.shape is not None and values.shape[1:] != spec.shape[1:]):
+    if whole and values.shape != spec.shape:
+        raise _unfit(path, f"input '{spec.name}'", f"shape {values.shape}", f"give shape {spec.shape}: it has no batch")
+    if not whole and (values.ndim == 0 or (spec.shape is not None and values.shape[1:] != spec.shape[1:])):
         sizes = "..." if spec.shape is None else ", ".join(map(str, spec.shape[1:]))
         raise _unfit(path, f"input '{spec.name}'", f"shape {values.shape}", f"give shape (samples, {sizes})")
     if values.dtype.kind == "f" and not np.isfinite(values).all():

@@ -5,7 +5,7 @@ their part of a result is one product of it with the input codes. Only columns t
 conversion at a time. `bsc.replay.reference` computes the same without any of this.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -262,9 +262,14 @@ class Replayer:
         """Outputs of the quantised integer model for one batch of every model input."""
         return self.loaded.run(feeds, lambda name, codes: self.engine(name).integers(codes))
 
-    def replayed(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Outputs of the crossbars for one batch of every model input; adds to the tallies."""
-        return self.loaded.run(feeds, lambda name, codes: self.engine(name).results(codes))
+    def replayed(self, feeds: Mapping[str, NDArray[Any]], keep: Collection[str] = ()) -> dict[str, NDArray[Any]]:
+        """Outputs of the crossbars for one batch of every model input; adds to the tallies.
+
+        Args:
+            feeds: the batch.
+            keep: further tensors to return.
+        """
+        return self.loaded.run(feeds, lambda name, codes: self.engine(name).results(codes), keep)
 
     def engine(self, name: str) -> LayerEngine:
         """The engine of a layer, made anew if the layer does not stay in memory; its counts go on."""

@@ -1,6 +1,6 @@
 """A plan that is ready to run: its program, and the arrays of every layer."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bsc.ir.program import Program
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
-from bsc.replay.activations import input_codes, output
+from bsc.replay.activations import input_codes, output, zero_part
 
 MAX_KEPT_BYTES = 7 << 27
 """What layers may take that are kept in memory; those beyond it are read anew whenever they are run."""
@@ -79,13 +79,20 @@ class LoadedPlan:
         self._program = Program(plan.steps(), tuple(tensor.name for tensor in plan.document.outputs))
         self.layers = Layers(plan)
         self.extra_bytes = 0
+        self._zeros: dict[str, NDArray[np.int64] | None] = {}
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], results: LayerResults) -> dict[str, NDArray[Any]]:
-        """Outputs for one batch of every model input."""
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], results: LayerResults, keep: Collection[str] = ()
+    ) -> dict[str, NDArray[Any]]:
+        """Outputs for one batch of every model input, and the tensors named in `keep`."""
 
         def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
             layer, arrays = self.layers[name]
             codes, step = input_codes(layer, x)
-            return output(layer, arrays, results(name, codes), step, x)
+            whole = results(name, codes)
+            if layer.input_zero and name not in self._zeros:
+                self._zeros[name] = zero_part(layer, arrays)
+            zeros = self._zeros.get(name)
+            return output(layer, arrays, whole if zeros is None else whole - zeros, step, x)
 
-        return self._program.run(feeds, run_layer, layer_bytes=4 * self.layers.largest + self.extra_bytes)
+        return self._program.run(feeds, run_layer, keep, layer_bytes=4 * self.layers.largest + self.extra_bytes)

@@ -102,7 +102,7 @@ def simulate(
         for batch in data.batches(values):
             outputs.append(replayed(batch)[name])
             require_scores(outputs[-1], data.labels)
-            advance(len(next(iter(batch.values()))))
+            advance(data.rows(batch))
         return outputs
 
     exact = run(replayer.replayed)

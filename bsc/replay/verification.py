@@ -15,6 +15,7 @@ from bsc.plan.document import Plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer, ReplayOptions
 from bsc.replay.paired import PairedAccuracy, paired_accuracy
+from bsc.replay.per_layer import LayerComparison, LayerDifference
 from bsc.replay.scores import accuracy, difference, require_scores
 from bsc.replay.tally import LayerTally
 
@@ -51,6 +52,7 @@ class Verification:
         difference_rms: root mean square of the same, over the root mean square of the float outputs.
         accuracy: None without labels.
         paired: the replayed beside the quantised model, None without labels.
+        layers: difference of every layer's results from the float model's, by name; None unless asked for.
     """
 
     samples: int
@@ -60,6 +62,7 @@ class Verification:
     difference_rms: float | None
     accuracy: Accuracy | None
     paired: PairedAccuracy | None
+    layers: dict[str, LayerDifference] | None = None
 
     @property
     def exact(self) -> bool:
@@ -89,6 +92,7 @@ def verify(
     source: str,
     model: Path | None,
     *,
+    per_layer: bool = False,
     options: ReplayOptions | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Verification:
@@ -99,6 +103,7 @@ def verify(
         data: inputs.
         source: what to call them.
         model: the ONNX file the plan was made from.
+        per_layer: compare the results of every layer too; needs the model.
         options: how the plan is replayed.
         advance: called with the number of samples whenever some are done.
 
@@ -108,16 +113,20 @@ def verify(
     """
     replayer = Replayer(plan, options)
     session = None if model is None else _float_session(plan, model)
+    comparison = _compared_layers(plan, model) if per_layer and model is not None else None
     name = plan.document.outputs[0].name
     outputs: dict[str, list[NDArray[Any]]] = {"quantised": [], "replayed": [], "float": []}
     for batch in data.batches(max((layer.input_values for layer in plan.layers), default=1)):
-        outputs["replayed"].append(replayer.replayed(batch)[name])
+        replayed = replayer.replayed(batch, () if comparison is None else comparison.tensors)
+        outputs["replayed"].append(replayed[name])
         # Equal layer results mean equal outputs, so the second run is needed only for lossy plans.
         outputs["quantised"].append(outputs["replayed"][-1] if replayer.exact else replayer.quantised(batch)[name])
         if session is not None:
             outputs["float"].append(_run_float(session, name, batch))
+        if comparison is not None:
+            _add(comparison, replayed, batch)
         require_scores(outputs["replayed"][-1], data.labels)
-        advance(len(next(iter(batch.values()))))
+        advance(data.rows(batch))
     accuracies = paired = None
     if data.labels is not None:
         accuracies = _accuracies(outputs, data.labels)
@@ -131,6 +140,7 @@ def verify(
         difference_rms=relative,
         accuracy=accuracies,
         paired=paired,
+        layers=None if comparison is None else comparison.found(),
     )
 
 
@@ -159,6 +169,20 @@ def _run_float(session: Any, output: str, batch: dict[str, NDArray[Any]]) -> NDA
     except Exception as error:  # onnxruntime raises a kind of its own for each failure
         raise _unrunnable(error) from None
     return result
+
+
+def _compared_layers(plan: Plan, model: Path) -> LayerComparison:
+    try:
+        return LayerComparison(plan, model)
+    except Exception as error:  # as above
+        raise _unrunnable(error) from None
+
+
+def _add(comparison: LayerComparison, replayed: dict[str, NDArray[Any]], batch: dict[str, NDArray[Any]]) -> None:
+    try:
+        comparison.add(replayed, batch)
+    except Exception as error:  # as above
+        raise _unrunnable(error) from None
 
 
 def _unrunnable(error: Exception) -> ModelError:

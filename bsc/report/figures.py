@@ -97,6 +97,9 @@ def verification_json(found: Verification, proofs: Mapping[str, LayerProof] | No
         "accuracy_drop": None
         if found.paired is None
         else {**asdict(found.paired), "drop": found.paired.drop, "drop_bound_95": found.paired.drop_bound},
+        "layer_differences": None
+        if found.layers is None
+        else {name: asdict(each) for name, each in found.layers.items()},
     }
 
 

@@ -23,6 +23,7 @@ from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
 from bsc.plan.summary import LayerSummary, SliceSummary, total
 from bsc.replay.paired import CONFIDENCE
+from bsc.replay.per_layer import LayerDifference
 from bsc.replay.proofs import LayerProof
 from bsc.replay.verification import Verification
 from bsc.report.basis import basis_notes
@@ -97,6 +98,7 @@ class LayerReport:
         layer = self.summary.layer
         sign = "signed" if layer.input_signed else "unsigned"
         step = "a step for each vector" if layer.input_step is None else f"step {layer.input_step:g}"
+        step += f", zero is code {layer.input_zero}" if layer.input_zero else ""
         lines = [
             f"layer      {layer.name} ({layer.op_type})",
             f"weights    {layer.weight_bits} bit + sign, {layer.encoding}, {_slices(layer)}",
@@ -203,7 +205,8 @@ class VerificationReport:
             )
         if self.proofs is not None:
             lines += self._proofs(self.proofs.values())
-        return Text("\n".join(lines))
+        text = Text("\n".join(lines))
+        return text if found.layers is None else Group(text, _difference_table(found.layers))
 
     def _proofs(self, checked: Iterable[LayerProof]) -> Iterator[str]:
         conversions, lossless, vectors, attacked = np.sum([astuple(each) for each in checked], axis=0).tolist()
@@ -249,6 +252,14 @@ def to_text(report: RenderableType, width: int = 110) -> str:
     with console.capture() as capture:
         console.print(report)
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _difference_table(layers: Mapping[str, LayerDifference]) -> RenderableType:
+    table = new_table("Difference from the float model", ("layer", "largest", "relative RMS"), 1)
+    for name, each in layers.items():
+        values = (each.largest, each.relative_rms)
+        add_row(table, name, *(UNKNOWN if value is None else f"{value:.3g}" for value in values))
+    return table
 
 
 def new_table(title: str, columns: Sequence[str], left: int = 1) -> Table:

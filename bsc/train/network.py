@@ -12,7 +12,7 @@ from onnx import helper
 from torch import Tensor
 
 from bsc.errors import ModelError
-from bsc.ir.graph import DigitalOp, Graph
+from bsc.ir.graph import DigitalOp, Graph, Op
 from bsc.ir.layer import CrossbarLayer
 from bsc.train.operators import OPERATORS, Operator, unsupported
 
@@ -35,7 +35,7 @@ class Network:
     """A graph as a function of PyTorch tensors.
 
     Args:
-        graph: imported, maybe rewritten by passes up to `quantize`.
+        graph: imported as written, maybe rewritten by passes up to `quantize`.
         device: where it computes, such as "cpu" or "cuda:0".
 
     Attributes:
@@ -50,7 +50,7 @@ class Network:
     def __init__(self, graph: Graph, device: str = "cpu") -> None:
         self.graph = graph
         self._device = torch.device(device)
-        self._ops = [op if isinstance(op, CrossbarLayer) else (op, _operator(graph, op)) for op in graph.ops()]
+        self._ops = [op if isinstance(op, CrossbarLayer) else _with_operator(graph, op) for op in graph.ops()]
         trained = _trained(graph)
         read = {name for op in graph.ops() for name in op.inputs if graph.has_array(name)}
         self.constants = {name: self._tensor(graph.array(name)) for name in read | trained}
@@ -114,6 +114,11 @@ class Network:
         return dict(zip((name for name in op.outputs), results, strict=False))
 
 
+def _with_operator(graph: Graph, op: Op) -> tuple[DigitalOp, Operator]:
+    assert isinstance(op, DigitalOp), f"'{op.name}' shares crossbars: the graph was not imported as written"
+    return op, _operator(graph, op)
+
+
 def _operator(graph: Graph, op: DigitalOp) -> Operator:
     node = onnx.NodeProto.FromString(op.node)
     operator = Operator(
@@ -134,7 +139,7 @@ def _trained(graph: Graph) -> set[str]:
     for op in graph.ops():
         if isinstance(op, CrossbarLayer):
             names |= {op.weight} | ({op.bias} if op.bias else set())
-        else:
+        elif isinstance(op, DigitalOp):
             inputs = [op.inputs[at] for at in _TRAINED_INPUTS.get(op.op_type, ()) if at < len(op.inputs)]
             names |= {name for name in inputs if name and graph.has_array(name) and _is_weight(graph.array(name))}
     return names

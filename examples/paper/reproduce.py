@@ -140,7 +140,7 @@ def _pretrain(path: Path, name: str, settings: dict[str, Any], train: Samples, d
 
 
 def _finetune(start: Path, end: Path, train: Samples, test: Samples, options: FinetuneOptions) -> None:
-    graph = import_model(start)
+    graph = import_model(start, as_written=True)
     trainer = Trainer(graph, train, test, options)
     with click.progressbar(length=options.epochs, label=f"{end.stem:14}") as bar:
         checkpoint = end.with_suffix(".checkpoint")
@@ -183,7 +183,7 @@ def _judge(out: Path, name: str, test: Samples) -> dict[str, Any]:
 
 def _accuracies(model: Path, test: Samples) -> tuple[float, float]:
     """(float, quantised) on the whole test split."""
-    graph = import_model(model)
+    graph = import_model(model, as_written=True)
     trainer = Trainer(graph, test, None, FinetuneOptions(objective="none"))
     assert trainer.float_accuracy is not None
     quantised = trainer.quantised_accuracy()

@@ -49,6 +49,7 @@ def coded(
     input_bits: int = 8,
     input_signed: bool = False,
     input_step: float | None = 1.0,
+    input_zero: int = 0,
     **fields: Any,
 ) -> Coded:
     """A layer with these codes (K, N); `fields` are further ones of `CrossbarLayer`."""
@@ -60,6 +61,7 @@ def coded(
         input_bits=input_bits,
         input_signed=input_signed,
         input_step=input_step,
+        input_zero=input_zero,
     )
     layer = fc(*matrix.shape, name=name, quant=quant, **fields)
     return Coded(layer, {quant.codes: matrix, quant.weight_step: np.asarray(weight_step, np.float64)})

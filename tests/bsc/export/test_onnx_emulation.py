@@ -19,6 +19,7 @@ from bsc.export import onnx_builder
 from bsc.export.onnx_emulation import emulation_model, write_emulation
 from bsc.ir.program import quiet_session
 from bsc.numeric.im2col import ConvGeometry
+from bsc.numeric.quantizer import code_limits
 from bsc.plan.document import Plan
 from bsc.replay.engine import Replayer
 from bsc.testing import conv_model, mlp_model, random_weights, tiny_model
@@ -124,6 +125,9 @@ def layers(draw: st.DrawFn) -> tuple[Plan, Feeds]:
     for share, lines in ((draw(st.sampled_from([0, 0.6, 1])), shape), (0.2, (height, 1)), (0.2, (1, shape[1]))):
         codes[np.broadcast_to(random.random(lines) < share, shape)] = 0
     step = draw(st.sampled_from([None, 1.0, 0.013]))
+    zero = 0
+    if step is not None:
+        zero = draw(st.sampled_from([0, draw(st.integers(*code_limits(input_bits, signed=signed)))]))
     dtype = draw(st.sampled_from(["float32", "float32", "float64", "float16"]))
     layer = coded(
         codes,
@@ -131,6 +135,7 @@ def layers(draw: st.DrawFn) -> tuple[Plan, Feeds]:
         input_bits=input_bits,
         input_signed=signed,
         input_step=step,
+        input_zero=zero,
         weight_step=random.random(draw(st.sampled_from([1, shape[1]]))) * 2.0**-input_bits / top / height,
         groups=groups,
         conv=conv,
@@ -221,6 +226,27 @@ MODELS: dict[str, tuple[onnx.ModelProto, Feeds]] = {
     ),
     "sequence": (SEQUENCE, {"tokens": normal(5, 6, 16)}),
     "two inputs": (TWO_INPUTS, {"x": normal(5, 4), "u": normal(5, 3)}),
+    "codes of the model": (
+        tiny_model(
+            """(float[N,3,6,6] image) => (float[] y) {
+                q = QuantizeLinear(image, s, z)
+                d = DequantizeLinear(q, s, z)
+                k = DequantizeLinear <axis = 0> (w, ws)
+                y = Conv <pads = [1, 0, 1, 1]> (d, k)
+            }""",
+            {
+                "s": np.array(0.02, np.float32),
+                "z": np.array(77, np.uint8),
+                "w": np.random.default_rng(0).integers(-127, 128, (4, 3, 3, 3)).astype(np.int8),
+                "ws": np.array([0.1, 0.2, 0.3, 0.1], np.float32),
+            },
+        ),
+        {"image": normal(5, 3, 6, 6)},
+    ),
+    "shared crossbars": (
+        small_model("h = MatMul (x, w)  t = Tanh (h)  y = MatMul (t, w)", random_weights(4, 4)),
+        {"x": normal(5, 4)},
+    ),
     "no digital operator": (NO_DIGITAL, {"x": normal(5, 4)}),
     "two outputs": (
         small_model("[fc] h = MatMul (x, w)  y = Relu (h)", random_weights(4, 3), "float[] h, float[] y"),

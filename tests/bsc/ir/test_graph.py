@@ -130,9 +130,11 @@ def test_text_of_a_graph(tmp_path: Path) -> None:
         "          kernel 3x3 stride 1x1 dilation 1x1 pad 1:1 0:0\n"
         "digital   clip  Clip  c, -, high -> d\n"
         "digital   gelu  com.microsoft.Gelu  d -> y\n"
-        "digital   left  MatMul  v, u -> p  (its weights are the left operand)\n"
+        "digital   left/input  Transpose  u -> left/input\n"
+        "crossbar  left  MatMul  left/input -> left/result  3x2  4 vectors\n"
+        "digital   left/output  Transpose  left/result -> p\n"
         "digital   Add_4  Add  p, high -> q\n"
-        "output    y:float32[?]\n"
+        "output    y:float32[1x4x5x3]\n"
         "output    q:float32[2x4]\n"
     )
 

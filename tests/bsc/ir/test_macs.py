@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bsc.frontend.onnx_import import import_model
 from bsc.ir.graph import DigitalOp
 from bsc.ir.macs import digital_macs, layer_macs, multiplies_activations
-from bsc.testing import conv_model, imported, random_weights, tiny_model
+from bsc.testing import conv_model, imported, random_weights, save, tiny_model
 
 # Operator on x (2, 3, 4) and others: multiply-accumulates, and whether both operands are activations.
 COUNTED: dict[str, tuple[str, int | None, bool]] = {
@@ -54,7 +55,7 @@ def test_digital_operators(case: str, tmp_path: Path) -> None:
         weights,
         domains=["com.microsoft"],
     )
-    graph = imported(model, tmp_path)
+    graph = import_model(save(model, tmp_path / "model.onnx"), as_written=True)
     (op,) = (op for op in graph.ops() if isinstance(op, DigitalOp) and "d" in op.outputs)
     assert (digital_macs(graph, op), multiplies_activations(graph, op)) == (macs, of_activations)
 

@@ -88,8 +88,8 @@ STEPS = [step.model_dump() for step in PLAN.document.steps]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layers": (FIRST, FIRST)}, "layers and steps do not name the same layers once each"),
-        ({"layers": (FIRST,)}, "layers and steps do not name the same layers once each"),
+        ({"layers": (FIRST, FIRST)}, "layers and steps do not name the same layers"),
+        ({"layers": (FIRST,)}, "layers and steps do not name the same layers"),
         ({"steps": (STEPS[1], STEPS[0])}, "a step reads a tensor before any step has written it"),
         ({"outputs": ({"name": "z", "shape": None, "dtype": "float32"},)}, "no step writes an output of the model"),
         ({"outputs": ()}, "at least 1 item"),

@@ -29,6 +29,21 @@ def loaded(folder: Path, *specs: TensorRecord, limit: int | None = None, fixed: 
     return load_dataset(saved(folder, **arrays), specs or (X,), dynamic_batch=not fixed, limit=limit)
 
 
+def test_an_input_without_batch_goes_whole_with_every_batch(tmp_path: Path) -> None:
+    fixed = TensorRecord(name="f", shape=(3, 2), dtype="float32")
+    data = loaded(tmp_path, fixed, X, f=rows(3), x=rows(300))
+    assert (data.samples, data.shared) == (300, frozenset({"f"}))
+    for batch, count in zip(data.batches(), (256, 44), strict=True):
+        assert (batch["f"].shape, batch["x"].shape, data.rows(batch)) == ((3, 2), (count, 2), count)
+    assert str(refusal(lambda: loaded(tmp_path, fixed, X, f=rows(4), x=rows(300)))) == (
+        "[BSC308] data file 'data.npz': input 'f' does not fit\n"
+        "  seen: shape (4, 2)\n"
+        "  fix:  give shape (3, 2): it has no batch"
+    )
+    made = random_dataset([fixed, X], dynamic_batch=True, samples=5, seed=0)
+    assert (made.samples, made.inputs["f"].shape, made.inputs["x"].shape) == (5, (3, 2), (5, 2))
+
+
 def test_inputs_by_name_in_batches(tmp_path: Path) -> None:
     data = loaded(tmp_path, X, U, x=rows(300), u=np.zeros((300, 3), np.int64), y=np.arange(300))
     assert (data.samples, data.batch) == (300, 256)

@@ -442,6 +442,16 @@ def test_input_codes_by_hand(
     assert actual_step.ravel().tolist() == step
 
 
+def test_a_code_of_zero_by_hand() -> None:
+    plan = plan_of(coded([[3, 0], [-5, 7]], input_step=0.5, input_zero=10))
+    x = np.array([[1.0, -2.0], [-5.0, 200.0], [-99.0, 0.24]], np.float32)
+    codes = np.array([[12, 6], [0, 255], [0, 10]])  # what lies outside 0 to 255 is clipped
+    replayer = Replayer(plan)
+    y = replayer.replayed({"x": x})["y"]
+    assert replayer.exact
+    np.testing.assert_array_equal(y, (codes - 10) @ np.array([[3, 0], [-5, 7]]) * 0.5)
+
+
 def test_half_precision_has_no_number_for_the_largest_codes_and_smallest_steps() -> None:
     codes, _ = input_codes(layer_with(1, input_bits=16, input_step=2**-16), np.ones((1, 1), np.float16))
     assert codes.item() == 65535

@@ -1,5 +1,6 @@
 """Replay on devices: the exact replay where nothing is wrong, and by hand where one thing is."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,21 @@ def test_whole_models_without_effects(tmp_path: Any) -> None:
     images = {"image": np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)}
     exact = Replayer(plan).replayed(images)["scores"]
     np.testing.assert_array_equal(NoisyReplayer(LoadedPlan(plan), IDEAL, seed=0).replayed(images)["scores"], exact)
+
+
+def test_a_code_of_zero_and_shared_crossbars_without_effects() -> None:
+    plan = plan_of(coded(np.arange(-8, 8).reshape(4, 4), input_step=0.25, input_zero=77))
+    again = plan.document.steps[0].model_copy(update={"inputs": ("y",), "outputs": ("z",)})
+    document = plan.document.model_copy(
+        update={
+            "steps": (*plan.document.steps, again),
+            "outputs": (plan.document.outputs[0].model_copy(update={"name": "z"}),),
+        }
+    )
+    plan = replace(plan, document=document)
+    x = {"x": np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)}
+    exact = Replayer(plan).replayed(x)["z"]
+    np.testing.assert_array_equal(NoisyReplayer(LoadedPlan(plan), IDEAL, seed=0).replayed(x)["z"], exact)
 
 
 def small() -> Case:

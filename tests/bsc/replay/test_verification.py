@@ -12,10 +12,11 @@ from bsc.plan.document import Plan
 from bsc.plan.folder import read_plan, write_plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
+from bsc.replay.per_layer import LayerDifference
 from bsc.replay.scores import require_scores
 from bsc.replay.tally import LayerTally
 from bsc.replay.verification import Verification, verify
-from bsc.testing import mlp_model, save, tiny_model
+from bsc.testing import mlp_model, random_weights, save, tiny_model
 from tests.bsc.plans import CNN, model_plan, replace_arrays
 
 
@@ -54,6 +55,25 @@ def test_difference_and_accuracy_against_onnxruntime(tmp_path: Path) -> None:
     assert result.accuracy.quantised == result.accuracy.replayed
     assert result.difference_max is not None
     assert 0 < result.difference_max < 0.1 * np.abs(scores).max()
+
+
+def test_every_layer_is_compared_with_the_tensor_of_its_name(tmp_path: Path) -> None:
+    weights = {"w": random_weights(4, 3), "v": random_weights(2, 3, seed=1)}
+    model = tiny_model(
+        "(float[N,4] x) => (float[] y) { [first] h = MatMul(x, w) r = Relu(h)"
+        " t = Transpose(r) [left] u = MatMul(v, t) y = Transpose(u) }",
+        weights,
+    )
+    plan, path = model_plan(model, tmp_path), tmp_path / "model.onnx"
+    x = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float32)
+    data = Dataset(inputs={"x": x}, labels=None, batch=4, sha256="", free_batch=True)
+    layers = verify(plan, data, "made up", path, per_layer=True).layers
+    assert layers is not None
+    error = Replayer(plan).replayed({"x": x}, ["h"])["h"].astype(np.float64) - x @ weights["w"]
+    assert layers["first"].largest == pytest.approx(np.abs(error).max(), rel=1e-3)
+    assert layers["first"].relative_rms == pytest.approx(np.linalg.norm(error) / np.linalg.norm(x @ weights["w"]), 1e-3)
+    assert layers["left"] == LayerDifference()  # its result is the model's only behind a Transpose
+    assert verify(plan, data, "made up", path).layers is None
 
 
 def test_lossy_plan_is_compared_with_the_integer_model(tmp_path: Path) -> None:

@@ -139,6 +139,7 @@ def test_verification_without_a_model() -> None:
         "float_difference_relative_rms": None,
         "accuracy": None,
         "proofs": None,
+        "layer_differences": None,
     }
 
 

@@ -1,0 +1,53 @@
+"""Attributes of an ONNX operator, of the type that ONNX says."""
+
+import onnx_ir as ir
+
+from bsc.errors import ModelError
+
+
+def integer(node: ir.Node, name: str, default: int) -> int:
+    """An INT. Raises `ModelError` BSC301, as the others do, for one of another type."""
+    attr = _attribute(node, name, ir.AttributeType.INT)
+    return default if attr is None else attr.as_int()
+
+
+def real(node: ir.Node, name: str, default: float) -> float:
+    """A FLOAT."""
+    attr = _attribute(node, name, ir.AttributeType.FLOAT)
+    return default if attr is None else attr.as_float()
+
+
+def text(node: ir.Node, name: str, default: str) -> str:
+    """A STRING."""
+    attr = _attribute(node, name, ir.AttributeType.STRING)
+    return default if attr is None else attr.as_string()
+
+
+def integers(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    """INTS."""
+    attr = _attribute(node, name, ir.AttributeType.INTS)
+    return default if attr is None else tuple(attr.as_ints())
+
+
+def reals(node: ir.Node, name: str) -> tuple[float, ...]:
+    """FLOATS; none if there is no such attribute."""
+    attr = _attribute(node, name, ir.AttributeType.FLOATS)
+    return () if attr is None else tuple(attr.as_floats())
+
+
+def texts(node: ir.Node, name: str) -> tuple[str, ...]:
+    """STRINGS; none if there is no such attribute."""
+    attr = _attribute(node, name, ir.AttributeType.STRINGS)
+    return () if attr is None else tuple(attr.as_strings())
+
+
+def _attribute(node: ir.Node, name: str, kind: ir.AttributeType) -> ir.Attr | None:
+    attr = node.attributes.get(name)
+    if attr is not None and (attr.type != kind or attr.value is None):
+        raise ModelError(
+            "BSC301",
+            f"layer '{node.name}' ({node.op_type}): attribute '{name}' has the wrong type",
+            seen=attr.type.name if attr.value is not None else "a reference to an attribute outside a function",
+            fix=f"export the model again; ONNX wants {kind.name}",
+        )
+    return attr

@@ -1,0 +1,107 @@
+"""Constants that are derived from those of the file, and made only when somebody asks for their values."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+MAX_MADE_WEIGHTS = 1 << 28
+"""Weights that a few numbers of the file may be spread to."""
+
+Rearrange = Callable[[NDArray[Any]], NDArray[Any]]
+"""Moves values to other places, drops some or puts zeros between them; knows the shape only."""
+
+
+class Coded(ir.LazyTensor):
+    """A constant that the model stores as integers: value == code * scale.
+
+    Args:
+        codes: makes the codes, integers less their zero point.
+        scale: value of one code, with as many axes as the codes, each of size 1 or theirs.
+        shape: of the codes.
+        dtype: of the values.
+        bits: of the type that the model stores the codes in.
+    """
+
+    __slots__ = ("bits", "codes", "scale")
+
+    def __init__(
+        self,
+        codes: Callable[[], NDArray[Any]],
+        scale: NDArray[Any],
+        shape: tuple[int, ...],
+        dtype: ir.DataType,
+        bits: int,
+    ) -> None:
+        def values() -> ir.TensorProtocol:
+            kind = dtype.numpy()
+            return ir.tensor(np.asarray(codes().astype(kind) * scale.astype(kind), kind), dtype=dtype)
+
+        super().__init__(values, dtype, ir.Shape(shape))
+        self.codes = codes
+        self.scale = scale
+        self.bits = bits
+
+
+def rearranged(tensor: ir.TensorProtocol, how: Rearrange) -> ir.LazyTensor:
+    """The tensor with its values in other places; codes stay codes."""
+    shape = tuple(tensor.shape.numpy())
+    target = how(np.broadcast_to(np.int8(0), shape)).shape
+    if not isinstance(tensor, Coded):
+        return ir.LazyTensor(
+            lambda: ir.tensor(np.ascontiguousarray(how(tensor.numpy()))), tensor.dtype, ir.Shape(target)
+        )
+    codes, scale = tensor.codes, tensor.scale
+    moved = scale.reshape((1,) * len(target)) if scale.size == 1 else how(np.broadcast_to(scale, shape))
+    return Coded(lambda: how(codes()), moved, target, tensor.dtype, tensor.bits)
+
+
+def scaled(tensor: ir.TensorProtocol, factor: float) -> ir.LazyTensor:
+    """The tensor times a number; codes stay as they are."""
+    shape = tuple(tensor.shape.numpy())
+    if isinstance(tensor, Coded):
+        return Coded(tensor.codes, tensor.scale * factor, shape, tensor.dtype, tensor.bits)
+    wide = np.promote_types(tensor.dtype.numpy(), np.float32)
+    return ir.LazyTensor(
+        lambda: ir.tensor((tensor.numpy().astype(wide) * factor).astype(tensor.dtype.numpy())),
+        tensor.dtype,
+        ir.Shape(shape),
+    )
+
+
+class Derived:
+    """An array that is made each time it is read, for a graph's side table."""
+
+    def __init__(self, make: Callable[[], NDArray[Any]]) -> None:
+        self._make = make
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """The values."""
+        return np.asarray(self._make(), dtype)
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether the value is known before the model runs."""
+    return value is not None and value.is_initializer()
+
+
+def tensor_of(value: ir.Value | None) -> ir.TensorProtocol:
+    """The tensor of a constant."""
+    assert value is not None
+    assert value.const_value is not None
+    return value.const_value
+
+
+def sizes_of(value: ir.Value | None) -> tuple[int, ...]:
+    """The shape of a constant."""
+    return tuple(tensor_of(value).shape.numpy())
+
+
+def known_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    """The sizes of a value; None if one of them is unknown."""
+    if value is None or value.shape is None:
+        return None
+    sizes = tuple(size for size in value.shape if isinstance(size, int))
+    return sizes if len(sizes) == len(value.shape) else None
