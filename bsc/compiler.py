@@ -1,7 +1,7 @@
 """Joins the stages: ONNX file -> graph -> passes -> plan. The command line and scripts call this."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import hw_models
@@ -20,13 +20,16 @@ from bsc.observed import with_observations
 from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
+from bsc.replay.cuts import choose_cuts
 from bsc.replay.dataset import Dataset, load_dataset
+from bsc.replay.paired import PairedAccuracy
 from bsc.search import Choice, Search, search
 from passes import PASSES
 from passes.assign_adc import ISAAC_BITS, AssignAdc
 from passes.budget_adc import BudgetAdc
 from passes.calibrate_adc import CalibrateAdc
 from passes.permute import RowOrder
+from passes.slice_bits import SliceBits
 from passes.tile import Tile
 
 
@@ -47,6 +50,7 @@ class CompileOptions:
         max_accuracy_drop: accuracy below the quantised model that `budget-adc` may lose, a share of samples; None for
             the caution that the pipeline says. Needs `test_accuracy`.
         adc_law: by which conversions are priced; None for the target's own.
+        adaptive_cut: cut every layer into slices by measured error [raella23]; needs calibration data.
     """
 
     pipeline: str
@@ -60,6 +64,7 @@ class CompileOptions:
     held_out: Path | None = None
     max_accuracy_drop: float | None = None
     adc_law: AdcLaw | None = None
+    adaptive_cut: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -139,12 +144,8 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
             for ADC resolutions that the target's converters cannot have.
     """
     whole = parse_pipeline(options.pipeline, options.registry)
-    if options.max_accuracy_drop is not None and not any(isinstance(step, BudgetAdc) for step in whole):
-        raise _no_budget(options.pipeline)
     passes = _until(whole, options.stop_after)
-    for step in passes:
-        if isinstance(step, AssignAdc | CalibrateAdc | BudgetAdc):
-            _require_offered(step, target.adc)
+    _require_possible(options, whole, passes, target)
     graph = import_model(path, options.input_shapes)
     data, held_out = _load(options, graph)
     calibration = budget = plan = None
@@ -152,6 +153,10 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
         graph = calibrate(graph, data)
         calibration = CalibrationRecord(sha256=data.sha256, samples=data.samples)
     _dump(options.dump_ir, 0, "import", graph)
+    if options.adaptive_cut:
+        assert data is not None
+        whole = _cut_by_error(graph, whole, target, data)
+        passes = _until(whole, options.stop_after)
     times: list[PassTime] = []
     choices: tuple[Choice, ...] = ()
 
@@ -179,18 +184,29 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
         graph = with_observations(graph, target, law, data, wanted)
     later = passes[asking:]
     if held_out is not None and options.stop_after is None:
-        if options.max_accuracy_drop is None:
-            counts = Judge(held_out)(candidate(graph, later, target))
-        else:
-            assert data is not None
-            limit = options.max_accuracy_drop
-            later, counts = keep_budget(graph, later, target, calibration=data, held_out=held_out, max_drop=limit)
+        later, counts = _tested(graph, later, target, options, (data, held_out))
         split = options.held_out is None
         budget = budget_record(counts, held_out, law.name, split=split, max_drop=options.max_accuracy_drop)
     graph = run(graph, later)
     if options.stop_after is None:
         plan = make_plan(graph, target, format_pipeline((*passes[:asking], *later)), calibration, budget)
     return Compiled(graph=graph, plan=plan, times=tuple(times), choices=choices)
+
+
+def _tested(
+    graph: Graph,
+    steps: tuple[Pass, ...],
+    target: Target,
+    options: CompileOptions,
+    data: tuple[Dataset | None, Dataset],
+) -> tuple[tuple[Pass, ...], PairedAccuracy]:
+    """The last steps, cautious enough for the accuracy budget if there is one, and how they do on held-out data."""
+    calibration, held_out = data
+    if options.max_accuracy_drop is None:
+        return steps, Judge(held_out)(candidate(graph, steps, target))
+    assert calibration is not None
+    limit = options.max_accuracy_drop
+    return keep_budget(graph, steps, target, calibration=calibration, held_out=held_out, max_drop=limit)
 
 
 def check_model(path: Path, target: Target, options: CompileOptions) -> Coverage:
@@ -230,6 +246,43 @@ def _lay_out(
     ]
     found, choices = search(graph, [tile, *proved], target, what)
     return (*found[: len(found) - len(rest)], *rest), choices
+
+
+def _cut_by_error(graph: Graph, steps: tuple[Pass, ...], target: Target, data: Dataset) -> tuple[Pass, ...]:
+    """The steps with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
+    proved = [AssignAdc() if isinstance(step, CalibrateAdc | BudgetAdc) else step for step in steps]
+    cuts = choose_cuts(make_plan(run_pipeline(graph, proved)[0], target, "to be cut", None), data)
+    layers: dict[str, list[str]] = {}
+    for name, bits in cuts.items():
+        layers.setdefault("-".join(map(str, reversed(bits))), []).append(name)
+
+    def cut(step: Pass) -> tuple[Pass, ...]:
+        if not isinstance(step, SliceBits):
+            return (step,)
+        *some, (last, _) = layers.items()
+        return (*(replace(step, cut=bits, only=tuple(names)) for bits, names in some), replace(step, cut=last))
+
+    return tuple(each for step in steps for each in cut(step))
+
+
+def _require_possible(options: CompileOptions, whole: Sequence[Pass], passes: Sequence[Pass], target: Target) -> None:
+    """Refuse options that contradict the pipeline, each other or the target, before any work is done."""
+    if options.adaptive_cut and options.calibration is None:
+        raise _no_data_to_cut_by()
+    if options.max_accuracy_drop is not None and not any(isinstance(step, BudgetAdc) for step in whole):
+        raise _no_budget(options.pipeline)
+    for step in passes:
+        if isinstance(step, AssignAdc | CalibrateAdc | BudgetAdc):
+            _require_offered(step, target.adc)
+
+
+def _no_data_to_cut_by() -> UsageError:
+    return UsageError(
+        "BSC201",
+        "--cut adaptive needs calibration data",
+        seen="no --calib",
+        fix="add --calib FILE.npz, or give the bits of each slice, as --cut 4-2-2",
+    )
 
 
 def _require_offered(step: AssignAdc | CalibrateAdc | BudgetAdc, adc: Adc) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from passes.permute import RowOrder
 
 SEARCH = "search"
+ADAPTIVE = "adaptive"
+RAELLA = {"encoding": "centre", "subtract": "analog", "cut": ADAPTIVE}
+"""What `--adc raella` says beside its 7 bits, unless the user says otherwise."""
 
 
 @click.command("compile")
@@ -26,7 +29,8 @@ SEARCH = "search"
     "--adc",
     metavar="POLICY",
     help="ADC resolution: lossless (proved for every slice column), calibrated (holds what --calib data showed), "
-    "calibrated=N (the same, N bits at most), budgeted (within --max-accuracy-drop), isaac (8 bit) or fixed=N.  "
+    "calibrated=N (the same, N bits at most), budgeted (within --max-accuracy-drop), isaac (8 bit), fixed=N, or raella "
+    "(7 bits for pairs around centres, slices cut by measured error).  "
     "[default: lossless, or what the target's ADCs are fixed at]",
 )
 @click.option(
@@ -50,7 +54,13 @@ SEARCH = "search"
     help="Where the two columns of a weight are subtracted: after a conversion each, or before a single one.",
 )
 @click.option("--flip", is_flag=True, help="With offset or centre: store top - level in columns where that is less.")
-@click.option("--cut", default="even", show_default=True, metavar="BITS", help="Bits of each slice, such as 4-2-2.")
+@click.option(
+    "--cut",
+    default="even",
+    show_default=True,
+    metavar="BITS",
+    help="Bits of each slice, such as 4-2-2, or adaptive: each layer by the error that --calib data show.",
+)
 @click.option("--active-rows", metavar="N|search", help="Drive N rows at a time, or what costs least.  [default: all]")
 @click.option(
     "--permute",
@@ -136,6 +146,9 @@ def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", option
             fix=f"write what {flag} says into the pipeline text, or leave --passes out",
         )
     search = None
+    if options["adc"] == "raella":
+        options = options | {name: value for name, value in RAELLA.items() if not _given(ctx, name)}
+    adaptive = options["cut"] == ADAPTIVE
     if text is None:
         granularity = options["granularity"] or _finest(target)
         permute = options["permute"] or ("none" if granularity == "column" else "auto")
@@ -152,7 +165,7 @@ def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", option
             encoding=options["encoding"],
             subtraction=options["subtract"],
             flip=options["flip"],
-            cut=options["cut"],
+            cut="even" if adaptive else options["cut"],
             active_rows=None if searched else _parse_active_rows(options["active_rows"]),
             row_order=_row_orders(permute)[0] if search is None else "as-is",
         )
@@ -167,6 +180,7 @@ def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", option
         held_out=options["held_out"],
         max_accuracy_drop=None if options["max_accuracy_drop"] is None else options["max_accuracy_drop"] / 100,
         adc_law=law,
+        adaptive_cut=adaptive,
     )
 
 
@@ -259,9 +273,11 @@ def _parse_policy(text: str) -> str:
     limited = name in ("fixed", "calibrated") and equals and bits.isdecimal() and (name == "fixed" or int(bits) > 0)
     if text in ("lossless", "calibrated", "budgeted", "isaac") or limited:
         return text
+    if text == "raella":
+        return "fixed=7"
     raise UsageError(
         "BSC201",
         "--adc cannot be read",
         seen=repr(text),
-        fix="write lossless, calibrated, calibrated=N, budgeted, isaac or fixed=N, as fixed=6",
+        fix="write lossless, calibrated, calibrated=N, budgeted, isaac, raella or fixed=N, as fixed=6",
     )
