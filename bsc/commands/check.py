@@ -12,7 +12,7 @@ from bsc.commands.output import print_report
 @click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
 def check(model: Path, input_shape: tuple[str, ...], *, as_json: bool) -> None:
-    """Say what 'bsc compile' would make of every operator of MODEL.onnx; exit 3 if it would refuse the model.
+    """Say what 'bsc compile' would make of every operator of MODEL.onnx, and exit as it would.
 
     The model is compiled with the default options, and nothing is written.
     """

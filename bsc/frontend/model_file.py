@@ -1,6 +1,7 @@
 """Opening an ONNX file: every way in which its bytes, or the files of its weights, can be wrong."""
 
 import contextlib
+import errno
 import hashlib
 import logging
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ def load_model(path: Path) -> ir.Model:
     """
     try:
         size = path.stat().st_size
+        if not path.is_file() and not path.is_dir():  # opening a pipe would wait for someone to write
+            raise OSError(errno.ENODEV, "Not a plain file")
         with path.open("rb"):
             pass
     except OSError as error:

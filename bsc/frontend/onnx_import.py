@@ -133,6 +133,8 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
     arrays: dict[str, ArraySource] = {}
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
+        if tensor is not None and min(tensor.shape.numpy(), default=0) < 0:  # NumPy would read -1 as "what is left"
+            raise inconsistent(f"constant '{name}': a size below 0")
         if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes and tensor.dtype.bitwidth % 8 == 0:
             sizes, offset = tuple(tensor.shape.numpy()), tensor.offset or 0
             arrays[name] = MappedArray(Path(tensor.path), tensor.dtype.numpy(), sizes, offset)

@@ -6,6 +6,7 @@ done. Segments travel inside the plan folder, so that a replay needs nothing els
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,23 @@ def quiet_session(model: bytes | Path, *, weights: Path | None = None) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
+def run_session(session: Any, outputs: list[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
+    """Run an onnxruntime session so that an interrupt stops it, in the middle of an endless `Loop` too.
+
+    Raises:
+        Exception: what onnxruntime raises.
+    """
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    with ThreadPoolExecutor(1) as pool:  # Python does not handle signals while its main thread is in native code
+        try:
+            results: list[Any] = pool.submit(session.run, outputs, dict(feeds), options).result()
+        finally:
+            options.terminate = True
+    return results
+
+
 class Program:
     """Runs steps on inputs; the layers are computed by whoever calls it.
 
@@ -268,7 +286,7 @@ class Program:
             if index not in self._sessions:
                 self._sessions[index] = quiet_session(segment.model)
             feeds = {name: tensors[name] for name in segment.inputs}
-            results = self._sessions[index].run(list(segment.outputs), feeds)
+            results = run_session(self._sessions[index], list(segment.outputs), feeds)
         except Exception as error:  # onnxruntime raises a kind of its own for each failure
             raise ModelError(
                 "BSC304",

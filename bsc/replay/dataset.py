@@ -1,5 +1,6 @@
 """Data for calibration and replay: a .npz file of model inputs by name, and labels if there are any."""
 
+import errno
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -218,6 +219,8 @@ def require_finite(values: NDArray[Any], what: str) -> None:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # opening a pipe would wait for someone to write
+            raise OSError(errno.ENODEV, "Not a plain file")
         # NumPy leaves a file of its own open when it is no archive
         with path.open("rb") as stream, bounded_memory(GROWTH * path.stat().st_size):
             archive = np.load(stream, allow_pickle=False)

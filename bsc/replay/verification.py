@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError
-from bsc.ir.program import GROWTH, quiet_session
+from bsc.ir.program import GROWTH, quiet_session, run_session
 from bsc.limits import bounded_memory
 from bsc.plan.document import Plan
 from bsc.replay.dataset import Dataset
@@ -165,7 +165,7 @@ def _float_session(plan: Plan, model: Path) -> Any:
 def _run_float(session: Any, output: str, batch: dict[str, NDArray[Any]]) -> NDArray[Any]:
     try:
         with bounded_memory(GROWTH * sum(values.nbytes for values in batch.values())):
-            result: NDArray[Any] = session.run([output], dict(batch))[0]
+            result: NDArray[Any] = run_session(session, [output], batch)[0]
     except Exception as error:  # onnxruntime raises a kind of its own for each failure
         raise _unrunnable(error) from None
     return result

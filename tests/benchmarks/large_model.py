@@ -10,6 +10,7 @@ pages of mapped files too, and the largest part of it that is no file's.
 """
 
 import argparse
+import resource
 import shutil
 import subprocess
 import sys
@@ -40,11 +41,13 @@ class Measured:
 
     Attributes:
         seconds: wall-clock time.
+        cpu_s: user and system time of all its threads.
         resident_bytes: largest resident set.
         anonymous_bytes: largest part of it that is not of a file, sampled.
     """
 
     seconds: float
+    cpu_s: float
     resident_bytes: int
     anonymous_bytes: int
 
@@ -80,8 +83,10 @@ def write_model(folder: Path, layers: int, size: int = SIZE) -> None:
 
 def measure(arguments: list[str]) -> Measured:
     """Run `bsc` with arguments to its end; its output goes nowhere."""
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "bsc", *arguments], stdout=subprocess.DEVNULL)
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bsc", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     resident = anonymous = 0
     while process.poll() is None:
         try:
@@ -96,9 +101,16 @@ def measure(arguments: list[str]) -> Measured:
             resident = max(resident, int(fields["VmHWM"].split()[0]) * 1024)
             anonymous = max(anonymous, int(fields["RssAnon"].split()[0]) * 1024)
         time.sleep(0.01)
-    if process.wait():
-        raise SystemExit(f"bsc {' '.join(arguments)} failed")
-    return Measured(seconds=time.perf_counter() - start, resident_bytes=resident, anonymous_bytes=anonymous)
+    _, errors = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"bsc {' '.join(arguments)} failed\n{errors.decode()}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Measured(
+        seconds=time.perf_counter() - start,
+        cpu_s=after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime,
+        resident_bytes=resident,
+        anonymous_bytes=anonymous,
+    )
 
 
 def main() -> None:
@@ -115,11 +127,12 @@ def main() -> None:
         write_model(Path(name), options.layers)
         size = (Path(name) / "weights.bin").stat().st_size
         print(f"{size / 1e9:.2f} GB of weights, {shutil.disk_usage(name).free / 1e9:.0f} GB of disk free\n")
-        print("| command | wall s | peak resident GB | of which no file's |\n| --- | ---: | ---: | ---: |")
+        print("| command | wall s | CPU s | peak resident GB | of which no file's |")
+        print("| --- | ---: | ---: | ---: | ---: |")
         for command, arguments in COMMANDS.items():
             found = measure([each.format(folder=name) for each in arguments])
             print(
-                f"| {command} | {found.seconds:.1f} | {found.resident_bytes / 1e9:.2f} "
+                f"| {command} | {found.seconds:.1f} | {found.cpu_s:.1f} | {found.resident_bytes / 1e9:.2f} "
                 f"| {found.anonymous_bytes / 1e9:.2f} |",
                 flush=True,
             )

@@ -5,7 +5,9 @@ python -m tests.fuzz.run --only 1234              # one case again, in this proc
 """
 
 import argparse
+import contextlib
 import json
+import os
 import resource
 import shutil
 import sys
@@ -20,7 +22,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-KILL_SECONDS = 60
+KILL_CPU_SECONDS = 20
+KILL_WALL_SECONDS = 300  # waits for a pipe take no processor time
+START_CPU_SECONDS = 20  # imports, and the plans to start from
 HARD_LIMIT_BYTES = 6 << 30  # so that a blow-up is a case that fails and not a machine that does
 
 
@@ -42,12 +46,13 @@ def work(pipe: Connection, folder: str) -> None:
 
 @dataclass
 class Worker:
-    """A process, the case it is at and since when."""
+    """A process, the case it is at, and the clocks at which that is a hang."""
 
     process: Any
     pipe: Connection
-    number: int
-    since: float
+    number: int = -1
+    last_cpu: float = 0.0
+    last_wall: float = 0.0
 
     @classmethod
     def start(cls, folder: Path, number: int) -> "Worker":
@@ -58,8 +63,29 @@ class Worker:
         process = context.Process(target=work, args=(there, place), daemon=True)
         process.start()
         there.close()
-        here.send(number)
-        return cls(process, here, number, time.monotonic() + KILL_SECONDS)  # more for the imports
+        worker = cls(process, here)
+        worker.take(number)
+        worker.last_cpu += START_CPU_SECONDS
+        return worker
+
+    def take(self, number: int) -> None:
+        """Give it a case."""
+        self.number = number
+        self.last_cpu = self.cpu_seconds() + KILL_CPU_SECONDS
+        self.last_wall = time.monotonic() + KILL_WALL_SECONDS
+        self.pipe.send(number)
+
+    def hangs(self) -> bool:
+        """Whether the case has taken too long."""
+        return self.cpu_seconds() > self.last_cpu or time.monotonic() > self.last_wall
+
+    def cpu_seconds(self) -> float:
+        """Processor time of the process so far."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def outcomes(numbers: Iterator[int], workers: int, folder: Path) -> Iterator[dict[str, Any]]:
@@ -75,9 +101,9 @@ def outcomes(numbers: Iterator[int], workers: int, folder: Path) -> Iterator[dic
                 except (EOFError, ConnectionResetError):
                     worker.process.join()
                     outcome = lost(worker, f"died with exit code {worker.process.exitcode}")
-            elif time.monotonic() - worker.since > KILL_SECONDS:
+            elif worker.hangs():
                 worker.process.kill()
-                outcome = lost(worker, f"no answer for {KILL_SECONDS} s")
+                outcome = lost(worker, "no answer")
             if outcome is None:
                 continue
             yield outcome
@@ -88,8 +114,7 @@ def outcomes(numbers: Iterator[int], workers: int, folder: Path) -> Iterator[dic
                     worker.pipe.send(None)
                 pool.remove(worker)
             elif alive:
-                worker.number, worker.since = following, time.monotonic()
-                worker.pipe.send(following)
+                worker.take(following)
             else:
                 pool[pool.index(worker)] = Worker.start(folder, following)
 
@@ -115,15 +140,16 @@ def main() -> None:
     problems, slowest, peak = [], 0.0, 0
     with tempfile.TemporaryDirectory() as folder:
         numbers = iter(range(options.first, options.first + options.cases))
-        for outcome in outcomes(numbers, options.workers, Path(folder)):
-            codes[outcome["kind"]][outcome["code"]] += 1
-            slowest, peak = max(slowest, outcome["seconds"]), max(peak, outcome["peak_bytes"])
-            if outcome["problem"]:
-                problems.append(outcome)
-                print(f"case {outcome['number']} ({outcome['kind']}): {outcome['problem']}", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):  # what is done by then is told
+            for outcome in outcomes(numbers, options.workers, Path(folder)):
+                codes[outcome["kind"]][outcome["code"]] += 1
+                slowest, peak = max(slowest, outcome["seconds"]), max(peak, outcome["peak_bytes"])
+                if outcome["problem"]:
+                    problems.append(outcome)
+                    print(f"case {outcome['number']} ({outcome['kind']}): {outcome['problem']}", flush=True)
     summary = {
         "first": options.first,
-        "cases": options.cases,
+        "cases": sum(map(Counter.total, codes.values())),
         "by_kind_and_code": {kind: dict(sorted(counts.items())) for kind, counts in codes.items() if counts},
         "problems": problems,
         "slowest_case_s": round(slowest, 2),

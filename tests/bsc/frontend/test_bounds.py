@@ -157,3 +157,16 @@ def test_constants_that_promise_more_than_they_hold(tmp_path: Path) -> None:
     model.graph.initializer[0].CopyFrom(tensor)
     with pytest.raises(ModelError, match="BSC301"):
         imported(model, tmp_path)
+
+
+@pytest.mark.parametrize("dims", [(-1, 4), (-4, -4)])
+def test_words_for_constants_of_negative_size(dims: tuple[int, int], tmp_path: Path) -> None:
+    model = tiny_model("(float[N,4] x) => (float[] y) { y = MatMul(x, w) }", W)
+    model.graph.initializer[0].dims[:] = dims
+    with pytest.raises(ModelError) as caught:
+        imported(model, tmp_path)
+    assert str(caught.value) == (
+        "[BSC301] the model's graph is inconsistent\n"
+        "  seen: constant 'w': a size below 0\n"
+        "  fix:  check the file with onnx.checker.check_model and export it again"
+    )

@@ -365,7 +365,10 @@ def test_words_for_an_input_shape_that_cannot_be_read(text: str) -> None:
 # --- files that cannot be read ---
 
 
-@pytest.mark.parametrize(("make", "seen"), [(None, "No such file or directory"), (Path.mkdir, "Is a directory")])
+@pytest.mark.parametrize(
+    ("make", "seen"),
+    [(None, "No such file or directory"), (Path.mkdir, "Is a directory"), (os.mkfifo, "Not a plain file")],
+)
 def test_words_for_a_path_that_is_no_file(make: Callable[[Path], None] | None, seen: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     if make is not None:

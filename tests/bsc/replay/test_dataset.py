@@ -1,4 +1,5 @@
 import hashlib
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -215,8 +216,12 @@ def test_files_that_are_no_archives_of_arrays(write: Callable[[Path], object], s
     assert len(text.splitlines()) == 3
 
 
-@pytest.mark.parametrize(("name", "seen"), [("none.npz", "No such file or directory"), (".", "Is a directory")])
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [("none.npz", "No such file or directory"), (".", "Is a directory"), ("pipe", "Not a plain file")],
+)
 def test_words_for_a_file_that_cannot_be_opened(name: str, seen: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
     path = tmp_path / name
     with pytest.raises(UsageError) as caught:
         load_dataset(path, (X,), dynamic_batch=True)
