@@ -1,7 +1,7 @@
 """The accuracy budget: the cheapest `caution` of `budget-adc` whose accuracy drop on held-out data stays within it.
 
-Candidates are a ladder of cautions, known beforehand. Calibration data say where on it to look. Held-out data then test
-candidates from safe to aggressive in that fixed order, and the first failure ends the search. Testing in a fixed
+Candidates are a ladder of cautions, known beforehand. Calibration data say which will just pass. Held-out data then
+test candidates from safe to aggressive in that fixed order, and the first failure ends the search. Testing in a fixed
 sequence needs no correction for the number of tests: the first candidate that is really too bad passes with at most
 5 % probability, and nothing behind it is tested unless it does (Bauer, Statistics in Medicine 10, 1991, 871-890;
 Angelopoulos et al., Learn then Test, arXiv 2110.01052, section 3).
@@ -30,8 +30,8 @@ from passes.budget_adc import BudgetAdc
 LADDER = tuple(float(f"{10 ** (step / 8):.3g}") for step in range(48, -25, -1))
 """Cautions from 1,000,000 down to 0.001, eight a decade."""
 
-AHEAD = (16, 8, 4, 2, 1)
-"""So many rungs before the one that calibration data point to, held-out tests begin."""
+AHEAD = (16, 12, 8, 6, 4, 3, 2, 1)
+"""Rungs that are tested before the one that calibration data point to."""
 
 CALIBRATION_SAMPLES = 1024
 
@@ -92,10 +92,12 @@ def keep_budget(
         advance(1)
         return judge(candidate(graph, with_caution(passes, caution), target))
 
-    low, high = 0, len(LADDER)  # the rung before `low` holds on calibration data, the one at `high` does not
+    # The rung before `low` would pass if held-out data were like calibration data, the one at `high` would not.
+    low, high = 0, len(LADDER)
     while low < high:
         middle = (low + high) // 2
-        low, high = (middle + 1, high) if judged(rough, LADDER[middle]).drop <= max_drop else (low, middle)
+        expected = judged(rough, LADDER[middle]).scaled(held_out.samples)
+        low, high = (middle + 1, high) if expected.drop_bound <= max_drop else (low, middle)
     first = [low - 1 - ahead for ahead in AHEAD]
     accepted: tuple[float, PairedAccuracy] | None = None
     for rung in [0, *(rung for rung in first if rung > 0), *range(max(low - 1, 1), len(LADDER))]:

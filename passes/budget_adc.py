@@ -115,7 +115,8 @@ class BudgetAdc(Pass):
         groups = sharing_groups(self.granularity, shape, tiling.column_starts, tiling.groups_per_tile)
         bits = cheapest_bits(prices, damage, weight, graph.array(tiling.sums) > 0, groups)
 
-        # A crossbar is read at all only if its conversions do more good than that costs.
+        # A crossbar is read at all only if its conversions do more good than that costs. Resolutions that crossbars
+        # share were chosen as if all of them were read: good, but not the very best.
         good = weight * (damage[..., 0] - taken(damage, bits)) - prices[bits]
         crossbars = per_tile(np.add, per_crossbar(np.add, good, tiling.column_starts), tiling.groups_per_tile)
         read = graph.array(tiling.allocated) & (crossbars > priced.crossbar_j / whole)

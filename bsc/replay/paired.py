@@ -33,6 +33,11 @@ class PairedAccuracy:
         """The true drop is below this with 95 % confidence, one-sided."""
         return drop_bound(self.lost, self.gained, self.samples)
 
+    def scaled(self, samples: int) -> "PairedAccuracy":
+        """What so many samples would show at the same rates, about."""
+        lost, gained = (round(count * samples / self.samples) for count in (self.lost, self.gained))
+        return PairedAccuracy(samples=samples, lost=lost, gained=gained)
+
 
 def paired_accuracy(
     quantised: NDArray[np.floating], replayed: NDArray[np.floating], labels: NDArray[np.int64]
@@ -81,13 +86,12 @@ def samples_needed(counts: PairedAccuracy, limit: float) -> int | None:
     if counts.drop >= limit:
         return None
     factor = 1
-    while drop_bound(counts.lost * factor, counts.gained * factor, counts.samples * factor) > limit:
+    while counts.scaled(counts.samples * factor).drop_bound > limit:
         factor *= 2
     low, high = counts.samples * factor // 2, counts.samples * factor
     while low + 1 < high:
         middle = (low + high) // 2
-        lost, gained = (round(count * middle / counts.samples) for count in (counts.lost, counts.gained))
-        low, high = (low, middle) if drop_bound(lost, gained, middle) <= limit else (middle, high)
+        low, high = (low, middle) if counts.scaled(middle).drop_bound <= limit else (middle, high)
     return high
 
 

@@ -20,7 +20,9 @@ from passes.budget_adc import BudgetAdc
 from passes.tile import Tile
 from tests.passes.layers import float_layer
 
-DATA = Dataset(inputs={"x": np.zeros((8, 1))}, labels=np.zeros(8, np.int64), batch=8, sha256="0" * 64, free_batch=True)
+DATA = Dataset(
+    inputs={"x": np.zeros((10000, 1))}, labels=np.zeros(10000, np.int64), batch=8, sha256="0" * 64, free_batch=True
+)
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[float, Paired
 
         class Judge:
             def __init__(self, data: Dataset) -> None:
-                self.rough = data.samples < 8
+                self.rough = data.samples < 10000
 
             def __call__(self, caution: float) -> PairedAccuracy:
                 if not self.rough:
@@ -76,7 +78,7 @@ def test_a_failure_ends_the_search_even_if_later_ones_would_pass(judged: Any) ->
     edge = LADDER.index(10.0)
     bad = LADDER[edge - 4]
     chosen, _, tried = judged(lambda caution: 0 if caution >= 10 else 500, lambda caution: 500 if caution == bad else 0)
-    assert (chosen, tried[-1]) == (LADDER[edge - 8], bad)
+    assert (chosen, tried[-1]) == (LADDER[edge - 6], bad)
 
 
 @pytest.mark.parametrize(("rough", "last"), [(lambda _: 500, 0), (lambda _: 0, len(LADDER) - 1)])

@@ -83,7 +83,7 @@ def test_resolutions_without_a_price_are_avoided() -> None:
 @settings(deadline=None, max_examples=25)
 @given(
     sparse_codes(),
-    st.sampled_from(["column", "tile", "slice"]),
+    st.sampled_from(["column", "tile"]),
     st.floats(0.01, 1e4),
     st.floats(1, 1e4),
     st.integers(0, 2**32 - 1),
