@@ -217,7 +217,7 @@ def test_settings_that_contradict_each_other(changes: dict[str, Any], message: s
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("device", ["cuda:77", "nonsense"])
+@pytest.mark.parametrize("device", ["cuda:77", "nonsense", "meta"])
 def test_a_device_that_is_not_there(device: str, graph: Graph) -> None:
     with pytest.raises(BscError, match=rf"BSC202\] device '{device}' cannot be used"):
         Trainer(graph, samples(), None, settings(device=device))
