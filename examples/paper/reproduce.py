@@ -42,6 +42,7 @@ CALIBRATION = 1000
 @click.option("--threads", default=1, show_default=True, help="Of PyTorch on the CPU.")
 @click.option("--epochs-factor", default=1.0, show_default=True, help="Shorten every schedule, such as 0.1.")
 @click.option("--samples", type=int, help="Use only the first so many training images.")
+@click.option("--validate", type=int, metavar="N", help="Judge by the last N training images, kept out of training.")
 @click.option("--only", multiple=True, metavar="STAGE", help="Train only these stages; 'float' trains none.")
 @click.option("--judging/--no-judging", default=True, help="Compile and replay every stage whose model is there.")
 @click.option("--replay", default=2000, show_default=True, help="Test images to replay through the plan's ADCs.")
@@ -54,10 +55,9 @@ def main(config: Path, data_dir: Path, out: Path, **flags: Any) -> None:
     place = {"device": flags["device"], "threads": flags["threads"]}
     torch.set_num_threads(flags["threads"])
     out.mkdir(parents=True, exist_ok=True)
-    test = _split(data_dir, network, "test", None)
+    train, test = _data(data_dir, network, flags["samples"] or settings.get("samples"), flags["validate"])
     _save(out / "calibration.npz", _split(data_dir, network, "train", CALIBRATION))
-    _save(out / "test.npz", _head(test, flags["replay"]))
-    train = _split(data_dir, network, "train", flags["samples"] or settings.get("samples"))
+    _save(out / "test.npz", _cut(test, slice(flags["replay"])))
     pretraining = settings["pretrain"] if "model" in settings["pretrain"] else _shortened(settings["pretrain"], factor)
     _pretrain(out / "float.onnx", network, pretraining, train, place["device"])
     for name, stage in stages.items():
@@ -98,6 +98,14 @@ def _judged(out: Path, name: str, test: Samples, observe: int) -> dict[str, Any]
     return found
 
 
+def _data(folder: Path, network: str, samples: int | None, validate: int | None) -> tuple[Samples, Samples]:
+    """What to train on and what to judge by."""
+    train = _split(folder, network, "train", None)
+    if not validate:
+        return _cut(train, slice(samples)), _split(folder, network, "test", None)
+    return _cut(train, slice(min(samples or len(train), len(train) - validate))), _cut(train, slice(-validate, None))
+
+
 def _split(folder: Path, network: str, split: Any, limit: int | None) -> Samples:
     shape = (1, *NETWORKS[network]().shape)
 
@@ -107,14 +115,14 @@ def _split(folder: Path, network: str, split: Any, limit: int | None) -> Samples
         def __init__(self) -> None:
             self.shape = shape
 
-    return _head(load_samples(str(folder), [Spec()], split), limit)
+    return _cut(load_samples(str(folder), [Spec()], split), slice(limit))
 
 
-def _head(samples: Samples, limit: int | None) -> Samples:
+def _cut(samples: Samples, part: slice) -> Samples:
     labels = samples.labels
     assert labels is not None
-    inputs = {name: values[:limit] for name, values in samples.inputs.items()}
-    return Samples(inputs=inputs, labels=labels[:limit], source=samples.source)
+    inputs = {name: values[part] for name, values in samples.inputs.items()}
+    return Samples(inputs=inputs, labels=labels[part], source=samples.source)
 
 
 def _save(path: Path, samples: Samples) -> None:
