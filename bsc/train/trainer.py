@@ -352,7 +352,8 @@ class Trainer:
 
     def _on_device(self, samples: Samples) -> tuple[dict[str, Tensor], Tensor | None]:
         inputs = {
-            name: torch.from_numpy(np.array(value)).to(self._options.device) for name, value in samples.inputs.items()
+            name: _images(torch.from_numpy(np.array(value)).to(self._options.device))
+            for name, value in samples.inputs.items()
         }
         labels = None if samples.labels is None else torch.from_numpy(samples.labels).to(self._options.device)
         return inputs, labels
@@ -418,6 +419,11 @@ class Trainer:
                 index, _, entry = name.partition("/")
                 state.setdefault(int(index), {})[entry] = value
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+
+
+def _images(values: Tensor) -> Tensor:
+    """In the memory order that convolutions are fastest in."""
+    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
 
 
 def _check(graph: Graph, options: FinetuneOptions) -> None:

@@ -4,8 +4,11 @@
 
 DATA_DIR is the folder of MNIST IDX files (mlp) or of CIFAR-10 binary files (vgg11, resnet20). For every stage of
 the configuration it writes the model, the plan and the training curve; then results.json, table.md, density.svg
-and bits.svg. Stages whose model is there already are not trained again, nor judged again if they were; a stage or a
-pretraining that was stopped goes on after its last whole epoch.
+and bits.svg. In a configuration, `samples` is how many training images the stages use ([pretrain] has its own) and
+`watch` how many test images epochs are judged by; the table is of all of them.
+
+Stages whose model is there already are not trained again, nor judged again if they were; a stage or a pretraining
+that was stopped goes on after its last whole epoch.
 """
 
 import datetime
@@ -55,16 +58,17 @@ def main(config: Path, data_dir: Path, out: Path, **flags: Any) -> None:
     place = {"device": flags["device"], "threads": flags["threads"]}
     torch.set_num_threads(flags["threads"])
     out.mkdir(parents=True, exist_ok=True)
-    train, test = _data(data_dir, network, flags["samples"] or settings.get("samples"), flags["validate"])
+    everything, test = _data(data_dir, network, flags["samples"], flags["validate"])
+    train, watched = _cut(everything, slice(settings.get("samples"))), _cut(test, slice(settings.get("watch")))
     _save(out / "calibration.npz", _split(data_dir, network, "train", CALIBRATION))
     _save(out / "test.npz", _cut(test, slice(flags["replay"])))
     pretraining = settings["pretrain"] if "model" in settings["pretrain"] else _shortened(settings["pretrain"], factor)
-    _pretrain(out / "float.onnx", network, pretraining, train, place["device"])
+    _pretrain(out / "float.onnx", network, pretraining, everything, place["device"])
     for name, stage in stages.items():
         model = out / f"{name}.onnx"
         if not model.exists() and (not only or name in only):
             start = out / f"{stage.get('from', 'float')}.onnx"
-            _finetune(start, model, train, test, _options(_shortened(stage, factor) | place))
+            _finetune(start, model, train, watched, _options(_shortened(stage, factor) | place))
     if not flags["judging"]:
         return
     rows = [_judged(out, name, test, flags["observe"]) for name in ("float", *stages) if _exists(out, name)]
@@ -147,6 +151,8 @@ def _pretrain(path: Path, name: str, settings: dict[str, Any], train: Samples, d
     if "model" in settings:
         onnx.save(onnx.load(Path(__file__).parents[2] / settings["model"]), path)
         return
+    train = _cut(train, slice(settings.get("samples")))
+    settings = {key: value for key, value in settings.items() if key != "samples"}
     assert train.labels is not None
     images, labels = torch.from_numpy(train.inputs["image"]).to(device), torch.from_numpy(train.labels).to(device)
     checkpoint = path.with_suffix(".checkpoint")

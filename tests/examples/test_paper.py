@@ -144,7 +144,13 @@ def test_configurations_can_be_read(path: Path) -> None:
         assert stage.pop("from", "float") in names[:position]
         FinetuneOptions.model_validate(stage)
     if "model" not in settings["pretrain"]:
-        assert set(settings["pretrain"]) - {"optimizer", "precision"} == {"epochs", "lr", "batch", "flips", "seed"}
+        assert set(settings["pretrain"]) - {"optimizer", "precision", "samples"} == {
+            "epochs",
+            "lr",
+            "batch",
+            "flips",
+            "seed",
+        }
 
 
 def test_there_is_a_configuration_for_every_network() -> None:
