@@ -1,9 +1,9 @@
 """Projection of weight codes onto a budget: every slice column's cells add up to no more than its slice's cap.
 
-Greedy, from the top slice down: in each slice column the cells of the largest remaining magnitudes are kept
-while the cap lasts, the others are dropped, and what a weight has left goes on to the next slice, at most the
-largest number that the slices below can hold. A magnitude close below one more unit of a slice is rounded up
-to it, since one cell of level 1 spends less of a cap than three below it.
+Greedy, from the top slice down: in each slice column the cap is spent on the cells of the largest remaining
+magnitudes; the one it runs out at keeps a lower level, the others are dropped, and what a weight has left goes on to
+the next slice, at most the largest number that the slices below can hold. A magnitude close below one more unit of a
+slice is rounded up to it, since one cell of level 1 spends less of a cap than three below it.
 
 The first cell of a column is kept whatever its level: a column with one non-zero cell has two reachable sums
 only and needs 1 bit (see the pass `assign-adc`).
@@ -50,13 +50,14 @@ def project(codes: Tensor, caps: Sequence[int], *, bits_per_cell: int, rows: int
 
 
 def _within(levels: Tensor, magnitudes: Tensor, lanes: Tensor, cap: int) -> Tensor:
-    """Levels (n,) without those that a lane's sum, largest magnitudes first, would exceed the cap with."""
+    """What a cap leaves of the levels (n,) of each lane, spent on the largest magnitudes first."""
     used = levels.nonzero()[:, 0]
     keys = (lanes[used] << 32) - magnitudes[used].long()
     used = used[torch.argsort(keys, stable=True)]
     ranked = levels[used].double()
-    running = ranked.cumsum(0)
-    starts = torch.diff(lanes[used], prepend=lanes.new_full((1,), -1)) > 0
-    sums = running - (starts * (running - ranked)).cummax(0).values if len(used) else running
-    fits = (sums <= cap) | (sums == ranked)
-    return torch.zeros_like(levels).index_copy(0, used, (ranked * fits).to(levels))
+    before = ranked.cumsum(0) - ranked
+    first = torch.diff(lanes[used], prepend=lanes.new_full((1,), -1)) > 0
+    if len(used):
+        before -= (first * before).cummax(0).values
+    cells = torch.where(first, ranked, torch.minimum(ranked, (cap - before).clamp(min=0)))
+    return torch.zeros_like(levels).index_copy(0, used, cells.to(levels))

@@ -24,6 +24,11 @@ def test_what_a_slice_has_no_room_for_goes_to_the_slices_below() -> None:
     assert projected([[64], [64]], (3, 3, 3, 1)) == [[64], [63]]
 
 
+def test_the_cell_that_a_cap_runs_out_at_keeps_what_is_left_of_it() -> None:
+    """A cap of 3: the second 2 keeps one level, the 1 finds nothing left."""
+    assert projected([[2], [2], [1]], (3, 3, 3, 3)) == [[2], [1], [0]]
+
+
 def test_close_below_a_unit_is_rounded_up_to_it() -> None:
     """10 / 16 is 0.625: at least 0.6, so one cell of 16 in place of 2 and 2 of the slices below."""
     assert projected([[10], [9]], (7, 7, 7, 7)) == [[16], [9]]
@@ -80,11 +85,10 @@ def one_column(codes: list[int], caps: tuple[int, ...]) -> list[int]:
             up = 0.4 if position else 0
             level = {row: min(3, math.floor(value / unit + up)) for row, value in rest.items()}
             for row in sorted((row for row in rest if level[row]), key=lambda row: (-rest[row], row)):
-                spent += level[row]
-                if spent <= caps[position] or first:
-                    result[row] += sign * level[row] * unit
-                    rest[row] = max(0, rest[row] - level[row] * unit)
-                first = False
+                kept = level[row] if first else min(level[row], max(0, caps[position] - spent))
+                result[row] += sign * kept * unit
+                rest[row] = max(0, rest[row] - kept * unit) if kept else rest[row]
+                spent, first = spent + kept, False
     return result
 
 
