@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @click.option("--augment", type=click.Choice(["none", "crop", "flip-crop"]), help="[default: none]")
 @click.option("--rows", type=int, help="Wordlines of a crossbar.  [default: 128]")
 @click.option("--seed", type=int, help="[default: 0]")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Of training steps.  [default: fp32]")
 @click.option("--device", help="cpu, cuda or cuda:N.  [default: cpu]")
 @click.option("--threads", type=int, help="Of the CPU.  [default: 1]")
 @click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")

@@ -1,5 +1,6 @@
 """The imported graph in PyTorch: evaluates it with gradients; its parameters are ONNX initialisers by name."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,10 +15,14 @@ from torch import Tensor
 from bsc.errors import ModelError
 from bsc.ir.graph import DigitalOp, Graph, Op
 from bsc.ir.layer import CrossbarLayer
+from bsc.numeric.im2col import ConvGeometry, output_sizes
 from bsc.train.operators import OPERATORS, Operator, unsupported
 
 Prepare = Callable[[CrossbarLayer, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Given a layer, its activation and its stored weight, what it computes with in their place."""
+
+FEW_PIXELS = 16
+"""Output pixels up to which a convolution is one matrix product: its own gradient on a CPU is several times slower."""
 
 # Constants that training may change, by operator and input. Others hold sizes, indices, limits or statistics.
 _TRAINED_INPUTS: Mapping[str, tuple[int, ...]] = {
@@ -92,16 +97,7 @@ class Network:
         bias = None if layer.bias is None else self.constants[layer.bias].reshape(-1)
         if layer.conv is None:
             return F.linear(x, weight if layer.transposed else weight.T, bias)
-        convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(layer.conv.kernel)]
-        pads = [size for pair in reversed(layer.conv.pads) for size in pair]
-        return convolve(
-            F.pad(x, pads) if any(pads) else x,
-            weight,
-            bias,
-            stride=layer.conv.strides,
-            dilation=layer.conv.dilations,
-            groups=layer.groups,
-        )
+        return convolve(x, weight, bias, layer.conv, layer.groups)
 
     def _digital(self, op: DigitalOp, operator: Operator, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         inputs = [tensors[name] if name else None for name in op.inputs]
@@ -117,6 +113,21 @@ class Network:
 def _with_operator(graph: Graph, op: Op) -> tuple[DigitalOp, Operator]:
     assert isinstance(op, DigitalOp), f"'{op.name}' shares crossbars: the graph was not imported as written"
     return op, _operator(graph, op)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, conv: ConvGeometry, groups: int = 1) -> Tensor:
+    """A convolution, (B, channels, *spatial) to (B, N, *positions), by whichever way is faster."""
+    sizes = output_sizes(conv, tuple(x.shape[2:]))
+    before, after = zip(*conv.pads, strict=True)
+    if before != after:
+        x = F.pad(x, [size for pair in reversed(conv.pads) for size in pair])
+        before = (0,) * len(before)
+    steps = {"stride": conv.strides, "dilation": conv.dilations, "padding": before}
+    if len(sizes) == 2 and groups == 1 and math.prod(sizes) <= FEW_PIXELS:
+        patches = F.unfold(x, conv.kernel, **steps).movedim(1, 2)
+        return F.linear(patches, weight.flatten(1), bias).movedim(1, 2).reshape(len(x), len(weight), *sizes)
+    result: Tensor = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(sizes)](x, weight, bias, groups=groups, **steps)
+    return result
 
 
 def _operator(graph: Graph, op: DigitalOp) -> Operator:

@@ -64,13 +64,14 @@ def penalty(layers: Mapping[str, Codes], biases: Sequence[Tensor], options: Fine
 
 def digit_sum(codes: Codes, weights: Sequence[float], bits_per_cell: int) -> Tensor:
     """Weighted sum of all digits; `weights` least significant slice first."""
-    magnitude, slope = codes.values.abs(), torch.zeros_like(codes.values)
-    total = torch.zeros((), dtype=slope.dtype, device=slope.device)
+    magnitude = torch.arange(1 << bits_per_cell * len(weights)).to(codes.values)
+    cost, slope = torch.zeros_like(magnitude), torch.zeros_like(magnitude)
     for position, weight in enumerate(weights):
         digits = _digits(magnitude, position, bits_per_cell)
-        total += weight * digits.sum()
+        cost += weight * digits
         slope += weight / (1 << bits_per_cell * position) * (digits > 0).to(slope)
-    return _with_slope(total, codes, slope * torch.sign(codes.values))
+    found = codes.values.abs().long()
+    return _with_slope(cost[found].sum(), codes, slope[found] * torch.sign(codes.values))
 
 
 def column_excess(codes: Codes, caps: Sequence[int], weights: Sequence[float], options: FinetuneOptions) -> Tensor:

@@ -9,6 +9,7 @@ unchanged; through the clipping of inputs they pass inside only, as in the paper
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -152,8 +153,8 @@ class QuantisedLayers:
         bits, signed = self._options.activation_bits, low < 0
         step = float(step_for(np.array(max(-low, high)), bits=bits - signed, scale=self._options.scale))
         first, last = code_limits(bits, signed=signed)
-        inside = torch.clamp(x, first * step, last * step)
-        return inside + (torch.round(inside / step) * step - inside).detach()
+        result: Tensor = _Quantise.apply(x, step, first, last)  # type: ignore[no-untyped-call]
+        return result
 
     def _weight(self, layer: CrossbarLayer) -> Tensor:
         return self._network.constants[layer.weight]
@@ -178,6 +179,23 @@ class QuantisedLayers:
         result = torch.zeros_like(values)
         result[kept] = project(values[kept], caps, bits_per_cell=cell, rows=self._options.rows)
         return result
+
+
+class _Quantise(torch.autograd.Function):
+    """The nearest multiple of a step whose code is in range; gradients pass unchanged inside the range.
+
+    Written out because activations are what a step spends most of its time on: one copy is made and kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: float, first: int, last: int) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.limits = (first * step, last * step)
+        return (x / step).round_().clamp_(first, last).mul_(step)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        return torch.ops.aten.hardtanh_backward(gradient, *ctx.saved_tensors, *ctx.limits), None, None, None
 
 
 def _norms(graph: Graph, layer: CrossbarLayer) -> list[tuple[str, str, float]]:

@@ -193,7 +193,10 @@ class Trainer:
         """Summed over the samples."""
         if not len(chosen):  # a last batch of fewer samples than processes
             return torch.stack([value.sum() for value in self._network.parameters.values()]).sum() * 0
-        outputs = self._network.run(feeds, self._layers.prepare)
+        options = self._options
+        with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=options.precision == "bf16"):
+            results = self._network.run(feeds, self._layers.prepare)
+        outputs = {name: value.float() for name, value in results.items()}
         first = outputs[self._graph.outputs[0]]
         if self._labels is not None:
             return F.cross_entropy(first, self._labels[chosen.to(first.device)], reduction="sum")
@@ -207,6 +210,8 @@ class Trainer:
         return torch.stack(parts).sum() * len(chosen)
 
     def _objective(self) -> Tensor:
+        if self._options.weight_of_objective == 0:
+            return torch.zeros((), device=self._options.device)
         caps, self._layers.caps = self._layers.caps, None  # the penalty is on what the projection would drop
         codes = {layer.name: self._layers.codes(layer) for layer in self._graph.layers()}
         self._layers.caps = caps
@@ -347,7 +352,8 @@ class Trainer:
 
     def _on_device(self, samples: Samples) -> tuple[dict[str, Tensor], Tensor | None]:
         inputs = {
-            name: torch.from_numpy(np.array(value)).to(self._options.device) for name, value in samples.inputs.items()
+            name: _images(torch.from_numpy(np.array(value)).to(self._options.device))
+            for name, value in samples.inputs.items()
         }
         labels = None if samples.labels is None else torch.from_numpy(samples.labels).to(self._options.device)
         return inputs, labels
@@ -415,6 +421,11 @@ class Trainer:
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
 
 
+def _images(values: Tensor) -> Tensor:
+    """In the memory order that convolutions are fastest in."""
+    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
+
+
 def _check(graph: Graph, options: FinetuneOptions) -> None:
     names = [layer.name for layer in graph.layers()]
     for option, given in (("budget", options.layer_budgets), ("sparsity", options.layer_sparsity)):
@@ -453,8 +464,8 @@ def _contradiction(problem: str, seen: str, fix: str) -> UsageError:
 
 def _check_device(device: str) -> None:
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        (torch.ones(1, device=device) + 1).cpu()
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:  # a build without CUDA asserts
         raise UsageError(
             "BSC202",
             f"device '{device}' cannot be used",

@@ -5,9 +5,11 @@ vgg11       convolutions 64, 128, 256, 256, 512, 512, 512, 512 without BatchNorm
 resnet20    three stages of three blocks with 16, 32, 64 channels and BatchNorm (CIFAR-10)
 """
 
+import io
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import onnx
 import torch
@@ -16,10 +18,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from bsc.atomic import write_file
+from bsc.numeric.im2col import ConvGeometry
 from bsc.train.augment import augment
+from bsc.train.network import convolve
 
 VGG = (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0)
 """Filters of each convolution; 0 is a max pool."""
+SAME = ConvGeometry(kernel=(3, 3), strides=(1, 1), dilations=(1, 1), pads=((1, 1), (1, 1)))
 
 
 class Writer:
@@ -113,7 +119,12 @@ class Vgg11(nn.Module):
         """Logits; dropout before the hidden matrices while training."""
         convs = iter(self.convs)
         for width in VGG:
-            x = F.relu(next(convs)(x)) if width else F.max_pool2d(x, 2)
+            if width:
+                conv = next(convs)
+                assert isinstance(conv, nn.Conv2d)
+                x = F.relu(convolve(x, conv.weight, conv.bias, SAME))
+            else:
+                x = F.max_pool2d(x, 2)
         x = x.flatten(1)
         for matrix in list(self.fcs)[:-1]:
             x = F.relu(matrix(F.dropout(x, 0.5, self.training)))
@@ -208,21 +219,69 @@ def to_onnx(network: Network) -> onnx.ModelProto:
 
 
 def pretrain(
-    name: str, images: Tensor, labels: Tensor, *, epochs: int, lr: float, batch: int, flips: bool, seed: int
+    name: str,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    lr: float,
+    batch: int,
+    flips: bool,
+    seed: int,
+    optimizer: Literal["sgd", "adam"] = "sgd",
+    precision: Literal["fp32", "bf16"] = "fp32",
+    checkpoint: Path | None = None,
 ) -> Network:
-    """Train from scratch: SGD with momentum 0.9, cosine schedule, cross-entropy; on the device the images are on."""
+    """Train from scratch: one-cycle schedule, cross-entropy; on the device the images are on.
+
+    Args:
+        name: one of `NETWORKS`.
+        images: (samples, *shape).
+        labels: (samples,).
+        epochs: passes over the images.
+        lr: learning rate at its highest, after a tenth of the steps.
+        batch: images a step.
+        flips: mirror and shift images.
+        seed: of weights, order and augmentation.
+        optimizer: "sgd" with momentum 0.9, or "adam", which gets a deep network without normalisation off the ground
+            in fewer epochs.
+        precision: "fp32" or "bf16", as in `bsc.train.options.FinetuneOptions`.
+        checkpoint: written after every epoch; a run that was stopped goes on from it (on the CPU to the same weights).
+    """
     torch.manual_seed(seed)
     network = NETWORKS[name]().to(images.device)
-    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+    decay = 5e-4
+    steepest = (
+        torch.optim.Adam(network.parameters(), lr=lr, weight_decay=decay)
+        if optimizer == "adam"
+        else torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9, weight_decay=decay)
+    )
     steps = -(-len(images) // batch) * epochs
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(steepest, lr, steps, pct_start=0.1)
     generator = torch.Generator().manual_seed(seed)
+    parts = {"network": network, "optimizer": steepest, "schedule": schedule}
+    first = 0
+    if checkpoint is not None and checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        for key, part in parts.items():
+            part.load_state_dict(saved[key])
+        first = saved["epoch"]
+        generator.set_state(saved["order"])
+        torch.set_rng_state(saved["random"])
     network.train()
-    for _ in range(epochs):
+    for epoch in range(first, epochs):
         for chosen in torch.split(torch.randperm(len(images), generator=generator), batch):
             x = augment(images[chosen.to(images.device)], "flip-crop" if flips else "none", generator)
-            optimizer.zero_grad()
-            torch.autograd.backward(F.cross_entropy(network(x), labels[chosen.to(labels.device)]))
-            optimizer.step()
+            steepest.zero_grad()
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                logits = network(x)
+            torch.autograd.backward(F.cross_entropy(logits.float(), labels[chosen.to(labels.device)]))
+            steepest.step()
             schedule.step()
+        if checkpoint is not None:
+            content = io.BytesIO()
+            states = {key: part.state_dict() for key, part in parts.items()}
+            randomness = {"order": generator.get_state(), "random": torch.get_rng_state()}
+            torch.save({"epoch": epoch + 1, **states, **randomness}, content)
+            write_file(checkpoint, content.getvalue())
     return network.eval()

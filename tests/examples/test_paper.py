@@ -10,13 +10,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from bsc.atomic import write_file
 from bsc.record import read_record
 from bsc.train.options import FinetuneOptions
 from examples.paper.networks import NETWORKS, pretrain, to_onnx
 from examples.paper.reproduce import main
 
 PAPER = Path(__file__).parents[2] / "examples" / "paper"
-CONFIGS = sorted((PAPER / "configs").glob("*.toml"))
+CONFIGS = sorted((PAPER / "configs").rglob("*.toml"))
 
 SMALL = """\
 network = "mlp"
@@ -69,6 +70,28 @@ def test_pretraining_learns() -> None:
         assert (network(images).argmax(dim=1) == labels).float().mean() > 0.9
 
 
+def test_pretraining_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, path = torch.arange(60) % 10, tmp_path / "checkpoint"
+    images = torch.rand(60, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def run(checkpoint: Path | None) -> dict[str, torch.Tensor]:
+        network = pretrain(
+            "resnet20", images, labels, epochs=2, lr=0.01, batch=30, flips=True, seed=0, checkpoint=checkpoint
+        )
+        return dict(network.state_dict())
+
+    def stop_after(file: Path, content: bytes) -> None:
+        write_file(file, content)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("examples.paper.networks.write_file", stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            run(path)
+    resumed, whole = run(path), run(None)
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+
+
 def write_digits(folder: Path) -> None:
     rng = np.random.default_rng(0)
     for prefix, count in (("train", 200), ("t10k", 60)):
@@ -101,6 +124,9 @@ def test_the_experiment_from_data_to_table(tmp_path: Path) -> None:
     assert [row["stage"] for row in rows] == ["float", "sparse", "adc"]
     assert max(rows[2]["bits_max"]) <= 2
     assert rows[2]["adc_saberi"] > rows[0]["adc_saberi"]
+    for row in rows:
+        assert all(seen <= proved for seen, proved in zip(row["observed_bits_mean"], row["bits_mean"], strict=True))
+        assert max(row["observed_bits_max"]) > 0
     assert rows[2]["quantised"] == pytest.approx(rows[2]["replayed"], abs=0.05)
     before = (tmp_path / "out" / "adc.onnx").stat().st_mtime_ns
     CliRunner().invoke(main, command, catch_exceptions=False)  # nothing is trained again
@@ -112,15 +138,21 @@ def test_configurations_can_be_read(path: Path) -> None:
     import tomllib
 
     settings = tomllib.loads(path.read_text())
-    assert settings["network"] == path.stem
+    assert settings["network"] == path.stem.partition("-")[0]
     names = ["float", *settings["stage"]]
     for position, stage in enumerate(settings["stage"].values(), 1):
         assert stage.pop("from", "float") in names[:position]
         FinetuneOptions.model_validate(stage)
     if "model" not in settings["pretrain"]:
-        assert set(settings["pretrain"]) == {"epochs", "lr", "batch", "flips", "seed"}
+        assert set(settings["pretrain"]) - {"optimizer", "precision", "samples"} == {
+            "epochs",
+            "lr",
+            "batch",
+            "flips",
+            "seed",
+        }
 
 
 def test_there_is_a_configuration_for_every_network() -> None:
-    assert {path.stem for path in CONFIGS} == set(NETWORKS)
+    assert {path.stem.partition("-")[0] for path in CONFIGS} == set(NETWORKS)
     assert read_record(FinetuneOptions, "", where="empty", code="BSC201") == FinetuneOptions()

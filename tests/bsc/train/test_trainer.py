@@ -61,6 +61,19 @@ def test_every_objective_empties_slices(objective: str, graph: Graph) -> None:
     assert densities[1] < 0.8 * densities[0]
 
 
+def test_bfloat16_steps_learn_the_same_and_leave_weights_in_32_bits(graph: Graph) -> None:
+    accuracies, losses = [], []
+    for precision in ("fp32", "bf16", "bf16"):
+        trainer = Trainer(graph, samples(), None, settings(objective="none", precision=precision, epochs=8))
+        assert all(value.dtype == np.float32 for value in trainer.run().values())
+        accuracies.append(trainer.history[-1]["accuracy"])
+        losses.append([record["loss"] for record in trainer.history])
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    assert losses[0] != losses[1]
+    assert losses[1] == losses[2]
+    assert accuracies[1] > 0.9
+
+
 def test_without_labels_it_follows_the_float_model(graph: Graph) -> None:
     """Pruned weights come back to agreeing with the model they came from."""
     trainer = Trainer(graph, samples(labelled=False), None, settings(objective="none", sparsity=0.4, epochs=8))
@@ -217,7 +230,7 @@ def test_settings_that_contradict_each_other(changes: dict[str, Any], message: s
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("device", ["cuda:77", "nonsense"])
+@pytest.mark.parametrize("device", ["cuda:77", "nonsense", "meta"])
 def test_a_device_that_is_not_there(device: str, graph: Graph) -> None:
     with pytest.raises(BscError, match=rf"BSC202\] device '{device}' cannot be used"):
         Trainer(graph, samples(), None, settings(device=device))
