@@ -1,5 +1,6 @@
 """Makes the operators that take the place of one node."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,26 +10,41 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bsc.frontend.constants import Rearrange, is_constant, rearranged, scaled, sizes_of, tensor_of
 
-MAX_NODES = 1 << 17
+MAX_NODES = 1 << 15
 """Operators that writing out steps may lead to: a small file must not make a large graph."""
+MAX_SPLIT_SIZES = 100
+"""Sizes that a constant may say: onnx-ir leaves larger constants out when it infers shapes."""
 ORIGIN = "bsc.origin"
 """Key of a node's metadata: the type of the operator in the file that the node came from."""
 
 
 class Names:
-    """Names in use, of a whole model; operators and values have spaces of their own.
-
-    Attributes:
-        nodes: of operators.
-        values: of tensors.
-    """
+    """Names in use, of a whole model; operators and values have spaces of their own."""
 
     def __init__(self, graph: ir.Graph) -> None:
         nodes = list(graph.all_nodes())
-        self.nodes = {node.name or "" for node in nodes}
-        self.values = {value.name or "" for node in nodes for value in node.outputs}
+        self._nodes = {node.name or "" for node in nodes}
+        self._values = {value.name or "" for node in nodes for value in node.outputs}
         for part in (graph, *graph.subgraphs()):
-            self.values |= set(part.initializers) | {value.name or "" for value in part.inputs}
+            self._values |= set(part.initializers) | {value.name or "" for value in part.inputs}
+        self._counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+
+    def node(self, wanted: str) -> str:
+        """A free name for an operator: `wanted`, or that with a number."""
+        return _free(wanted, self._nodes, self._counts[0])
+
+    def value(self, wanted: str) -> str:
+        """A free name for a tensor."""
+        return _free(wanted, self._values, self._counts[1])
+
+
+def _free(wanted: str, taken: set[str], counts: Counter[str]) -> str:
+    name = wanted
+    while name in taken:  # counting on from the last one: thousands of steps have names alike
+        counts[wanted] += 1
+        name = f"{wanted}_{counts[wanted] + 1}"
+    taken.add(name)
+    return name
 
 
 class Builder:
@@ -79,20 +95,20 @@ class Builder:
         **attributes: Any,
     ) -> Sequence[ir.Value]:
         """Append an operator; as `op`, but for several outputs."""
-        name = _unique(f"{self.node.name}/{label}", self._names.nodes) if label else self.node.name
+        name = self._names.node(f"{self.node.name}/{label}") if label else self.node.name
         node = ir.node(op_type, inputs, attributes, domain=domain, num_outputs=outputs, name=name)
         node.meta[ORIGIN] = self.node.meta.get(ORIGIN, self.node.op_type)
         for value in node.outputs:
-            value.name = _unique(f"{self.node.name}/{label or 'result'}", self._names.values)
+            value.name = self._names.value(f"{self.node.name}/{label or 'result'}")
         self.made.append(node)
         return node.outputs
 
     def take(self, nodes: Sequence[ir.Node]) -> None:
         """Append operators that were made elsewhere, under names of this node's."""
         for node in nodes:
-            node.name = _unique(f"{self.node.name}/{node.name or node.op_type}", self._names.nodes)
+            node.name = self._names.node(f"{self.node.name}/{node.name or node.op_type}")
             for value in node.outputs:
-                value.name = _unique(f"{self.node.name}/{value.name or 'value'}", self._names.values)
+                value.name = self._names.value(f"{self.node.name}/{value.name or 'value'}")
         self.made.extend(nodes)
 
     def constant(self, values: ArrayLike, dtype: DTypeLike | None = None, label: str = "constant") -> ir.Value:
@@ -102,7 +118,7 @@ class Builder:
     def keep(self, tensor: ir.TensorProtocol, label: str) -> ir.Value:
         """A new constant of these values."""
         value = ir.Value(
-            name=_unique(f"{self.node.name}/{label}", self._names.values),
+            name=self._names.value(f"{self.node.name}/{label}"),
             shape=tensor.shape if isinstance(tensor.shape, ir.Shape) else None,
             type=ir.TensorType(tensor.dtype),
             const_value=tensor,
@@ -150,6 +166,9 @@ class Builder:
         """The value in pieces along one axis."""
         if self.opset < 13:
             return self.ops("Split", value, label=label, outputs=len(sizes), axis=axis, split=list(sizes))
+        if len(sizes) > MAX_SPLIT_SIZES and len(set(sizes)) == 1:
+            count: dict[str, Any] = {"num_outputs": len(sizes)} if self.opset >= 18 else {}
+            return self.ops("Split", value, label=label, outputs=len(sizes), axis=axis, **count)
         lengths = self.constant(sizes, np.int64, f"{label}-sizes")
         return self.ops("Split", value, lengths, label=label, outputs=len(sizes), axis=axis)
 
@@ -165,15 +184,6 @@ class Builder:
         if self.opset < 13:
             return self.op(op_type, value, label=label, axes=[axis])
         return self.op(op_type, value, self.constant([axis], np.int64, f"{label}-axis"), label=label)
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    candidate, count = name, 1
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    taken.add(candidate)
-    return candidate
 
 
 def swapped(rank: int) -> list[int]:

@@ -157,7 +157,7 @@ def _ask_onnxruntime(model: ir.Model, unknown: list[ir.Value]) -> None:
     for value in unknown:
         output = told[value.name or ""]
         sizes = [size if isinstance(size, int) and size >= 0 else None for size in output.shape]
-        if value.shape is None or None not in sizes:
+        if sizes and (value.shape is None or None not in sizes):  # no sizes may mean that they are unknown
             value.shape = ir.Shape(sizes)
         element = output.type.removeprefix("tensor(").removesuffix(")")
         if value.dtype is None and element.upper() in ir.DataType.__members__:

@@ -276,10 +276,6 @@ def add_row(table: Table, *cells: str) -> None:
 
 
 def _heading(document: PlanDocument) -> Text:
-    calibration = document.calibration
-    ranges = "a step for each input vector, for want of --calib data"
-    if calibration is not None:
-        ranges = f"steps from {calibration.samples} calibration samples"
     batch = ", for a batch of one" if document.model.dynamic_batch else ""
     operators = sum((Counter(step.operators) for step in document.steps), Counter[str]())
     digital = ", ".join(f"{name} ×{count}" for name, count in sorted(operators.items()))
@@ -290,9 +286,20 @@ def _heading(document: PlanDocument) -> Text:
     return Text(
         f"bsc {document.bsc_version}: {document.model.file} on {document.target}\n"
         f"pipeline   {document.pipeline}\n"
-        f"input      {sizes}{batch}; {ranges}\n"
+        f"input      {sizes}{batch}; {_ranges(document)}\n"
         f"digital    {digital or 'nothing'}\n"
     )
+
+
+def _ranges(document: PlanDocument) -> str:
+    """Where the steps of input codes come from."""
+    if document.calibration is not None:
+        return f"steps from {document.calibration.samples} calibration samples"
+    given = sum(layer.input_step is not None for layer in document.layers)
+    if given == len(document.layers):
+        return "steps of the model"
+    others = "a step for each input vector, for want of --calib data"
+    return f"steps of the model in {given} layers, else {others}" if given else others
 
 
 def _layer_table(summaries: Sequence[LayerSummary]) -> Table:

@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pytest
 
 import hw_models
 from bsc.cost.compare import compare
@@ -182,3 +183,20 @@ def test_unknown_prices_are_not_zero() -> None:
     for name in ("bus", "energy", "area"):
         (line,) = [line for line in lines if line.split()[:1] == [name]]
         assert line.split()[1:] == ["n/a"] * 5
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ((None, None), "a step for each input vector, for want of --calib data"),
+        ((0.5, None), "steps of the model in 1 layers, else a step for each input vector, for want of --calib data"),
+        ((0.5, 0.25), "steps of the model"),
+    ],
+)
+def test_where_input_steps_come_from(steps: tuple[float | None, float | None], words: str) -> None:
+    first = coded([[1]], name="a", input_step=steps[0])
+    plan = plan_of(first, coded([[1]], name="b", input_step=steps[1], input="y", output="z"))
+    laws = hw_models.laws()
+    comparison = compare(plan, ISAAC, laws["isaac"], laws)
+    text = to_text(PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison))
+    assert f"; {words} digital" in " ".join(text.split())

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from bsc.frontend.rewrites.recurrent_node import MAX_STEPS
 from bsc.ir.graph import DigitalOp
 from bsc.ir.layer import Reuse
 from bsc.replay.engine import Replayer
@@ -186,3 +187,11 @@ def test_codes_of_a_quantised_lstm(tmp_path: Path, *, per_channel: bool) -> None
     )
     for name, wanted, original in zip(results, by_runtime, by_float, strict=True):
         assert np.abs(results[name] - wanted).max() < 0.3 * np.abs(wanted - original).max()
+
+
+@pytest.mark.parametrize("opset", [11, 17, 25])
+def test_as_many_steps_as_are_written_out(opset: int, tmp_path: Path) -> None:
+    model = recurrent("RNN", opset=opset)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = MAX_STEPS
+    graph = imported(model, tmp_path)
+    assert [(layer.name, layer.vectors) for layer in graph.layers()] == [("m/W", MAX_STEPS), ("m/R", MAX_STEPS - 1)]
