@@ -10,6 +10,8 @@ from bsc.frontend import simplify
 from bsc.frontend.coverage import ADVICE
 from bsc.frontend.crossbar_view import WEIGHT_TYPES, crossbar_operators
 from bsc.frontend.onnx_import import DOMAINS, OPSETS
+from bsc.frontend.rewrite import RULES, Rule
+from bsc.frontend.upgrade import CONVERTED
 
 
 def supported() -> str:
@@ -18,6 +20,9 @@ def supported() -> str:
     for name, doc in crossbar_operators().items():
         mapped, _, digital = " ".join(doc.split()).partition(" Digital: ")
         crossbar += _row(name, mapped, digital)
+    rewritten = ""
+    for rule, names in _by_rule().items():
+        rewritten += _row(", ".join(names), inspect.getdoc(rule) or "")
     advice = "".join(_row(why.replace("*", "..."), fix or "nothing to do") for why, fix in ADVICE.items())
     refused = "".join(_row(code, text) for code, text in CODES.items() if "BSC301" <= code <= "BSC306")
     domains = ", ".join(f"`{name}`" if name else "the standard one" for name in DOMAINS)
@@ -28,9 +33,10 @@ Written by `python -m bsc.report.supported` from the compiler's own tables; a te
 
 ## Models
 
-ONNX opsets {OPSETS.start} to {OPSETS.stop - 1}, operators of these domains: {domains}. Functions of the model's
-own may have any domain. Weights of type {", ".join(kind.name for kind in WEIGHT_TYPES)}, in the file itself or in
-files below its folder. A free first axis of an input is the batch; other open sizes are given with `--input-shape`.
+ONNX opsets {OPSETS.start} to {OPSETS.stop - 1}, and {CONVERTED.start} to {CONVERTED.stop - 1}, which are converted;
+operators of these domains: {domains}. Functions of the model's own may have any domain. Weights of type
+{", ".join(kind.name for kind in WEIGHT_TYPES)}, or quantised, in the file itself or in files below its folder. A free
+first axis of an input is the batch; other open sizes are given with `--input-shape`.
 
 {inspect.getdoc(simplify)}
 
@@ -39,13 +45,17 @@ files below its folder. A free first axis of an input is the batch; other open s
 | operator | on crossbars | digital |
 | --- | --- | --- |
 {crossbar}
-A `BatchNormalization` behind one of them is folded into its weights.
+A `BatchNormalization` behind one of them is folded into its weights. These operators are rewritten into them, with the
+codes of weights that are quantised already. Operators that read the same weights share crossbars.
 
+| operator | what is rewritten |
+| --- | --- |
+{rewritten}
 ## Digital
 
 Every other operator of these domains stays digital: it goes into the plan as it is and runs in onnxruntime during a
-replay. `If`, `Loop` and `Scan` are digital with all that is in their bodies. `bsc check` names one of these reasons
-where an operator of the table above stays digital:
+replay. An `If`, `Loop` or `Scan` that cannot be written out is digital with all that is in its bodies. `bsc check` says
+why an operator of the tables above stays digital; some of the reasons:
 
 | reason | what to do |
 | --- | --- |
@@ -60,8 +70,19 @@ digital operators do not fit into an ONNX file (BSC402).
 """
 
 
+def _by_rule() -> dict[Rule, list[str]]:
+    """Operators by the rule that rewrites them."""
+    found: dict[Rule, list[str]] = {}
+    for domain, rules in RULES.items():
+        for name, rule in rules.items():
+            prefix = "" if domain in ("", "com.microsoft") else f"{domain}."
+            if domain != "ai.onnx":
+                found.setdefault(rule, []).append(prefix + name)
+    return found
+
+
 def _row(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 
 if __name__ == "__main__":

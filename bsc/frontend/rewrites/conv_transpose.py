@@ -21,7 +21,10 @@ from bsc.frontend.constants import MAX_MADE_WEIGHTS, is_constant, known_shape, s
 
 
 def conv_transpose(b: Builder) -> Sequence[ir.Value] | str | None:
-    """See above; dilated kernels are written out with their zeros."""
+    """ConvTranspose of constant weights, as a Conv that makes all phases of the output.
+
+    Dilated kernels are written out with their zeros.
+    """
     x, weight, bias = (*b.node.inputs, None)[:3]
     problem = _problem(x, weight, bias)
     if problem:

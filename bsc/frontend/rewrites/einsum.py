@@ -61,7 +61,7 @@ class _Terms:
 
 
 def einsum(b: Builder) -> Sequence[ir.Value] | str | None:
-    """See above."""
+    """Einsum of two operands, one of them constant, that is a matrix product around transpositions."""
     if len(b.node.inputs) != 2 or is_constant(b.node.inputs[0]) == is_constant(b.node.inputs[1]):
         return None
     at = 0 if is_constant(b.node.inputs[1]) else 1

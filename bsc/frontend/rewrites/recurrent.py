@@ -132,7 +132,7 @@ LSTM_FUNCTIONS = ("Sigmoid", "Tanh", "Tanh")
 
 
 def rnn(b: Builder) -> Sequence[ir.Value] | str:
-    """H = f(X W + H R + b)."""
+    """RNN of known length: H = f(X W + H R + b)."""
 
     def step(d: _Direction, x: Any, state: State) -> State:
         return (d.gate(d.total(x, d.drive(state[0])), 0),)
@@ -142,7 +142,10 @@ def rnn(b: Builder) -> Sequence[ir.Value] | str:
 
 
 def gru(b: Builder) -> Sequence[ir.Value] | str:
-    """H = (1 - z) * g(...) + z * H; the reset gate acts behind the recurrent product or before it."""
+    """GRU of known length: H = (1 - z) * g(...) + z * H.
+
+    The reset gate acts behind the recurrent product or before it.
+    """
 
     def behind(d: _Direction, x: Any, state: State) -> State:
         (h,), driven = state, d.drive(state[0])
@@ -169,7 +172,7 @@ def gru(b: Builder) -> Sequence[ir.Value] | str:
 
 
 def lstm(b: Builder) -> Sequence[ir.Value] | str:
-    """C = f * C + i * g(...), H = o * h(C), with peepholes and coupled gates."""
+    """LSTM of known length: C = f * C + i * g(...), H = o * h(C), with peepholes and coupled gates."""
     op = read_operator(b, 4, LSTM_FUNCTIONS)
     return op if isinstance(op, str) else _lstm(b, op)
 
