@@ -146,8 +146,8 @@ class Observed:
         samples: calibration samples.
         vectors: input vectors that were read.
         conversions: of every slice column, or pair of them that is subtracted before its conversion.
-        lowest: key of the lowest sum, int32 (R, S, Q, N); None where it is 0, for all but pairs.
-        highest: key of the highest sum, unsigned (R, S, Q, N).
+        lowest: key of the lowest sum or 0, int32 (R, S, Q, N); None where it is 0, for all but pairs.
+        highest: key of the highest sum or 0, unsigned (R, S, Q, N).
         step: key of the best step, uint8 (R, S, Q, N, B); this and what follows None if no pass asked for it.
         low: key of the lowest code that goes with it, int32 (R, S, Q, N, B); None where it is 0, for all but pairs.
         beyond: key of the conversions that clip, uint32 (R, S, Q, N, B).

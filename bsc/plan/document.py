@@ -281,8 +281,8 @@ class LayerArrays:
         adc_step: cell units of one ADC code, uint8 (R, S, Q, N).
         adc_low: lowest ADC code, int32 (R, S, Q, N); None where it is 0, for all but pairs that are subtracted before.
         allocated: which crossbars exist, bool (T, C, S, P).
-        observed_sums: highest sum of every conversion on calibration data, unsigned (R, S, Q, N), or None.
-        observed_lows: lowest such sum, int32 (R, S, Q, N); None where it is 0, for all but pairs.
+        observed_sums: highest sum or 0 of every conversion on calibration data, unsigned (R, S, Q, N), or None.
+        observed_lows: lowest sum or 0, int32 (R, S, Q, N); None where it is 0, for all but pairs.
         correction: whole numbers that are added to the results of each column, int64 (N,), or None.
     """
 

@@ -41,8 +41,8 @@ class LayerObservation:
     Attributes:
         vectors: input vectors that were read.
         conversions: of every column or pair: vectors times input cycles.
-        lowest: lowest sum, int32 (R, S, Q, N); None where it is 0, for all but pairs that are subtracted before.
-        highest: highest sum, uint32 (R, S, Q, N).
+        lowest: lowest sum or 0, int32 (R, S, Q, N); None where it is 0, for all but pairs that are subtracted before.
+        highest: highest sum or 0, uint32 (R, S, Q, N).
         tables: of every resolution, if damage is wanted.
         variance: of the layer's results over vectors, its mean over columns.
     """
