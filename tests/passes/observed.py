@@ -71,13 +71,14 @@ def observed(
             arrays[name] = table(values, dtype)
     if "step" in arrays:
         arrays["step"][:, :, 1:] = 1
-    keys: dict[str, Any] = {name: f"fc/observed-{name}" for name in arrays}
+    keys: dict[str, Any] = dict.fromkeys(("lowest", "step", "low", "beyond", "damage", "mean"))
+    keys |= {name: f"fc/observed-{name}" for name in arrays}
     record = Observed(
         samples=2,
         vectors=2,
         conversions=conversions,
         sensitivity=None if sensitivity is None else (sensitivity,),
-        **dict.fromkeys(("lowest", "step", "low", "beyond", "damage", "mean")) | keys,
+        **keys,
     )
     tables = {f"fc/observed-{name}": values for name, values in arrays.items()}
     return graph.with_layers({"fc": replace(layer, observed=record)}, tables).with_prices(prices)

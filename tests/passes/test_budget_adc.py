@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,11 +119,12 @@ def test_both_crossbars_of_a_pair_are_driven_or_left_out() -> None:
     assert 19 * 0.05 < 32 / 96 + 64 / 96 < 19 * 0.06
     assert crossbars(decided_pairs(0.05, held)) == [False, False]
     assert crossbars(decided_pairs(0.06, held)) == [True, True]
-    # Where no weight is negative one crossbar is all there is to drive: 16 and 3 lossless bits are 40 in all.
-    positive = [[1, 3], [3, 0]]
-    assert 19 * 0.06 < 32 / 40 + 16 / 40 < 19 * 0.07
-    assert crossbars(decided_pairs(0.06, dear, positive)) == [False, False]
-    assert crossbars(decided_pairs(0.07, dear, positive)) == [True, False]
+    # Where no weight is negative one crossbar is all there is to drive. At 2 a row that and 3 lossless bits are 56 in
+    # all; were two driven, the same conversions would be worth it earlier, for the more that lossless ones cost then.
+    positive, dearer = [[3, 3], [3, 0]], replace(dear, row_j=2.0)
+    assert (32 + 64) / (24 + 64) < 19 * 0.059 < (32 + 32) / (24 + 32) < 19 * 0.061
+    assert crossbars(decided_pairs(0.059, dearer, positive)) == [False, False]
+    assert crossbars(decided_pairs(0.061, dearer, positive)) == [True, False]
 
 
 def test_bias_is_taken_out() -> None:

@@ -215,8 +215,8 @@ def _without_adc(layer: Any) -> Any:
 
 
 def test_runs_once() -> None:
-    for subtraction in ("digital", "analog"):
-        assert_runs_once(CalibrateAdc(), observed(tiled([[1]], subtraction=subtraction)))  # type: ignore[arg-type]
+    for graph in (tiled([[1]]), tiled([[1]], subtraction="analog")):
+        assert_runs_once(CalibrateAdc(), observed(graph))
 
 
 def test_words_without_data() -> None:
