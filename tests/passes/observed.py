@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+import hw_models
 from bsc.ir.graph import Graph, Prices
 from bsc.ir.layer import Observed
-from bsc.ir.passbase import Observation
+from bsc.ir.passbase import Observation, Pass
 from bsc.numeric.encoding import Subtraction
 from bsc.observed import with_observations
+from bsc.plan.document import Plan
+from bsc.plan.planner import make_plan
 from bsc.replay.dataset import Dataset
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
@@ -86,11 +89,16 @@ def observed(
 
 def really_observed(graph: Graph, inputs: NDArray[Any], wanted: Observation | None) -> Graph:
     """The graph with observations of these inputs (V, K)."""
-    import hw_models
-
     assert wanted is not None
     data = Dataset(inputs={"x": inputs.astype(np.float32)}, labels=None, batch=256, sha256="", free_batch=True)
     return with_observations(graph, hw_models.load("isaac"), hw_models.load_law("isaac"), data, wanted)
+
+
+def plan_from_data(codes: ArrayLike, inputs: NDArray[Any], step: Pass, subtraction: Subtraction = "digital") -> Plan:
+    """The plan of one layer on crossbars of 16 x 5, assigned by a pass that observes these inputs (V, K)."""
+    graph = compiled(coded_layer(codes), SliceBits(subtraction=subtraction), Tile(rows=16, cols=5))
+    graph = compiled(really_observed(graph, inputs, step.observes()), step)
+    return make_plan(graph, hw_models.load("isaac"), "made by hand", None)
 
 
 def bits_and_steps(graph: Graph) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -9,16 +9,15 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError, UsageError
 from bsc.numeric.column_stats import lossless_bits, reach
 from bsc.numeric.sharing import group_sums, sharing_groups
-from bsc.plan.planner import make_plan
 from bsc.replay.engine import LayerEngine, ReplayOptions
 from passes.assign_adc import AssignAdc
 from passes.calibrate_adc import CalibrateAdc
 from passes.eliminate import Eliminate
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
-from tests.bsc.plans import ISAAC
+from tests.bsc.plans import only_layer
 from tests.passes.layers import array, assert_runs_once, coded_layer, compiled, sparse_codes, the_layer
-from tests.passes.observed import bits_and_steps, lowest_codes, observed, really_observed, tiled
+from tests.passes.observed import bits_and_steps, lowest_codes, observed, plan_from_data, really_observed, tiled
 
 # Sums of up to 6, 6 and 0 in units of 2, 3 and 1: 2 and 2 bits are proved to be enough.
 CODES = [[2, 3, 0], [2, 3, 0], [2, 0, 0]]
@@ -188,16 +187,13 @@ def test_no_more_clip_than_may(  # noqa: PLR0917
 ) -> None:
     """The conversions of those very inputs, replayed and counted; a limit of bits comes before the share."""
     step = CalibrateAdc(granularity=granularity, clip_share=share, most_bits=most_bits)
-    graph = compiled(coded_layer(codes), SliceBits(subtraction=subtraction), Tile(rows=16, cols=5))
     inputs = np.random.default_rng(seed).integers(0, 200, (9, len(codes)))
-    done = compiled(really_observed(graph, inputs, step.observes()), step)
-    bits = bits_and_steps(done)[0]
+    layer, arrays = only_layer(plan_from_data(codes, inputs, step, subtraction))
+    bits = arrays.adc_bits
     assert bits.max(initial=0) <= (most_bits or 16)
     if most_bits:
         return
-    plan = make_plan(done, ISAAC, "made by hand", None)
-    (layer,) = plan.layers
-    engine = LayerEngine(layer, plan.arrays(layer), ReplayOptions(statistics=True))
+    engine = LayerEngine(layer, arrays, ReplayOptions(statistics=True))
     engine.results(inputs[:, None].astype(np.float64))
     assert engine.columns is not None
     clipped, conversions = engine.columns.clipped, 9 * 8
