@@ -51,20 +51,26 @@ def _attached(
     sensitivity: tuple[float, ...] | None,
     arrays: SideTable,
 ) -> CrossbarLayer:
-    def key(name: str, values: NDArray[Any]) -> str:
+    def key(name: str, values: NDArray[Any] | None) -> str | None:
+        if values is None:
+            return None
         arrays[f"{layer.name}/observed-{name}"] = values
         return f"{layer.name}/observed-{name}"
 
+    highest = key("highest", seen.highest)
+    assert highest is not None
+    tables = seen.tables
     observed = Observed(
         samples=samples,
         vectors=seen.vectors,
         conversions=seen.conversions,
-        unit=key("unit", seen.unit),
-        highest=key("highest", seen.highest),
-        beyond=key("beyond", seen.beyond),
-        step=None if seen.step is None else key("step", seen.step),
-        damage=None if seen.damage is None else key("damage", seen.damage),
-        mean=None if seen.mean is None else key("mean", seen.mean),
+        lowest=key("lowest", seen.lowest),
+        highest=highest,
+        step=key("step", tables.step if tables else None),
+        low=key("low", tables.low if tables else None),
+        beyond=key("beyond", tables.beyond if tables else None),
+        damage=key("damage", tables.damage if tables else None),
+        mean=key("mean", tables.mean if tables else None),
         sensitivity=sensitivity,
     )
     return replace(layer, observed=observed)

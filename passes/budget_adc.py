@@ -1,14 +1,15 @@
 """budget-adc: buy resolution where it does most good for the model's outputs.
 
-    before   column sums, divisors (R, S, P, N), what was observed of them, and prices of conversions
-    after    bits and step (R, S, P, N); 0 bits where a conversion is not worth its price, and no crossbar on which
-             none is
+    before   column sums, divisors (R, S, P, N), what was observed of conversions, and prices
+    after    bits and step (R, S, Q, N), for pairs that are subtracted before the ADC the lowest code too; 0 bits where
+             a conversion is not worth its price, and no crossbar on which none is
 
-Every slice column, or every group of columns with one ADC setting, takes the resolution that minimises
+Every slice column or pair, or every group of them with one ADC setting, takes the resolution that minimises
 
     energy of its conversions / energy of the lossless plan  +  caution * noise-to-signal ratio it adds to the outputs
 
-and a crossbar is left out where driving it costs more than its columns gain by the same measure. The lossless plan
+and a crossbar is left out where driving it costs more than its columns gain by the same measure; two that share their
+conversions are driven or left out together. The lossless plan
 counts with its conversions and the driving of its crossbars. Noise is the damage of `bsc.numeric.damage`, carried to
 the outputs by the sensitivity that was measured for the layer and slice. One `caution` for all makes it the cheapest
 plan for the noise that is predicted. How accurate it is, is not for this pass to say: `bsc compile
@@ -26,7 +27,7 @@ from bsc.ir.graph import Graph
 from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer, Observed, Slicing, Tiling
 from bsc.ir.passbase import Observation, Pass, PassResult, needs_data, required
 from bsc.numeric.allocation import bias_correction, cheapest_bits, taken
-from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.column_stats import lossless_bits, reach
 from bsc.numeric.quantizer import input_cycles, max_digit
 from bsc.numeric.sharing import sharing_groups
 from bsc.numeric.tiles import column_widths, per_column, per_crossbar, per_row_group, per_tile
@@ -103,32 +104,37 @@ class BudgetAdc(Pass):
             granularity=self.granularity,
             bits=f"{layer.name}/adc-bits",
             step=f"{layer.name}/adc-step",
+            low=None if observed.low is None else f"{layer.name}/adc-low",
             correction=f"{layer.name}/adc-correction" if self.correct == "bias" else None,
         )
         damage = graph.array(observed.damage)
         shape = damage.shape[:4]
-        worth = priced.slicing.cells.worth()
+        worth = priced.slicing.cells.read_worth()
         noise = self.caution * np.array(observed.sensitivity)[:, None] * worth.astype(np.float64) ** 2
         weight = np.broadcast_to(noise[None, :, :, None], shape)
         prices = priced.conversion_j[: damage.shape[-1]] / whole
         prices = np.where(np.isnan(prices), np.inf, prices)
         groups = sharing_groups(self.granularity, shape, tiling.column_starts, tiling.groups_per_tile)
-        bits = cheapest_bits(prices, damage, weight, graph.array(tiling.sums) > 0, groups)
+        bits = cheapest_bits(prices, damage, weight, priced.converted, groups)
 
         # A crossbar is read at all only if its conversions do more good than that costs. Resolutions that crossbars
         # share were chosen as if all of them were read: good, but not the very best.
         good = weight * (damage[..., 0] - taken(damage, bits)) - prices[bits]
         crossbars = per_tile(np.add, per_crossbar(np.add, good, tiling.column_starts), tiling.groups_per_tile)
-        read = graph.array(tiling.allocated) & (crossbars > priced.crossbar_j / whole)
+        read = crossbars > priced.driving_j / whole
         by_column = per_column(read, tiling.column_starts, shape[-1])
         bits = np.where(per_row_group(by_column, shape[0], tiling.groups_per_tile), bits, 0)
 
-        arrays[tiling.allocated] = read
+        arrays[tiling.allocated] = graph.array(tiling.allocated) & read
         arrays[adc.bits] = bits.astype(np.uint8)
         arrays[adc.step] = np.where(bits > 0, taken(graph.array(observed.step), bits), 1).astype(np.uint8)
+        if adc.low is not None:
+            assert observed.low is not None
+            arrays[adc.low] = np.where(bits > 0, taken(graph.array(observed.low), bits), 0).astype(np.int32)
         if adc.correction is not None:
             assert observed.mean is not None
-            arrays[adc.correction] = bias_correction(taken(graph.array(observed.mean), bits), worth)
+            mean, flipped = taken(graph.array(observed.mean), bits), tiling.flipped
+            arrays[adc.correction] = bias_correction(mean, worth, None if flipped is None else graph.array(flipped))
         return replace(layer, adc=adc)
 
 
@@ -141,8 +147,9 @@ class _Priced:
         slicing: of the layer.
         tiling: of the layer.
         observed: of the layer.
+        converted: conversions that can meet anything but 0, (R, S, Q, N).
         conversion_j: joules of converting one column at 0, 1, 2, ... bits in all cycles of all input vectors.
-        crossbar_j: joules of driving each crossbar and holding its sums in these, (T, C, 1, 1).
+        driving_j: joules of driving what the conversions of a crossbar need, and of holding its sums, (T, C, S, Q).
         lossless_j: joules of the layer if every conversion were lossless.
     """
 
@@ -150,8 +157,9 @@ class _Priced:
     slicing: Slicing
     tiling: Tiling
     observed: Observed
+    converted: NDArray[np.bool_]
     conversion_j: NDArray[np.float64]
-    crossbar_j: NDArray[np.float64]
+    driving_j: NDArray[np.float64]
     lossless_j: float
 
     @classmethod
@@ -173,20 +181,25 @@ class _Priced:
             driven = np.minimum(rows - np.arange(0, rows, tiling.rows), tiling.rows)[:, None]
         held = widths * min(tiling.groups_per_tile, tiling.row_groups)
         cells = tiling.rows * tiling.cols * prices.cell_j
-        crossbar_j = reads * (driven * prices.row_j + cells + held * prices.column_j)
+        crossbar_j, held_j = driven * prices.row_j + cells, held * prices.column_j
+        existing = graph.array(tiling.allocated)
+        if slicing.cells.conversions < existing.shape[3]:  # both crossbars of a pair are driven, one sum is held
+            existing = existing.sum(axis=3, keepdims=True)
+        driving_j = reads * (existing * crossbar_j[..., None, None] + (existing > 0) * held_j[:, None, None])
 
-        highest = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
-        bound = graph.array(tiling.sums).astype(np.uint32) * np.uint32(highest)
-        counts = np.bincount(lossless_bits(bound, graph.array(tiling.gcds)).ravel(), minlength=1)
+        digit = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
+        reached = reach(graph.array(tiling.sums), graph.array(tiling.gcds), slicing.cells, digit)
+        span = (reached.high - reached.low).astype(np.uint32)
+        counts = np.bincount(lossless_bits(span, reached.step).ravel(), minlength=1)
         each = np.array(prices.conversion_j)
         known = np.where(np.isnan(each), np.nanmax(each), each)[: len(counts)]  # only a scale: rough will do
-        existing = graph.array(tiling.allocated).sum(axis=(2, 3))
         return cls(
             layer=layer,
             slicing=slicing,
             tiling=tiling,
             observed=layer.observed,
+            converted=span > 0,
             conversion_j=each * reads,
-            crossbar_j=crossbar_j[..., None, None],
-            lossless_j=float(counts @ known) * reads + float((existing * crossbar_j).sum()),
+            driving_j=driving_j,
+            lossless_j=float(counts @ known) * reads + float(driving_j.sum()),
         )

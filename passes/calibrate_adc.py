@@ -1,14 +1,15 @@
-"""calibrate-adc: give every slice column the fewest bits that hold what calibration data showed.
+"""calibrate-adc: give every slice column, or pair of them, the fewest bits that hold what calibration data showed.
 
-    before   column sums, divisors (R, S, P, N), and what was observed of them
-    after    bits and step (R, S, P, N); 0 bits where nothing is converted
+    before   column sums, divisors (R, S, P, N), and what was observed of conversions
+    after    bits and step (R, S, Q, N), for pairs that are subtracted before the ADC the lowest code too; 0 bits where
+             nothing is converted
 
-Of N observed conversions of a column none lies above its highest code. If further conversions are like them, then at
+Of N observed conversions of a column none lies outside its codes. If further conversions are like them, then at
 most 3 / N of them do, with 95 % confidence (0.95 = 1 - (1 - p)**N gives p = 3.0 / N). It is a statement about data,
 not a proof: never more bits are assigned than are proved to be enough, and where as many are, the proof stays.
 
 With `clip-share` some observed conversions may clip, with `most-bits` no column gets more bits than that. Both lose
-something, and then each column has the step of least damage for its bits; see `bsc.numeric.damage`.
+something, and then each column has the step and lowest code of least damage for its bits; see `bsc.numeric.damage`.
 """
 
 from dataclasses import dataclass, replace
@@ -23,9 +24,10 @@ from bsc.ir.graph import Graph
 from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer
 from bsc.ir.passbase import Observation, Pass, PassResult, needs_data, required
 from bsc.numeric.allocation import bias_correction, covering_bits, taken
-from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.column_stats import reach
 from bsc.numeric.quantizer import max_digit
-from bsc.numeric.sharing import shared, sharing_groups
+from bsc.numeric.sharing import sharing_groups
+from bsc.numeric.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -108,29 +110,43 @@ class CalibrateAdc(Pass):
             granularity=self.granularity,
             bits=f"{layer.name}/adc-bits",
             step=f"{layer.name}/adc-step",
+            low=None if observed.lowest is None else f"{layer.name}/adc-low",
             correction=f"{layer.name}/adc-correction" if self.correct == "bias" else None,
         )
-        highest = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
-        bound = graph.array(tiling.sums).astype(np.uint32) * np.uint32(highest)
-        groups = sharing_groups(self.granularity, bound.shape, tiling.column_starts, tiling.groups_per_tile)
-        unit = graph.array(observed.unit)
-        proved = lossless_bits(shared(np.maximum, bound, groups), unit)
-        bits = covering_bits(
-            graph.array(observed.beyond),
-            bound > 0,
-            groups,
-            conversions=observed.conversions,
-            clip_share=self.clip_share,
-        )
+
+        def table(key: str | None) -> NDArray[Any]:
+            if key is None:
+                raise needs_data(self.name)
+            return graph.array(key)
+
+        digit = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
+        reached = reach(graph.array(tiling.sums), graph.array(tiling.gcds), slicing.cells, digit)
+        groups = sharing_groups(self.granularity, reached.high.shape, tiling.column_starts, tiling.groups_per_tile)
+        lowest = None if observed.lowest is None else graph.array(observed.lowest)
+        windows = Windows.of(reached, lowest, graph.array(observed.highest), groups)
+        bits = windows.covering
+        if self.clip_share:
+            bits = covering_bits(
+                table(observed.beyond),
+                reached.high > reached.low,
+                groups,
+                conversions=observed.conversions,
+                clip_share=self.clip_share,
+            )
         # At least one bit: a column that calibration data never drove may still be driven, and then shows it.
-        bits = np.minimum(np.maximum(bits, 1) + self.spare_bits, proved)
+        bits = np.minimum(np.maximum(bits, 1) + self.spare_bits, windows.proved)
         if self.most_bits:
             bits = np.minimum(bits, self.most_bits)
-        bits = np.where(bound > 0, bits, 0)
-        step = unit if observed.step is None else taken(graph.array(observed.step), bits)
+        bits = np.where(reached.high > reached.low, bits, 0)
+        step = taken(table(observed.step), bits) if self._lossy else windows.unit
         arrays[adc.bits] = bits.astype(np.uint8)
-        arrays[adc.step] = np.where(bound > 0, step, 1).astype(np.uint8)
+        arrays[adc.step] = np.where(bits > 0, step, 1).astype(np.uint8)
+        if adc.low is not None:
+            low = taken(table(observed.low), bits) if self._lossy else windows.codes_from(bits)
+            arrays[adc.low] = np.where(bits > 0, low, 0).astype(np.int32)
         if adc.correction is not None:
-            assert observed.mean is not None
-            arrays[adc.correction] = bias_correction(taken(graph.array(observed.mean), bits), slicing.cells.worth())
+            mean, flipped = taken(table(observed.mean), bits), tiling.flipped
+            arrays[adc.correction] = bias_correction(
+                mean, slicing.cells.read_worth(), None if flipped is None else graph.array(flipped)
+            )
         return replace(layer, adc=adc)

@@ -112,9 +112,17 @@ def test_example(tmp_path: Path, golden: Callable[[str, str], None]) -> None:
     golden("mnist/verify.txt", result.stdout)
 
 
+PAIRS = ("--subtract", "analog", "--encoding", "centre", "--cut", "4-2-2")
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("mnist-calibrated", ("--adc", "calibrated")), ("mnist-budgeted", ("--max-accuracy-drop", "1.5"))],
+    [
+        ("mnist-calibrated", ("--adc", "calibrated")),
+        ("mnist-budgeted", ("--max-accuracy-drop", "1.5")),
+        ("mnist-calibrated-pairs", ("--adc", "calibrated", *PAIRS)),
+        ("mnist-budgeted-pairs", ("--max-accuracy-drop", "1.5", *PAIRS)),
+    ],
 )
 def test_policies_that_rest_on_data(
     name: str, options: tuple[str, ...], tmp_path: Path, golden: Callable[[str, str], None]

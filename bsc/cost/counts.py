@@ -17,6 +17,7 @@ from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.numeric.encoding import CellFormat, Encoding
 from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.tiles import column_tiles, column_widths, per_crossbar, per_tile
+from bsc.plan.correction import corrections
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 RESOLUTIONS = MAX_ADC_BITS + 1
@@ -90,20 +91,35 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
     groups = min(layer.groups_per_tile, layer.row_groups)
-    unit_columns = int(arrays.allocated.sum()) * _unit_columns(layer.cells)
+    alone = _driven_for_sums_alone(layer, arrays, starts)
+    unit_columns = int(arrays.allocated.sum()) * _unit_columns(layer.cells) + int(alone.sum())
     conversions[_unit_column_bits(layer)] += unit_columns * groups
+    crossbars = np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64)
+    crossbars[_unit_column_bits(layer)] += int(alone.sum())
     return _count(
         layer,
         rows=layer.mapped_rows,
         groups=groups,
         conversions=conversions,
-        crossbars=np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64),
-        rows_driven=int((existing * _rows_driven(layer, packed, widths)).sum()),
+        crossbars=crossbars,
+        rows_driven=int(((existing + alone) * _rows_driven(layer, packed, widths)).sum()),
         columns_sampled=int((sampled.sum(axis=(2, 3)) * widths).sum()) + unit_columns,
         conversions_per_read=int(converting.max(initial=0)),
         bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0)),
         index_bits=_index_bits(arrays.kept_rows, layer.rows) + _index_bits(arrays.kept_columns, layer.columns),
     )
+
+
+def _driven_for_sums_alone(layer: PlanLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Where no crossbar is allocated, but what cells do not hold needs the sum of the inputs: a unit column, (T, C)."""
+    added = corrections(layer, arrays)[:, None, None] != 0
+    needed = per_tile(np.logical_or, per_crossbar(np.logical_or, added, starts), layer.groups_per_tile)[:, :, 0, 0]
+    summed = arrays.allocated.sum(axis=(2, 3)) > 0
+    if layer.groups > 1:  # every group has inputs of its own
+        return np.asarray(needed & ~summed)
+    alone = np.zeros_like(needed)
+    alone[:, :1] = (needed.any(axis=1) & ~summed.any(axis=1))[:, None]
+    return alone
 
 
 def _largest_bits(layer: PlanLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.uint8]:

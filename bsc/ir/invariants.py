@@ -63,11 +63,11 @@ def _check_layer(graph: Graph, layer: CrossbarLayer) -> None:
         for key in (tiling.sums, tiling.gcds, tiling.nonzeros):
             holds(graph.array(key).shape == per_column, f"{key} is not {per_column}")
         holds(graph.array(tiling.allocated).shape == per_crossbar, f"{tiling.allocated} is not {per_crossbar}")
+        per_conversion = (*per_column[:2], layer.slicing.cells.conversions if layer.slicing else 0, columns)
         if (seen := layer.observed) is not None:
-            for key in (seen.unit, seen.highest, seen.beyond, seen.step, seen.damage, seen.mean):
-                holds(key is None or graph.array(key).shape[:4] == per_column, f"{key} is not {per_column}")
+            for key in (seen.lowest, seen.highest, seen.step, seen.low, seen.beyond, seen.damage, seen.mean):
+                holds(key is None or graph.array(key).shape[:4] == per_conversion, f"{key} is not {per_conversion}")
         if (adc := layer.adc) is not None:
-            per_conversion = (*per_column[:2], layer.slicing.cells.conversions if layer.slicing else 0, columns)
             for key in (adc.bits, adc.step, *([adc.low] if adc.low else [])):
                 holds(graph.array(key).shape == per_conversion, f"{key} is not {per_conversion}")
             holds(bool((graph.array(adc.step) > 0).all()), "an ADC step of 0")

@@ -147,13 +147,14 @@ class Observed:
     Attributes:
         samples: calibration samples.
         vectors: input vectors that were read.
-        conversions: of every slice column.
-        unit: key of what the sums of a column, or of those that share its ADC, are multiples of, uint8 (R, S, P, N).
-        highest: key of the largest column sum, unsigned (R, S, P, N).
-        beyond: key of the conversions above the highest code at a step of one unit, uint32 (R, S, P, N, B).
-        step: key of the best step, uint8 (R, S, P, N, B); this and what follows None if no pass asked for it.
-        damage: key of the expected squared error of a result in squares of cell units, float32 (R, S, P, N, B).
-        mean: key of the expected error of a result in cell units, float32 (R, S, P, N, B).
+        conversions: of every slice column, or pair of them that is subtracted before its conversion.
+        lowest: key of the lowest sum or 0, int32 (R, S, Q, N); None where it is 0, for all but pairs.
+        highest: key of the highest sum or 0, unsigned (R, S, Q, N).
+        step: key of the best step, uint8 (R, S, Q, N, B); this and what follows None if no pass asked for it.
+        low: key of the lowest code that goes with it, int32 (R, S, Q, N, B); None where it is 0, for all but pairs.
+        beyond: key of the conversions that clip, uint32 (R, S, Q, N, B).
+        damage: key of the expected squared error of a result in squares of cell units, float32 (R, S, Q, N, B).
+        mean: key of the expected error of a result in cell units, float32 (R, S, Q, N, B).
         sensitivity: for each slice, noise-to-signal ratio of the model's outputs for a damage of one weight code
             squared in a result.
     """
@@ -161,10 +162,11 @@ class Observed:
     samples: int
     vectors: int
     conversions: int
-    unit: str
+    lowest: str | None
     highest: str
-    beyond: str
     step: str | None
+    low: str | None
+    beyond: str | None
     damage: str | None
     mean: str | None
     sensitivity: tuple[float, ...] | None

@@ -1,4 +1,4 @@
-"""Choosing the resolution of slice columns from what was observed of them. Axes (R, S, P, N), then B resolutions."""
+"""Choosing the resolution of conversions from what was observed of them. Axes (R, S, Q, N), then B resolutions."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ def covering_bits(
     """The fewest bits that clip at most a share of the observed conversions.
 
     Args:
-        beyond: conversions above the highest code of 0, 1, ... bits (R, S, P, N, B); none at B - 1.
-        converted: columns that are converted at all (R, S, P, N).
+        beyond: conversions that clip at 0, 1, ... bits (R, S, Q, N, B); none at B - 1.
+        converted: what is converted at all (R, S, Q, N).
         groups: columns that share one resolution.
         conversions: of each column.
         clip_share: of the conversions of a column, or of a group, that may clip.
 
     Returns:
-        Bits (R, S, P, N); what it says of other columns means nothing.
+        Bits (R, S, Q, N); what it says of others means nothing.
     """
     if groups is None or not groups.size:
         return np.asarray((beyond <= clip_share * conversions).argmax(axis=-1))
@@ -49,13 +49,13 @@ def cheapest_bits(
 
     Args:
         prices: of a conversion at 0, 1, ... bits (B,).
-        damage: (R, S, P, N, B).
-        weight: of damage, (R, S, P, N).
-        converted: columns that are converted at all (R, S, P, N).
+        damage: (R, S, Q, N, B).
+        weight: of damage, (R, S, Q, N).
+        converted: what is converted at all (R, S, Q, N).
         groups: columns that share one resolution.
 
     Returns:
-        Bits (R, S, P, N); 0 for other columns.
+        Bits (R, S, Q, N); 0 for others.
     """
     if groups is not None and groups.size:
         summed = [group_sums(weight * damage[..., bits], groups) for bits in range(damage.shape[-1])]
@@ -73,15 +73,19 @@ def _members(converted: NDArray[np.bool_], groups: NDArray[np.int64]) -> NDArray
 
 
 def taken(values: NDArray[Any], bits: NDArray[np.int64]) -> NDArray[Any]:
-    """The value (R, S, P, N) that belongs to each column's resolution."""
+    """The value (R, S, Q, N) that belongs to each column's resolution."""
     return np.asarray(np.take_along_axis(values, bits[..., None], axis=-1)[..., 0])
 
 
-def bias_correction(mean: NDArray[np.floating], worth: NDArray[np.int64]) -> NDArray[np.int64]:
+def bias_correction(
+    mean: NDArray[np.floating], worth: NDArray[np.int64], flipped: NDArray[np.bool_] | None
+) -> NDArray[np.int64]:
     """Whole numbers (N,) that take the mean error of each column out of its results.
 
     Args:
-        mean: expected error of each slice column in cell units (R, S, P, N).
-        worth: of a cell unit in a result (S, P).
+        mean: expected error of each conversion in cell units (R, S, Q, N).
+        worth: of a cell unit in a result (S, Q).
+        flipped: conversions whose worth is negative (R, S, Q, N); None for none.
     """
-    return np.asarray(-np.rint(np.einsum("rspn,sp->n", mean, worth.astype(np.float64))), np.int64)
+    signed = mean if flipped is None else np.where(flipped, -mean, mean)
+    return np.asarray(-np.rint(np.einsum("rsqn,sq->n", signed, worth.astype(np.float64))), np.int64)

@@ -17,30 +17,30 @@ def sharing_groups(
 
     Args:
         granularity: each "column" alone, each "tile" (crossbar, all its row groups) or each "slice" of the layer.
-        shape: (R, S, P, N) of the layer's slice columns.
+        shape: (R, S, Q, N) of the layer's conversions.
         column_starts: first column of each column tile.
         groups_per_tile: row groups of a full row tile.
 
     Returns:
-        Number of each column's group (R, S, P, N), ascending from 0 without gaps; None where every column is alone.
+        Number of each column's group (R, S, Q, N), ascending from 0 without gaps; None where every column is alone.
     """
     if granularity == "column":
         return None
-    row_groups, slices, polarities, columns = shape
+    row_groups, slices, conversions, columns = shape
     slice_ = np.arange(slices).reshape(-1, 1, 1)
     if granularity == "slice":
         return np.broadcast_to(slice_, shape)
     row_tile = (np.arange(row_groups) // groups_per_tile).reshape(-1, 1, 1, 1)
     column_tile = np.repeat(np.arange(len(column_starts)), column_widths(column_starts, columns))
-    plane = slice_ * polarities + np.arange(polarities).reshape(-1, 1)
-    return np.asarray((row_tile * len(column_starts) + column_tile) * (slices * polarities) + plane)
+    plane = slice_ * conversions + np.arange(conversions).reshape(-1, 1)
+    return np.asarray((row_tile * len(column_starts) + column_tile) * (slices * conversions) + plane)
 
 
 def shared(combine: np.ufunc, values: NDArray[Any], groups: NDArray[np.int64] | None) -> NDArray[Any]:
-    """Combine the values (R, S, P, N) of each group and give every column what its group has.
+    """Combine the values (R, S, Q, N) of each group and give every column what its group has.
 
     Args:
-        combine: `np.maximum` of what is never negative, or `np.gcd`.
+        combine: `np.maximum` of what is never negative, `np.minimum` of what is never positive, or `np.gcd`.
         values: one a column.
         groups: from `sharing_groups`.
     """
@@ -52,5 +52,5 @@ def shared(combine: np.ufunc, values: NDArray[Any], groups: NDArray[np.int64] | 
 
 
 def group_sums(values: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The sum of the values (R, S, P, N) of each group, (G,)."""
+    """The sum of the values (R, S, Q, N) of each group, (G,)."""
     return np.bincount(groups.ravel(), weights=values.ravel()).astype(np.float64)

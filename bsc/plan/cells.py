@@ -1,6 +1,7 @@
 """The cell levels of single crossbars: what is programmed where."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,18 @@ def cell_levels(layer: PlanLayer, arrays: LayerArrays, row_group: int, columns: 
         return levels
     flipped = arrays.flipped[row_group, :, :, columns].transpose(2, 0, 1)
     return np.where(flipped, layer.cells.tops[:, None].astype(np.uint8) - levels, levels)
+
+
+def read_levels(layer: PlanLayer, arrays: LayerArrays, row_group: int, columns: slice) -> NDArray[Any]:
+    """What the conversions of a row group sum up of each row: levels, or differences of pairs that are subtracted.
+
+    Returns:
+        Shape (rows of the group, columns, S, Q), uint8, for pairs int8.
+    """
+    levels = cell_levels(layer, arrays, row_group, columns)
+    if layer.subtraction == "digital":
+        return levels
+    return np.asarray(levels[..., :1].astype(np.int8) - levels[..., 1:].astype(np.int8))
 
 
 def crossbar_cells(layer: PlanLayer, arrays: LayerArrays, index: CrossbarIndex) -> NDArray[np.uint8]:

@@ -63,7 +63,7 @@ class ObservedRecord(Record):
 
     samples: PositiveInt
     vectors: PositiveInt = Field(description="input vectors of the layer whose column sums were read")
-    conversions: PositiveInt = Field(description="of every slice column: vectors times input cycles")
+    conversions: PositiveInt = Field(description="of every slice column, or pair: vectors times input cycles")
 
 
 class BudgetRecord(Record):
@@ -285,7 +285,8 @@ class LayerArrays:
         adc_step: cell units of one ADC code, uint8 (R, S, Q, N).
         adc_low: lowest ADC code, int32 (R, S, Q, N); None where it is 0, for all but pairs that are subtracted before.
         allocated: which crossbars exist, bool (T, C, S, P).
-        observed_sums: largest sum of every slice column on calibration data, unsigned (R, S, P, N), or None.
+        observed_sums: highest sum or 0 of every conversion on calibration data, unsigned (R, S, Q, N), or None.
+        observed_lows: lowest sum or 0, int32 (R, S, Q, N); None where it is 0, for all but pairs.
         correction: whole numbers that are added to the results of each column, int64 (N,), or None.
     """
 
@@ -304,6 +305,7 @@ class LayerArrays:
     adc_low: NDArray[Any] | None = None
     allocated: NDArray[Any]
     observed_sums: NDArray[Any] | None = None
+    observed_lows: NDArray[Any] | None = None
     correction: NDArray[Any] | None = None
 
     @property

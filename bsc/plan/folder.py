@@ -213,6 +213,9 @@ def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
     per_conversion = (layer.row_groups, layer.slices, layer.cells.conversions, columns)
     per_crossbar = (layer.row_tiles, len(layer.column_tiles()[1]), *planes)
     top = (1 << layer.weight_bits) - 1
+    largest_sum = layer.active_rows * ((1 << layer.bits_per_cell) - 1)
+    largest_read = largest_sum * layer.max_drive
+    observed, paired = layer.observed is not None, layer.subtraction == "analog"
     steps = (1,) if arrays.weight_step.size == 1 else (layer.columns,)
     largest = float(np.finfo(np.float64).max)
 
@@ -238,17 +241,15 @@ def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
         "kept_columns": lines(arrays.kept_columns, columns, layer.columns),
         "centres": centres_fit(),
         "flipped": _optional(arrays.flipped, layer.flip, "b", per_column, 0, 1),
-        "sums": _is(arrays.sums, "u", per_column, 0, layer.active_rows * ((1 << layer.bits_per_cell) - 1)),
+        "sums": _is(arrays.sums, "u", per_column, 0, largest_sum),
         "gcds": _is(arrays.gcds, "u", per_column, 0, (1 << layer.bits_per_cell) - 1),
         "nonzeros": _is(arrays.nonzeros, "u", per_column, 0, layer.active_rows),
         "adc_bits": _is(arrays.adc_bits, "u", per_conversion, 0, MAX_ADC_BITS),
         "adc_step": _is(arrays.adc_step, "u", per_conversion, 1, 255),
-        "adc_low": _optional(
-            arrays.adc_low, layer.subtraction == "analog", "i", per_conversion, -(1 << MAX_ADC_BITS), 0
-        ),
+        "adc_low": _optional(arrays.adc_low, paired, "i", per_conversion, -(1 << MAX_ADC_BITS), 0),
         "allocated": _is(arrays.allocated, "b", per_crossbar, 0, 1),
-        "observed_sums": (arrays.observed_sums is None) == (layer.observed is None)
-        and (arrays.observed_sums is None or _is(arrays.observed_sums, "u", per_column, 0, 1 << 32)),
+        "observed_sums": _optional(arrays.observed_sums, observed, "u", per_conversion, 0, largest_read),
+        "observed_lows": _optional(arrays.observed_lows, observed and paired, "i", per_conversion, -largest_read, 0),
         "correction": arrays.correction is None
         or _is(arrays.correction, "i", (columns,), -MAX_CORRECTION, MAX_CORRECTION),
     }

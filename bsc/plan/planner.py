@@ -174,5 +174,6 @@ def _layer_arrays(graph: Graph, layer: CrossbarLayer) -> LayerArrays:
         adc_low=optional(layer.adc.low),
         allocated=graph.array(layer.tiling.allocated),
         observed_sums=optional(layer.observed.highest if layer.observed else None),
+        observed_lows=optional(layer.observed.lowest if layer.observed else None),
         correction=optional(layer.adc.correction),
     )

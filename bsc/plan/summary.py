@@ -101,8 +101,8 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
     converted = np.asarray(existing.any(axis=2, keepdims=True)) if paired else existing
     bounds = layer_reach(layer, arrays)
     proved = lossless_bits((bounds.high - bounds.low).astype(np.uint32), bounds.step)
-    lossless, covered = proved_lossless(layer, arrays), observed_lossless(arrays)
-    seen = arrays.observed_sums
+    lossless, covered = proved_lossless(layer, arrays), observed_lossless(layer, arrays)
+    spans = None if arrays.observed_sums is None else arrays.observed_sums - _observed_lows(arrays)
     parts = []
     for index in range(layer.slices):
         columns, here = existing[:, index], converted[:, index]
@@ -116,8 +116,8 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
                 assigned=_histogram(arrays.adc_bits[:, index][here]),
                 lossless=int(lossless[:, index][here].sum()),
                 observed=None
-                if seen is None
-                else _histogram(lossless_bits(seen[:, index].astype(np.uint32), arrays.gcds[:, index])[here]),
+                if spans is None
+                else _histogram(lossless_bits(spans[:, index].astype(np.uint32), bounds.step[:, index])[here]),
                 covered=int((covered & ~lossless)[:, index][here].sum()),
             )
         )
@@ -140,11 +140,8 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
 
 def proved_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
     """Which conversions no input can make lose anything: (R, S, Q, N)."""
-    bounds, step = layer_reach(layer, arrays), arrays.adc_step
-    lowest = arrays.lowest_codes.astype(np.int64)
-    highest = lowest + (1 << arrays.adc_bits.astype(np.int64)) - 1
-    inside = (lowest * step <= bounds.low) & (bounds.high <= highest * step)
-    return np.asarray(inside & (bounds.step % step == 0))
+    bounds = layer_reach(layer, arrays)
+    return _holds(arrays, bounds.low, bounds.high, bounds.step)
 
 
 def layer_reach(layer: PlanLayer, arrays: LayerArrays) -> Reach:
@@ -152,12 +149,24 @@ def layer_reach(layer: PlanLayer, arrays: LayerArrays) -> Reach:
     return reach(arrays.sums, arrays.gcds, layer.cells, layer.max_drive)
 
 
-def observed_lossless(arrays: LayerArrays) -> NDArray[np.bool_]:
-    """Which slice columns lost nothing on the calibration data: (R, S, P, N); none where they were not observed."""
+def observed_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
+    """Which conversions lost nothing on the calibration data: (R, S, Q, N); none where they were not observed."""
     if arrays.observed_sums is None:
         return np.zeros(arrays.adc_bits.shape, np.bool_)
-    highest = ((1 << arrays.adc_bits.astype(np.int64)) - 1) * arrays.adc_step
-    return np.asarray((arrays.observed_sums <= highest) & (arrays.gcds % arrays.adc_step == 0))
+    return _holds(arrays, _observed_lows(arrays), arrays.observed_sums, layer_reach(layer, arrays).step)
+
+
+def _observed_lows(arrays: LayerArrays) -> NDArray[np.int64]:
+    return np.zeros(arrays.adc_bits.shape, np.int64) if arrays.observed_lows is None else arrays.observed_lows
+
+
+def _holds(
+    arrays: LayerArrays, low: NDArray[np.integer], high: NDArray[np.integer], divisor: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Which conversions tell apart all multiples of a divisor from `low` to `high`."""
+    step, lowest = arrays.adc_step, arrays.lowest_codes.astype(np.int64)
+    highest = lowest + (1 << arrays.adc_bits.astype(np.int64)) - 1
+    return np.asarray((lowest * step <= low) & (high <= highest * step) & (divisor % step == 0))
 
 
 def total(histograms: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from bsc.errors import ModelError
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles
-from bsc.plan.cells import cell_levels
+from bsc.plan.cells import read_levels
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.plan.summary import layer_reach, proved_lossless
 from bsc.replay.activations import mapped_codes
@@ -186,7 +186,7 @@ class LayerEngine:
         largest = np.maximum(of_lanes(self._reach.high), -of_lanes(self._reach.low)) // layer.max_drive
         half = layer.cells.subtraction == "analog"  # a sign takes a bit of a lane
         lane_bits = np.select([largest < 1 << 8 - half, largest < 1 << 16 - half], [8, 16], 32)
-        levels = self._read_levels(row_group, columns)
+        levels = self._levels(row_group, columns)
         worth = self._worth[plane] * of_lanes(arrays.signs)
         for wide, rounds in sorted(set(zip(lane_bits.tolist(), rounded.tolist(), strict=True))):
             which = np.flatnonzero((lane_bits == wide) & (rounded == rounds))
@@ -202,11 +202,9 @@ class LayerEngine:
                 rounded=rounds,
             )
 
-    def _read_levels(self, row_group: int, columns: slice) -> NDArray[Any]:
-        """What a conversion sums up of each row, (rows, columns, S * Q): levels, or differences of pairs."""
-        levels = cell_levels(self.layer, self.arrays, row_group, columns)
-        if self.layer.cells.subtraction == "analog":
-            return np.asarray(levels[..., 0].astype(np.int8) - levels[..., 1].astype(np.int8))
+    def _levels(self, row_group: int, columns: slice) -> NDArray[Any]:
+        """What a conversion sums up of each row, (rows, columns, S * Q)."""
+        levels = read_levels(self.layer, self.arrays, row_group, columns)
         return levels.reshape(*levels.shape[:2], -1)
 
     def _without(self, apart: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -217,7 +215,7 @@ class LayerEngine:
             if not planes.any():
                 continue
             part = np.s_[row_group * rows : (row_group + 1) * rows]
-            levels = self._read_levels(row_group, np.s_[:])
+            levels = self._levels(row_group, np.s_[:])
             worth = self._worth[:, None] * signs[row_group].reshape(planes.shape)
             for plane in np.flatnonzero(planes.any(axis=1)):
                 held = np.where(planes[plane], levels[..., plane], 0)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bsc.numeric.allocation import taken
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.plan.summary import layer_reach
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
 from bsc.replay.observe import LayerObservation
@@ -68,20 +69,21 @@ def measure_sensitivity(
 
 def _degraded(layer: PlanLayer, arrays: LayerArrays, seen: LayerObservation, slice_: int) -> tuple[LayerArrays, float]:
     """The arrays with one slice degraded, and the damage predicted for it, summed over columns."""
-    assert seen.damage is not None
-    assert seen.step is not None
-    worth = layer.cells.worth()
-    top = seen.damage.shape[-1] - 1
-    most = DEGRADED_SHARE * seen.variance / max(1, layer.row_groups * layer.cells.polarities)
-    within = seen.damage[:, slice_] * worth[slice_, :, None, None].astype(np.float64) ** 2 <= most
-    bits = np.full(arrays.sums.shape, top)
+    assert seen.tables is not None
+    tables, worth = seen.tables, layer.cells.read_worth()
+    top = tables.damage.shape[-1] - 1
+    most = DEGRADED_SHARE * seen.variance / max(1, layer.row_groups * layer.cells.conversions)
+    within = tables.damage[:, slice_] * worth[slice_, :, None, None].astype(np.float64) ** 2 <= most
+    bits = np.full(tables.damage.shape[:4], top)
     bits[:, slice_] = within.argmax(axis=-1)  # the damage at `top` is 0
-    bits = np.where(arrays.sums > 0, bits, 0)
-    damage = taken(seen.damage, bits)[:, slice_] * worth[slice_, :, None].astype(np.float64) ** 2
+    reached = layer_reach(layer, arrays)
+    bits = np.where(reached.high > reached.low, bits, 0)
+    damage = taken(tables.damage, bits)[:, slice_] * worth[slice_, :, None].astype(np.float64) ** 2
     degraded = replace(
         arrays,
         adc_bits=bits.astype(np.uint8),
-        adc_step=np.maximum(taken(seen.step, bits), 1).astype(np.uint8),
+        adc_step=np.maximum(taken(tables.step, bits), 1).astype(np.uint8),
+        adc_low=None if tables.low is None else np.where(bits > 0, taken(tables.low, bits), 0).astype(np.int32),
     )
     return degraded, float(damage.sum(dtype=np.float64))
 

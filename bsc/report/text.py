@@ -108,9 +108,9 @@ class LayerReport:
             f"ADC        {_assignment(layer)}",
         ]
         if layer.observed is not None:
-            seen = layer.observed
+            seen, what = layer.observed, "pair of slice columns" if layer.subtraction == "analog" else "slice column"
             lines.append(
-                f"observed   {seen.conversions} conversions of every slice column: {seen.vectors} input vectors of "
+                f"observed   {seen.conversions} conversions of every {what}: {seen.vectors} input vectors of "
                 f"{seen.samples} samples"
             )
         tables = [_resolution_table([self.summary], kind) for kind in _resolutions(self.summary)]

@@ -6,10 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+import hw_models
 from bsc.ir.graph import Graph, Prices
 from bsc.ir.layer import Observed
-from bsc.ir.passbase import Observation
+from bsc.ir.passbase import Observation, Pass
+from bsc.numeric.encoding import Subtraction
 from bsc.observed import with_observations
+from bsc.plan.document import Plan
+from bsc.plan.planner import make_plan
 from bsc.replay.dataset import Dataset
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
@@ -19,48 +23,65 @@ BITS_PRICE = Prices(conversion_j=tuple(float(bits) for bits in range(17)), row_j
 """A conversion of N bits costs N, and nothing else costs anything."""
 
 
-def tiled(codes: ArrayLike, *, rows: int = 4, cols: int = 2, weight_bits: int = 2) -> Graph:
+def tiled(
+    codes: ArrayLike, *, rows: int = 4, cols: int = 2, weight_bits: int = 2, subtraction: Subtraction = "digital"
+) -> Graph:
     """One layer with codes of one slice."""
-    return compiled(coded_layer(codes, weight_bits=weight_bits), SliceBits(), Tile(rows=rows, cols=cols))
+    steps = SliceBits(subtraction=subtraction), Tile(rows=rows, cols=cols)
+    return compiled(coded_layer(codes, weight_bits=weight_bits), *steps)
 
 
 def observed(
     graph: Graph,
-    beyond: ArrayLike,
     *,
+    highest: ArrayLike | None = None,
+    lowest: ArrayLike | None = None,
+    beyond: ArrayLike | None = None,
     conversions: int = 10,
     damage: ArrayLike | None = None,
     step: ArrayLike | None = None,
+    low: ArrayLike | None = None,
     mean: ArrayLike | None = None,
     sensitivity: float | None = None,
     prices: Prices = BITS_PRICE,
 ) -> Graph:
-    """The graph with these tables of its positive columns, (N, B) each, for a single slice and row group."""
+    """The graph with these sums (N,) and tables (N, B) of its positive columns, or pairs, of one slice and row group.
+
+    Without highest sums no data showed anything; of pairs all that is not given is 0.
+    """
     layer = the_layer(graph)
     assert layer.tiling is not None
-    gcds = array(graph, layer.tiling.gcds)
+    assert layer.slicing is not None
+    paired = layer.slicing.cells.subtraction == "analog"
+    columns = array(graph, layer.tiling.sums).shape[-1]
 
     def table(values: ArrayLike, dtype: Any) -> NDArray[Any]:
-        positive = np.array(values, dtype)
-        return np.stack([positive, np.zeros_like(positive)])[None, None]
+        first = np.array(values, dtype)
+        return first[None, None, None] if paired else np.stack([first, np.zeros_like(first)])[None, None]
 
-    arrays: dict[str, NDArray[Any]] = {
-        "unit": np.maximum(gcds, 1),
-        "highest": array(graph, layer.tiling.sums),
-        "beyond": table(beyond, np.uint32),
-    }
-    for name, values, dtype in (("step", step, np.uint8), ("damage", damage, np.float32), ("mean", mean, np.float32)):
+    arrays = {"highest": table(np.zeros(columns) if highest is None else highest, np.uint32)}
+    if paired:
+        arrays["lowest"] = table(np.zeros(columns) if lowest is None else lowest, np.int32)
+        low = low if low is not None or step is None else np.zeros_like(step)
+    for name, values, dtype in (
+        ("beyond", beyond, np.uint32),
+        ("step", step, np.uint8),
+        ("low", low, np.int32),
+        ("damage", damage, np.float32),
+        ("mean", mean, np.float32),
+    ):
         if values is not None:
             arrays[name] = table(values, dtype)
     if "step" in arrays:
-        arrays["step"][:, :, 1] = 1
-    keys: dict[str, Any] = {name: f"fc/observed-{name}" for name in arrays}
+        arrays["step"][:, :, 1:] = 1
+    keys: dict[str, Any] = dict.fromkeys(("lowest", "step", "low", "beyond", "damage", "mean"))
+    keys |= {name: f"fc/observed-{name}" for name in arrays}
     record = Observed(
         samples=2,
         vectors=2,
         conversions=conversions,
         sensitivity=None if sensitivity is None else (sensitivity,),
-        **{"step": None, "damage": None, "mean": None} | keys,
+        **keys,
     )
     tables = {f"fc/observed-{name}": values for name, values in arrays.items()}
     return graph.with_layers({"fc": replace(layer, observed=record)}, tables).with_prices(prices)
@@ -68,15 +89,27 @@ def observed(
 
 def really_observed(graph: Graph, inputs: NDArray[Any], wanted: Observation | None) -> Graph:
     """The graph with observations of these inputs (V, K)."""
-    import hw_models
-
     assert wanted is not None
     data = Dataset(inputs={"x": inputs.astype(np.float32)}, labels=None, batch=256, sha256="", free_batch=True)
     return with_observations(graph, hw_models.load("isaac"), hw_models.load_law("isaac"), data, wanted)
 
 
+def plan_from_data(codes: ArrayLike, inputs: NDArray[Any], step: Pass, subtraction: Subtraction = "digital") -> Plan:
+    """The plan of one layer on crossbars of 16 x 5, assigned by a pass that observes these inputs (V, K)."""
+    graph = compiled(coded_layer(codes), SliceBits(subtraction=subtraction), Tile(rows=16, cols=5))
+    graph = compiled(really_observed(graph, inputs, step.observes()), step)
+    return make_plan(graph, hw_models.load("isaac"), "made by hand", None)
+
+
 def bits_and_steps(graph: Graph) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """(R, S, P, N) each."""
+    """(R, S, Q, N) each."""
     adc = the_layer(graph).adc
     assert adc is not None
     return array(graph, adc.bits), array(graph, adc.step)
+
+
+def lowest_codes(graph: Graph) -> NDArray[np.int32]:
+    """(R, S, Q, N)."""
+    adc = the_layer(graph).adc
+    assert adc is not None
+    return np.zeros(array(graph, adc.bits).shape, np.int32) if adc.low is None else array(graph, adc.low)

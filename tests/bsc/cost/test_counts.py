@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bsc.cost.counts import LayerCounts, count_offset, count_plan, count_uniform
-from bsc.plan.document import Plan
+from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import coded, plan_of
 
@@ -201,6 +202,37 @@ def test_an_offset_plan_has_unit_columns() -> None:
         crossbars={2: 2},  # whose ADC reads the unit column too
         sample_hold=8,
     )
+
+
+def without_crossbars(plan: Plan, tile: int) -> Plan:
+    """The plan with none on a row tile, as a budget may leave it."""
+
+    def arrays(layer: PlanLayer) -> LayerArrays:
+        found = plan.arrays(layer)
+        allocated, bits = found.allocated.copy(), found.adc_bits.copy()
+        allocated[tile], bits[tile] = False, 0
+        return replace(found, allocated=allocated, adc_bits=bits)
+
+    return replace(plan, arrays=arrays)
+
+
+def test_the_sum_of_the_inputs_is_needed_even_where_nothing_else_is() -> None:
+    """Row tiles of 2 and 1 rows and two column tiles; the first row tile is driven once, for its unit column alone."""
+    matrix, format_ = [[1, 1], [1, 1], [1, 1]], dict[str, Any](bits_per_cell=1, rows=2, cols=1)
+    plan = plan_of(coded(matrix, weight_bits=1, input_bits=2), encoding="offset", **format_)
+    (whole,) = count_plan(plan)
+    # 2 slices on 2 column tiles: 4 crossbars a row tile, each with a column and a unit column; 2 cycles.
+    assert_counts(whole, conversions={1: 2 * 4, 2: 2 * (4 + 8)}, crossbars={1: 4, 2: 4}, dac_row=2 * 4 * 3)
+    (left,) = count_plan(without_crossbars(plan, 0))
+    assert_counts(
+        left, conversions={1: 2 * 4, 2: 2 * (4 + 1)}, crossbars={1: 4, 2: 1}, dac_row=2 * (4 + 2), sample_hold=2 * 9
+    )
+    # Groups have inputs of their own, and so a unit column each; without an offset nothing is to be added.
+    apart = coded([[1, 1]] * 3, groups=2, weight_bits=1, input_bits=2)
+    (left,) = count_plan(without_crossbars(plan_of(apart, encoding="offset", **format_), 0))
+    assert_counts(left, conversions={1: 2 * 4, 2: 2 * (4 + 2)}, crossbars={1: 4, 2: 2}, dac_row=2 * (4 + 2 * 2))
+    plain = plan_of(coded(matrix, weight_bits=1, input_bits=2), eliminate=True, **format_)
+    assert_counts(count_plan(without_crossbars(plain, 0))[0], conversions={1: 4}, crossbars={1: 2}, dac_row=4)
 
 
 def test_a_pair_has_one_adc() -> None:

@@ -92,4 +92,9 @@ def test_bias_correction_by_hand() -> None:
     """Two row groups, two slices worth 1 and 4, two polarities: -(0.5 + 0.25) - 4 * (-1) + (-0.5) = 2.75."""
     mean = np.zeros((2, 2, 2, 1))
     mean[0, 0, 0], mean[1, 0, 0], mean[0, 1, 0], mean[1, 0, 1] = 0.5, 0.25, -1, -0.5
-    assert bias_correction(mean, np.array([[1, -1], [4, -4]])).tolist() == [3]
+    worth = np.array([[1, -1], [4, -4]])
+    assert bias_correction(mean, worth, None).tolist() == [3]
+    # What the column of the second row group reads is taken away: -(0.5 - 0.25) - 4 * (-1) + (-0.5) = 3.25.
+    flipped = np.zeros((2, 2, 2, 1), np.bool_)
+    flipped[1, 0, 0] = True
+    assert bias_correction(2 * mean, worth, flipped).tolist() == [6]  # 6.5 to even

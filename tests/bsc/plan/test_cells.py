@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsc.errors import UsageError
-from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
+from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, read_levels
 from bsc.plan.document import LayerArrays, PlanLayer
 from tests.bsc.plans import coded, only_layer, plan_of
 
@@ -25,6 +25,19 @@ def test_by_hand() -> None:
     assert cells(layer, arrays, "0,0,1,-") == [[2, 0], [0, 0]]
     assert cells(layer, arrays, "0,0,0,+") == [[0, 1], [0, 1]]
     assert cells(layer, arrays, "1,0,3,+") == [[1, 0]]
+
+
+def test_what_conversions_read_by_hand() -> None:
+    """-27 again, over 64: levels of single columns, or the differences of pairs."""
+    codes = coded([[-27], [64]])
+    layer, arrays = only_layer(plan_of(codes))
+    assert read_levels(layer, arrays, 0, np.s_[:])[:, 0].tolist() == [
+        [[0, 3], [0, 2], [0, 1], [0, 0]],
+        [[0, 0], [0, 0], [0, 0], [1, 0]],
+    ]
+    paired = read_levels(*only_layer(plan_of(codes, subtraction="analog")), 0, np.s_[:])
+    assert paired.dtype == np.int8
+    assert paired[:, 0, :, 0].tolist() == [[-3, -2, -1, 0], [0, 0, 0, 1]]
 
 
 @settings(deadline=None)

@@ -21,13 +21,15 @@ import hw_models
 from bsc.cost.compare import compare
 from bsc.errors import ModelError, UsageError
 from bsc.plan import folder as plan_folder
-from bsc.plan.document import Plan
+from bsc.plan.document import LayerArrays, Plan
 from bsc.plan.folder import read_plan, to_json, write_plan
 from bsc.plan.summary import summarise
 from bsc.replay.dataset import random_dataset
 from bsc.replay.engine import Replayer
+from passes.calibrate_adc import CalibrateAdc
 from tests.bsc.plans import CNN, document_of, model_plan, plan_of, rehash, replace_arrays, write_document
 from tests.bsc.plans import coded as layer_of
+from tests.passes.observed import plan_from_data
 
 FILES = [
     "digital/0000.onnx",
@@ -622,3 +624,57 @@ def test_values_at_their_limits_are_read(folder: Path) -> None:
     )
     plan = read_plan(folder)
     assert plan.arrays(plan.layer("head")).adc_step.max() == 255
+
+
+OBSERVED = (2, 4, 1, 3)
+"""A layer of 20 rows and 3 columns of pairs on 16 rows: sums of up to 16 cells of 3."""
+
+
+@pytest.fixture
+def observed_pairs(tmp_path: Path) -> Path:
+    """A plan folder of a layer whose pairs were observed."""
+    codes = np.random.default_rng(0).integers(-255, 256, (20, 3))
+    plan = plan_from_data(codes, np.ones((2, 20)), CalibrateAdc(), "analog")
+    write_plan(plan, tmp_path / "pairs.bsc", extra={})
+    return tmp_path / "pairs.bsc"
+
+
+def read_pairs(folder: Path) -> LayerArrays:
+    plan = read_plan(folder)
+    return plan.arrays(plan.layers[0])
+
+
+def test_observed_pairs_survive(observed_pairs: Path) -> None:
+    for highest, lowest in ((0, 0), (48, -48)):
+        sums, lows = np.full(OBSERVED, highest, np.uint32), np.full(OBSERVED, lowest, np.int32)
+        replace_arrays(observed_pairs, "layers/0000.safetensors", observed_sums=sums, observed_lows=lows)
+        arrays = read_pairs(observed_pairs)
+        np.testing.assert_array_equal(arrays.observed_sums, sums)
+        np.testing.assert_array_equal(arrays.observed_lows, lows)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("observed_sums", None),
+        ("observed_lows", None),
+        ("observed_sums", np.full(OBSERVED, 49, np.uint32)),
+        ("observed_sums", np.zeros((2, 4, 2, 3), np.uint32)),
+        ("observed_lows", np.full(OBSERVED, -49, np.int32)),
+        ("observed_lows", np.full(OBSERVED, 1, np.int32)),
+        ("observed_lows", np.zeros(OBSERVED, np.uint32)),
+        ("observed_lows", np.zeros((2, 4, 2, 3), np.int32)),
+    ],
+)
+def test_observed_pairs_that_contradict_the_document(
+    name: str, array: NDArray[Any] | None, observed_pairs: Path
+) -> None:
+    replace_arrays(observed_pairs, "layers/0000.safetensors", **{name: array})
+    with pytest.raises(ModelError) as caught:
+        read_pairs(observed_pairs)
+    assert caught.value.seen == f"layer 'fc': array '{name}' does not fit plan.json"
+
+
+def test_single_columns_have_no_lowest_sums(folder: Path) -> None:
+    replace_arrays(folder, HEAD, observed_lows=np.zeros(LINES, np.int32))
+    assert refusal(folder) == "layer 'head': array 'observed_lows' does not fit plan.json"

@@ -108,3 +108,29 @@ def test_what_columns_rest_on() -> None:
     without = summarise_layer(layer, replace(arrays, allocated=np.zeros_like(arrays.allocated)))
     assert (without.unread_crossbars, without.columns, without.covered) == (1, 0, 0)
     assert without.slices[0].observed is None
+
+
+def test_what_pairs_rest_on() -> None:
+    """Four pairs of sums from -6 to 2 in steps of 2: codes of -3 to 1."""
+    layer, arrays = only_layer(plan_of(coded([[2] * 4, *[[-2] * 4] * 3], weight_bits=2), subtraction="analog"))
+    assert arrays.adc_low is not None
+
+    def of(values: list[int], dtype: type) -> NDArray[np.integer]:
+        return np.array([[[values]]], dtype)
+
+    # Two bits from -1, -2 and -1 on for sums of -2 to 2 and, of the third, -4 on; the last has the proof's own.
+    changed = replace(
+        arrays,
+        adc_bits=of([2, 2, 2, 3], np.uint8),
+        adc_low=of([-1, -2, -1, -3], np.int32),
+        observed_sums=of([2, 2, 2, 0], np.uint32),
+        observed_lows=of([-2, -2, -4, 0], np.int32),
+    )
+    found = summarise_layer(layer, changed)
+    (part,) = found.slices
+    assert part.observed is not None
+    assert histogram(part.proved) == {3: 4}
+    assert histogram(part.observed) == {0: 1, 2: 3}
+    assert (found.conversions, found.lossless, found.covered) == (4, 1, 2)
+    wide = replace(changed, adc_step=of([4, 1, 2, 2], np.uint8))
+    assert summarise_layer(layer, wide).covered == 0  # steps that round, and codes that do not reach as far

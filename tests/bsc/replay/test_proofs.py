@@ -7,13 +7,17 @@ import pytest
 from hypothesis import given, settings
 
 from bsc.errors import GateError
+from bsc.numeric.column_stats import lossless_bits
 from bsc.plan.document import LayerArrays, Plan
 from bsc.plan.folder import read_plan, write_plan
+from bsc.plan.summary import layer_reach, proved_lossless
 from bsc.replay import proofs
 from bsc.replay.proofs import LayerProof, check_proofs
 from passes.assign_adc import AssignAdc
+from passes.calibrate_adc import CalibrateAdc
 from tests.bsc.plans import coded, only_layer, plan_of, replace_arrays
 from tests.bsc.replay.test_engine import Case, lossless_cases
+from tests.passes.observed import plan_from_data
 
 FIX = "\n  fix:  the plan was altered or a pass is wrong; compile again, and report it if it stays"
 
@@ -125,3 +129,18 @@ def test_the_attacks_find_any_conversion_that_is_a_bit_short(case: Case) -> None
 def test_plans_that_claim_nothing_are_not_attacked() -> None:
     (found,) = check_proofs(plan_of(coded([[3], [3]]), adc=AssignAdc(policy="fixed", bits=2))).values()
     assert found == LayerProof(conversions=8, lossless=7, vectors=0, attacked=0)
+
+
+@pytest.mark.parametrize("spare", [0, 16])
+def test_calibrated_pairs_that_have_all_bits_stay_proved(spare: int) -> None:
+    """Of random pairs that are driven little, those alone; of those with all bits to spare, every one."""
+    codes = np.random.default_rng(0).integers(-255, 256, (40, 9))
+    inputs = np.random.default_rng(1).integers(0, 256, (3, 40))
+    plan = plan_from_data(codes, inputs, CalibrateAdc(spare_bits=spare), "analog")
+    (found,) = check_proofs(plan).values()
+    layer, arrays = only_layer(plan)
+    bounds = layer_reach(layer, arrays)
+    enough = arrays.adc_bits == lossless_bits((bounds.high - bounds.low).astype(np.uint32), bounds.step)
+    assert found.lossless == np.count_nonzero(enough) == np.count_nonzero(proved_lossless(layer, arrays))
+    assert (found.lossless == found.conversions) == (spare == 16)
+    assert found.lossless > 0

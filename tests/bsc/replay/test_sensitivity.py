@@ -17,6 +17,19 @@ def dataset(inputs: NDArray[Any]) -> Dataset:
     return Dataset(inputs={"x": inputs.astype(np.float32)}, labels=None, batch=64, sha256="", free_batch=True)
 
 
+@pytest.mark.parametrize("encoding", ["differential", "centre"])
+def test_pairs_pass_on_the_damage_that_is_predicted(encoding: Any) -> None:
+    random = np.random.default_rng(0)
+    plan = plan_of(
+        coded(random.integers(-255, 256, (60, 8))), rows=32, subtraction="analog", encoding=encoding, cut="4-2-2"
+    )
+    data = dataset(random.integers(0, 256, (200, 60)))
+    seen = observe(plan, data, WANTED)
+    (factors,) = measure_sensitivity(plan, data, seen).values()
+    own = 1 / (seen["fc"].variance * 8)
+    assert factors[1:] == pytest.approx((own,) * 2, rel=0.25)
+
+
 def test_one_layer_passes_on_the_damage_that_is_predicted() -> None:
     """Of random inputs, whose bits are independent: noise over signal is damage over the variance of all columns.
 
