@@ -90,20 +90,21 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
-    groups = min(layer.groups_per_tile, layer.row_groups)
+    # Row groups of each tile, (T,): those of the last may be fewer.
+    groups = np.minimum(layer.row_groups - np.arange(layer.row_tiles) * layer.groups_per_tile, layer.groups_per_tile)
     alone = _driven_for_sums_alone(layer, arrays, starts)
-    unit_columns = int(arrays.allocated.sum()) * _unit_columns(layer.cells) + int(alone.sum())
-    conversions[_unit_column_bits(layer)] += unit_columns * groups
+    unit_columns = int(groups @ (existing * _unit_columns(layer.cells) + alone).sum(axis=1))
+    conversions[_unit_column_bits(layer)] += unit_columns
     crossbars = np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64)
     crossbars[_unit_column_bits(layer)] += int(alone.sum())
     return _count(
         layer,
         rows=layer.mapped_rows,
-        groups=groups,
+        groups=int(groups.max(initial=0)),
         conversions=conversions,
         crossbars=crossbars,
         rows_driven=int(((existing + alone) * _rows_driven(layer, packed, widths)).sum()),
-        columns_sampled=int((sampled.sum(axis=(2, 3)) * widths).sum()) + unit_columns,
+        columns_sampled=int(groups @ (sampled.sum(axis=(2, 3)) * widths).sum(axis=1)) + unit_columns,
         conversions_per_read=int(converting.max(initial=0)),
         bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0)),
         index_bits=_index_bits(arrays.kept_rows, layer.rows) + _index_bits(arrays.kept_columns, layer.columns),
@@ -191,7 +192,7 @@ def _count(
         conversions: by resolution, in all groups together.
         crossbars: by largest resolution.
         rows_driven: wordlines, in all groups together.
-        columns_sampled: bitlines held in one read.
+        columns_sampled: bitlines held, in all groups together.
         conversions_per_read: most that one crossbar needs.
         bits_per_read: most bits that these have together.
         index_bits: bits of the line numbers that are read for every vector.
@@ -205,7 +206,7 @@ def _count(
         actions={
             "dac_row": rows_driven * cycles,
             "crossbar_cell": int(crossbars.sum()) * layer.tile_rows * layer.tile_cols * cycles,
-            "sample_hold": columns_sampled * cycles * groups,
+            "sample_hold": columns_sampled * cycles,
             "shift_add": converted,
             "input_register_bit": rows_driven * cycles * layer.dac_bits,
             "output_register_word": converted,

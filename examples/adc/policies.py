@@ -8,8 +8,8 @@ reported on. Writes results.json, table.md and adc.svg. README.md says what was 
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Policy:
         granularity: what shares a resolution.
         max_drop: accuracy budget in points, or None.
         passes: options to add to the last pass.
+        cells: how weights are held, as further arguments of `default_pipeline`.
+        adaptive: cut every layer into slices by measured error.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Policy:
     granularity: str = "column"
     max_drop: float | None = None
     passes: str = ""
+    cells: Mapping[str, Any] = field(default_factory=dict)
+    adaptive: bool = False
 
 
 POLICIES = (
@@ -71,6 +75,9 @@ POLICIES = (
     Policy("budgeted 0.5, bias", "budgeted", max_drop=0.5, passes="correct=bias"),
     Policy("budgeted 1", "budgeted", max_drop=1.0),
 )
+BASE = "lossless, column"
+"""What the figures in brackets are held against."""
+
 DRAWN = {
     "uniform 8 bit": "8 bit",
     "lossless, column": "lossless",
@@ -104,7 +111,9 @@ def split_data(folder: Path, model: Path, out: Path, held_out: int) -> dict[str,
 def compiled(model: Path, policy: Policy, law: str, files: dict[str, Path]) -> Plan:
     """The plan of one row."""
     target = hw_models.load("isaac")
-    pipeline = default_pipeline(target, rows=128, cols=128, policy=policy.adc, granularity=policy.granularity)
+    pipeline = default_pipeline(
+        target, rows=128, cols=128, policy=policy.adc, granularity=policy.granularity, **policy.cells
+    )
     if policy.passes:
         pipeline = f"{pipeline[:-1]} {policy.passes}}}"
     options = CompileOptions(
@@ -114,6 +123,7 @@ def compiled(model: Path, policy: Policy, law: str, files: dict[str, Path]) -> P
         held_out=None if policy.max_drop is None else files["held-out"],
         max_accuracy_drop=None if policy.max_drop is None else policy.max_drop / 100,
         adc_law=hw_models.load_law(law),
+        adaptive_cut=policy.adaptive,
     )
     plan = compile_model(model, target, options).plan
     assert plan is not None
@@ -142,9 +152,9 @@ def measured(plan: Plan, files: dict[str, Path]) -> dict[str, Any]:
     }
 
 
-def rows(model: Path, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-    """Every policy; one that weighs prices once for each law."""
-    for policy in POLICIES:
+def rows(model: Path, files: dict[str, Path], policies: Sequence[Policy] | None = None) -> Iterator[dict[str, Any]]:
+    """Every policy, by default those of `POLICIES`; one that weighs prices once for each law."""
+    for policy in policies or POLICIES:
         by_law: dict[str, Any] = {}
         for law in LAWS:
             if policy.max_drop is None and by_law:
@@ -161,7 +171,7 @@ def table(results: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The table as Markdown; savings are over uniform 8 bit, and in brackets over lossless per column."""
     yield "| network | policy | isaac: ADC | total | points lost | saberi: ADC | total | points lost |"
     yield "|---|---|--:|--:|--:|--:|--:|--:|"
-    lossless = {each["model"]: each["laws"] for each in results if each["policy"] == "lossless, column"}
+    lossless = {each["model"]: each["laws"] for each in results if each["policy"] == BASE}
     for each in results:
         cells = [each["model"], each["policy"]]
         for law, found in each["laws"].items():

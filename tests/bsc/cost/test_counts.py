@@ -186,7 +186,7 @@ def test_row_groups_are_read_one_after_another() -> None:
         together, reads=2, conversions={1: 2, 2: 2}, dac_row=12, sample_hold=8, crossbar_cell=16, conversions_per_read=1
     )
     assert_counts(
-        apart, reads=4, conversions={1: 6}, dac_row=12, sample_hold=16, crossbar_cell=16, conversions_per_read=1
+        apart, reads=4, conversions={1: 6}, dac_row=12, sample_hold=12, crossbar_cell=16, conversions_per_read=1
     )
     (uniform,) = count_uniform(plan_of(codes, bits_per_cell=1, rows=2, cols=1, active_rows=1), 8)
     assert_counts(uniform, reads=2, conversions={8: 8})  # 2 tiles * 2 polarities * 2 cycles
@@ -221,16 +221,16 @@ def test_the_sum_of_the_inputs_is_needed_even_where_nothing_else_is() -> None:
     matrix, format_ = [[1, 1], [1, 1], [1, 1]], dict[str, Any](bits_per_cell=1, rows=2, cols=1)
     plan = plan_of(coded(matrix, weight_bits=1, input_bits=2), encoding="offset", **format_)
     (whole,) = count_plan(plan)
-    # 2 slices on 2 column tiles: 4 crossbars a row tile, each with a column and a unit column; 2 cycles.
-    assert_counts(whole, conversions={1: 2 * 4, 2: 2 * (4 + 8)}, crossbars={1: 4, 2: 4}, dac_row=2 * 4 * 3)
+    # 2 slices on 2 column tiles: 4 crossbars a row tile, each with a column and a unit column of 2 bits; 2 cycles.
+    assert_counts(whole, conversions={1: 2 * 4, 2: 2 * (4 + 8)}, crossbars={2: 8}, dac_row=2 * 4 * 3)
     (left,) = count_plan(without_crossbars(plan, 0))
     assert_counts(
-        left, conversions={1: 2 * 4, 2: 2 * (4 + 1)}, crossbars={1: 4, 2: 1}, dac_row=2 * (4 + 2), sample_hold=2 * 9
+        left, conversions={1: 2 * 4, 2: 2 * (4 + 1)}, crossbars={2: 5}, dac_row=2 * (4 + 2), sample_hold=2 * 9
     )
     # Groups have inputs of their own, and so a unit column each; without an offset nothing is to be added.
     apart = coded([[1, 1]] * 3, groups=2, weight_bits=1, input_bits=2)
     (left,) = count_plan(without_crossbars(plan_of(apart, encoding="offset", **format_), 0))
-    assert_counts(left, conversions={1: 2 * 4, 2: 2 * (4 + 2)}, crossbars={1: 4, 2: 2}, dac_row=2 * (4 + 2 * 2))
+    assert_counts(left, conversions={1: 2 * 4, 2: 2 * (4 + 2)}, crossbars={2: 6}, dac_row=2 * (4 + 2 * 2))
     plain = plan_of(coded(matrix, weight_bits=1, input_bits=2), eliminate=True, **format_)
     assert_counts(count_plan(without_crossbars(plain, 0))[0], conversions={1: 4}, crossbars={1: 2}, dac_row=4)
 
@@ -275,3 +275,17 @@ def test_an_adc_is_as_large_as_its_largest_column_whatever_shares_a_resolution(g
     (counts,) = count_plan(plan)
     expected = {2: 2} if granularity == "slice" else {1: 1, 2: 1}
     assert_counts(counts, crossbars=expected, conversions={bits: 2 * number for bits, number in expected.items()})
+
+
+def test_unit_columns_of_a_ragged_tile_are_read_as_often_as_its_row_groups() -> None:
+    """Three rows of offset weights one at a time on tiles of two: two groups on the first tile, one on the second."""
+    plan = plan_of(
+        coded([[1], [1], [1]], weight_bits=1, input_bits=2),
+        bits_per_cell=1,
+        rows=2,
+        cols=1,
+        active_rows=1,
+        encoding="offset",
+    )
+    # 1 + 2 = 0b11 in each cell pair: three row groups of two slices, and a unit column on each crossbar, 2 cycles.
+    assert_counts(count_plan(plan)[0], conversions={1: (3 * 2 + 3 * 2) * 2}, sample_hold=(3 * 2 + 3 * 2) * 2)
