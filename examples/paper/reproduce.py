@@ -60,8 +60,6 @@ def main(config: Path, data_dir: Path, out: Path, **flags: Any) -> None:
     out.mkdir(parents=True, exist_ok=True)
     everything, test = _data(data_dir, network, flags["samples"], flags["validate"])
     train, watched = _cut(everything, slice(settings.get("samples"))), _cut(test, slice(settings.get("watch")))
-    _save(out / "calibration.npz", _split(data_dir, network, "train", CALIBRATION))
-    _save(out / "test.npz", _cut(test, slice(flags["replay"])))
     pretraining = settings["pretrain"] if "model" in settings["pretrain"] else _shortened(settings["pretrain"], factor)
     _pretrain(out / "float.onnx", network, pretraining, everything, place["device"])
     for name, stage in stages.items():
@@ -71,6 +69,8 @@ def main(config: Path, data_dir: Path, out: Path, **flags: Any) -> None:
             _finetune(start, model, train, watched, _options(_shortened(stage, factor) | place))
     if not flags["judging"]:
         return
+    _save(out / "calibration.npz", _split(data_dir, network, "train", CALIBRATION))
+    _save(out / "test.npz", _cut(test, slice(flags["replay"])))
     rows = [_judged(out, name, test, flags["observe"]) for name in ("float", *stages) if _exists(out, name)]
     record = {
         "network": network,
