@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from bsc.frontend.onnx_import import import_model
 from bsc.train.options import FinetuneOptions
-from examples.adc import lenet, policies
+from examples.adc import encodings, lenet, policies
 
 ADC = Path(__file__).parents[2] / "examples" / "adc"
 MNIST = ADC.parent / "mnist"
@@ -74,3 +74,19 @@ def test_lenet_is_imported(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     onnx.checker.check_model(onnx.load(tmp_path / "lenet.onnx"), full_check=True)
     assert [layer.name for layer in import_model(tmp_path / "lenet.onnx").layers()] == ["conv1", "conv2", "fc"]
+
+
+def test_ways_to_hold_weights(files: dict[str, Path]) -> None:
+    chosen = [each for each in encodings.policies() if each.name in ("lossless, column", "lossless, pairs", "raella")]
+    plain, pairs, raella = policies.rows(MNIST / "model.onnx", files, chosen)
+    savings = [each["laws"]["isaac"]["saving"]["isaac"]["adc"] for each in (plain, pairs)]
+    assert savings[1] > 1.5 * savings[0]
+    assert [each["laws"]["isaac"]["clipped"] for each in (plain, pairs)] == [0, 0]
+    assert "encoding=centre subtraction=analog" in raella["laws"]["isaac"]["pipeline"]
+
+
+def test_the_shipped_encodings_are_those_of_the_shipped_results() -> None:
+    record = json.loads((ADC / "encodings.json").read_text(encoding="utf-8"))
+    assert [each["policy"] for each in record["rows"]] == 2 * [each.name for each in encodings.policies()]
+    page = (ADC / "encodings.md").read_text(encoding="utf-8")
+    assert all(line in page for line in list(policies.table(record["rows"]))[2:])
