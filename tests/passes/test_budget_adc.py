@@ -9,12 +9,23 @@ from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph, Prices
+from bsc.replay.engine import LayerEngine, ReplayOptions
 from passes.budget_adc import BudgetAdc
+from passes.calibrate_adc import CalibrateAdc
 from passes.eliminate import Eliminate
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
+from tests.bsc.plans import only_layer
 from tests.passes.layers import array, assert_runs_once, coded_layer, compiled, sparse_codes, the_layer
-from tests.passes.observed import BITS_PRICE, bits_and_steps, lowest_codes, observed, really_observed, tiled
+from tests.passes.observed import (
+    BITS_PRICE,
+    bits_and_steps,
+    lowest_codes,
+    observed,
+    plan_from_data,
+    really_observed,
+    tiled,
+)
 
 # Two columns of sums 6 and 1: 3 and 1 bits are lossless, 4 in all, each read 8 times (cycles).
 CODES = [[3, 1], [2, 0], [1, 0]]
@@ -132,6 +143,33 @@ def test_bias_is_taken_out() -> None:
     adc = the_layer(graph).adc
     assert adc is not None
     assert array(graph, adc.correction).tolist() == [3, 1]
+
+
+@pytest.mark.parametrize(
+    "slicing",
+    [
+        {},
+        {"encoding": "offset", "flip": "yes"},
+        {"encoding": "centre", "flip": "yes"},
+        {"subtraction": "analog"},
+        {"encoding": "centre", "subtraction": "analog", "cut": "4-2-2"},
+    ],
+)
+@pytest.mark.parametrize("policy", [BudgetAdc, CalibrateAdc])
+def test_no_column_is_off_on_average(policy: Any, slicing: dict[str, Any]) -> None:
+    """By more than is rounded away, on the data that the correction was taken from."""
+    random = np.random.default_rng(0)
+    codes, inputs = random.integers(-255, 256, (40, 7)), random.integers(0, 256, (50, 40))
+    options: dict[str, Any] = {"caution": 1.0} if policy is BudgetAdc else {"most_bits": 3}
+    exact = inputs @ codes
+
+    def off(correct: str) -> NDArray[np.float64]:
+        plan = plan_from_data(codes, inputs, policy(correct=correct, **options), **slicing)
+        engine = LayerEngine(*only_layer(plan), ReplayOptions())
+        return np.asarray(np.abs((engine.results(inputs[:, None].astype(np.float64)) - exact).mean(axis=0)))
+
+    assert (off("bias") <= 0.51).all()
+    assert (off("nothing") > 10).any()
 
 
 def test_resolutions_without_a_price_are_avoided() -> None:
