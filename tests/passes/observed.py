@@ -17,7 +17,8 @@ from bsc.plan.planner import make_plan
 from bsc.replay.dataset import Dataset
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
-from tests.passes.layers import array, coded_layer, compiled, the_layer
+from tests.bsc.plans import coded
+from tests.passes.layers import array, coded_layer, compiled, network, the_layer
 
 BITS_PRICE = Prices(conversion_j=tuple(float(bits) for bits in range(17)), row_j=0.0, cell_j=0.0, column_j=0.0)
 """A conversion of N bits costs N, and nothing else costs anything."""
@@ -94,9 +95,17 @@ def really_observed(graph: Graph, inputs: NDArray[Any], wanted: Observation | No
     return with_observations(graph, hw_models.load("isaac"), hw_models.load_law("isaac"), data, wanted)
 
 
-def plan_from_data(codes: ArrayLike, inputs: NDArray[Any], step: Pass, subtraction: Subtraction = "digital") -> Plan:
-    """The plan of one layer on crossbars of 16 x 5, assigned by a pass that observes these inputs (V, K)."""
-    graph = compiled(coded_layer(codes), SliceBits(subtraction=subtraction), Tile(rows=16, cols=5))
+def plan_from_data(codes: ArrayLike, inputs: NDArray[Any], step: Pass, **slicing: Any) -> Plan:
+    """The plan of one layer on crossbars of 16 x 5, assigned by a pass that observes these input codes (V, K).
+
+    Args:
+        codes: weight codes (K, N).
+        inputs: 0 to 255.
+        step: the pass.
+        slicing: options of `slice-bits`.
+    """
+    layer = coded(codes)
+    graph = compiled(network(layer.layer, arrays=layer.arrays), SliceBits(**slicing), Tile(rows=16, cols=5))
     graph = compiled(really_observed(graph, inputs, step.observes()), step)
     return make_plan(graph, hw_models.load("isaac"), "made by hand", None)
 

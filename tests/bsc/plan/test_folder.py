@@ -634,7 +634,7 @@ OBSERVED = (2, 4, 1, 3)
 def observed_pairs(tmp_path: Path) -> Path:
     """A plan folder of a layer whose pairs were observed."""
     codes = np.random.default_rng(0).integers(-255, 256, (20, 3))
-    plan = plan_from_data(codes, np.ones((2, 20)), CalibrateAdc(), "analog")
+    plan = plan_from_data(codes, np.ones((2, 20)), CalibrateAdc(), subtraction="analog")
     write_plan(plan, tmp_path / "pairs.bsc", extra={})
     return tmp_path / "pairs.bsc"
 

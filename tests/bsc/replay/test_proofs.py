@@ -136,7 +136,7 @@ def test_calibrated_pairs_that_have_all_bits_stay_proved(spare: int) -> None:
     """Of random pairs that are driven little, those alone; of those with all bits to spare, every one."""
     codes = np.random.default_rng(0).integers(-255, 256, (40, 9))
     inputs = np.random.default_rng(1).integers(0, 256, (3, 40))
-    plan = plan_from_data(codes, inputs, CalibrateAdc(spare_bits=spare), "analog")
+    plan = plan_from_data(codes, inputs, CalibrateAdc(spare_bits=spare), subtraction="analog")
     (found,) = check_proofs(plan).values()
     layer, arrays = only_layer(plan)
     bounds = layer_reach(layer, arrays)
