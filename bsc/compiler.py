@@ -1,7 +1,7 @@
 """Joins the stages: ONNX file -> graph -> passes -> plan. The command line and scripts call this."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import hw_models
@@ -10,26 +10,21 @@ from bsc.errors import DoesNotFitError, ModelError, UsageError
 from bsc.frontend.coverage import Coverage, cover
 from bsc.frontend.onnx_import import import_model
 from bsc.hardware.adc_law import AdcLaw
-from bsc.hardware.target import Adc, Target
+from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
-from bsc.ir.layer import UNIFORM_POLICIES
 from bsc.ir.passbase import Pass, needs_data
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
 from bsc.numeric.encoding import Encoding, Subtraction
 from bsc.observed import with_observations
 from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
+from bsc.refusals import no_data_to_cut_by, require_offered, require_possible
 from bsc.replay.calibrate import calibrate
-from bsc.replay.cuts import choose_cuts
 from bsc.replay.dataset import Dataset, load_dataset
 from bsc.replay.paired import PairedAccuracy
-from bsc.search import Choice, Search, search
+from bsc.search import Choice, Search, cut_by_error, lay_out
 from passes import PASSES
-from passes.assign_adc import ISAAC_BITS, AssignAdc
-from passes.budget_adc import BudgetAdc
-from passes.calibrate_adc import CalibrateAdc
 from passes.permute import RowOrder
-from passes.slice_bits import SliceBits
 from passes.tile import Tile
 
 
@@ -145,7 +140,10 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     """
     whole = parse_pipeline(options.pipeline, options.registry)
     passes = _until(whole, options.stop_after)
-    _require_possible(options, whole, passes, target)
+    require_possible(options.pipeline, whole, budget=options.max_accuracy_drop is not None)
+    require_offered(passes, target.adc)
+    if options.adaptive_cut and options.calibration is None:
+        raise no_data_to_cut_by()
     graph = import_model(path, options.input_shapes)
     data, held_out = _load(options, graph)
     calibration = budget = plan = None
@@ -155,7 +153,7 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     _dump(options.dump_ir, 0, "import", graph)
     if options.adaptive_cut:
         assert data is not None
-        whole = _cut_by_error(graph, whole, target, data)
+        whole = cut_by_error(graph, whole, target, data)
         passes = _until(whole, options.stop_after)
     times: list[PassTime] = []
     choices: tuple[Choice, ...] = ()
@@ -171,7 +169,7 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     before_tile = next((at for at, step in enumerate(passes) if isinstance(step, Tile)), None)
     if options.search is not None and before_tile is not None:
         graph = run(graph, passes[:before_tile])
-        laid, choices = _lay_out(graph, whole[before_tile:], target, options.search)
+        laid, choices = lay_out(graph, whole[before_tile:], target, options.search)
         passes = _until((*passes[:before_tile], *laid), options.stop_after)
     asking, wanted = next(
         ((at, wish) for at, step in enumerate(passes) if (wish := step.observes()) is not None), (len(passes), None)
@@ -234,88 +232,6 @@ def check_model(path: Path, target: Target, options: CompileOptions) -> Coverage
         except (ModelError, DoesNotFitError) as error:
             refusals = (error,)
     return Coverage(model=path.name, nodes=nodes, refusals=refusals)
-
-
-def _lay_out(
-    graph: Graph, steps: Sequence[Pass], target: Target, what: Search
-) -> tuple[tuple[Pass, ...], tuple[Choice, ...]]:
-    """Search with lossless resolutions in place of those that data will be asked for."""
-    tile, *rest = steps
-    proved = [
-        AssignAdc(granularity=step.granularity) if isinstance(step, CalibrateAdc | BudgetAdc) else step for step in rest
-    ]
-    found, choices = search(graph, [tile, *proved], target, what)
-    return (*found[: len(found) - len(rest)], *rest), choices
-
-
-def _cut_by_error(graph: Graph, steps: tuple[Pass, ...], target: Target, data: Dataset) -> tuple[Pass, ...]:
-    """The steps with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
-    proved = [AssignAdc() if isinstance(step, CalibrateAdc | BudgetAdc) else step for step in steps]
-    cuts = choose_cuts(make_plan(run_pipeline(graph, proved)[0], target, "to be cut", None), data)
-    layers: dict[str, list[str]] = {}
-    for name, bits in cuts.items():
-        layers.setdefault("-".join(map(str, reversed(bits))), []).append(name)
-
-    def cut(step: Pass) -> tuple[Pass, ...]:
-        if not isinstance(step, SliceBits):
-            return (step,)
-        *some, (last, _) = layers.items()
-        return (*(replace(step, cut=bits, only=tuple(names)) for bits, names in some), replace(step, cut=last))
-
-    return tuple(each for step in steps for each in cut(step))
-
-
-def _require_possible(options: CompileOptions, whole: Sequence[Pass], passes: Sequence[Pass], target: Target) -> None:
-    """Refuse options that contradict the pipeline, each other or the target, before any work is done."""
-    if options.adaptive_cut and options.calibration is None:
-        raise _no_data_to_cut_by()
-    if options.max_accuracy_drop is not None and not any(isinstance(step, BudgetAdc) for step in whole):
-        raise _no_budget(options.pipeline)
-    for step in passes:
-        if isinstance(step, AssignAdc | CalibrateAdc | BudgetAdc):
-            _require_offered(step, target.adc)
-
-
-def _no_data_to_cut_by() -> UsageError:
-    return UsageError(
-        "BSC201",
-        "--cut adaptive needs calibration data",
-        seen="no --calib",
-        fix="add --calib FILE.npz, or give the bits of each slice, as --cut 4-2-2",
-    )
-
-
-def _require_offered(step: AssignAdc | CalibrateAdc | BudgetAdc, adc: Adc) -> None:
-    """Refuse resolutions that differ where the target has one for all.
-
-    Raises:
-        DoesNotFitError: BSC403.
-    """
-    policy = step.policy if isinstance(step, AssignAdc) else step.name.removesuffix("-adc")
-    uniform = {"isaac": ISAAC_BITS, "fixed": step.bits}.get(policy) if isinstance(step, AssignAdc) else None
-    if adc.granularity.value == "fixed":
-        fits, fix = uniform == adc.bits, f"choose --adc fixed={adc.bits}"
-    else:
-        fits = policy in UNIFORM_POLICIES or adc.offers(step.granularity)
-        fix = f"choose --granularity {adc.granularity.value}"
-    if not fits:
-        seen = f"{policy} resolutions for each {step.granularity}" if uniform is None else f"{uniform} bits"
-        offered = f"fixed at {adc.bits} bits" if adc.granularity.value == "fixed" else f"per {adc.granularity.value}"
-        raise DoesNotFitError(
-            "BSC403",
-            f"pass '{step.name}': the target's ADCs cannot have these resolutions; theirs are {offered}",
-            seen=seen,
-            fix=f"{fix}, or another --hw",
-        )
-
-
-def _no_budget(pipeline: str) -> UsageError:
-    return UsageError(
-        "BSC201",
-        "--max-accuracy-drop needs the pass 'budget-adc'",
-        seen=f"--passes {pipeline!r}",
-        fix="put 'budget-adc' in place of the pass that assigns ADC resolutions, or leave --passes out",
-    )
 
 
 def _load(options: CompileOptions, graph: Graph) -> tuple[Dataset | None, Dataset | None]:

@@ -1,4 +1,4 @@
-"""The search for row orders and active rows that cost least, layer by layer, before `tile`.
+"""Searches that end up as passes: row orders and active rows that cost least, slices that err least.
 
 A pass sees one layer and no prices. Here whole pipelines are tried instead, one candidate for all layers at a time;
 each layer then takes the candidate under which its own energy is least, all actions together. What comes out are
@@ -19,7 +19,13 @@ from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
 from bsc.plan.planner import make_plan
+from bsc.replay.cuts import choose_cuts
+from bsc.replay.dataset import Dataset
+from passes.assign_adc import AssignAdc
+from passes.budget_adc import BudgetAdc
+from passes.calibrate_adc import CalibrateAdc
 from passes.permute import Permute, RowOrder
+from passes.slice_bits import SliceBits
 from passes.tile import Tile
 
 AS_IS: RowOrder = "as-is"
@@ -189,3 +195,32 @@ def _recipe(tile: Tile, choices: Sequence[Choice]) -> Iterator[Pass]:
         if rows != common:
             yield replace(tile, active_rows=rows, only=tuple(names))
     yield replace(tile, active_rows=common)
+
+
+def lay_out(
+    graph: Graph, steps: Sequence[Pass], target: Target, what: Search
+) -> tuple[tuple[Pass, ...], tuple[Choice, ...]]:
+    """`search`, with lossless resolutions in place of those that data will be asked for."""
+    tile, *rest = steps
+    proved = [
+        AssignAdc(granularity=step.granularity) if isinstance(step, CalibrateAdc | BudgetAdc) else step for step in rest
+    ]
+    found, choices = search(graph, [tile, *proved], target, what)
+    return (*found[: len(found) - len(rest)], *rest), choices
+
+
+def cut_by_error(graph: Graph, steps: tuple[Pass, ...], target: Target, data: Dataset) -> tuple[Pass, ...]:
+    """The steps with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
+    proved = [AssignAdc() if isinstance(step, CalibrateAdc | BudgetAdc) else step for step in steps]
+    cuts = choose_cuts(make_plan(run_pipeline(graph, proved)[0], target, "to be cut", None), data)
+    layers: dict[str, list[str]] = {}
+    for name, bits in cuts.items():
+        layers.setdefault("-".join(map(str, reversed(bits))), []).append(name)
+
+    def cut(step: Pass) -> tuple[Pass, ...]:
+        if not isinstance(step, SliceBits):
+            return (step,)
+        *some, (last, _) = layers.items()
+        return (*(replace(step, cut=bits, only=tuple(names)) for bits, names in some), replace(step, cut=last))
+
+    return tuple(each for step in steps for each in cut(step))

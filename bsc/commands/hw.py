@@ -27,7 +27,7 @@ def hw_show(name: str, *, as_json: bool) -> None:
     """Show a hardware description: every number with its kind and source."""
     import hw_models
     from bsc.plan.folder import to_json
-    from bsc.report.text import TargetReport
+    from bsc.report.target import TargetReport
 
     target = hw_models.load(name)
     if as_json:

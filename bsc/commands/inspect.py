@@ -19,7 +19,7 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
     from bsc.plan.folder import read_plan, to_json
     from bsc.plan.summary import summarise, summarise_layer
     from bsc.report.figures import layer_json, summary_json
-    from bsc.report.text import CrossbarReport, LayerReport
+    from bsc.report.plan import CrossbarReport, LayerReport
 
     opened = read_plan(plan)
     if layer is None:

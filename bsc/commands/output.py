@@ -30,7 +30,7 @@ def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison
 def plan_report(plan: "Plan", comparison: "Comparison") -> "RenderableType":
     """What `compile`, `inspect` and `cost` print of a plan."""
     from bsc.plan.summary import summarise
-    from bsc.report.text import PlanReport
+    from bsc.report.plan import PlanReport
 
     return PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison)
 

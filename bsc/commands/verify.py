@@ -28,7 +28,7 @@ def verify(plan: Path, **options: Any) -> None:
     from bsc.replay.proofs import check_proofs
     from bsc.replay.verification import verify as run
     from bsc.report.figures import verification_json
-    from bsc.report.text import VerificationReport
+    from bsc.report.verification import VerificationReport
 
     if options["per_layer"] and options["model"] is None:
         raise UsageError(

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from bsc.cost.price import ADC_ACTION, ratio
 from bsc.cost.side_by_side import PROVED, Figures, PlanFigures, pipeline_difference
-from bsc.report.text import ACTION_LABELS, add_row, new_table
+from bsc.report.costs import ACTION_LABELS
+from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN, format_ratio, format_si
 
 ABSENT = "-"

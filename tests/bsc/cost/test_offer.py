@@ -9,7 +9,8 @@ from bsc.cost.compare import compare
 from bsc.hardware.target import Granularity, Target
 from bsc.plan.summary import summarise
 from bsc.report.figures import cost_json
-from bsc.report.text import PlanReport, to_text
+from bsc.report.plan import PlanReport
+from bsc.report.text import to_text
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import ISAAC, coded, plan_of
 

@@ -15,7 +15,10 @@ from bsc.replay.proofs import LayerProof
 from bsc.replay.tally import LayerTally
 from bsc.replay.verification import Accuracy, Verification
 from bsc.report.figures import cost_json, layer_json, verification_json
-from bsc.report.text import CrossbarReport, LayerReport, PlanReport, TargetReport, VerificationReport, to_text
+from bsc.report.plan import CrossbarReport, LayerReport, PlanReport
+from bsc.report.target import TargetReport
+from bsc.report.text import to_text
+from bsc.report.verification import VerificationReport
 from tests.bsc.plans import ISAAC, coded, only_layer, plan_of
 
 

@@ -1,0 +1,39 @@
+"""The report of a hardware description."""
+
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from bsc.hardware.target import Target
+from bsc.report.text import add_row, new_table
+from bsc.units import format_si
+
+UNITS = {"_j": "J", "_w": "W", "_m2": "m²", "_s": "s", "_hz": "Hz", "_m": "m"}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TargetReport:
+    """What `bsc hw show` prints.
+
+    Attributes:
+        target: the hardware description.
+    """
+
+    target: Target
+
+    def __rich__(self) -> RenderableType:
+        target = self.target
+        sizes = (
+            f"{target.crossbar.rows}x{target.crossbar.cols} crossbars of {target.crossbar.bits_per_cell}-bit cells, "
+            f"{target.dac.bits}-bit DACs, {target.adc.per_crossbar} ADC of {target.adc.bits} bit each"
+        )
+        offer = target.adc.granularity
+        one = "is fixed" if offer.value == "fixed" else f"can be set for each {offer.value}"
+        resolution = f"ADC resolution {one} ({offer.kind}: {offer.source})"
+        table = new_table("Numbers", ("key", "value", "kind", "source"), 4)
+        table.columns[1].justify = "right"
+        for key, quantity in target.sources().items():
+            unit = next((unit for suffix, unit in UNITS.items() if key.endswith(suffix)), "")
+            add_row(table, key, format_si(quantity.value, unit), quantity.kind, quantity.source)
+        return Group(Text(f"{target.name}: {target.description}\n{sizes}\n{resolution}\n{target.citation}\n"), table)

@@ -1,0 +1,85 @@
+"""The report of a replay that was held against its models, and of proofs that were checked."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from bsc.plan.document import Plan
+from bsc.replay.paired import CONFIDENCE
+from bsc.replay.per_layer import LayerDifference
+from bsc.replay.proofs import LayerProof
+from bsc.replay.verification import Verification
+from bsc.report.text import add_row, new_table
+from bsc.units import UNKNOWN
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class VerificationReport:
+    """What `bsc verify` prints.
+
+    Attributes:
+        plan: the plan that was replayed.
+        found: the findings.
+        proofs: what was checked of every layer's proofs, or None.
+    """
+
+    plan: Plan
+    found: Verification
+    proofs: Mapping[str, LayerProof] | None = None
+
+    def __rich__(self) -> RenderableType:
+        found = self.found
+        results = sum(tally.results for tally in found.tallies.values())
+        differing = sum(tally.differing for tally in found.tallies.values())
+        conversions = sum(tally.conversions for tally in found.tallies.values())
+        clipped = sum(tally.clipped for tally in found.tallies.values())
+        proved = sum(tally.proved for tally in found.tallies.values())
+        skipped = f", {proved} of which are proved lossless and not carried out" if proved else ""
+        lines = [
+            f"model      {self.plan.document.model.file}",
+            f"data       {found.source}, {found.samples} samples",
+            f"exact: {'yes' if found.exact else 'no'}",
+            f"           {differing} of {results} layer results differ from the quantised integer model",
+            f"clipped    {clipped} of {conversions} conversions{skipped}",
+        ]
+        if found.difference_max is None:
+            lines.append(f"float      {UNKNOWN}: needs the model with --model, and outputs that are finite")
+        else:
+            relative = UNKNOWN if found.difference_rms is None else f"{found.difference_rms:.3g}"
+            lines.append(f"float      largest difference {found.difference_max:.3g}, relative RMS {relative}")
+        if found.accuracy is not None:
+            shares = [("quantised", found.accuracy.quantised), ("replayed", found.accuracy.replayed)]
+            if found.accuracy.float_model is not None:
+                shares.insert(0, ("float", found.accuracy.float_model))
+            lines.append("accuracy   " + ", ".join(f"{name} {share:.2%}" for name, share in shares))
+        if found.paired is not None and not found.exact:
+            paired = found.paired
+            lines.append(
+                f"drop       {100 * paired.drop:.2f} points: {paired.lost} samples lost, {paired.gained} gained; "
+                f"below {100 * paired.drop_bound:.2f} points with {CONFIDENCE:.0%} confidence"
+            )
+        if self.proofs is not None:
+            lines += self._proofs(self.proofs.values())
+        text = Text("\n".join(lines))
+        return text if found.layers is None else Group(text, _difference_table(found.layers))
+
+    def _proofs(self, checked: Iterable[LayerProof]) -> Iterator[str]:
+        conversions, lossless, vectors, attacked = np.sum([astuple(each) for each in checked], axis=0).tolist()
+        pairs = any(layer.subtraction == "analog" for layer in self.plan.layers)
+        yield (
+            f"proofs     {conversions} {'pairs' if pairs else 'slice columns'} derived again from the cells, all as "
+            f"recorded; {lossless} lossless for any input"
+        )
+        if vectors:
+            yield f"attacks    {attacked} conversions under {vectors} inputs made against them, nothing lost"
+
+
+def _difference_table(layers: Mapping[str, LayerDifference]) -> RenderableType:
+    table = new_table("Difference from the float model", ("layer", "largest", "relative RMS"), 1)
+    for name, each in layers.items():
+        values = (each.largest, each.relative_rms)
+        add_row(table, name, *(UNKNOWN if value is None else f"{value:.3g}" for value in values))
+    return table
