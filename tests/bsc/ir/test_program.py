@@ -249,6 +249,7 @@ model = tiny_model(
     {"n": np.array(1 << 62)},
 )
 session = quiet_session(model.SerializeToString())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     run_session(session, ["y"], {"x": np.ones(4, np.float32)})
