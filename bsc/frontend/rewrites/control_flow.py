@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from bsc.errors import ModelError
 from bsc.frontend.attributes import integer, integers
 from bsc.frontend.builder import Builder
 from bsc.frontend.constants import is_constant, known_shape, tensor_of
 from bsc.frontend.rewrites.literals import PRODUCTS
 from bsc.frontend.rewrites.recurrent_node import MAX_STEPS
 from bsc.frontend.shapes import BATCH_AXES
+
+MAX_RUNS = 1 << 24
+"""Of a Loop that nothing stops earlier: ten seconds of onnxruntime with the shortest of bodies."""
 
 
 def branch(b: Builder) -> Sequence[ir.Value] | str | None:
@@ -32,13 +36,21 @@ def loop(b: Builder) -> Sequence[ir.Value] | str | None:
     count, condition, *rest = b.node.inputs
     states: Sequence[ir.Value | None] = rest
     body = _body(b.node, "body")
-    if not _products(body):
-        return None
     go_on, again = body.outputs[0], body.inputs[1]
     endless = go_on is again or _always(go_on) or (_identity(go_on) is again)
-    if not is_constant(count) or (condition is not None and not _always(condition)) or not endless:
+    known = is_constant(count) and (condition is None or _always(condition)) and endless
+    runs = int(tensor_of(count).numpy().ravel()[0]) if known else 0
+    if runs > MAX_RUNS:
+        raise ModelError(
+            "BSC312",
+            f"operator '{b.node.name}' (Loop) would run without end",
+            seen=f"{runs} runs, and nothing in it stops it earlier",
+            fix=f"export the model with a Loop of at most {MAX_RUNS} runs, or one that stops by its condition",
+        )
+    if not _products(body):
+        return None
+    if not known:
         return f"how often it runs is known at run time only; {_held(_products(body))}"
-    runs = int(tensor_of(count).numpy().ravel()[0])
     if not _fits(b, body, runs) or len(body.outputs) - 1 < len(states):
         return f"it runs {runs} times, more than can be written out; {_held(_products(body))}"
     more = b.constant(True, np.bool_, "more")

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bsc.errors import ModelError
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.testing import assert_same_as_onnxruntime, imported, random_weights, tiny_model
 
@@ -100,3 +101,31 @@ def test_a_loop_that_may_stop_early_stays(tmp_path: Path) -> None:
         y = Add(a, z)"""
     graph = of(body, tmp_path)
     assert [op.op_type for op in graph.ops() if isinstance(op, DigitalOp)] == ["Loop", "Add"]
+
+
+def looping(runs: int, tmp_path: Path, *, go: str = "go = Identity(more)") -> Graph:
+    """A layer, and a Loop that holds no weights behind it."""
+    text = f"""(float[N,4] x) => (float[] z) {{
+        y = MatMul(x, w)
+        z = Loop(n, , y) <body = b (int64 i, bool more, float[] old) => (bool go, float[] new) {{
+            {go}
+            new = Tanh(old) }}> }}"""
+    return imported(tiny_model(text, {"w": WEIGHTS["w"], "n": np.array(runs)}), tmp_path)
+
+
+def test_words_for_a_loop_without_end(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        looping((1 << 24) + 1, tmp_path)
+    name = str(caught.value).split("'")[1]
+    assert str(caught.value) == (
+        f"[BSC312] operator '{name}' (Loop) would run without end\n"
+        "  seen: 16777217 runs, and nothing in it stops it earlier\n"
+        "  fix:  export the model with a Loop of at most 16777216 runs, or one that stops by its condition"
+    )
+
+
+def test_long_loops_that_end(tmp_path: Path) -> None:
+    """The largest number of runs allowed, and more of them where the values decide."""
+    stops = "s = ReduceSum <keepdims = 0> (old)  one = Constant <value = float {1}> ()  go = Less(s, one)"
+    for graph in (looping(1 << 24, tmp_path), looping((1 << 63) - 1, tmp_path, go=stops)):
+        assert [op.op_type for op in graph.ops() if isinstance(op, DigitalOp)] == ["Loop"]
