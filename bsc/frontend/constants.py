@@ -94,6 +94,16 @@ def tensor_of(value: ir.Value | None) -> ir.TensorProtocol:
     return value.const_value
 
 
+def check_bytes(value: ir.Value | None) -> None:
+    """Raise an error of any kind for a constant of the file whose bytes do not fit its shape.
+
+    What is made out of it is computed when a pass reads it: too late to find out. External data is checked apart.
+    """
+    tensor = tensor_of(value) if is_constant(value) else None
+    if tensor is not None and not isinstance(tensor, ir.LazyTensor | ir.ExternalTensor):
+        tensor.numpy()
+
+
 def sizes_of(value: ir.Value | None) -> tuple[int, ...]:
     """The shape of a constant."""
     return tuple(tensor_of(value).shape.numpy())

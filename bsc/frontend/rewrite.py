@@ -7,6 +7,7 @@ from onnx_ir.passes import common
 
 from bsc.errors import BscError
 from bsc.frontend.builder import Builder, Names
+from bsc.frontend.constants import check_bytes
 from bsc.frontend.rewrites import (
     blocks,
     control_flow,
@@ -99,6 +100,8 @@ def _apply(graph: ir.Graph, node: ir.Node, opset: int, names: Names) -> bool:
     builder = Builder(graph, node, opset, names)
     results: Sequence[ir.Value] | str | None
     try:
+        for value in node.inputs:
+            check_bytes(value)
         results = rule(builder)
     except BscError:
         raise

@@ -92,7 +92,7 @@ def _placed(graph: Graph, op: DigitalOp, signs: Signs) -> tuple[int, int] | None
         return _reshaped(graph, op, signs.axis, len(signs.low))
     if op.op_type == "Transpose":
         order = op.attributes.get("perm")
-        return (order.index(signs.axis), 1) if isinstance(order, tuple) else None
+        return (order.index(signs.axis), 1) if isinstance(order, tuple) and signs.axis in order else None
     apart = (
         (op.op_type not in POOLING or signs.axis == 1)
         and (op.op_type != "Pad" or _pads_with_zeros_beside(graph, op, signs.axis))

@@ -170,3 +170,16 @@ def test_words_for_constants_of_negative_size(dims: tuple[int, int], tmp_path: P
         "  seen: constant 'w': a size below 0\n"
         "  fix:  check the file with onnx.checker.check_model and export it again"
     )
+
+
+def test_words_for_bytes_that_do_not_fit_a_shape(tmp_path: Path) -> None:
+    """A left operand, which is turned over when a pass reads it."""
+    model = tiny_model("(float[4,2] x) => (float[] y) { y = MatMul(w, x) }", W)
+    model.graph.initializer[0].raw_data = bytes(64 + 4)
+    with pytest.raises(ModelError) as caught:
+        imported(model, tmp_path)
+    assert str(caught.value) == (
+        "[BSC301] the model's graph is inconsistent\n"
+        "  seen: constant 'w': ValueError: cannot reshape array of size 17 into shape (4,4)\n"
+        "  fix:  check the file with onnx.checker.check_model and export it again"
+    )

@@ -100,6 +100,7 @@ STOPPED: dict[str, tuple[DigitalOp, dict[str, ArrayLike]]] = {
     "clip at run time": (digital("Clip", "y x", "h"), {}),
     "training": (digital("Dropout", "y ratio mode", "h"), {"ratio": 0.5, "mode": True}),
     "second result": (digital("MaxPool", "y", "h indices"), {}),
+    "axes that are none": (digital("Transpose", "y", "h", perm=(7, 0)), {}),
     "pad of channels": (digital("Pad", "y pads", "h"), {"pads": [0, 1, 0, 0]}),
 }
 
