@@ -107,6 +107,9 @@ def _apply(graph: ir.Graph, node: ir.Node, opset: int, names: Names) -> bool:
         raise
     except Exception:  # nobody has checked the graph: anything may be missing or of another kind
         results = CONTRADICTION
+    left = [] if results is None or isinstance(results, str) else node.outputs[len(results) :]
+    if any(old.uses() or old.is_graph_output() for old in left):  # a body that gives too few
+        results = CONTRADICTION
     node.meta[WHY] = results if isinstance(results, str) else ""
     if results is None or isinstance(results, str):
         return False

@@ -129,3 +129,11 @@ def test_long_loops_that_end(tmp_path: Path) -> None:
     stops = "s = ReduceSum <keepdims = 0> (old)  one = Constant <value = float {1}> ()  go = Less(s, one)"
     for graph in (looping(1 << 24, tmp_path), looping((1 << 63) - 1, tmp_path, go=stops)):
         assert [op.op_type for op in graph.ops() if isinstance(op, DigitalOp)] == ["Loop"]
+
+
+def test_a_branch_that_gives_too_little_stays(tmp_path: Path) -> None:
+    model = tiny_model(f"(float[N,4] x) => (float[] y) {{ a = MatMul(x, w) {WRITTEN_OUT['If, true']} }}", WEIGHTS)
+    (branch,) = (attribute.g for attribute in model.graph.node[1].attribute if attribute.name == "then_branch")
+    del branch.output[:]
+    with pytest.raises(ModelError, match="seen: If If_1: its inputs and attributes contradict each other"):
+        imported(model, tmp_path)
