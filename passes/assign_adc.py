@@ -69,13 +69,7 @@ class AssignAdc(Pass):
         for layer in graph.layers():
             if layer.adc is None:
                 bits, step, low = self._assign(graph, layer)
-                adc = AdcAssignment(
-                    policy=self.policy,
-                    granularity=self.granularity,
-                    bits=f"{layer.name}/adc-bits",
-                    step=f"{layer.name}/adc-step",
-                    low=None if low is None else f"{layer.name}/adc-low",
-                )
+                adc = AdcAssignment.of(layer.name, self.policy, self.granularity, low=low is not None)
                 arrays |= {adc.bits: bits, adc.step: step}
                 if adc.low is not None:
                     assert low is not None

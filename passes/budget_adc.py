@@ -22,10 +22,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.errors import UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer, Observed, Slicing, Tiling
-from bsc.ir.passbase import Observation, Pass, PassResult, needs_data, required
+from bsc.ir.passbase import Observation, Pass, PassResult, check_options, needs_data, required
 from bsc.numeric.allocation import bias_correction, cheapest_bits, taken
 from bsc.numeric.column_stats import lossless_bits, reach
 from bsc.numeric.quantizer import input_cycles, max_digit
@@ -56,18 +55,12 @@ class BudgetAdc(Pass):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for option, valid, limits in (
+        check_options(
+            self,
             ("caution", 0 < self.caution < float("inf"), "above 0"),
             ("vectors", self.vectors >= 1, "1 or more"),
             ("seed", self.seed >= 0, "0 or more"),
-        ):
-            if not valid:
-                raise UsageError(
-                    "BSC205",
-                    f"pass 'budget-adc': {option} must be {limits}",
-                    seen=str(getattr(self, option)),
-                    fix=f"leave {option} out, or choose another value",
-                )
+        )
 
     def observes(self) -> Observation:
         """Column sums, the damage of every resolution, and what damage does to the outputs."""
@@ -99,13 +92,12 @@ class BudgetAdc(Pass):
         layer, tiling, observed = priced.layer, priced.tiling, priced.observed
         if observed.step is None or observed.damage is None or observed.sensitivity is None:
             raise needs_data(self.name)
-        adc = AdcAssignment(
-            policy="budgeted",
-            granularity=self.granularity,
-            bits=f"{layer.name}/adc-bits",
-            step=f"{layer.name}/adc-step",
-            low=None if observed.low is None else f"{layer.name}/adc-low",
-            correction=f"{layer.name}/adc-correction" if self.correct == "bias" else None,
+        adc = AdcAssignment.of(
+            layer.name,
+            "budgeted",
+            self.granularity,
+            low=observed.low is not None,
+            correction=self.correct == "bias",
         )
         damage = graph.array(observed.damage)
         shape = damage.shape[:4]

@@ -18,11 +18,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.errors import UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.ir.graph import Graph
 from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer
-from bsc.ir.passbase import Observation, Pass, PassResult, needs_data, required
+from bsc.ir.passbase import Observation, Pass, PassResult, check_options, needs_data, required
 from bsc.numeric.allocation import bias_correction, covering_bits, taken
 from bsc.numeric.column_stats import reach
 from bsc.numeric.quantizer import max_digit
@@ -55,20 +54,14 @@ class CalibrateAdc(Pass):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for option, valid, limits in (
+        check_options(
+            self,
             ("spare-bits", 0 <= self.spare_bits <= MAX_ADC_BITS, f"0 to {MAX_ADC_BITS}"),
             ("clip-share", 0 <= self.clip_share < 1, "0 or more and below 1"),
             ("most-bits", 0 <= self.most_bits <= MAX_ADC_BITS, f"0 to {MAX_ADC_BITS}"),
             ("vectors", self.vectors >= 1, "1 or more"),
             ("seed", self.seed >= 0, "0 or more"),
-        ):
-            if not valid:
-                raise UsageError(
-                    "BSC205",
-                    f"pass 'calibrate-adc': {option} must be {limits}",
-                    seen=str(getattr(self, option.replace("-", "_"))),
-                    fix=f"leave {option} out, or choose another value",
-                )
+        )
 
     def observes(self) -> Observation:
         """Column sums, and the damage of resolutions that lose something."""
@@ -105,13 +98,12 @@ class CalibrateAdc(Pass):
         tiling = required(layer.tiling, layer.name, self.name, "tile")
         if (observed := layer.observed) is None:
             raise needs_data(self.name)
-        adc = AdcAssignment(
-            policy="calibrated",
-            granularity=self.granularity,
-            bits=f"{layer.name}/adc-bits",
-            step=f"{layer.name}/adc-step",
-            low=None if observed.lowest is None else f"{layer.name}/adc-low",
-            correction=f"{layer.name}/adc-correction" if self.correct == "bias" else None,
+        adc = AdcAssignment.of(
+            layer.name,
+            "calibrated",
+            self.granularity,
+            low=observed.lowest is not None,
+            correction=self.correct == "bias",
         )
 
         def table(key: str | None) -> NDArray[Any]:

@@ -198,6 +198,20 @@ class AdcAssignment:
     low: str | None = None
     correction: str | None = None
 
+    @classmethod
+    def of(
+        cls, layer: str, policy: AdcPolicy, granularity: AdcGranularity, *, low: bool, correction: bool = False
+    ) -> "AdcAssignment":
+        """The record of a layer under the keys that all passes use; `low` and `correction`: whether there are any."""
+        return cls(
+            policy=policy,
+            granularity=granularity,
+            bits=f"{layer}/adc-bits",
+            step=f"{layer}/adc-step",
+            low=f"{layer}/adc-low" if low else None,
+            correction=f"{layer}/adc-correction" if correction else None,
+        )
+
     def __str__(self) -> str:
         return f"adc {self.policy} per {self.granularity}"
 

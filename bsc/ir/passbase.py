@@ -86,6 +86,26 @@ def required(value: T | None, layer: str, consumer: str, producer: str) -> T:
     return value
 
 
+def check_options(step: Pass, *checks: tuple[str, bool, str]) -> None:
+    """Refuse options outside their limits.
+
+    Args:
+        step: the pass.
+        checks: an option as written in a pipeline text, whether it is valid, and its limits in words.
+
+    Raises:
+        UsageError: BSC205 for the first that is not.
+    """
+    for option, valid, limits in checks:
+        if not valid:
+            raise UsageError(
+                "BSC205",
+                f"pass '{step.name}': {option} must be {limits}",
+                seen=str(getattr(step, option.replace("-", "_"))),
+                fix=f"leave {option} out, or choose another value",
+            )
+
+
 def needs_data(consumer: str) -> UsageError:
     """The error of a pass that was given no calibration data."""
     return UsageError(

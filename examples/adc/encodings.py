@@ -6,13 +6,12 @@ The data are cut as by `examples.adc.policies`. Writes encodings.json and encodi
 found.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from examples.adc.policies import BASE, Policy, rows, split_data, table
+from examples.adc.policies import BASE, Policy, measure, save
 
 CELLS: dict[str, dict[str, Any]] = {
     "": {},
@@ -45,16 +44,8 @@ def policies() -> list[Policy]:
 @click.option("--held-out", type=click.IntRange(min=1), default=1 << 30, help="Images held out.  [default: all]")
 def main(data_dir: Path, models: tuple[Path, ...], out: Path, held_out: int) -> None:
     """Measure every way to hold weights on every MODEL, seed 0."""
-    out.mkdir(parents=True, exist_ok=True)
-    results: list[dict[str, Any]] = []
-    for model in models:
-        files = split_data(data_dir, model, out, held_out)
-        for row in rows(model, files, policies()):
-            results.append(row)
-            click.echo(f"{row['model']}: {row['policy']}", err=True)
-        record = json.dumps({"seed": 0, "rows": results}, indent=2)
-        (out / "encodings.json").write_text(record + "\n", encoding="utf-8")
-        (out / "encodings-table.md").write_text("\n".join(table(results)) + "\n", encoding="utf-8")
+    for results in measure(data_dir, models, out, held_out, policies()):
+        save(results, out / "encodings.json", out / "encodings-table.md")
 
 
 if __name__ == "__main__":

@@ -198,6 +198,26 @@ def picture(results: Sequence[dict[str, Any]]) -> str:
     return bar_charts(panels, unit="% of uniform 8 bit")
 
 
+def measure(
+    data_dir: Path, models: Sequence[Path], out: Path, held_out: int, policies: Sequence[Policy] | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """All rows so far, once more after each model."""
+    out.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    for model in models:
+        files = split_data(data_dir, model, out, held_out)
+        for row in rows(model, files, policies):
+            results.append(row)
+            click.echo(f"{row['model']}: {row['policy']}", err=True)
+        yield results
+
+
+def save(results: Sequence[dict[str, Any]], record: Path, page: Path) -> None:
+    """Write what was measured, and the table of it."""
+    record.write_text(json.dumps({"seed": 0, "rows": results}, indent=2) + "\n", encoding="utf-8")
+    page.write_text("\n".join(table(results)) + "\n", encoding="utf-8")
+
+
 @click.command()
 @click.argument("data_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("models", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
@@ -205,16 +225,8 @@ def picture(results: Sequence[dict[str, Any]]) -> str:
 @click.option("--held-out", type=click.IntRange(min=1), default=1 << 30, help="Images held out.  [default: all]")
 def main(data_dir: Path, models: tuple[Path, ...], out: Path, held_out: int) -> None:
     """Measure every policy on every MODEL, seed 0."""
-    out.mkdir(parents=True, exist_ok=True)
-    results: list[dict[str, Any]] = []
-    for model in models:
-        files = split_data(data_dir, model, out, held_out)
-        for row in rows(model, files):
-            results.append(row)
-            click.echo(f"{row['model']}: {row['policy']}", err=True)
-        record = json.dumps({"seed": 0, "rows": results}, indent=2)
-        (out / "results.json").write_text(record + "\n", encoding="utf-8")
-        (out / "table.md").write_text("\n".join(table(results)) + "\n", encoding="utf-8")
+    for results in measure(data_dir, models, out, held_out):
+        save(results, out / "results.json", out / "table.md")
         (out / "adc.svg").write_text(picture(results), encoding="utf-8")
 
 
