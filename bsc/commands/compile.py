@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bsc.compiler import CompileOptions
     from bsc.hardware.adc_law import AdcLaw
     from bsc.hardware.target import Target
+    from bsc.plan.document import PlanDocument
     from bsc.search import Choice, Search
     from passes.permute import RowOrder
 
@@ -19,6 +20,8 @@ SEARCH = "search"
 ADAPTIVE = "adaptive"
 RAELLA = {"encoding": "centre", "subtract": "analog", "cut": ADAPTIVE}
 """What `--adc raella` says beside its 7 bits, unless the user says otherwise."""
+
+REPORT = "report.json"
 
 
 @click.command("compile")
@@ -94,14 +97,14 @@ RAELLA = {"encoding": "centre", "subtract": "analog", "cut": ADAPTIVE}
 @click.option("--dump-ir", type=click.Path(path_type=Path), metavar="DIR", help="Write the graph after every pass.")
 @click.option("--stop-after", metavar="PASS", help="Stop after that pass, print the graph, write no plan.")
 @click.option("--time-passes", is_flag=True, help="Print the time of every pass to stderr.")
-@click.option("--json", "as_json", is_flag=True, help="Print the cost as JSON in place of the report.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     """Compile MODEL.onnx into a plan folder and print its report."""
     import hw_models
     from bsc.compiler import compile_model
     from bsc.plan.folder import check_free, to_json, write_plan
-    from bsc.report.figures import cost_json
+    from bsc.report.document import report_document
     from bsc.report.text import to_text
 
     target = hw_models.load(options["hw"])
@@ -121,10 +124,14 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
         return
     comparison = compare_plan(compiled.plan, target, options["adc_law"])
     report = plan_report(compiled.plan, comparison)
-    extra = {"report.txt": to_text(report, REPORT_WIDTH), "cost.json": to_json(cost_json(comparison))}
-    write_plan(compiled.plan, output, extra=extra, force=options["force"])
+
+    def views(document: "PlanDocument") -> dict[str, str]:
+        figures = report_document(document, report.summaries, comparison)
+        return {"report.txt": to_text(report, REPORT_WIDTH), REPORT: to_json(figures)}
+
+    write_plan(compiled.plan, output, views=views, force=options["force"])
     if options["as_json"]:
-        click.echo(extra["cost.json"], nl=False)
+        click.echo((output / REPORT).read_text(encoding="utf-8"), nl=False)
     else:
         print_report(report)
         click.echo(f"\nwrote {output}/", err=True)

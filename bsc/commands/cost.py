@@ -16,12 +16,12 @@ def cost(plan: Path, hw: str | None, adc_law: str | None, *, as_json: bool) -> N
     """Price a plan again, under other hardware or another ADC law."""
     import hw_models
     from bsc.plan.folder import read_plan, to_json
-    from bsc.report.figures import cost_json
+    from bsc.report.document import cost_figures
 
     opened = read_plan(plan)
     target = opened.target if hw is None else hw_models.load(hw)
     comparison = compare_plan(opened, target, adc_law)
     if as_json:
-        click.echo(to_json(cost_json(comparison)), nl=False)
+        click.echo(to_json(cost_figures(comparison)), nl=False)
     else:
         print_report(plan_report(opened, comparison))

@@ -18,17 +18,18 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
     from bsc.plan.cells import CrossbarIndex
     from bsc.plan.folder import read_plan, to_json
     from bsc.plan.summary import summarise, summarise_layer
-    from bsc.report.figures import layer_json, summary_json
+    from bsc.report.document import layer_figures, report_document
     from bsc.report.plan import CrossbarReport, LayerReport
 
     opened = read_plan(plan)
     if layer is None:
         if crossbar is not None:
             raise UsageError("BSC201", "--crossbar needs --layer", seen=crossbar, fix="add --layer NAME")
+        comparison = compare_plan(opened, opened.target, None)
         if as_json:
-            click.echo(to_json(summary_json(opened.document, summarise(opened))), nl=False)
+            click.echo(to_json(report_document(opened.document, summarise(opened), comparison)), nl=False)
         else:
-            print_report(plan_report(opened, compare_plan(opened, opened.target, None)))
+            print_report(plan_report(opened, comparison))
         return
     record = opened.layer(layer)
     arrays = opened.arrays(record)
@@ -37,6 +38,6 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
         return
     summary = summarise_layer(record, arrays)
     if as_json:
-        click.echo(to_json(layer_json(summary)), nl=False)
+        click.echo(to_json(layer_figures(summary)), nl=False)
     else:
         print_report(LayerReport(summary=summary))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bsc.cost.compare import Comparison
     from bsc.hardware.target import Target
     from bsc.plan.document import Plan
+    from bsc.report.plan import PlanReport
 
 REPORT_WIDTH = 110
 
@@ -27,7 +28,7 @@ def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison
     return compare(plan, target, hw_models.load_law(law or target.adc.law), laws)
 
 
-def plan_report(plan: "Plan", comparison: "Comparison") -> "RenderableType":
+def plan_report(plan: "Plan", comparison: "Comparison") -> "PlanReport":
     """What `compile`, `inspect` and `cost` print of a plan."""
     from bsc.plan.summary import summarise
     from bsc.report.plan import PlanReport

@@ -15,7 +15,7 @@ import numpy as np
 from bsc.cost.counts import LayerCounts
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
-from bsc.hardware.target import Target
+from bsc.hardware.target import Area, Target
 from bsc.ir.graph import Prices
 
 ADC_ACTION = "adc_conversion"
@@ -29,6 +29,7 @@ class Cost:
         energy_j: by layer, then by action.
         latency_s: by layer.
         area_m2: by part of the chip; None when the target gives no areas.
+        layer_area_m2: by layer; parts that layers share are divided by their numbers of crossbars. None likewise.
         crossbars: crossbars of all layers.
         imas: in-situ multiply-accumulate units they fill.
         tiles: tiles those fill.
@@ -37,6 +38,7 @@ class Cost:
     energy_j: Mapping[str, Mapping[str, float | None]]
     latency_s: Mapping[str, float]
     area_m2: Mapping[str, float] | None
+    layer_area_m2: Mapping[str, float] | None
     crossbars: int
     imas: int
     tiles: int
@@ -100,10 +102,13 @@ def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: 
     crossbars = int(sum(layer.crossbars.sum() for layer in counts))
     imas = -(-crossbars // target.hierarchy.crossbars_per_ima)
     tiles = -(-imas // target.hierarchy.imas_per_tile)
+    own = _own_areas(counts, target, area_law)
+    shared = None if own is None or target.area is None else _shared_areas(target.area, imas, tiles)
     return Cost(
         energy_j={layer.name: _energy(layer, target, law) for layer in counts},
         latency_s={layer.name: layer.reads * _read_s(layer, target) for layer in counts},
-        area_m2=_area(counts, target, area_law, imas, tiles),
+        area_m2=None if own is None or shared is None else {name: sum(parts) for name, parts in own.items()} | shared,
+        layer_area_m2=None if own is None or shared is None else _layer_areas(counts, own, shared),
         crossbars=crossbars,
         imas=imas,
         tiles=tiles,
@@ -161,26 +166,39 @@ def _energy(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[str, float 
     return energies
 
 
-def _area(
-    counts: Sequence[LayerCounts], target: Target, law: AdcLaw | None, imas: int, tiles: int
-) -> dict[str, float] | None:
+def _own_areas(counts: Sequence[LayerCounts], target: Target, law: AdcLaw | None) -> dict[str, list[float]] | None:
+    """Areas that belong to crossbars, by part and then for each layer."""
     area = target.area
     if area is None or law is None or any(layer.dac_bits != target.dac.bits for layer in counts):
         return None
-    by_resolution = np.sum([layer.crossbars for layer in counts], axis=0)
-    used = np.flatnonzero(by_resolution)
-    anchor = law.relative_area(np.array([target.adc.bits]))[0]
-    adcs = float(by_resolution[used] @ law.relative_area(used)) / anchor * target.adc.per_crossbar
+    used = np.flatnonzero(np.sum([layer.crossbars for layer in counts], axis=0))
+    relative = law.relative_area(used) / law.relative_area(np.array([target.adc.bits]))[0]
+    adcs = [float(layer.crossbars[used] @ relative) * target.adc.per_crossbar for layer in counts]
+    arrays = [int(layer.crossbars.sum()) for layer in counts]
 
-    def each(lines: str) -> float:
-        return float(sum(layer.crossbars.sum() * getattr(layer, lines) for layer in counts))
+    def lines(each: Sequence[int], line_m2: float) -> list[float]:
+        return [crossbars * count * line_m2 for crossbars, count in zip(arrays, each, strict=True)]
 
-    cells = float(sum(layer.crossbars.sum() * layer.array_rows * layer.array_cols for layer in counts))
     return {
-        "adc": adcs * area.adc_m2.value,
-        "dac": each("array_rows") * area.dac_row_m2.value,
-        "crossbar": cells * area.crossbar_cell_m2.value,
-        "sample_hold": each("array_cols") * area.sample_hold_column_m2.value,
-        "ima_rest": imas * area.ima_fixed_m2.value,
-        "tile_rest": tiles * area.tile_fixed_m2.value,
+        "adc": [count * area.adc_m2.value for count in adcs],
+        "dac": lines([layer.array_rows for layer in counts], area.dac_row_m2.value),
+        "crossbar": lines([layer.array_rows * layer.array_cols for layer in counts], area.crossbar_cell_m2.value),
+        "sample_hold": lines([layer.array_cols for layer in counts], area.sample_hold_column_m2.value),
+    }
+
+
+def _shared_areas(area: Area, imas: int, tiles: int) -> dict[str, float]:
+    """Areas that crossbars share, by part."""
+    return {"ima_rest": imas * area.ima_fixed_m2.value, "tile_rest": tiles * area.tile_fixed_m2.value}
+
+
+def _layer_areas(
+    counts: Sequence[LayerCounts], own: Mapping[str, Sequence[float]], shared: Mapping[str, float]
+) -> dict[str, float]:
+    """By layer, what is shared divided by crossbars."""
+    crossbars = [int(layer.crossbars.sum()) for layer in counts]
+    rest = sum(shared.values()) / max(sum(crossbars), 1)
+    parts = zip(*own.values(), strict=True)
+    return {
+        layer.name: math.fsum(each) + count * rest for layer, count, each in zip(counts, crossbars, parts, strict=True)
     }

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.hardware.target import Target
 from bsc.ir.program import tensors
 from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
+from bsc.record import Record
 
 DOCUMENT = "plan.json"
 TARGET = "target.json"
@@ -29,13 +30,19 @@ MAX_JSON_BYTES = 256 << 20
 MAX_CORRECTION = 1 << 53
 
 
-def write_plan(plan: Plan, folder: Path, *, extra: dict[str, str], force: bool = False) -> PlanDocument:
+def write_plan(
+    plan: Plan,
+    folder: Path,
+    *,
+    views: Callable[[PlanDocument], Mapping[str, str]] = lambda _: {},
+    force: bool = False,
+) -> PlanDocument:
     """Write a plan folder; a run that is stopped leaves nothing behind.
 
     Args:
         plan: what to write.
         folder: the folder to make.
-        extra: further text files by name, such as a report; not part of the plan's hashes.
+        views: makes further text files of the document as written, such as a report; not part of the plan's hashes.
         force: replace a plan folder that is there.
 
     Returns:
@@ -47,7 +54,7 @@ def write_plan(plan: Plan, folder: Path, *, extra: dict[str, str], force: bool =
     check_free(folder, force=force)
     with output_errors(folder), new_folder(folder) as temporary:
         document = _fill(plan, temporary)
-        for name, text in extra.items():
+        for name, text in views(document).items():
             (temporary / name).write_text(text, encoding="utf-8")
     return document
 
@@ -89,7 +96,9 @@ def read_plan(folder: Path) -> Plan:
 
 
 def to_json(value: Any) -> str:
-    """The one JSON form of every file: sorted keys, two spaces, a newline at the end."""
+    """The one JSON form of every file: sorted keys, two spaces, a newline at the end; also of records."""
+    if isinstance(value, Record):
+        value = value.model_dump(mode="json")
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 

@@ -107,7 +107,7 @@ def main(trials: int, samples: int, jobs: int, output: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for adc in ADCS:
-            write_plan(compiled(adc), folder / f"{adc}.bsc", extra={})
+            write_plan(compiled(adc), folder / f"{adc}.bsc")
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs, mp_context=context) as pool:
             futures = [pool.submit(measure, folder, point, trials, samples) for point in points()]

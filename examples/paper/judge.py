@@ -39,7 +39,7 @@ def judge(out: Path, name: str, test: Samples, observe: int) -> dict[str, Any]:
     model = out / f"{name}.onnx"
     compiled = compile_model(model, target, CompileOptions(pipeline=pipeline, calibration=out / "calibration.npz"))
     assert compiled.plan is not None
-    write_plan(compiled.plan, out / f"{name}.bsc", extra={}, force=True)
+    write_plan(compiled.plan, out / f"{name}.bsc", force=True)
     plan = read_plan(out / f"{name}.bsc")
     document = plan.document
     data = load_dataset(out / "test.npz", document.inputs, dynamic_batch=document.model.dynamic_batch)

@@ -54,7 +54,7 @@ def bsc_task() -> Task:
         compiled = compile_model(model, target, CompileOptions(pipeline=pipeline))
         done = time.perf_counter()
         assert compiled.plan is not None
-        write_plan(compiled.plan, scratch / "plan.bsc", extra={})
+        write_plan(compiled.plan, scratch / "plan.bsc")
         passes = {step.name: step.seconds for step in compiled.times}
         rest = done - start - sum(passes.values())
         return {"import and checks": rest, **passes, "write plan": time.perf_counter() - done}

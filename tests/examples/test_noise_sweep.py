@@ -21,7 +21,7 @@ SHIPPED = Path(__file__).parents[2] / "examples" / "noise"
     ids=["drift", "ideal"],
 )
 def test_a_point(point: sweep.Point, tmp_path: Path) -> None:
-    write_plan(sweep.compiled("fixed=8"), tmp_path / "fixed=8.bsc", extra={})
+    write_plan(sweep.compiled("fixed=8"), tmp_path / "fixed=8.bsc")
     found = sweep.measure(tmp_path, point, trials=2, samples=20)
     assert 0 <= found["mean"] <= found["exact"] <= 1
     assert point.device != "ideal" or (found["mean"], found["half_width"]) == (found["exact"], 0)

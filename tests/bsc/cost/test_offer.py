@@ -8,7 +8,7 @@ import hw_models
 from bsc.cost.compare import compare
 from bsc.hardware.target import Granularity, Target
 from bsc.plan.summary import summarise
-from bsc.report.figures import cost_json
+from bsc.report.document import cost_figures
 from bsc.report.plan import PlanReport
 from bsc.report.text import to_text
 from passes.assign_adc import AssignAdc
@@ -61,7 +61,7 @@ def test_the_report_says_so(target: Target, line: str) -> None:
     comparison = compare(plan, target, LAWS["isaac"], LAWS)
     report = to_text(PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison))
     assert f"\nNOT OFFERED       {line}" in report
-    assert cost_json(comparison)["adc_not_offered"] == ["a", "b"]
+    assert cost_figures(comparison).adc_not_offered == ["a", "b"]
 
 
 def test_the_report_is_silent_where_all_is_offered() -> None:

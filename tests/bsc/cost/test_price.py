@@ -255,7 +255,7 @@ def test_sums_of_unknown_values() -> None:
     assert add([]) == 0
     assert add([1, 2]) == 3
     assert add([1, None, 2]) is None
-    assert Cost(energy_j={}, latency_s={}, area_m2=None, crossbars=0, imas=0, tiles=0).actions == []
+    assert Cost(energy_j={}, latency_s={}, area_m2=None, layer_area_m2=None, crossbars=0, imas=0, tiles=0).actions == []
 
 
 def test_the_offset_baseline_has_a_price_too() -> None:

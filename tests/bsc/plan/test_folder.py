@@ -52,7 +52,7 @@ def cnn(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 def written(cnn: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plan folder that tests copy."""
     folder = tmp_path_factory.mktemp("plan") / "cnn.bsc"
-    write_plan(cnn, folder, extra={})
+    write_plan(cnn, folder)
     return folder
 
 
@@ -104,14 +104,14 @@ def test_what_was_written_is_read(cnn: Plan, folder: Path) -> None:
 
 
 def test_extra_files_are_not_part_of_the_plan(tmp_path: Path) -> None:
-    document = write_plan(SMALL, tmp_path / "a.bsc", extra={"report.txt": "µ\n"})
+    document = write_plan(SMALL, tmp_path / "a.bsc", views=lambda _: {"report.txt": "µ\n"})
     assert sorted(contents(tmp_path / "a.bsc")) == ["layers/0000.safetensors", "plan.json", "report.txt", "target.json"]
     assert sorted(document.files) == ["layers/0000.safetensors", "target.json"]
     assert (tmp_path / "a.bsc/report.txt").read_text(encoding="utf-8") == "µ\n"
 
 
 def test_every_file_can_be_read_by_whoever_may_read_new_files(tmp_path: Path) -> None:
-    write_plan(SMALL, tmp_path / "a.bsc", extra={})
+    write_plan(SMALL, tmp_path / "a.bsc")
     assert len({path.stat().st_mode for path in (tmp_path / "a.bsc").rglob("*") if path.is_file()}) == 1
 
 
@@ -122,9 +122,9 @@ def test_json_is_sorted_and_has_no_nan() -> None:
 
 
 def test_the_same_plan_gives_the_same_bytes(cnn: Plan, written: Path, tmp_path: Path) -> None:
-    write_plan(cnn, tmp_path / "other name.bsc", extra={})
+    write_plan(cnn, tmp_path / "other name.bsc")
     assert contents(tmp_path / "other name.bsc") == contents(written)
-    write_plan(read_plan(written), tmp_path / "again.bsc", extra={})
+    write_plan(read_plan(written), tmp_path / "again.bsc")
     assert contents(tmp_path / "again.bsc") == contents(written)
 
 
@@ -191,11 +191,11 @@ def test_a_failed_write_leaves_what_was_there(
 ) -> None:
     folder = tmp_path / "out.bsc"
     if existing:
-        write_plan(SMALL, folder, extra={"notes.txt": "mine\n"})
+        write_plan(SMALL, folder, views=lambda _: {"notes.txt": "mine\n"})
     before = contents(tmp_path)
     monkeypatch.setattr(*function, failure(getattr(*function)))
     with pytest.raises(UsageError) as caught:
-        write_plan(SMALL, folder, extra={}, force=True)
+        write_plan(SMALL, folder, force=True)
     fix = "free some space or choose another --output" if "space" in seen else "choose a folder you may write to"
     assert str(caught.value) == f"[BSC204] output '{folder}' cannot be written\n  seen: {seen}\n  fix:  {fix}"
     assert contents(tmp_path) == before
@@ -206,21 +206,21 @@ def test_a_failed_write_leaves_what_was_there(
 def test_a_replaced_plan_comes_back_if_the_new_one_cannot_take_its_place(
     error: BaseException, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    write_plan(SMALL, tmp_path / "out.bsc", extra={"notes.txt": "mine\n"})
+    write_plan(SMALL, tmp_path / "out.bsc", views=lambda _: {"notes.txt": "mine\n"})
     before = contents(tmp_path)
     monkeypatch.setattr(Path, "rename", fails(error, at=1)(Path.rename))  # the first moves the old plan aside
     with pytest.raises((UsageError, KeyboardInterrupt)):
-        write_plan(SMALL, tmp_path / "out.bsc", extra={}, force=True)
+        write_plan(SMALL, tmp_path / "out.bsc", force=True)
     assert contents(tmp_path) == before
 
 
 def test_force_replaces_the_whole_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "out.bsc"
-    write_plan(SMALL, folder, extra={"notes.txt": "old\n"})
-    write_plan(SMALL, folder, extra={"report.txt": "new\n"}, force=True)
+    write_plan(SMALL, folder, views=lambda _: {"notes.txt": "old\n"})
+    write_plan(SMALL, folder, views=lambda _: {"report.txt": "new\n"}, force=True)
     assert sorted(contents(folder)) == ["layers/0000.safetensors", "plan.json", "report.txt", "target.json"]
     monkeypatch.chdir(folder)
-    write_plan(SMALL, Path(), extra={}, force=True)
+    write_plan(SMALL, Path(), force=True)
     assert sorted(contents(folder)) == ["layers/0000.safetensors", "plan.json", "target.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["out.bsc"]
 
@@ -228,7 +228,7 @@ def test_force_replaces_the_whole_folder(tmp_path: Path, monkeypatch: pytest.Mon
 def occupied(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """Paths that are not free, and what is there."""
     plan = tmp_path / "plan.bsc"
-    write_plan(SMALL, plan, extra={})
+    write_plan(SMALL, plan)
     yield plan, "a plan folder"
     other = "something that is not a plan folder, which is never replaced"
     (tmp_path / "empty").mkdir()
@@ -247,7 +247,7 @@ def test_words_for_an_output_that_exists(tmp_path: Path, *, force: bool) -> None
         if force and seen == "a plan folder":
             continue
         with pytest.raises(UsageError) as caught:
-            write_plan(SMALL, path, extra={}, force=force)
+            write_plan(SMALL, path, force=force)
         add = "add --force to replace it, or " if seen == "a plan folder" else ""
         assert str(caught.value) == (
             f"[BSC203] output '{path}' exists already\n  seen: {seen}\n  fix:  {add}choose another --output"
@@ -260,7 +260,7 @@ def test_words_for_an_output_that_exists(tmp_path: Path, *, force: bool) -> None
 )
 def test_words_for_an_output_that_cannot_be(name: str, seen: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        write_plan(SMALL, tmp_path / name, extra={})
+        write_plan(SMALL, tmp_path / name)
     assert str(caught.value) == (
         f"[BSC204] output '{tmp_path / name}' cannot be written\n"
         f"  seen: {seen}\n"
@@ -578,7 +578,7 @@ def test_lines_that_were_dropped_must_be_told(name: str, folder: Path) -> None:
 def test_codes_that_do_not_fit_their_centres(codes: NDArray[Any], tmp_path: Path) -> None:
     """They are looked at before the centres are taken from them."""
     folder = tmp_path / "cnn.bsc"
-    write_plan(plan_of(layer_of([[9, 1], [7, 2], [8, 3], [9, 4]]), encoding="centre"), folder, extra={})
+    write_plan(plan_of(layer_of([[9, 1], [7, 2], [8, 3], [9, 4]]), encoding="centre"), folder)
     replace_arrays(folder, "layers/0000.safetensors", codes=codes)
     assert refusal(folder) == "layer 'fc': array 'codes' does not fit plan.json"
 
@@ -586,7 +586,7 @@ def test_codes_that_do_not_fit_their_centres(codes: NDArray[Any], tmp_path: Path
 @pytest.mark.parametrize("centres", [np.array([[256, 0]], np.int16), np.array([[-255, 0]], np.int16), None])
 def test_centres_that_do_not_fit_the_codes(centres: NDArray[Any] | None, tmp_path: Path) -> None:
     folder = tmp_path / "cnn.bsc"
-    write_plan(plan_of(layer_of([[9, 1], [7, 2]]), encoding="centre"), folder, extra={})
+    write_plan(plan_of(layer_of([[9, 1], [7, 2]]), encoding="centre"), folder)
     replace_arrays(folder, "layers/0000.safetensors", centres=centres)
     assert refusal(folder) == "layer 'fc': array 'centres' does not fit plan.json"
 
@@ -594,7 +594,7 @@ def test_centres_that_do_not_fit_the_codes(centres: NDArray[Any] | None, tmp_pat
 @pytest.mark.parametrize("step", [2.0**-100, 2.0**100])
 def test_input_steps_have_limits(step: float, tmp_path: Path) -> None:
     folder = tmp_path / "cnn.bsc"
-    write_plan(plan_of(layer_of([[1, -2]], input_step=step)), folder, extra={})
+    write_plan(plan_of(layer_of([[1, -2]], input_step=step)), folder)
     assert read_plan(folder).layers[0].input_step == step
     beyond = float(np.nextafter(step, np.inf if step > 1 else 0))
     for value in (beyond, math.nan, math.inf, 0.0, 1e300, 1e-300):
@@ -635,7 +635,7 @@ def observed_pairs(tmp_path: Path) -> Path:
     """A plan folder of a layer whose pairs were observed."""
     codes = np.random.default_rng(0).integers(-255, 256, (20, 3))
     plan = plan_from_data(codes, np.ones((2, 20)), CalibrateAdc(), subtraction="analog")
-    write_plan(plan, tmp_path / "pairs.bsc", extra={})
+    write_plan(plan, tmp_path / "pairs.bsc")
     return tmp_path / "pairs.bsc"
 
 

@@ -97,7 +97,7 @@ def test_words_for_a_pair(name: str, value: int, seen: str) -> None:
 
 def test_a_tampered_cell_is_caught(tmp_path: Path) -> None:
     """Its hash recorded again, as someone would who wants the change to go unnoticed."""
-    write_plan(SMALL, tmp_path / "plan", extra={})
+    write_plan(SMALL, tmp_path / "plan")
     check_proofs(read_plan(tmp_path / "plan"))
     codes = changed(arrays_of(SMALL).codes, (2, 0), 2)
     replace_arrays(tmp_path / "plan", "layers/0000.safetensors", codes=codes)

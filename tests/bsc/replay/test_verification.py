@@ -97,7 +97,7 @@ def test_planted_wrong_bit_fails_the_gate(tmp_path: Path) -> None:
     """
     ones = tiny_model("(float[N,4] x) => (float[] y) { [fc] y = MatMul (x, w) }", {"w": np.ones((4, 1), np.float32)})
     plan = model_plan(ones, tmp_path, calibration={"x": np.ones((1, 4), np.float32)})
-    write_plan(plan, tmp_path / "wrong.bsc", extra={})
+    write_plan(plan, tmp_path / "wrong.bsc")
     (layer,) = plan.layers
     bits = plan.arrays(layer).adc_bits.copy()
     bits[0, 0, 0, 0] -= 1
@@ -197,7 +197,7 @@ def test_words_for_sums_that_are_not_those_of_the_cells(name: str, tmp_path: Pat
     """The hashes are made right again, so a report would show a false proof."""
     plan = model_plan(mlp_model(6, 4), tmp_path)
     folder = tmp_path / "plan.bsc"
-    write_plan(plan, folder, extra={})
+    write_plan(plan, folder)
     (layer,) = plan.layers
     values = getattr(plan.arrays(layer), name).copy()
     values.flat[0] = 0 if values.flat[0] else 1

@@ -14,7 +14,8 @@ from bsc.replay.paired import PairedAccuracy
 from bsc.replay.proofs import LayerProof
 from bsc.replay.tally import LayerTally
 from bsc.replay.verification import Accuracy, Verification
-from bsc.report.figures import cost_json, layer_json, verification_json
+from bsc.report.document import cost_figures, layer_figures
+from bsc.report.figures import verification_json
 from bsc.report.plan import CrossbarReport, LayerReport, PlanReport
 from bsc.report.target import TargetReport
 from bsc.report.text import to_text
@@ -166,13 +167,13 @@ def test_names_with_brackets_are_not_markup() -> None:
 def test_json_has_the_figures_of_the_report() -> None:
     plan = plan_of(coded(np.arange(12).reshape(4, 3)))
     laws = hw_models.laws()
-    figures = cost_json(compare(plan, ISAAC, laws["isaac"], laws))
-    json.dumps(figures, allow_nan=False)
-    parts = figures["plan"]["energy_by_action_j"]
-    assert figures["plan"]["energy_j"] == math.fsum(parts.values())
-    assert set(figures["adc_laws"]) == set(laws)
-    layer = layer_json(summarise(plan)[0])
-    assert [sum(part["assigned_bits"].values()) for part in layer["slices"]] == [6, 6, 6, 6]
+    figures = cost_figures(compare(plan, ISAAC, laws["isaac"], laws))
+    json.dumps(figures.model_dump(mode="json"), allow_nan=False)
+    parts = figures.plan.energy_by_action_j
+    assert figures.plan.energy_j == math.fsum(energy or 0 for energy in parts.values())
+    assert set(figures.adc_laws) == set(laws)
+    layer = layer_figures(summarise(plan)[0])
+    assert [sum(part.assigned_bits.values()) for part in layer.slices] == [6, 6, 6, 6]
 
 
 def test_unknown_prices_are_not_zero() -> None:
@@ -181,7 +182,7 @@ def test_unknown_prices_are_not_zero() -> None:
     laws = hw_models.laws()
     comparison = compare(plan, target, laws["isaac"], laws)
     assert comparison.plan.total_energy_j is None
-    assert cost_json(comparison)["plan"]["energy_by_action_j"]["bus_bit"] is None
+    assert cost_figures(comparison).plan.energy_by_action_j["bus_bit"] is None
     lines = to_text(PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison)).splitlines()
     for name in ("bus", "energy", "area"):
         (line,) = [line for line in lines if line.split()[:1] == [name]]

@@ -1,0 +1,265 @@
+"""The report of a plan as data: every figure with its unit, what it includes and where it comes from.
+
+Text, CSV and HTML are views of a `ReportDocument`. Its JSON Schema is report.schema.json, and FIGURES.md is written
+from the descriptions below. Unknown figures are null, never 0.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bsc.cost.compare import BASELINE_BITS, Comparison
+from bsc.cost.price import Cost
+from bsc.plan.document import ObservedRecord, PlanDocument
+from bsc.plan.summary import RULE_OF_THREE, LayerSummary, SliceSummary
+from bsc.record import Record
+
+PLAN = "the plan's arrays"
+COUNTS = "counts of hardware actions, from the plan's arrays"
+PRICES = "counts times the target's prices, each with a source of its own (`bsc hw show`)"
+PROOF = "column sums of the programmed cells, for any input"
+
+BitCounts = dict[str, int]
+
+
+def figure(includes: str, *, unit: str, source: str) -> Any:
+    """A figure's field.
+
+    Args:
+        includes: what it is and what it includes.
+        unit: SI, or what is counted.
+        source: what it is taken or computed from.
+    """
+    return Field(description=includes, json_schema_extra={"unit": unit, "source": source})
+
+
+class LayerSpend(Record):
+    """One layer of a plan, or of a baseline."""
+
+    energy_j: float | None = figure("all actions of the layer", unit="J", source=PRICES)
+    latency_s: float = figure("its input vectors one after another, converters included", unit="s", source=PRICES)
+    area_m2: float | None = figure(
+        "its crossbars with their converters, drivers and sample-and-holds; the rest of IMAs and tiles is divided by "
+        "numbers of crossbars",
+        unit="m²",
+        source=PRICES,
+    )
+    energy_by_action_j: dict[str, float | None] = figure("energy by hardware action", unit="J", source=PRICES)
+
+
+class Spend(Record):
+    """What one inference costs on a plan, or on a baseline."""
+
+    energy_j: float | None = figure(
+        "one inference, all actions below; not off-tile routing, digital operators, idle power or programming of cells",
+        unit="J",
+        source=PRICES,
+    )
+    latency_s: float = figure("one inference, layer after layer, one copy of each", unit="s", source=PRICES)
+    area_m2: float | None = figure("whole tiles in use", unit="m²", source=PRICES)
+    crossbars: int = figure("crossbars that are driven", unit="crossbars", source=COUNTS)
+    imas: int = figure("in-situ multiply-accumulate units that the crossbars fill", unit="IMAs", source=COUNTS)
+    tiles: int = figure("tiles that the IMAs fill", unit="tiles", source=COUNTS)
+    energy_by_action_j: dict[str, float | None] = figure("energy by hardware action", unit="J", source=PRICES)
+    area_by_part_m2: dict[str, float] | None = figure("area by part of the chip", unit="m²", source=PRICES)
+    layers: dict[str, LayerSpend] = Field(description="by name of the layer")
+
+
+class LawFigures(Record):
+    """What is saved over the uniform baseline if converters follow one law."""
+
+    adc_ratio: float | None = figure(
+        "ADC energy of the uniform 8-bit baseline over the plan's", unit="1", source=PRICES
+    )
+    total_ratio: float | None = figure("all energy of the baseline over the plan's", unit="1", source=PRICES)
+    extrapolated: bool = Field(
+        description="a resolution in use lies outside the range that the law's source vouches for"
+    )
+
+
+class CostFigures(Record):
+    """A plan's cost beside its baselines."""
+
+    target: str = Field(description="name of the hardware description")
+    adc_law: str = Field(description="how the price of a conversion follows its resolution")
+    plan: Spend
+    uniform_8_bit: Spend = Field(description="the same network, every slice column at 8 bits, nothing left out")
+    isaac_offset_8_bit: Spend = Field(description="the same weights in ISAAC's offset encoding, at 8 bits")
+    energy_by_kind_j: dict[str, float] = figure(
+        "the plan's energy by what its prices rest on: paper, survey, derived or assumed", unit="J", source=PRICES
+    )
+    free_adc_bound: float | None = figure(
+        "energy of the uniform baseline over the same without ADC energy: what ADCs alone could save",
+        unit="1",
+        source=PRICES,
+    )
+    adc_not_offered: list[str] = Field(description="layers whose resolutions the hardware's converters cannot have")
+    adc_laws: dict[str, LawFigures] = Field(description="by name of the law")
+    conversions: dict[str, BitCounts] = figure(
+        "conversions of one inference by layer and resolution, unit columns included",
+        unit="conversions",
+        source=COUNTS,
+    )
+
+
+class ObservedFigures(ObservedRecord):
+    """What calibration data say of a layer."""
+
+    overflow_bound_95: float = figure(
+        "of further conversions like the observed ones, at most this share loses something, with 95 % confidence",
+        unit="1",
+        source="rule of three: 3 / conversions",
+    )
+
+
+class SliceFigures(Record):
+    """One weight slice of a layer; what is converted is a slice column, or a pair that is subtracted before the ADC."""
+
+    density: float = figure("cells above 0 over the weights of the model's layer", unit="1", source=PLAN)
+    columns: int = figure(
+        "slice columns on crossbars, each once for every group of rows driven together", unit="columns", source=PLAN
+    )
+    conversions: int = figure("what is converted in one input cycle of one vector", unit="conversions", source=PLAN)
+    lossless: int = figure("those that are proved to lose nothing", unit="conversions", source=PROOF)
+    largest_sum: int = figure("largest sum in front of an ADC that any input can cause", unit="cells", source=PROOF)
+    proved_bits: BitCounts = figure(
+        "conversions by the fewest bits proved to be enough; 0 is a column of zeros", unit="conversions", source=PROOF
+    )
+    assigned_bits: BitCounts = figure(
+        "conversions by the bits assigned; 0 is never converted", unit="conversions", source=PLAN
+    )
+    observed_bits: BitCounts | None = figure(
+        "conversions by the fewest bits that hold what calibration data showed",
+        unit="conversions",
+        source="calibration data",
+    )
+    observed_lossless_columns: int = figure(
+        "not proved, but nothing was lost on calibration data", unit="conversions", source="calibration data"
+    )
+
+
+class LayerFigures(Record):
+    """One crossbar layer."""
+
+    row_tiles: int = figure("crossbars that its rows fill", unit="crossbars", source=PLAN)
+    column_tiles: int = figure("crossbars that its columns fill", unit="crossbars", source=PLAN)
+    crossbars: int = figure("crossbars of all slices and signs", unit="crossbars", source=PLAN)
+    possible_crossbars: int = figure("if none were left out for being all zero", unit="crossbars", source=PLAN)
+    unread_crossbars: int = figure(
+        "hold weights but were left out, not being worth their energy", unit="crossbars", source=PLAN
+    )
+    utilisation: float = figure(
+        "cells that hold a slice of a weight, zero or not, over all cells of its crossbars", unit="1", source=PLAN
+    )
+    observed: ObservedFigures | None = Field(description="null where column sums were not observed")
+    slices: list[SliceFigures] = Field(description="least significant first")
+
+
+class ReportDocument(Record):
+    """The report of a plan."""
+
+    schema_version: Literal[1]
+    plan: PlanDocument = Field(description="plan.json, whole")
+    layers: dict[str, LayerFigures] = Field(description="by name of the layer; plan.layers has their order")
+    cost: CostFigures
+
+
+def report_document(
+    document: PlanDocument, summaries: Sequence[LayerSummary], comparison: Comparison
+) -> ReportDocument:
+    """The report of a plan.
+
+    Args:
+        document: of the plan.
+        summaries: of its layers.
+        comparison: its cost beside the baselines.
+    """
+    return ReportDocument(
+        schema_version=1,
+        plan=document,
+        layers={summary.layer.name: layer_figures(summary) for summary in summaries},
+        cost=cost_figures(comparison),
+    )
+
+
+def cost_figures(comparison: Comparison) -> CostFigures:
+    """Cost of a plan and its baselines."""
+    assert BASELINE_BITS == 8  # the names of the fields say so
+    return CostFigures(
+        target=comparison.target.name,
+        adc_law=comparison.law.name,
+        plan=spend(comparison.plan),
+        uniform_8_bit=spend(comparison.uniform),
+        isaac_offset_8_bit=spend(comparison.offset),
+        energy_by_kind_j=comparison.energy_by_kind(),
+        free_adc_bound=comparison.free_adc_bound,
+        adc_not_offered=list(comparison.not_offered),
+        adc_laws={
+            each.law.name: LawFigures(adc_ratio=each.adc, total_ratio=each.total, extrapolated=each.extrapolated)
+            for each in comparison.spread
+        },
+        conversions={layer.name: _bit_counts(layer.conversions) for layer in comparison.counts},
+    )
+
+
+def spend(cost: Cost) -> Spend:
+    """One cost."""
+    return Spend(
+        energy_j=cost.total_energy_j,
+        latency_s=cost.total_latency_s,
+        area_m2=cost.total_area_m2,
+        crossbars=cost.crossbars,
+        imas=cost.imas,
+        tiles=cost.tiles,
+        energy_by_action_j={action: cost.action_energy_j(action) for action in cost.actions},
+        area_by_part_m2=None if cost.area_m2 is None else dict(cost.area_m2),
+        layers={name: _layer_spend(cost, name, actions) for name, actions in cost.energy_j.items()},
+    )
+
+
+def layer_figures(summary: LayerSummary) -> LayerFigures:
+    """One layer."""
+    seen = summary.layer.observed
+    return LayerFigures(
+        row_tiles=summary.layer.row_tiles,
+        column_tiles=summary.column_tiles,
+        crossbars=summary.crossbars,
+        possible_crossbars=summary.possible_crossbars,
+        unread_crossbars=summary.unread_crossbars,
+        utilisation=summary.utilisation,
+        observed=None
+        if seen is None
+        else ObservedFigures(**dict(seen), overflow_bound_95=RULE_OF_THREE / seen.conversions),
+        slices=[_slice_figures(part) for part in summary.slices],
+    )
+
+
+def _layer_spend(cost: Cost, name: str, actions: Mapping[str, float | None]) -> LayerSpend:
+    return LayerSpend(
+        energy_j=cost.layer_energy_j(name),
+        latency_s=cost.latency_s[name],
+        area_m2=None if cost.layer_area_m2 is None else cost.layer_area_m2[name],
+        energy_by_action_j=dict(actions),
+    )
+
+
+def _slice_figures(part: SliceSummary) -> SliceFigures:
+    return SliceFigures(
+        density=part.density,
+        columns=part.columns,
+        conversions=part.conversions,
+        lossless=part.lossless,
+        largest_sum=part.largest_sum,
+        proved_bits=_bit_counts(part.proved),
+        assigned_bits=_bit_counts(part.assigned),
+        observed_bits=None if part.observed is None else _bit_counts(part.observed),
+        observed_lossless_columns=part.covered,
+    )
+
+
+def _bit_counts(counts: NDArray[np.int64]) -> BitCounts:
+    """A histogram whose keys are the resolutions that occur."""
+    return {str(bits): int(counts[bits]) for bits in np.flatnonzero(counts)}
