@@ -94,6 +94,7 @@ REPORT = "report.json"
 @click.option("--passes", metavar="TEXT", help="The pipeline as text, in place of the options above.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Plan folder to write.  [default: MODEL.bsc]")
 @click.option("--force", is_flag=True, help="Replace a plan folder that exists.")
+@click.option("--html", is_flag=True, help="Write the report as a page too: report.html in the plan folder.")
 @click.option("--dump-ir", type=click.Path(path_type=Path), metavar="DIR", help="Write the graph after every pass.")
 @click.option("--stop-after", metavar="PASS", help="Stop after that pass, print the graph, write no plan.")
 @click.option("--time-passes", is_flag=True, help="Print the time of every pass to stderr.")
@@ -105,6 +106,7 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     from bsc.compiler import compile_model
     from bsc.plan.folder import check_free, to_json, write_plan
     from bsc.report.document import report_document
+    from bsc.report.html.plan_page import plan_page
     from bsc.report.text import to_text
 
     target = hw_models.load(options["hw"])
@@ -119,17 +121,19 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
             click.echo(f"{step.name:16} {step.seconds:8.3f} s", err=True)
     for choice in compiled.choices:
         click.echo(_describe(choice), err=True)
-    if compiled.plan is None:
+    plan = compiled.plan
+    if plan is None:
         click.echo(str(compiled.graph), nl=False)
         return
-    comparison = compare_plan(compiled.plan, target, options["adc_law"])
-    report = plan_report(compiled.plan, comparison)
+    comparison = compare_plan(plan, target, options["adc_law"])
+    report = plan_report(plan, comparison)
 
     def views(document: "PlanDocument") -> dict[str, str]:
         figures = report_document(document, report.summaries, comparison)
-        return {"report.txt": to_text(report, REPORT_WIDTH), REPORT: to_json(figures)}
+        texts = {"report.txt": to_text(report, REPORT_WIDTH), REPORT: to_json(figures)}
+        return texts | {"report.html": plan_page(plan, figures)} if options["html"] else texts
 
-    write_plan(compiled.plan, output, views=views, force=options["force"])
+    write_plan(plan, output, views=views, force=options["force"])
     if options["as_json"]:
         click.echo((output / REPORT).read_text(encoding="utf-8"), nl=False)
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bsc.cost.compare import BASELINE_BITS, Comparison
+from bsc.cost.compare import BASELINE_BITS, Comparison, LawRatio
 from bsc.cost.price import Cost
 from bsc.plan.document import ObservedRecord, PlanDocument
 from bsc.plan.summary import RULE_OF_THREE, LayerSummary, SliceSummary
@@ -75,6 +75,9 @@ class LawFigures(Record):
         "ADC energy of the uniform 8-bit baseline over the plan's", unit="1", source=PRICES
     )
     total_ratio: float | None = figure("all energy of the baseline over the plan's", unit="1", source=PRICES)
+    formula: str = Field(description="energy of a conversion at N bits; scaled to the target's own price at its bits")
+    source: str = Field(description="citation key, then where it was read; keys are in hw_models/SOURCES.md")
+    valid_bits: tuple[int, int] = Field(description="lowest and highest resolution that the source vouches for")
     extrapolated: bool = Field(
         description="a resolution in use lies outside the range that the law's source vouches for"
     )
@@ -84,6 +87,7 @@ class CostFigures(Record):
     """A plan's cost beside its baselines."""
 
     target: str = Field(description="name of the hardware description")
+    citation: str = Field(description="the publication that the description follows")
     adc_law: str = Field(description="how the price of a conversion follows its resolution")
     plan: Spend
     uniform_8_bit: Spend = Field(description="the same network, every slice column at 8 bits, nothing left out")
@@ -190,6 +194,7 @@ def cost_figures(comparison: Comparison) -> CostFigures:
     assert BASELINE_BITS == 8  # the names of the fields say so
     return CostFigures(
         target=comparison.target.name,
+        citation=comparison.target.citation,
         adc_law=comparison.law.name,
         plan=spend(comparison.plan),
         uniform_8_bit=spend(comparison.uniform),
@@ -197,11 +202,19 @@ def cost_figures(comparison: Comparison) -> CostFigures:
         energy_by_kind_j=comparison.energy_by_kind(),
         free_adc_bound=comparison.free_adc_bound,
         adc_not_offered=list(comparison.not_offered),
-        adc_laws={
-            each.law.name: LawFigures(adc_ratio=each.adc, total_ratio=each.total, extrapolated=each.extrapolated)
-            for each in comparison.spread
-        },
+        adc_laws={each.law.name: _law_figures(each) for each in comparison.spread},
         conversions={layer.name: _bit_counts(layer.conversions) for layer in comparison.counts},
+    )
+
+
+def _law_figures(found: LawRatio) -> LawFigures:
+    return LawFigures(
+        adc_ratio=found.adc,
+        total_ratio=found.total,
+        formula=found.law.formula,
+        source=found.law.source,
+        valid_bits=found.law.valid_bits,
+        extrapolated=found.extrapolated,
     )
 
 

@@ -93,6 +93,20 @@ def resnet18() -> onnx.ModelProto:
     return net.model("resnet18", net.linear(x, channels, CLASSES))
 
 
+def resnet50() -> onnx.ModelProto:
+    """53 convolutions without bias, each with a batch normalisation, and one fully connected layer."""
+    net = Builder()
+    x = net.op("Relu", _normalised_conv(net, IMAGE_NAME, 3, 64, kernel=7, stride=2))
+    x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    channels = 64
+    for filters, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for block in range(blocks):
+            x = _bottleneck(net, x, channels, filters, 1 if block else stride)
+            channels = 4 * filters
+    x = net.op("Flatten", net.op("GlobalAveragePool", x))
+    return net.model("resnet50", net.linear(x, channels, CLASSES))
+
+
 def vgg19() -> onnx.ModelProto:
     """16 convolutions and 3 fully connected layers, all with bias."""
     net = Builder()
@@ -125,6 +139,15 @@ def _residual_block(net: Builder, x: str, channels: int, filters: int, stride: i
     inner = _normalised_conv(net, inner, filters, filters, kernel=3)
     if channels != filters:
         x = _normalised_conv(net, x, channels, filters, kernel=1, stride=stride)
+    return net.op("Relu", net.op("Add", inner, x))
+
+
+def _bottleneck(net: Builder, x: str, channels: int, filters: int, stride: int) -> str:
+    inner = net.op("Relu", _normalised_conv(net, x, channels, filters, kernel=1))
+    inner = net.op("Relu", _normalised_conv(net, inner, filters, filters, kernel=3, stride=stride))
+    inner = _normalised_conv(net, inner, filters, 4 * filters, kernel=1)
+    if channels != 4 * filters:
+        x = _normalised_conv(net, x, channels, 4 * filters, kernel=1, stride=stride)
     return net.op("Relu", net.op("Add", inner, x))
 
 

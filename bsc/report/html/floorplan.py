@@ -1,0 +1,131 @@
+"""What the floorplan of a page knows: a few numbers of every crossbar, and the cells of as many as there is room for.
+
+Numbers travel as little-endian arrays, deflated and in base64; the page's script unpacks them with the browser's own
+`DecompressionStream`.
+"""
+
+import base64
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.hardware.target import Hierarchy
+from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_columns
+from bsc.plan.crossbars import CrossbarTable, crossbar_table
+from bsc.plan.document import LayerArrays, Plan, PlanLayer
+
+# Type of every array of the page, as NumPy and as JavaScript name it.
+SHIPPED = {
+    "row_tile": ("<u2", "Uint16Array"),
+    "column_tile": ("<u2", "Uint16Array"),
+    "slice": ("u1", "Uint8Array"),
+    "polarity": ("u1", "Uint8Array"),
+    "rows": ("<u2", "Uint16Array"),
+    "columns": ("<u2", "Uint16Array"),
+    "weights": ("<u4", "Uint32Array"),
+    "nonzeros": ("<u4", "Uint32Array"),
+    "most_bits": ("u1", "Uint8Array"),
+    "mean_bits": ("<f4", "Float32Array"),
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Floorplan:
+    """Crossbars in the order in which they fill IMAs and tiles: layer after layer.
+
+    Attributes:
+        layers: of the plan.
+        tables: the crossbars of each.
+        hierarchy: how many crossbars make an IMA, and IMAs a tile.
+    """
+
+    layers: tuple[PlanLayer, ...]
+    tables: tuple[CrossbarTable, ...]
+    hierarchy: Hierarchy
+
+    @classmethod
+    def of(cls, plan: Plan, hierarchy: Hierarchy) -> "Floorplan":
+        """Of a plan; reads each layer's arrays once."""
+        tables = tuple(crossbar_table(layer, plan.arrays(layer)) for layer in plan.layers)
+        return cls(layers=plan.layers, tables=tables, hierarchy=hierarchy)
+
+    def data(self) -> dict[str, Any]:
+        """Everything but the cells, ready for JSON."""
+        whole = {
+            name: np.concatenate([np.zeros(0, kind), *(_column(table, name) for table in self.tables)]).astype(kind)
+            for name, (kind, _) in SHIPPED.items()
+        }
+        return {
+            "crossbars_per_ima": self.hierarchy.crossbars_per_ima,
+            "imas_per_tile": self.hierarchy.imas_per_tile,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "crossbars": len(table.index),
+                    "capacity": layer.tile_rows * layer.tile_cols,
+                    "top": (1 << layer.bits_per_cell) - 1,
+                }
+                for layer, table in zip(self.layers, self.tables, strict=True)
+            ],
+            "polarities": POLARITIES,
+            "arrays": {name: {"type": SHIPPED[name][1], "data": pack(array)} for name, array in whole.items()},
+        }
+
+
+def cells(plan: Plan, floorplan: Floorplan, room: int) -> dict[str, dict[str, str]]:
+    """The cells and ADC settings of as many crossbars as fit, by their number in the floorplan.
+
+    Layers have equal shares of the room, and what small ones leave goes to the others. Of each layer, first tiles and
+    upper slices come first.
+
+    Args:
+        plan: the plan; arrays of each layer are read once.
+        floorplan: of that plan.
+        room: bytes that they may take as JSON.
+    """
+    sizes = [len(table.index) for table in floorplan.tables]
+    first = np.cumsum([0, *sizes])
+    packed: dict[str, dict[str, str]] = {}
+    for done, position in enumerate(np.argsort(sizes, kind="stable").tolist()):
+        layer, index = floorplan.layers[position], floorplan.tables[position].index
+        share = room // (len(sizes) - done)
+        room -= share
+        arrays = plan.arrays(layer)
+        for rank in np.lexsort((index[:, 3], -index[:, 2], index[:, 1], index[:, 0])).tolist():
+            entry = _crossbar(layer, arrays, CrossbarIndex(**dict(zip(_INDEX, index[rank].tolist(), strict=True))))
+            share -= sum(map(len, entry.values())) + _JSON_OVERHEAD
+            if share < 0:
+                break
+            packed[str(first[position] + rank)] = entry
+        room += max(share, 0)
+    return packed
+
+
+def pack(array: NDArray[Any]) -> str:
+    """Bytes of an array, deflated, in base64."""
+    return base64.b64encode(zlib.compress(array.tobytes(), 9)).decode("ascii")
+
+
+_INDEX = ("row_tile", "column_tile", "slice", "polarity")
+_JSON_OVERHEAD = 64
+
+
+def _column(table: CrossbarTable, name: str) -> NDArray[Any]:
+    return table.index[:, _INDEX.index(name)] if name in _INDEX else np.asarray(getattr(table, name))
+
+
+def _crossbar(layer: PlanLayer, arrays: LayerArrays, index: CrossbarIndex) -> dict[str, str]:
+    """Levels (rows, columns), and bits and steps (columns,): the largest of its row groups."""
+    levels = crossbar_cells(layer, arrays, index)
+    groups = np.s_[index.row_tile * layer.groups_per_tile : (index.row_tile + 1) * layer.groups_per_tile]
+    conversion = min(index.polarity, layer.cells.conversions - 1)
+    columns = crossbar_columns(layer, index.column_tile)
+    read = np.s_[groups, index.slice, conversion, columns.start : columns.stop]
+    return {
+        "levels": pack(levels),
+        "bits": pack(arrays.adc_bits[read].max(axis=0)),
+        "steps": pack(arrays.adc_step[read].max(axis=0)),
+    }

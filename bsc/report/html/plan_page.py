@@ -1,0 +1,222 @@
+"""The report of a plan as a page: the figures of its `ReportDocument`, and a floorplan of its crossbars."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bsc.cost.price import ADC_ACTION, ratio
+from bsc.plan.document import Plan, PlanLayer
+from bsc.report.costs import ACTION_LABELS, AREA_LABELS
+from bsc.report.document import LayerFigures, LayerSpend, ReportDocument, Spend
+from bsc.report.html.charts import RatioAxis, bit_histogram
+from bsc.report.html.floorplan import Floorplan, cells
+from bsc.report.html.network import network, operators_text
+from bsc.report.html.page import data_block, render
+from bsc.report.plan import NOT_MODELLED
+
+MAX_BYTES = 1_000_000
+"""Of a page, unless its tables alone need more: cells of crossbars are left out for it."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerRow:
+    """A layer as the tables of the page show it.
+
+    Attributes:
+        record: of the plan.
+        figures: of the mapping.
+        plan: what it costs.
+        uniform: what it costs in the uniform baseline.
+        conversions: in one inference.
+    """
+
+    record: PlanLayer
+    figures: LayerFigures
+    plan: LayerSpend
+    uniform: LayerSpend
+    conversions: int
+
+    @property
+    def converted(self) -> int:
+        """Conversions of one input cycle of one vector."""
+        return sum(part.conversions for part in self.figures.slices)
+
+    @property
+    def proved(self) -> float | None:
+        """Share of them that is proved to lose nothing."""
+        return sum(part.lossless for part in self.figures.slices) / self.converted if self.converted else None
+
+    @property
+    def mean_bits(self) -> float | None:
+        """Mean of the bits assigned, those of 0 bits included."""
+        bits = sum(int(bits) * count for part in self.figures.slices for bits, count in part.assigned_bits.items())
+        return bits / self.converted if self.converted else None
+
+    @property
+    def most_bits(self) -> int:
+        """Most bits assigned."""
+        return max((int(bits) for part in self.figures.slices for bits in part.assigned_bits), default=0)
+
+    @property
+    def adc_energy_j(self) -> float | None:
+        """Energy of the conversions."""
+        return self.plan.energy_by_action_j[ADC_ACTION]
+
+    @property
+    def saving(self) -> float | None:
+        """Energy in the uniform baseline over that of the plan."""
+        return ratio(self.uniform.energy_j, self.plan.energy_j)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """What the resolutions of all conversions rest on.
+
+    Attributes:
+        proved: lose nothing, whatever the input.
+        calibrated: not proved, but lost nothing on calibration data.
+        assumed: neither: a policy says so.
+    """
+
+    proved: int
+    calibrated: int
+    assumed: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.proved + self.calibrated + self.assumed
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostRow:
+    """An action or a part of the chip: its label, a colour's number, and its cost in the plan and both baselines."""
+
+    label: str
+    colour: int
+    costs: tuple[float | None, ...]
+
+
+def plan_page(plan: Plan, report: ReportDocument, *, max_bytes: int = MAX_BYTES) -> str:
+    """The page.
+
+    Args:
+        plan: gives the arrays that the floorplan shows.
+        report: of that plan.
+        max_bytes: what it may take; tables and the floorplan are always whole, cells fill what is left.
+    """
+    floorplan = Floorplan.of(plan, plan.target.hierarchy)
+    page = _render(report, floorplan, {})
+    return _render(report, floorplan, cells(plan, floorplan, max_bytes - len(page.encode())))
+
+
+def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[str, str]]) -> str:
+    cost, layers = report.cost, _layers(report)
+    costs = (cost.plan, cost.uniform_8_bit, cost.isaac_offset_8_bit)
+    ratios = [each for law in cost.adc_laws.values() for each in (law.adc_ratio, law.total_ratio)]
+    operators: dict[str, int] = {}
+    for step in report.plan.steps:
+        for name, count in step.operators.items():
+            operators[name] = operators.get(name, 0) + count
+    return render(
+        "plan.html.j2",
+        {
+            "report": report,
+            "cost": cost,
+            "costs": costs,
+            "law": cost.adc_laws[cost.adc_law],
+            "layers": layers,
+            "basis": _basis(report),
+            "policies": list(
+                dict.fromkeys(f"{each.adc_policy} per {each.adc_granularity}" for each in report.plan.layers)
+            ),
+            "pairs": any(each.subtraction == "analog" for each in report.plan.layers),
+            "digital": operators_text(operators) if operators else "nothing",
+            "energy": _rows(costs, "energy_by_action_j", ACTION_LABELS),
+            "area": _rows(costs, "area_by_part_m2", AREA_LABELS),
+            "axis": RatioAxis.over(ratios),
+            "histograms": _histograms(report),
+            "network": network(report.plan),
+            "digital_steps": sum(step.digital is not None for step in report.plan.steps),
+            "hierarchy": floorplan.hierarchy,
+            "not_modelled": NOT_MODELLED,
+            "floorplan": data_block("floorplan-data", floorplan.data() | {"cells": shown}),
+            "crossbars": sum(len(table.index) for table in floorplan.tables),
+            "shown": len(shown),
+        },
+    )
+
+
+def _layers(report: ReportDocument) -> list[LayerRow]:
+    return [
+        LayerRow(
+            record=layer,
+            figures=report.layers[layer.name],
+            plan=report.cost.plan.layers[layer.name],
+            uniform=report.cost.uniform_8_bit.layers[layer.name],
+            conversions=sum(report.cost.conversions[layer.name].values()),
+        )
+        for layer in report.plan.layers
+    ]
+
+
+def _basis(report: ReportDocument) -> Basis:
+    parts = [part for figures in report.layers.values() for part in figures.slices]
+    proved, seen = (sum(getattr(part, name) for part in parts) for name in ("lossless", "observed_lossless_columns"))
+    total = sum(part.conversions for part in parts)
+    return Basis(proved=proved, calibrated=seen, assumed=total - proved - seen)
+
+
+def _rows(costs: Sequence[Spend], name: str, labels: dict[str, str]) -> list[CostRow]:
+    """Rows of a cost table; none if the plan's own are unknown."""
+    tables = [getattr(cost, name) for cost in costs]
+    if tables[0] is None:
+        return []
+    return [
+        CostRow(label=label, colour=number, costs=tuple(None if table is None else table.get(key) for table in tables))
+        for number, (key, label) in enumerate(labels.items())
+        if key in tables[0]
+    ]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SliceView:
+    """One slice of all layers: its number, picture, density and mean resolution."""
+
+    number: int
+    picture: str
+    density: float | None
+    mean_bits: float | None
+    largest_sum: int
+
+
+def _histograms(report: ReportDocument) -> list[SliceView]:
+    """One of each slice, most significant first."""
+    slices = max(len(figures.slices) for figures in report.layers.values())
+    totals = []
+    for number in range(slices):
+        parts = [figures.slices[number] for figures in report.layers.values() if number < len(figures.slices)]
+        counts: dict[str, dict[str, int]] = {"assigned_bits": {}, "proved_bits": {}}
+        for part in parts:
+            for name, sums in counts.items():
+                for bits, count in getattr(part, name).items():
+                    sums[bits] = sums.get(bits, 0) + count
+        totals.append((parts, counts["assigned_bits"], counts["proved_bits"]))
+    most_bits = max((int(bits) for _, *both in totals for counts in both for bits in counts), default=0)
+    views = []
+    for number, (parts, assigned, proved) in enumerate(totals):
+        conversions = sum(assigned.values())
+        mean = sum(int(bits) * count for bits, count in assigned.items()) / conversions if conversions else None
+        weights = [layer.rows * layer.columns for layer in report.plan.layers if number < layer.slices]
+        listing = ", ".join(f"{assigned[key]} of {key} bit" for key in sorted(assigned, key=int))
+        views.append(
+            SliceView(
+                number=number,
+                picture=bit_histogram(
+                    f"Slice {number}, conversions by bits assigned: {listing}", assigned, proved, most_bits
+                ),
+                density=sum(part.density * size for part, size in zip(parts, weights, strict=True)) / sum(weights),
+                mean_bits=mean,
+                largest_sum=max(part.largest_sum for part in parts),
+            )
+        )
+    return views[::-1]
