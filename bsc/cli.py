@@ -17,6 +17,7 @@ from bsc.commands.export import export
 from bsc.commands.finetune import finetune
 from bsc.commands.hw import hw
 from bsc.commands.inspect import inspect
+from bsc.commands.report import report
 from bsc.commands.simulate import simulate
 from bsc.commands.verify import verify
 from bsc.errors import BscError
@@ -76,7 +77,7 @@ def main(*, debug: bool) -> None:
         signal.signal(signal.SIGTERM, _terminated)
 
 
-for command in (check, compile_command, inspect, cost, compare, verify, simulate, export, finetune, hw):
+for command in (check, compile_command, inspect, report, cost, compare, verify, simulate, export, finetune, hw):
     main.add_command(command)
 
 
