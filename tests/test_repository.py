@@ -6,6 +6,7 @@ import json
 import pkgutil
 import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -17,9 +18,12 @@ import hw_models
 import passes
 from bsc.errors import CODES
 from bsc.frontend.crossbar_view import crossbar_operators
+from bsc.glossary import figure_fields, glossary, is_numeric
 from bsc.ir.passbase import Pass
 from bsc.plan.document import PlanDocument
 from bsc.plan.folder import to_json
+from bsc.report.document import ReportDocument
+from bsc.report.layer_csv import LAYER_COLUMNS, SLICE_COLUMNS, Column
 from bsc.report.supported import supported
 
 ROOT = Path(__file__).parent.parent
@@ -84,6 +88,55 @@ def test_plan_schema_is_fresh() -> None:
 @pytest.mark.parametrize("plan", sorted(GOLDEN.glob("*/plan.json")), ids=lambda path: path.parent.name)
 def test_plans_obey_the_schema(plan: Path) -> None:
     jsonschema.validate(json.loads(plan.read_text()), json.loads(text("bsc/plan/plan.schema.json")))
+
+
+def test_report_schema_is_fresh() -> None:
+    assert to_json(ReportDocument.model_json_schema()) == text("bsc/report/report.schema.json")
+
+
+def test_figures_are_fresh() -> None:
+    """After a change of the records: python -m bsc.glossary > FIGURES.md."""
+    assert glossary() == text("FIGURES.md")
+
+
+FIELDS = {path: field for path, _, field in figure_fields(ReportDocument)}
+
+
+@pytest.mark.parametrize("path", [path for path, field in FIELDS.items() if is_numeric(field.annotation)])
+def test_every_figure_has_unit_content_and_source(path: str) -> None:
+    if path == "plan":
+        return  # what was chosen, and no figures; its schema is that of plan.json
+    extra = FIELDS[path].json_schema_extra
+    assert isinstance(extra, dict)
+    assert FIELDS[path].description
+    assert extra["unit"]
+    assert extra["source"]
+
+
+def test_figures_are_found_wherever_they_are() -> None:
+    """The fields of a report, counted another way: the leaves of one that has everything but the plan."""
+    report = json.loads(text("tests/golden/report/report.json"))
+    del report["plan"]
+    patterns = [re.compile(re.escape(path).replace(r"\*", "[^|]+").replace(r"\.", r"\|")) for path in FIELDS]
+    leaves = list(_numbers(report))
+    assert len(leaves) > 100
+    assert [path for path in leaves if not any(each.match(path) for each in patterns)] == []
+
+
+def _numbers(value: object, path: str = "") -> Iterator[str]:
+    """Paths of all numbers, their keys parted by bars."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _numbers(inner, f"{path}|{key}" if path else str(key))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path
+
+
+@pytest.mark.parametrize("column", [*LAYER_COLUMNS, *SLICE_COLUMNS], ids=lambda column: column.name)
+def test_every_column_is_described(column: Column) -> None:
+    assert column.includes
+    assert column.source
+    assert column.unit or column.name in ("layer", "operator")
 
 
 def test_readme_shows_what_is_printed() -> None:
