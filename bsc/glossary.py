@@ -19,8 +19,8 @@ WORDS = {
     "slice column": "the cells of one bitline on one crossbar that are driven together: one weight slice, one sign, "
     "one column of one row group",
     "conversion": "one reading of a slice column, or of a pair of them that is subtracted before its ADC: one for "
-    "every input vector and input cycle. Figures that say *in one input cycle of one vector* count each slice column or pair "
-    "once. One whose ADC has 0 bits never happens",
+    "every input vector and input cycle. Figures that say *in one input cycle of one vector* count each slice column "
+    "or pair once. One whose ADC has 0 bits never happens",
     "unit column": "a column of ones that reads the sum of the inputs; offsets and centres are subtracted with it",
     "lossless, proved": "no input whatever makes the conversion clip or round: its sums, bounded by the cells, lie "
     "within the codes of the ADC, and the ADC's step divides all of them",
