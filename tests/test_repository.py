@@ -12,10 +12,12 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import bsc
 import hw_models
 import passes
+from bsc.cli import main
 from bsc.errors import CODES
 from bsc.frontend.crossbar_view import crossbar_operators
 from bsc.glossary import figure_fields, glossary, is_numeric
@@ -25,6 +27,7 @@ from bsc.plan.folder import to_json
 from bsc.report.document import ReportDocument
 from bsc.report.layer_csv import LAYER_COLUMNS, SLICE_COLUMNS, Column
 from bsc.report.supported import supported
+from bsc.testing import mlp_model, save
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -113,14 +116,26 @@ def test_every_figure_has_unit_content_and_source(path: str) -> None:
     assert extra["source"]
 
 
-def test_figures_are_found_wherever_they_are() -> None:
-    """The fields of a report, counted another way: the leaves of one that has everything but the plan."""
-    report = json.loads(text("tests/golden/report/report.json"))
-    del report["plan"]
-    patterns = [re.compile(re.escape(path).replace(r"\*", "[^|]+").replace(r"\.", r"\|")) for path in FIELDS]
-    leaves = list(_numbers(report))
-    assert len(leaves) > 100
-    assert [path for path in leaves if not any(each.match(path) for each in patterns)] == []
+@pytest.fixture
+def report(tmp_path: Path) -> object:
+    """A report.json with observed figures, freshly made."""
+    model, data = save(mlp_model(12, 8, 3), tmp_path / "m.onnx"), tmp_path / "data.npz"
+    np.savez(data, x=np.random.default_rng(0).standard_normal((8, 12)).astype(np.float32))
+    arguments = ["compile", str(model), "--calib", str(data), "--adc", "calibrated", "-o", str(tmp_path / "m.bsc")]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    return json.loads((tmp_path / "m.bsc" / "report.json").read_text())
+
+
+def test_reports_obey_the_schema(report: object) -> None:
+    jsonschema.validate(report, json.loads(text("bsc/report/report.schema.json")))
+
+
+def test_figures_are_found_wherever_they_are(report: dict[str, object]) -> None:
+    """Every number of a report but those of plan.json is in FIGURES.md."""
+    keys = [path.replace(".", "|").replace("*", "[^|]+") for path in FIELDS if path != "plan"]
+    found = list(_numbers({name: part for name, part in report.items() if name != "plan"}))
+    assert len(found) > 200
+    assert [path for path in found if not any(re.match(f"{key}(\\||$)", path) for key in keys)] == []
 
 
 def _numbers(value: object, path: str = "") -> Iterator[str]:

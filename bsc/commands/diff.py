@@ -35,7 +35,13 @@ class Side:
 @click.command(short_help="Show what two plans do not have in common; exit status 1 if they differ.")
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
-@click.option("--tolerance", default="0", show_default=True, metavar="PART", help="As 2% or 0.02: see above.")
+@click.option(
+    "--tolerance",
+    default="0",
+    show_default=True,
+    metavar="PART",
+    help="Change of a figure that does not count, as 2% or 0.02.",
+)
 @click.option("--hw", metavar="NAME|FILE.toml", help="Hardware to price folders on.  [default: each plan's own]")
 @click.option(
     "--adc-law",
@@ -47,18 +53,17 @@ class Side:
 def diff(
     ctx: click.Context, /, old: Path, new: Path, *, tolerance: str, hw: str | None, adc_law: str | None, as_json: bool
 ) -> None:
-    r"""Show what OLD and NEW, plan folders or report.json files, do not have in common.
+    """Show what OLD and NEW, plan folders or report.json files, do not have in common.
 
     Cells and ADC settings are counted where both are folders; a report.json has their hashes alone.
 
-    \b
-    Exit status: 0 if they do not differ by more than the tolerance, 1 if they do, 2 and 3 for errors.
-    --tolerance 0    anything that is shown counts
-    --tolerance 2%   counts figures alone, those of the whole plan and of each layer, up or down by more than
-                     2% of the old value: energies, latency, areas, crossbars, IMAs, tiles, conversions, mean
-                     ADC bits and the share proved lossless; and layers that only one side has
+    Exit status is 0 if they do not differ by more than the tolerance, 1 if they do, 2 or 3 after an error.
 
-    Neither another version of bsc, another file name of the model, nor a relative difference up to 1e-9 is shown.
+    With a tolerance of 0 all that is shown counts. Above 0 figures alone count, of the whole plan and of each layer,
+    that went up or down by more than this part of their old value: energies, latency, areas, crossbars, IMAs, tiles,
+    conversions, mean ADC bits and the share proved lossless; and layers that only one side has.
+
+    Another version of bsc, another file name of the model, and relative differences up to 1e-9 are not shown.
     """
     import hw_models
     from bsc.plan.difference import array_differences

@@ -105,7 +105,7 @@ def _count_conversions(layer: PlanLayer, existing: NDArray[np.bool_]) -> int:
     """Slice columns on crossbars (T, C, S, P), or pairs of them, in every row group."""
     _, starts = layer.column_tiles()
     if layer.cells.conversions < layer.cells.polarities:
-        existing = existing.any(axis=3, keepdims=True)
+        existing = np.asarray(existing.any(axis=3, keepdims=True))
     columns = per_column(existing, starts, layer.mapped_columns)
     return int(per_row_group(columns, layer.row_groups, layer.groups_per_tile).sum())
 

@@ -258,7 +258,7 @@ def _layer(
     return LayerDifference(
         name=old.name,
         settings=tuple(settings),
-        hashes=Change(name="cells, ADC settings", old=_hash(hashes[0]), new=_hash(hashes[1])) if differing else None,
+        hashes=Change(name="cells and ADCs", old=_hash(hashes[0]), new=_hash(hashes[1])) if differing else None,
         arrays=arrays,
     )
 

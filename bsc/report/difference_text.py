@@ -1,5 +1,6 @@
 """What `bsc diff` prints: nothing but what is not the same, and in the end what comes of it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,19 +84,22 @@ def _pipeline(found: Difference) -> Text:
 
 
 def _layers(found: Difference) -> Table:
-    """What is left out is said of layers that both sides have."""
     table = new_table("Layers that differ", ("layer", "", "old", "new"), 4)
     for change in (*found.removed, *found.added):
-        add_row(table, change.name, "only one has it", change.old or ABSENT, change.new or ABSENT)
+        add_row(table, change.name, "on one side alone", change.old or ABSENT, change.new or ABSENT)
     for layer in found.layers:
-        rows = [(each.name.replace("_", " "), each.old or ABSENT, each.new or ABSENT) for each in layer.settings]
+        rows = [(_setting(each.name), each.old or ABSENT, each.new or ABSENT) for each in layer.settings]
         if layer.arrays is not None:
             rows += _array_rows(layer.arrays)
         elif layer.hashes is not None:
-            rows.append((layer.hashes.name, f"SHA-256 {layer.hashes.old}", layer.hashes.new or ABSENT))
+            rows.append((f"SHA-256 of {layer.hashes.name}", layer.hashes.old or ABSENT, layer.hashes.new or ABSENT))
         for position, row in enumerate(rows):
             add_row(table, "" if position else layer.name, *row)
     return table
+
+
+def _setting(name: str) -> str:
+    return re.sub(r"\b(adc|dac)\b", lambda found: str(found[0]).upper(), name.replace("_", " "))
 
 
 def _array_rows(arrays: ArrayDifference) -> list[tuple[str, str, str]]:
