@@ -6,7 +6,7 @@ spreadsheet may take one that starts with = + - or @ for a formula.
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -170,18 +170,23 @@ SLICE_COLUMNS = (
 def layer_csv(report: ReportDocument) -> str:
     """One row a layer; there are as many columns of slices as the layer with most has."""
     count = max((len(layer.slices) for layer in report.layers.values()), default=0)
-    names = [column.name for column in LAYER_COLUMNS]
+    names: list[Cell] = [column.name for column in LAYER_COLUMNS]
     names += [f"{column.name}{index}" for column in SLICE_COLUMNS for index in range(count)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
+    lines = [_line(names)]
     for layer in report.plan.layers:
         row = _row(report, layer)
         parts = [*row.figures.slices, *[None] * (count - len(row.figures.slices))]
-        cells = [column.value(row) for column in LAYER_COLUMNS]
+        cells: list[Cell] = [column.value(row) for column in LAYER_COLUMNS]
         cells += [None if part is None else column.value(part) for column in SLICE_COLUMNS for part in parts]
-        writer.writerow(cells)
-    return text.getvalue()
+        lines.append(_line(cells))
+    return "".join(lines)
+
+
+def _line(cells: Sequence[Cell]) -> str:
+    """The writer quotes what its own line ends hold, carriage returns too; these become newlines alone."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _row(report: ReportDocument, layer: PlanLayer) -> Row:
