@@ -13,17 +13,9 @@ from bsc.units import UNKNOWN
 def crossbar_table(layers: Sequence[LayerCrossbars]) -> Table:
     """A line for each slice of each layer, most significant first; resolutions that no crossbar has are left out."""
     used = sorted({int(bits) for layer in layers for bits in np.unique(layer.largest_bits[layer.allocated])})
-    title = "Crossbars by slice and bits of their ADCs"
-    note = "; none: never read, or by the ADC of the pair's other crossbar" if 0 in used else ""
-    names = (
-        "layer",
-        "slice",
-        "crossbars",
-        "utilised",
-        "of which non-zero",
-        *(f"{bits} bit" if bits else "none" for bits in used),
-    )
-    table = new_table(title + note, names)
+    title = "Crossbars by slice, cells in use and how many of them are not 0, and bits of the ADC"
+    note = "; 0: never read, or by the ADC of the pair's other crossbar" if 0 in used else ""
+    table = new_table(title + note, ("layer", "slice", "crossbars", "utilised", "non-zero", *map(str, used)))
     for layer in layers:
         for index in reversed(range(layer.allocated.shape[2])):
             existing = layer.allocated[:, :, index]

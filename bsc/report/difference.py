@@ -271,7 +271,7 @@ def _steps(plan: PlanDocument, both: Iterable[str]) -> dict[str, str]:
 
 def _written(step: StepRecord) -> str:
     more = f" and {len(step.outputs) - 1} more" if len(step.outputs) > 1 else ""
-    return step.outputs[0] + more
+    return f"tensor {step.outputs[0]}{more}"
 
 
 def _step(plan: PlanDocument, step: StepRecord) -> str:

@@ -15,6 +15,7 @@ from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN, format_si
 
 ABSENT = "-"
+MOST_DIGITS = 12
 
 LABELS = {
     "energy_j": "energy",
@@ -131,20 +132,22 @@ def _figures(figures: Sequence[FigureChange], tolerance: float) -> Table:
 
 def _shown(figure: FigureChange) -> tuple[str, str]:
     """Old and new value, with more digits where three make no difference."""
-    short = [_value(value, figure.unit) for value in (figure.old, figure.new)]
-    if short[0] == short[1]:
-        short = [f"{value:.10g} {figure.unit}".removesuffix(" 1") for value in (figure.old, figure.new)]
-    return short[0], short[1]
+    old = new = ""
+    for digits in range(3, MOST_DIGITS + 1):
+        old, new = (_value(value, figure.unit, digits) for value in (figure.old, figure.new))
+        if old != new:
+            break
+    return old, new
 
 
-def _value(value: float | None, unit: str) -> str:
+def _value(value: float | None, unit: str, digits: int) -> str:
     if value is None:
         return UNKNOWN
     if unit in ("J", "s", "m²"):
-        return format_si(value, unit)
+        return format_si(value, unit, digits=digits)
     if unit == "1":
-        return f"{value:.1%}"
-    return f"{value:.2f}" if unit == "bit" else f"{value:.0f}"
+        return f"{value:.{digits - 2}%}"
+    return f"{value:.{digits - 1}f}" if unit == "bit" else f"{value:.0f}"
 
 
 def _change(figure: FigureChange) -> str:

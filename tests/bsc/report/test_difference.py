@@ -134,12 +134,14 @@ def test_digital_operators() -> None:
     same = changed(LOSSLESS, "plan.steps", (*steps, digital("digital/0007.onnx", "Relu", "z")))
     assert between(old, same).empty
     other = changed(LOSSLESS, "plan.steps", (*steps, digital("digital/0002.onnx", "Sigmoid", "y")))
-    assert between(old, other).steps == (Change(name="out", old="Relu ×1 of z (n/a)", new="Sigmoid ×1 of y (n/a)"),)
+    assert between(old, other).steps == (
+        Change(name="tensor out", old="Relu ×1 of z (n/a)", new="Sigmoid ×1 of y (n/a)"),
+    )
     constants = changed(old, "plan.files", {"digital/0002.onnx": "8" * 64})
     assert between(old, constants).steps == (
-        Change(name="out", old="Relu ×1 of z (n/a)", new="Relu ×1 of z (888888888888)"),
+        Change(name="tensor out", old="Relu ×1 of z (n/a)", new="Relu ×1 of z (888888888888)"),
     )
-    assert between(old, LOSSLESS).steps == (Change(name="out", old="Relu ×1 of z (n/a)", new=None),)
+    assert between(old, LOSSLESS).steps == (Change(name="tensor out", old="Relu ×1 of z (n/a)", new=None),)
 
 
 def test_layers_of_one_side_count_at_any_tolerance() -> None:
