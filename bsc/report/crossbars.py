@@ -13,8 +13,8 @@ from bsc.units import UNKNOWN
 def crossbar_table(layers: Sequence[LayerCrossbars]) -> Table:
     """A line for each slice of each layer, most significant first; resolutions that no crossbar has are left out."""
     used = sorted({int(bits) for layer in layers for bits in np.unique(layer.largest_bits[layer.allocated])})
-    title = "Crossbars by slice, cells in use and how many of them are not 0, and bits of the ADC"
-    note = "; 0: never read, or by the ADC of the pair's other crossbar" if 0 in used else ""
+    title = "Crossbars by ADC bits; non-zero of the cells in use"
+    note = "; 0: no ADC of its own, or never read" if 0 in used else ""
     table = new_table(title + note, ("layer", "slice", "crossbars", "utilised", "non-zero", *map(str, used)))
     for layer in layers:
         for index in reversed(range(layer.allocated.shape[2])):
