@@ -13,10 +13,12 @@ from bsc.commands.check import check
 from bsc.commands.compare import compare
 from bsc.commands.compile import compile_command
 from bsc.commands.cost import cost
+from bsc.commands.diff import diff
 from bsc.commands.export import export
 from bsc.commands.finetune import finetune
 from bsc.commands.hw import hw
 from bsc.commands.inspect import inspect
+from bsc.commands.report import report
 from bsc.commands.simulate import simulate
 from bsc.commands.verify import verify
 from bsc.errors import BscError
@@ -64,8 +66,9 @@ class BscGroup(click.Group):
 @click.group(
     cls=BscGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="\b\nExit codes: 0 ok, 1 internal error, 2 usage, 3 model, plan or data not usable,\n"
-    "4 does not fit the hardware, 5 a check failed, 130 interrupted, 143 terminated.",
+    epilog="\b\nExit codes: 0 ok, 1 internal error, or a difference that 'bsc diff' found, 2 usage,\n"
+    "3 model, plan or data not usable, 4 does not fit the hardware, 5 a check failed,\n"
+    "130 interrupted, 143 terminated.",
 )
 @click.version_option(__version__, prog_name="bsc", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -76,7 +79,7 @@ def main(*, debug: bool) -> None:
         signal.signal(signal.SIGTERM, _terminated)
 
 
-for command in (check, compile_command, inspect, cost, compare, verify, simulate, export, finetune, hw):
+for command in (check, compile_command, inspect, report, cost, compare, diff, verify, simulate, export, finetune, hw):
     main.add_command(command)
 
 

@@ -33,6 +33,7 @@ CODES: Final[dict[str, str]] = {
     "BSC310": "an operator cannot be fine-tuned",
     "BSC311": "a checkpoint is malformed or of another run",
     "BSC312": "a file asks for more memory or work than its size allows",
+    "BSC313": "a report file is malformed",
     "BSC401": "a value needs more bits than the hardware offers",
     "BSC402": "what is to be written is larger than its file format allows",
     "BSC403": "ADC resolutions differ where the hardware has one for all",

@@ -40,6 +40,13 @@ def leaves(table: Record | Mapping[str, object], kinds: tuple[type[L], ...], pat
             yield from leaves(value, kinds, f"{path}{key}.")
 
 
+def first_mistake(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else first["msg"]
+
+
 def read_record(record: type[R], text: str, *, where: str, code: str) -> R:
     """Read TOML text as a record.
 

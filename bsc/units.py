@@ -27,12 +27,13 @@ _SMALLEST: Final = 0.9995
 _SMALLEST_SQUARED: Final = 0.009995
 
 
-def format_si(value: float | None, unit: str) -> str:
+def format_si(value: float | None, unit: str, *, digits: int = 3) -> str:
     """Three significant digits and a prefix, four digits from 1000 on: `1.56 pJ`, `0.372 mm²`, `1200 µm²`.
 
     Args:
         value: finite, in the SI unit itself; None for an unknown value, which reads `n/a`.
         unit: symbol without prefix; one that ends in `²` takes squared prefixes.
+        digits: 3, or more where three do not tell values apart.
     """
     if value is None:
         return UNKNOWN
@@ -41,15 +42,15 @@ def format_si(value: float | None, unit: str) -> str:
     squared = unit.endswith("²")
     prefixes, smallest = (_SQUARED_PREFIXES, _SMALLEST_SQUARED) if squared else (_PREFIXES, _SMALLEST)
     scale, prefix = next((entry for entry in prefixes if abs(value) >= smallest * entry[0]), prefixes[-1])
-    return f"{_three_digits(value / scale)} {prefix}{unit}"
+    return f"{_rounded(value / scale, digits)} {prefix}{unit}"
 
 
 def format_ratio(ratio: float | None) -> str:
     """A factor with three significant digits and a multiplication sign; None reads `n/a`."""
-    return UNKNOWN if ratio is None else f"{_three_digits(ratio)}{_TIMES}"
+    return UNKNOWN if ratio is None else f"{_rounded(ratio, 3)}{_TIMES}"
 
 
-def _three_digits(number: float) -> str:
+def _rounded(number: float, digits: int) -> str:
     assert math.isfinite(number), number
-    exponent = int(f"{number:.2e}".partition("e")[2])
-    return f"{number:.{max(0, 2 - exponent)}f}"
+    exponent = int(f"{number:.{digits - 1}e}".partition("e")[2])
+    return f"{number:.{max(0, digits - 1 - exponent)}f}"

@@ -6,21 +6,28 @@ import json
 import pkgutil
 import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import bsc
 import hw_models
 import passes
+from bsc.cli import main
 from bsc.errors import CODES
 from bsc.frontend.crossbar_view import crossbar_operators
+from bsc.glossary import figure_fields, glossary, is_numeric
 from bsc.ir.passbase import Pass
 from bsc.plan.document import PlanDocument
 from bsc.plan.folder import to_json
+from bsc.report.document import ReportDocument
+from bsc.report.layer_csv import LAYER_COLUMNS, SLICE_COLUMNS, Column
 from bsc.report.supported import supported
+from bsc.testing import mlp_model, save
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -84,6 +91,67 @@ def test_plan_schema_is_fresh() -> None:
 @pytest.mark.parametrize("plan", sorted(GOLDEN.glob("*/plan.json")), ids=lambda path: path.parent.name)
 def test_plans_obey_the_schema(plan: Path) -> None:
     jsonschema.validate(json.loads(plan.read_text()), json.loads(text("bsc/plan/plan.schema.json")))
+
+
+def test_report_schema_is_fresh() -> None:
+    assert to_json(ReportDocument.model_json_schema()) == text("bsc/report/report.schema.json")
+
+
+def test_figures_are_fresh() -> None:
+    """After a change of the records: python -m bsc.glossary > FIGURES.md."""
+    assert glossary() == text("FIGURES.md")
+
+
+FIELDS = {path: field for path, _, field in figure_fields(ReportDocument)}
+
+
+@pytest.mark.parametrize("path", [path for path, field in FIELDS.items() if is_numeric(field.annotation)])
+def test_every_figure_has_unit_content_and_source(path: str) -> None:
+    if path == "plan":
+        return  # what was chosen, and no figures; its schema is that of plan.json
+    extra = FIELDS[path].json_schema_extra
+    assert isinstance(extra, dict)
+    assert FIELDS[path].description
+    assert extra["unit"]
+    assert extra["source"]
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> object:
+    """A report.json with observed figures, freshly made."""
+    model, data = save(mlp_model(12, 8, 3), tmp_path / "m.onnx"), tmp_path / "data.npz"
+    np.savez(data, x=np.random.default_rng(0).standard_normal((8, 12)).astype(np.float32))
+    arguments = ["compile", str(model), "--calib", str(data), "--adc", "calibrated", "-o", str(tmp_path / "m.bsc")]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    return json.loads((tmp_path / "m.bsc" / "report.json").read_text())
+
+
+def test_reports_obey_the_schema(report: object) -> None:
+    jsonschema.validate(report, json.loads(text("bsc/report/report.schema.json")))
+
+
+def test_figures_are_found_wherever_they_are(report: dict[str, object]) -> None:
+    """Every number of a report but those of plan.json is in FIGURES.md."""
+    keys = [path.replace(".", "|").replace("*", "[^|]+") for path in FIELDS if path != "plan"]
+    found = list(_numbers({name: part for name, part in report.items() if name != "plan"}))
+    assert len(found) > 200
+    assert [path for path in found if not any(re.match(f"{key}(\\||$)", path) for key in keys)] == []
+
+
+def _numbers(value: object, path: str = "") -> Iterator[str]:
+    """Paths of all numbers, their keys parted by bars."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _numbers(inner, f"{path}|{key}" if path else str(key))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path
+
+
+@pytest.mark.parametrize("column", [*LAYER_COLUMNS, *SLICE_COLUMNS], ids=lambda column: column.name)
+def test_every_column_is_described(column: Column) -> None:
+    assert column.includes
+    assert column.source
+    assert column.unit or column.name in ("layer", "operator")
 
 
 def test_readme_shows_what_is_printed() -> None:

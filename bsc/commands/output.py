@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -46,6 +47,18 @@ def print_report(report: "RenderableType") -> None:
         Console().print(report)
     else:
         click.echo(to_text(report, REPORT_WIDTH), nl=False)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file and say so on stderr.
+
+    Raises:
+        UsageError: BSC204 if it cannot be written.
+    """
+    from bsc.atomic import write_file
+
+    write_file(path, text.encode())
+    click.echo(f"wrote {path}", err=True)
 
 
 @contextlib.contextmanager

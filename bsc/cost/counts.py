@@ -86,7 +86,7 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
     paired = layer.cells.conversions < layer.cells.polarities
     sampled = arrays.allocated.any(axis=3, keepdims=True) if paired else arrays.allocated  # (T, C, S, Q)
-    largest = _largest_bits(layer, arrays, starts)
+    largest = largest_bits(layer, arrays, starts)
     converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
@@ -123,7 +123,7 @@ def _driven_for_sums_alone(layer: PlanLayer, arrays: LayerArrays, starts: tuple[
     return alone
 
 
-def _largest_bits(layer: PlanLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.uint8]:
+def largest_bits(layer: PlanLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.uint8]:
     """What the ADC of each crossbar must resolve, (T, C, S, P); a pair that is subtracted has one ADC, on its first."""
     largest = per_tile(np.maximum, per_crossbar(np.maximum, arrays.adc_bits, starts), layer.groups_per_tile)
     if _unit_columns(layer.cells):  # the same ADC reads it

@@ -22,7 +22,7 @@ from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.hardware.target import Target
 from bsc.ir.program import tensors
 from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
-from bsc.record import Record
+from bsc.record import Record, first_mistake
 
 DOCUMENT = "plan.json"
 TARGET = "target.json"
@@ -82,7 +82,7 @@ def read_plan(folder: Path) -> Plan:
         try:
             target = Target.model_validate_json(_checked(folder, TARGET, document).read_bytes())
         except ValidationError as error:
-            raise _altered(folder, f"{TARGET}: {_first(error)}") from None
+            raise _altered(folder, f"{TARGET}: {first_mistake(error)}") from None
 
     def arrays(layer: PlanLayer) -> LayerArrays:
         with _input_errors(folder):
@@ -154,13 +154,6 @@ def _altered(folder: Path, seen: str) -> ModelError:
     )
 
 
-def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, in one line."""
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else first["msg"]
-
-
 def _read_document(folder: Path) -> PlanDocument:
     path = folder / DOCUMENT
     if not path.is_file():
@@ -170,7 +163,7 @@ def _read_document(folder: Path) -> PlanDocument:
     try:
         return PlanDocument.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise _altered(folder, f"{DOCUMENT}: {_first(error)}") from None
+        raise _altered(folder, f"{DOCUMENT}: {first_mistake(error)}") from None
 
 
 def _checked(folder: Path, name: str, document: PlanDocument) -> Path:

@@ -67,9 +67,10 @@ def cost_table(comparison: Comparison) -> Table:
 
 
 def layer_cost_table(comparison: Comparison) -> Table:
-    """Energy and latency by layer."""
+    """Energy, latency and area by layer."""
     plan, uniform = comparison.plan, comparison.uniform
-    table = new_table("Cost by layer", ("layer", "ADC energy", "energy", "uniform 8 bit", "ratio", "latency"))
+    names = ("layer", "ADC energy", "energy", "uniform 8 bit", "ratio", "latency", "area")
+    table = new_table("Cost by layer", names)
     for name, actions in plan.energy_j.items():
         ours, flat = plan.layer_energy_j(name), uniform.layer_energy_j(name)
         add_row(
@@ -80,6 +81,7 @@ def layer_cost_table(comparison: Comparison) -> Table:
             format_si(flat, "J"),
             format_ratio(ratio(flat, ours)),
             format_si(plan.latency_s[name], "s"),
+            format_si(None if plan.layer_area_m2 is None else plan.layer_area_m2[name], "m²"),
         )
     return table
 

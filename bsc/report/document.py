@@ -1,19 +1,20 @@
 """The report of a plan as data: every figure with its unit, what it includes and where it comes from.
 
 Text, CSV and HTML are views of a `ReportDocument`. Its JSON Schema is report.schema.json, and FIGURES.md is written
-from the descriptions below. Unknown figures are null, never 0.
+from the descriptions below. Unknown figures are null, never 0. A report is untrusted when it is read again: layers,
+slices and resolutions must fit together, and every number be finite.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
 from bsc.cost.compare import BASELINE_BITS, Comparison, LawRatio
 from bsc.cost.price import Cost
-from bsc.plan.document import ObservedRecord, PlanDocument
+from bsc.plan.document import PlanDocument
 from bsc.plan.summary import RULE_OF_THREE, LayerSummary, SliceSummary
 from bsc.record import Record
 
@@ -22,7 +23,10 @@ COUNTS = "counts of hardware actions, from the plan's arrays"
 PRICES = "counts times the target's prices, each with a source of its own (`bsc hw show`)"
 PROOF = "column sums of the programmed cells, for any input"
 
-BitCounts = dict[str, int]
+MAX_COUNT = (1 << 63) - 1
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Bits = Annotated[str, Field(pattern=r"^([0-9]|1[0-6])$")]
+BitCounts = dict[Bits, Count]
 
 
 def figure(includes: str, *, unit: str, source: str) -> Any:
@@ -36,7 +40,13 @@ def figure(includes: str, *, unit: str, source: str) -> Any:
     return Field(description=includes, json_schema_extra={"unit": unit, "source": source})
 
 
-class LayerSpend(Record):
+class Figures(Record):
+    """A record of figures, all of them finite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class LayerSpend(Figures):
     """One layer of a plan, or of a baseline."""
 
     energy_j: float | None = figure("all actions of the layer", unit="J", source=PRICES)
@@ -50,7 +60,7 @@ class LayerSpend(Record):
     energy_by_action_j: dict[str, float | None] = figure("energy by hardware action", unit="J", source=PRICES)
 
 
-class Spend(Record):
+class Spend(Figures):
     """What one inference costs on a plan, or on a baseline."""
 
     energy_j: float | None = figure(
@@ -60,15 +70,15 @@ class Spend(Record):
     )
     latency_s: float = figure("one inference, layer after layer, one copy of each", unit="s", source=PRICES)
     area_m2: float | None = figure("whole tiles in use", unit="m²", source=PRICES)
-    crossbars: int = figure("crossbars that are driven", unit="crossbars", source=COUNTS)
-    imas: int = figure("in-situ multiply-accumulate units that the crossbars fill", unit="IMAs", source=COUNTS)
-    tiles: int = figure("tiles that the IMAs fill", unit="tiles", source=COUNTS)
+    crossbars: Count = figure("crossbars that are driven", unit="crossbars", source=COUNTS)
+    imas: Count = figure("in-situ multiply-accumulate units that the crossbars fill", unit="IMAs", source=COUNTS)
+    tiles: Count = figure("tiles that the IMAs fill", unit="tiles", source=COUNTS)
     energy_by_action_j: dict[str, float | None] = figure("energy by hardware action", unit="J", source=PRICES)
     area_by_part_m2: dict[str, float] | None = figure("area by part of the chip", unit="m²", source=PRICES)
     layers: dict[str, LayerSpend] = Field(description="by name of the layer")
 
 
-class LawFigures(Record):
+class LawFigures(Figures):
     """What is saved over the uniform baseline if converters follow one law."""
 
     adc_ratio: float | None = figure(
@@ -83,7 +93,7 @@ class LawFigures(Record):
     )
 
 
-class CostFigures(Record):
+class CostFigures(Figures):
     """A plan's cost beside its baselines."""
 
     target: str = Field(description="name of the hardware description")
@@ -109,9 +119,16 @@ class CostFigures(Record):
     )
 
 
-class ObservedFigures(ObservedRecord):
+class ObservedFigures(Figures):
     """What calibration data say of a layer."""
 
+    samples: PositiveInt = figure("samples of the data", unit="samples", source="calibration data")
+    vectors: PositiveInt = figure(
+        "input vectors of the layer whose column sums were read", unit="vectors", source="calibration data"
+    )
+    conversions: PositiveInt = figure(
+        "of every slice column, or pair: vectors times input cycles", unit="conversions", source="calibration data"
+    )
     overflow_bound_95: float = figure(
         "of further conversions like the observed ones, at most this share loses something, with 95 % confidence",
         unit="1",
@@ -119,16 +136,16 @@ class ObservedFigures(ObservedRecord):
     )
 
 
-class SliceFigures(Record):
+class SliceFigures(Figures):
     """One weight slice of a layer; what is converted is a slice column, or a pair that is subtracted before the ADC."""
 
     density: float = figure("cells above 0 over the weights of the model's layer", unit="1", source=PLAN)
-    columns: int = figure(
+    columns: Count = figure(
         "slice columns on crossbars, each once for every group of rows driven together", unit="columns", source=PLAN
     )
-    conversions: int = figure("what is converted in one input cycle of one vector", unit="conversions", source=PLAN)
-    lossless: int = figure("those that are proved to lose nothing", unit="conversions", source=PROOF)
-    largest_sum: int = figure("largest sum in front of an ADC that any input can cause", unit="cells", source=PROOF)
+    conversions: Count = figure("what is converted in one input cycle of one vector", unit="conversions", source=PLAN)
+    lossless: Count = figure("those that are proved to lose nothing", unit="conversions", source=PROOF)
+    largest_sum: Count = figure("largest sum in front of an ADC that any input can cause", unit="cells", source=PROOF)
     proved_bits: BitCounts = figure(
         "conversions by the fewest bits proved to be enough; 0 is a column of zeros", unit="conversions", source=PROOF
     )
@@ -140,19 +157,19 @@ class SliceFigures(Record):
         unit="conversions",
         source="calibration data",
     )
-    observed_lossless_columns: int = figure(
+    observed_lossless_columns: Count = figure(
         "not proved, but nothing was lost on calibration data", unit="conversions", source="calibration data"
     )
 
 
-class LayerFigures(Record):
+class LayerFigures(Figures):
     """One crossbar layer."""
 
-    row_tiles: int = figure("crossbars that its rows fill", unit="crossbars", source=PLAN)
-    column_tiles: int = figure("crossbars that its columns fill", unit="crossbars", source=PLAN)
-    crossbars: int = figure("crossbars of all slices and signs", unit="crossbars", source=PLAN)
-    possible_crossbars: int = figure("if none were left out for being all zero", unit="crossbars", source=PLAN)
-    unread_crossbars: int = figure(
+    row_tiles: Count = figure("crossbars that its rows fill", unit="crossbars", source=PLAN)
+    column_tiles: Count = figure("crossbars that its columns fill", unit="crossbars", source=PLAN)
+    crossbars: Count = figure("crossbars of all slices and signs", unit="crossbars", source=PLAN)
+    possible_crossbars: Count = figure("if none were left out for being all zero", unit="crossbars", source=PLAN)
+    unread_crossbars: Count = figure(
         "hold weights but were left out, not being worth their energy", unit="crossbars", source=PLAN
     )
     utilisation: float = figure(
@@ -162,13 +179,24 @@ class LayerFigures(Record):
     slices: list[SliceFigures] = Field(description="least significant first")
 
 
-class ReportDocument(Record):
+class ReportDocument(Figures):
     """The report of a plan."""
 
     schema_version: Literal[1]
     plan: PlanDocument = Field(description="plan.json, whole")
     layers: dict[str, LayerFigures] = Field(description="by name of the layer; plan.layers has their order")
     cost: CostFigures
+
+    @model_validator(mode="after")
+    def _is_of_one_plan(self) -> Self:
+        slices = {layer.name: layer.slices for layer in self.plan.layers}
+        if {name: len(layer.slices) for name, layer in self.layers.items()} != slices:
+            raise ValueError("layers and slices are not those of the plan")
+        cost, names = self.cost, set(slices)
+        spends = [spend.layers for spend in (cost.plan, cost.uniform_8_bit, cost.isaac_offset_8_bit)]
+        if set(cost.conversions) != names or any(set(layers) != names for layers in spends):
+            raise ValueError("costs are not those of the plan's layers")
+        return self
 
 
 def report_document(

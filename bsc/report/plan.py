@@ -12,12 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from bsc.cost.compare import Comparison
+from bsc.cost.crossbars import LayerCrossbars
 from bsc.hardware.target import Target
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.document import LayerArrays, PlanDocument, PlanLayer
 from bsc.plan.summary import LayerSummary, SliceSummary, total
 from bsc.report.basis import basis_notes
 from bsc.report.costs import cost_table, law_table, layer_cost_table
+from bsc.report.crossbars import crossbar_table
+from bsc.report.network import network_table
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN, format_ratio
 
@@ -36,22 +39,29 @@ NOT_MODELLED = "off-tile routing, digital operators, idle power, programming of 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PlanReport:
-    """The report that `bsc compile` prints.
+    """The report that `bsc compile` prints, and with `crossbars` the longer one of `bsc report`.
 
     Attributes:
         document: of the plan.
         summaries: of every layer.
         comparison: cost beside the baselines.
+        crossbars: of every layer; None leaves them and the steps of the network out.
     """
 
     document: PlanDocument
     summaries: Sequence[LayerSummary]
     comparison: Comparison
+    crossbars: Sequence[LayerCrossbars] | None = None
 
     def __rich__(self) -> RenderableType:
+        network, crossbars = [], []
+        if self.crossbars is not None:
+            network, crossbars = [network_table(self.document)], [crossbar_table(self.crossbars)]
         return Group(
             _heading(self.document),
+            *network,
             _layer_table(self.summaries),
+            *crossbars,
             _resolution_table(self.summaries),
             cost_table(self.comparison),
             layer_cost_table(self.comparison),

@@ -43,6 +43,14 @@ def test_prefix_changes_where_the_rounded_number_does(value: float, unit: str, t
     assert format_si(value, unit) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(1.23456e-9, 4, "1.235 nJ"), (0.99996e-9, 4, "1.000 nJ"), (0.9996e-9, 4, "0.9996 nJ"), (0.0, 9, "0 J")],
+)
+def test_more_digits(value: float, digits: int, text: str) -> None:
+    assert format_si(value, "J", digits=digits) == text
+
+
 @pytest.mark.parametrize(("ratio", "text"), [(2.3913, "2.39"), (28.44, "28.4"), (9592.0, "9592"), (0.29, "0.290")])
 def test_ratio(ratio: float, text: str) -> None:
     assert format_ratio(ratio) == text + TIMES

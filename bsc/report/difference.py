@@ -1,0 +1,325 @@
+"""What two reports do not have in common: what was chosen, cells and converters, digital operators, and figures.
+
+A relative difference up to 1e-9 is none, and neither is another version of bsc or another file name of the model.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bsc.cost.price import ADC_ACTION
+from bsc.cost.side_by_side import pipeline_difference
+from bsc.plan.difference import SAME, ArrayDifference
+from bsc.plan.document import BudgetRecord, PlanDocument, PlanLayer, StepRecord, TensorRecord
+from bsc.report.document import ReportDocument
+from bsc.report.shares import mean_bits, proved_share
+from bsc.units import UNKNOWN
+
+HASH_DIGITS = 12
+NOT_COMPARED = {"name", "arrays"}
+"""Of a layer's record: what it is found by, and the name of a file whose hash is compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Something that is not the same in words; None where one side lacks it.
+
+    Attributes:
+        name: what it is.
+        old: on the old side.
+        new: on the new side.
+    """
+
+    name: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureChange:
+    """A figure that is not the same.
+
+    Attributes:
+        layer: its name; None for the whole plan.
+        figure: its key, such as `energy_j`.
+        unit: SI, or what is counted; "1" for a share.
+        old: on the old side; None is unknown.
+        new: on the new side.
+    """
+
+    layer: str | None
+    figure: str
+    unit: str
+    old: float | None
+    new: float | None
+
+    @property
+    def relative(self) -> float | None:
+        """By what part of the old value it grew; None where that is unknown or 0, or past all floats."""
+        if self.old is None or self.new is None or self.old == 0:
+            return None
+        grown = (self.new - self.old) / abs(self.old)
+        return grown if math.isfinite(grown) else None
+
+    def beyond(self, tolerance: float) -> bool:
+        """Whether it changed by more than a part of the old value; what became known or unknown always did."""
+        if self.old is None or self.new is None:
+            return True
+        return abs(self.new - self.old) > (tolerance + SAME) * abs(self.old)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerDifference:
+    """A layer that both sides have.
+
+    Attributes:
+        name: of the layer.
+        settings: what its record says of it.
+        hashes: of its file of cells and ADC settings, if they differ.
+        arrays: how far these differ; None unless both sides are plan folders.
+    """
+
+    name: str
+    settings: tuple[Change, ...]
+    hashes: Change | None
+    arrays: ArrayDifference | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """All that differs between two reports.
+
+    Attributes:
+        old: what the old side is called.
+        new: what the new side is called.
+        facts: model, hardware, ADC law, input ranges and the like.
+        removed_steps: steps that only the old pipeline has.
+        added_steps: steps that only the new pipeline has.
+        removed: layers that only the old side has, in words.
+        added: layers that only the new side has, in words.
+        layers: layers of both sides that differ.
+        steps: steps of the network, by what they write: operators, what they read, and hashes.
+        figures: totals, then layer by layer.
+    """
+
+    old: str
+    new: str
+    facts: tuple[Change, ...]
+    removed_steps: tuple[str, ...]
+    added_steps: tuple[str, ...]
+    removed: tuple[Change, ...]
+    added: tuple[Change, ...]
+    layers: tuple[LayerDifference, ...]
+    steps: tuple[Change, ...]
+    figures: tuple[FigureChange, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is none."""
+        chosen = (self.facts, self.removed_steps, self.added_steps, self.removed, self.added, self.layers, self.steps)
+        return not any(chosen) and not self.figures
+
+    def differs(self, tolerance: float) -> bool:
+        """Whether it is more than is tolerated: anything at all if that is 0, else figures, and layers of one side."""
+        if tolerance == 0:
+            return not self.empty
+        return bool(self.removed or self.added) or any(each.beyond(tolerance) for each in self.figures)
+
+
+def difference(
+    old: ReportDocument,
+    new: ReportDocument,
+    *,
+    names: tuple[str, str],
+    arrays: Mapping[str, ArrayDifference] | None = None,
+) -> Difference:
+    """Hold two reports against each other; layers are matched by name.
+
+    Args:
+        old: the reference.
+        new: the other.
+        names: what to call them.
+        arrays: by layer, how far the arrays of plans differ, for those whose files do; None if they are not at hand.
+    """
+    before = {layer.name: layer for layer in old.plan.layers}
+    after = {layer.name: layer for layer in new.plan.layers}
+    both = [name for name in before if name in after]
+    added_steps, removed_steps = pipeline_difference(old.plan.pipeline, new.plan.pipeline)
+    layers = (_layer(old.plan, before[name], new.plan, after[name], (arrays or {}).get(name)) for name in both)
+    figures = _figures(None, _totals(old), _totals(new))
+    for name in both:
+        figures += _figures(name, _of_layer(old, name), _of_layer(new, name))
+    return Difference(
+        old=names[0],
+        new=names[1],
+        facts=tuple(_changes(_facts(old), _facts(new))),
+        removed_steps=tuple(removed_steps),
+        added_steps=tuple(added_steps),
+        removed=tuple(Change(name=name, old=_size(before[name]), new=None) for name in before if name not in after),
+        added=tuple(Change(name=name, old=None, new=_size(after[name])) for name in after if name not in before),
+        layers=tuple(layer for layer in layers if layer.settings or layer.hashes),
+        steps=tuple(_changes(_steps(old.plan, both), _steps(new.plan, both))),
+        figures=tuple(figures),
+    )
+
+
+def difference_json(found: Difference, tolerance: float) -> dict[str, Any]:
+    """What `bsc diff --json` prints."""
+    figures = [
+        {**asdict(each), "relative": each.relative, "beyond_tolerance": each.beyond(tolerance)}
+        for each in found.figures
+    ]
+    return {**asdict(found), "figures": figures, "tolerance": tolerance, "differs": found.differs(tolerance)}
+
+
+def alike(old: Any, new: Any) -> bool:
+    """Whether two values of a record are the same but for last bits of numbers."""
+    if isinstance(old, float) and isinstance(new, float):
+        return abs(old - new) <= SAME * max(abs(old), abs(new))
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return old.keys() == new.keys() and all(alike(value, new[key]) for key, value in old.items())
+    return bool(old == new)
+
+
+def in_words(value: Any) -> str:
+    """A value of a record as short text."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')} {in_words(inner)}" for key, inner in value.items())
+    if isinstance(value, tuple | list):
+        return "-".join(map(in_words, value))
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
+    """Of values by name, those that only one side has or that are not alike."""
+    found = []
+    for name in dict.fromkeys((*old, *new)):
+        if name not in old or name not in new or not alike(old[name], new[name]):
+            words = [in_words(side[name]) if name in side else None for side in (old, new)]
+            found.append(Change(name=name, old=words[0], new=words[1]))
+    return found
+
+
+def _facts(report: ReportDocument) -> dict[str, Any]:
+    """What a plan was made of and priced on, by what it is called."""
+    plan = report.plan
+    hardware = _hash(plan.files.get("target.json"))
+    facts: dict[str, Any] = {
+        "model": _hash(plan.model.sha256),
+        "opsets": plan.model.opsets,
+        "free batch": plan.model.dynamic_batch,
+        "hardware": f"{plan.target} ({hardware})",
+        "priced on": "its own hardware" if report.cost.target == plan.target else report.cost.target,
+        "ADC law": report.cost.adc_law,
+        "input ranges": "a step for each input vector",
+        "accuracy test": None if plan.budget is None else _budget(plan.budget),
+        "inputs": _tensors(plan.inputs),
+        "outputs": _tensors(plan.outputs),
+    }
+    if plan.calibration is not None:
+        samples = plan.calibration.samples
+        facts["input ranges"] = f"steps from {samples} samples ({_hash(plan.calibration.sha256)})"
+    return facts
+
+
+def _budget(budget: BudgetRecord) -> dict[str, Any]:
+    return {**budget.model_dump(exclude={"held_out_sha256"}), "held-out data": _hash(budget.held_out_sha256)}
+
+
+def _tensors(tensors: Iterable[TensorRecord]) -> str:
+    return ", ".join(f"{each.name} {each.dtype} {_shape(each)}" for each in tensors)
+
+
+def _shape(tensor: TensorRecord) -> str:
+    return "?" if tensor.shape is None else "x".join(map(str, tensor.shape))
+
+
+def _hash(sha256: str | None) -> str:
+    return UNKNOWN if sha256 is None else sha256[:HASH_DIGITS]
+
+
+def _size(layer: PlanLayer) -> str:
+    return f"{layer.op_type} {layer.rows}×{layer.columns}"
+
+
+def _layer(
+    old_plan: PlanDocument, old: PlanLayer, new_plan: PlanDocument, new: PlanLayer, arrays: ArrayDifference | None
+) -> LayerDifference:
+    settings = _changes(
+        *({name: value for name, value in each.model_dump().items() if name not in NOT_COMPARED} for each in (old, new))
+    )
+    hashes = [plan.files.get(layer.arrays) for plan, layer in ((old_plan, old), (new_plan, new))]
+    differing = hashes[0] != hashes[1]
+    return LayerDifference(
+        name=old.name,
+        settings=tuple(settings),
+        hashes=Change(name="cells and ADCs", old=_hash(hashes[0]), new=_hash(hashes[1])) if differing else None,
+        arrays=arrays,
+    )
+
+
+def _steps(plan: PlanDocument, both: Iterable[str]) -> dict[str, str]:
+    """Steps in words by what they write; those of layers that only one side has are left out."""
+    known = set(both)
+    return {_written(step): _step(plan, step) for step in plan.steps if step.layer is None or step.layer in known}
+
+
+def _written(step: StepRecord) -> str:
+    more = f" and {len(step.outputs) - 1} more" if len(step.outputs) > 1 else ""
+    return f"tensor {step.outputs[0]}{more}"
+
+
+def _step(plan: PlanDocument, step: StepRecord) -> str:
+    reads = f"of {', '.join(step.inputs)}" if step.inputs else "of constants"
+    if step.digital is None:
+        return f"{step.layer} {reads}"
+    operators = ", ".join(f"{name} ×{count}" for name, count in sorted(step.operators.items()))
+    return f"{operators} {reads} ({_hash(plan.files.get(step.digital))})"
+
+
+def _figures(layer: str | None, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[FigureChange]:
+    """Of figures (unit, value) by key, those that are not alike."""
+    found = []
+    for key in dict.fromkeys((*old, *new)):
+        unit = (old.get(key) or new[key])[0]
+        before, after = (side[key][1] if key in side else None for side in (old, new))
+        if not alike(before, after):
+            found.append(FigureChange(layer=layer, figure=key, unit=unit, old=before, new=after))
+    return found
+
+
+def _totals(report: ReportDocument) -> dict[str, tuple[str, float | None]]:
+    cost = report.cost.plan
+    slices = [part for layer in report.layers.values() for part in layer.slices]
+    return {
+        "energy_j": ("J", cost.energy_j),
+        **{f"energy_by_action_j.{name}": ("J", value) for name, value in sorted(cost.energy_by_action_j.items())},
+        "latency_s": ("s", cost.latency_s),
+        "area_m2": ("m²", cost.area_m2),
+        **{f"area_by_part_m2.{name}": ("m²", value) for name, value in sorted((cost.area_by_part_m2 or {}).items())},
+        "crossbars": ("crossbars", cost.crossbars),
+        "imas": ("IMAs", cost.imas),
+        "tiles": ("tiles", cost.tiles),
+        "conversions": ("conversions", sum(sum(counts.values()) for counts in report.cost.conversions.values())),
+        "mean_adc_bits": ("bit", mean_bits(slices)),
+        "proved_share": ("1", proved_share(slices)),
+    }
+
+
+def _of_layer(report: ReportDocument, name: str) -> dict[str, tuple[str, float | None]]:
+    spend, figures = report.cost.plan.layers[name], report.layers[name]
+    return {
+        "energy_j": ("J", spend.energy_j),
+        f"energy_by_action_j.{ADC_ACTION}": ("J", spend.energy_by_action_j.get(ADC_ACTION)),
+        "latency_s": ("s", spend.latency_s),
+        "area_m2": ("m²", spend.area_m2),
+        "crossbars": ("crossbars", figures.crossbars),
+        "conversions": ("conversions", sum(report.cost.conversions[name].values())),
+        "mean_adc_bits": ("bit", mean_bits(figures.slices)),
+        "proved_share": ("1", proved_share(figures.slices)),
+    }

@@ -1,0 +1,259 @@
+"""What two reports do not have in common, and what of it counts."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bsc.plan.document import BudgetRecord, CalibrationRecord, StepRecord
+from bsc.plan.folder import to_json
+from bsc.report.difference import Change, Difference, FigureChange, alike, difference, difference_json, in_words
+from bsc.report.difference_text import DifferenceReport
+from bsc.report.document import ReportDocument
+from bsc.report.text import to_text
+from passes.assign_adc import AssignAdc
+from tests.bsc.plans import coded, plan_of
+from tests.bsc.report.reports import changed, report_of
+
+LOSSLESS = report_of(plan_of(coded([[3, 255], [-1, 255]], name="a"), coded([[7]], name="b", input="y", output="z")))
+FIXED = report_of(
+    plan_of(
+        coded([[3, 255], [-1, 255]], name="a"),
+        coded([[7]], name="b", input="y", output="z"),
+        adc=AssignAdc(policy="fixed", bits=4),
+    )
+)
+
+
+def between(old: ReportDocument, new: ReportDocument) -> Difference:
+    return difference(old, new, names=("old", "new"))
+
+
+def figure(old: float | None, new: float | None) -> FigureChange:
+    return FigureChange(layer=None, figure="energy_j", unit="J", old=old, new=new)
+
+
+def test_a_report_and_itself() -> None:
+    found = between(LOSSLESS, LOSSLESS)
+    assert found.empty
+    assert not found.differs(0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("plan.bsc_version", "9.9"),
+        ("plan.model.file", "renamed.onnx"),
+        ("plan.layers.0.arrays", "layers/0009.safetensors"),
+    ],
+)
+def test_what_is_no_difference(path: str, value: str) -> None:
+    assert between(LOSSLESS, changed(LOSSLESS, path, value)).empty
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "change"),
+    [
+        ("plan.model.sha256", "1" * 64, Change(name="model", old="000000000000", new="111111111111")),
+        ("plan.target", "mine", Change(name="hardware", old="isaac (n/a)", new="mine (n/a)")),
+        (
+            "plan.files",
+            {"target.json": "2" * 64},
+            Change(name="hardware", old="isaac (n/a)", new="isaac (222222222222)"),
+        ),
+        ("cost.target", "mine", Change(name="priced on", old="its own hardware", new="mine")),
+        ("cost.adc_law", "linear", Change(name="ADC law", old="isaac", new="linear")),
+        (
+            "plan.calibration",
+            CalibrationRecord(sha256="3" * 64, samples=5),
+            Change(name="input ranges", old="a step for each input vector", new="steps from 5 samples (333333333333)"),
+        ),
+        ("plan.model.dynamic_batch", True, Change(name="free batch", old="no", new="yes")),
+        ("plan.inputs.0.shape", (1, 3), Change(name="inputs", old="x float32 ?", new="x float32 1x3")),
+    ],
+)
+def test_what_a_plan_was_made_of(path: str, value: object, change: Change) -> None:
+    found = between(LOSSLESS, changed(LOSSLESS, path, value))
+    assert change in found.facts
+    assert found.differs(0)
+    assert not found.differs(1e-6)
+    assert not found.figures
+
+
+def test_an_accuracy_test() -> None:
+    budget = BudgetRecord(
+        max_drop=0.01,
+        held_out_sha256="4" * 64,
+        split=True,
+        samples=10,
+        lost=2,
+        gained=1,
+        drop=0.1,
+        drop_bound=0.3,
+        confidence=0.95,
+        adc_law="isaac",
+    )
+    (fact,) = between(LOSSLESS, changed(LOSSLESS, "plan.budget", budget)).facts
+    assert fact == Change(
+        name="accuracy test",
+        old="none",
+        new="max drop 0.01, split yes, samples 10, lost 2, gained 1, drop 0.1, drop bound 0.3, confidence 0.95, "
+        "adc law isaac, held-out data 444444444444",
+    )
+
+
+def test_pipeline_and_settings() -> None:
+    one = changed(changed(LOSSLESS, "plan.pipeline", "a,b{x=1}"), "plan.layers.0.input_step", 0.5)
+    two = changed(changed(LOSSLESS, "plan.pipeline", "a,b{x=2}"), "plan.layers.0.input_step", 0.25)
+    found = between(one, two)
+    assert (found.removed_steps, found.added_steps) == (("b{x=1}",), ("b{x=2}",))
+    (layer,) = found.layers
+    assert (layer.name, layer.settings) == ("a", (Change(name="input_step", old="0.5", new="0.25"),))
+    near = changed(one, "plan.layers.0.input_step", 0.5 * (1 + 5e-10))
+    assert between(one, near).empty
+
+
+def test_hashes_of_a_layers_file() -> None:
+    old = changed(LOSSLESS, "plan.files", {"layers/0000.safetensors": "5" * 64, "layers/0001.safetensors": "6" * 64})
+    new = changed(old, "plan.files", {"layers/0000.safetensors": "7" * 64, "layers/0001.safetensors": "6" * 64})
+    (layer,) = between(old, new).layers
+    assert (layer.name, layer.settings, layer.arrays) == ("a", (), None)
+    assert layer.hashes == Change(name="cells and ADCs", old="555555555555", new="777777777777")
+
+
+def digital(file: str, operator: str, reads: str) -> StepRecord:
+    return StepRecord(digital=file, operators={operator: 1}, inputs=(reads,), outputs=("out",))
+
+
+def test_digital_operators() -> None:
+    """Steps are found by what they write, whatever the number of their file."""
+    steps = LOSSLESS.plan.steps
+    old = changed(LOSSLESS, "plan.steps", (*steps, digital("digital/0002.onnx", "Relu", "z")))
+    same = changed(LOSSLESS, "plan.steps", (*steps, digital("digital/0007.onnx", "Relu", "z")))
+    assert between(old, same).empty
+    other = changed(LOSSLESS, "plan.steps", (*steps, digital("digital/0002.onnx", "Sigmoid", "y")))
+    assert between(old, other).steps == (
+        Change(name="tensor out", old="Relu ×1 of z (n/a)", new="Sigmoid ×1 of y (n/a)"),
+    )
+    constants = changed(old, "plan.files", {"digital/0002.onnx": "8" * 64})
+    assert between(old, constants).steps == (
+        Change(name="tensor out", old="Relu ×1 of z (n/a)", new="Relu ×1 of z (888888888888)"),
+    )
+    assert between(old, LOSSLESS).steps == (Change(name="tensor out", old="Relu ×1 of z (n/a)", new=None),)
+
+
+def test_layers_of_one_side_count_at_any_tolerance() -> None:
+    one = report_of(plan_of(coded([[3, 255], [-1, 255]], name="a")))
+    found = between(LOSSLESS, one)
+    assert (found.removed, found.added) == ((Change(name="b", old="MatMul 1×1", new=None),), ())
+    assert found.steps == ()
+    assert {each.layer for each in found.figures} == {None, "a"}  # a larger part of what layers share is its own
+    assert found.differs(1e9)
+    assert between(one, LOSSLESS).added == (Change(name="b", old=None, new="MatMul 1×1"),)
+
+
+def test_figures_by_hand() -> None:
+    """Of layer a all four slices of both columns' + sides have cells, and of column 0 one - side: slice 0.
+
+    Their sums are 3 in steps of 3, and 1: one bit each. In column 1 they are 6 in steps of 3, two bits, in all slices.
+    So lossless bits are 1 + 1 + 4 * 2 = 10 over 16 conversions, where 4 bits each make 64.
+    """
+    figures = {(each.layer, each.figure): each for each in between(LOSSLESS, FIXED).figures}
+    bits = figures["a", "mean_adc_bits"]
+    assert (bits.old, bits.new, bits.unit) == (10 / 16, 4.0, "bit")
+    conversions = figures["a", "conversions"]
+    assert (conversions.old, conversions.new) == (6 * 8, 16 * 8)
+    assert conversions.relative == pytest.approx(5 / 3)
+    assert ("a", "proved_share") not in figures
+    assert ("a", "crossbars") not in figures
+    total = figures[None, "energy_j"]
+    assert (total.old, total.new) == (LOSSLESS.cost.plan.energy_j, FIXED.cost.plan.energy_j)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "tolerance", "beyond"),
+    [
+        (100, 102, 0.02, False),
+        (100, 98, 0.02, False),
+        (0.1, 0.102, 0.02, False),
+        (100, 102.001, 0.02, True),
+        (100, 97.999, 0.02, True),
+        (102, 100, 0.0196, True),
+        (102, 100, 0.0197, False),
+        (0, 1e-30, 1.0, True),
+        (None, 1.0, 1.0, True),
+        (1.0, None, 1.0, True),
+        (100, 100.0001, 0.0, True),
+    ],
+)
+def test_both_sides_of_the_tolerance(old: float | None, new: float | None, tolerance: float, beyond: bool) -> None:
+    assert figure(old, new).beyond(tolerance) is beyond
+
+
+def test_relative_changes() -> None:
+    assert figure(4, 5).relative == 0.25
+    assert figure(4, 3).relative == -0.25
+    assert figure(0, 3).relative is None
+    assert figure(None, 3).relative is None
+    assert figure(1e-300, 1e300).relative is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        (1.0, 1.0 + 9e-10, True),
+        (1.0, 1.0 + 2e-9, False),
+        (0.0, 0.0, True),
+        (0.0, 1e-300, False),
+        (None, 0.0, False),
+        ({"a": 1.0}, {"a": 1.0 + 9e-10}, True),
+        ({"a": 1.0}, {"b": 1.0}, False),
+    ],
+)
+def test_last_bits_are_no_difference(old: object, new: object, same: bool) -> None:
+    assert alike(old, new) is same
+    assert alike(new, old) is same
+
+
+def test_values_in_words() -> None:
+    assert in_words({"kernel": (3, 3), "pads": ((0, 1), (2, 3))}) == "kernel 3-3, pads 0-1-2-3"
+    assert [in_words(value) for value in (None, True, False, 0.5, 3, "x")] == ["none", "yes", "no", "0.5", "3", "x"]
+
+
+def reports() -> st.SearchStrategy[ReportDocument]:
+    weights = st.lists(st.integers(-255, 255), min_size=1, max_size=3)
+    layers = st.dictionaries(st.sampled_from("abc"), weights, min_size=1)
+    policies = st.sampled_from([AssignAdc(), AssignAdc(policy="fixed", bits=3), AssignAdc(granularity="slice")])
+
+    def report(layers: dict[str, list[int]], adc: AssignAdc) -> ReportDocument:
+        tensors = ["x", *(f"t{index}" for index in range(len(layers) - 1)), "y"]
+        parts = [
+            coded(np.array([codes]), name=name, input=tensors[index], output=tensors[index + 1])
+            for index, (name, codes) in enumerate(sorted(layers.items()))
+        ]
+        return report_of(plan_of(*parts, adc=adc))
+
+    return st.builds(report, layers, policies)
+
+
+@given(reports(), reports())
+def test_laws(one: ReportDocument, two: ReportDocument) -> None:
+    """Nothing differs from itself; both directions name the same things; less is beyond a larger tolerance."""
+    assert between(one, one).empty
+    there, back = between(one, two), between(two, one)
+    assert [(each.name, each.old, each.new) for each in there.facts] == [
+        (each.name, each.new, each.old) for each in back.facts
+    ]
+    assert {(each.layer, each.figure, each.old, each.new) for each in there.figures} == {
+        (each.layer, each.figure, each.new, each.old) for each in back.figures
+    }
+    assert {each.name for each in there.layers} == {each.name for each in back.layers}
+    assert {each.name for each in there.steps} == {each.name for each in back.steps}
+    assert [each.name for each in there.removed] == [each.name for each in back.added]
+    tolerances = [0.0, 0.01, 0.5, 10.0]
+    differing = [there.differs(tolerance) for tolerance in tolerances]
+    assert differing == sorted(differing, reverse=True)
+    assert to_text(DifferenceReport(found=there, tolerance=0.01))
+    json.loads(to_json(difference_json(there, 0.01)))
