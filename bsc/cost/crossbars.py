@@ -1,6 +1,7 @@
-"""Every crossbar of a plan: how full it is, what it holds, and what its ADC must resolve."""
+"""Every crossbar of a plan as one row of a few arrays: where it belongs, what it holds, what its ADC must resolve."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,42 +12,69 @@ from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LayerCrossbars:
-    """The crossbars of one layer; T row tiles, C column tiles, S slices, P polarities.
+class CrossbarTable:
+    """The X crossbars of a layer, in the order of row tile, column tile, slice and polarity.
 
     Attributes:
-        name: of the layer.
-        size: cells of one crossbar.
-        allocated: which crossbars exist, bool (T, C, S, P).
-        cells: cells of a crossbar that hold a slice of a weight, zero or not, int64 (T, C).
-        nonzeros: cells above 0, int64 (T, C, S, P).
-        largest_bits: largest resolution of its ADC, unit columns included, uint8 (T, C, S, P); 0 where nothing is
-            converted, or the pair's other crossbar has the ADC.
+        layer: the layer's record.
+        index: row tile, column tile, slice and polarity, int64 (X, 4).
+        rows: wordlines in use, int64 (X,).
+        columns: bitlines in use, int64 (X,).
+        weights: cells that hold a slice of a weight, zero or not, int64 (X,); fewer than rows times columns where
+            groups of a convolution share the crossbar.
+        nonzeros: cells above level 0, int64 (X,).
+        adc_bits: largest resolution of the ADC that reads it, unit columns included, uint8 (X,); both crossbars of a
+            pair have that of the pair, and 0 is one that is never read.
+        mean_bits: mean resolution over its columns, those of 0 bits included and unit columns not, float64 (X,).
     """
 
-    name: str
-    size: int
-    allocated: NDArray[np.bool_]
-    cells: NDArray[np.int64]
+    layer: PlanLayer
+    index: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    weights: NDArray[np.int64]
     nonzeros: NDArray[np.int64]
-    largest_bits: NDArray[np.uint8]
+    adc_bits: NDArray[np.uint8]
+    mean_bits: NDArray[np.float64]
+
+    @property
+    def capacity(self) -> int:
+        """Cells of one crossbar."""
+        return self.layer.tile_rows * self.layer.tile_cols
 
 
-def plan_crossbars(plan: Plan) -> list[LayerCrossbars]:
+def plan_crossbars(plan: Plan) -> list[CrossbarTable]:
     """The crossbars of every layer; reads each layer's arrays once."""
-    return [layer_crossbars(layer, plan.arrays(layer)) for layer in plan.layers]
+    return [crossbar_table(layer, plan.arrays(layer)) for layer in plan.layers]
 
 
-def layer_crossbars(layer: PlanLayer, arrays: LayerArrays) -> LayerCrossbars:
+def crossbar_table(layer: PlanLayer, arrays: LayerArrays) -> CrossbarTable:
     """The crossbars of one layer."""
-    _, starts = layer.column_tiles()
-    rows = np.minimum(layer.mapped_rows - np.arange(0, layer.mapped_rows, layer.tile_rows), layer.tile_rows)
-    nonzeros = per_crossbar(np.add, arrays.nonzeros.astype(np.int64), starts)
-    return LayerCrossbars(
-        name=layer.name,
-        size=layer.tile_rows * layer.tile_cols,
-        allocated=arrays.allocated,
-        cells=np.outer(rows, column_widths(starts, layer.mapped_columns)),
-        nonzeros=per_tile(np.add, nonzeros, layer.groups_per_tile),
-        largest_bits=largest_bits(layer, arrays, starts),
+    packed, starts = layer.column_tiles()
+    index = np.argwhere(arrays.allocated)
+    row_tile, column_tile = index[:, 0], index[:, 1]
+    tile_rows = np.minimum(layer.mapped_rows - row_tile * layer.tile_rows, layer.tile_rows)
+    columns = column_widths(starts, layer.mapped_columns)[column_tile]
+    groups = columns // (layer.columns // layer.groups) if packed > 1 else np.ones_like(columns)
+    bits = largest_bits(layer, arrays, starts)
+    if layer.cells.conversions < layer.cells.polarities:
+        bits = bits.max(axis=3, keepdims=True)
+    read = layer.row_groups - row_tile * layer.groups_per_tile  # row groups of the tile; the last may have fewer
+    conversions = np.minimum(read, layer.groups_per_tile) * columns
+
+    def each(values: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.broadcast_to(values, arrays.allocated.shape)[arrays.allocated])
+
+    def added(values: NDArray[Any]) -> NDArray[Any]:
+        return each(per_tile(np.add, per_crossbar(np.add, values.astype(np.int64), starts), layer.groups_per_tile))
+
+    return CrossbarTable(
+        layer=layer,
+        index=index,
+        rows=tile_rows * groups,
+        columns=columns,
+        weights=tile_rows * columns,
+        nonzeros=added(arrays.nonzeros),
+        adc_bits=each(bits),
+        mean_bits=added(arrays.adc_bits) / conversions,
     )

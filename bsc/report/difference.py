@@ -13,7 +13,7 @@ from bsc.cost.side_by_side import pipeline_difference
 from bsc.plan.difference import SAME, ArrayDifference
 from bsc.plan.document import BudgetRecord, PlanDocument, PlanLayer, StepRecord, TensorRecord
 from bsc.report.document import ReportDocument
-from bsc.report.shares import mean_bits, proved_share
+from bsc.report.layer_rows import mean_bits, proved_share
 from bsc.units import UNKNOWN
 
 HASH_DIGITS = 12

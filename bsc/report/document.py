@@ -87,7 +87,9 @@ class LawFigures(Figures):
     total_ratio: float | None = figure("all energy of the baseline over the plan's", unit="1", source=PRICES)
     formula: str = Field(description="energy of a conversion at N bits; scaled to the target's own price at its bits")
     source: str = Field(description="citation key, then where it was read; keys are in hw_models/SOURCES.md")
-    valid_bits: tuple[int, int] = Field(description="lowest and highest resolution that the source vouches for")
+    valid_bits: tuple[int, int] = figure(
+        "lowest and highest resolution that the law's source vouches for", unit="bit", source="the law's source"
+    )
     extrapolated: bool = Field(
         description="a resolution in use lies outside the range that the law's source vouches for"
     )

@@ -11,33 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from bsc.cost.price import ADC_ACTION
-from bsc.plan.document import PlanLayer
 from bsc.report.costs import ACTION_LABELS
-from bsc.report.document import COUNTS, PLAN, PRICES, PROOF, LayerFigures, LayerSpend, ReportDocument, SliceFigures
-from bsc.report.shares import largest_bits, mean_bits, proved_share
+from bsc.report.document import COUNTS, PLAN, PRICES, PROOF, ReportDocument, SliceFigures
+from bsc.report.layer_rows import LayerRow, largest_bits, layer_rows, mean_bits
 
 Cell = str | float | None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Row:
-    """What the cells of a layer are taken from.
-
-    Attributes:
-        layer: its record in the plan.
-        figures: of the layer.
-        spend: its cost on the plan.
-        uniform: its cost on the uniform 8-bit baseline.
-        offset: its cost in ISAAC's offset encoding.
-        conversions: of one inference.
-    """
-
-    layer: PlanLayer
-    figures: LayerFigures
-    spend: LayerSpend
-    uniform: LayerSpend
-    offset: LayerSpend
-    conversions: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +39,7 @@ class Column:
 class LayerColumn(Column):
     """A column with one value a layer."""
 
-    value: Callable[[Row], Cell]
+    value: Callable[[LayerRow], Cell]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +49,7 @@ class SliceColumn(Column):
     value: Callable[[SliceFigures], Cell]
 
 
-def _layer(name: str, unit: str, includes: str, source: str, value: Callable[[Row], Cell]) -> LayerColumn:
+def _layer(name: str, unit: str, includes: str, source: str, value: Callable[[LayerRow], Cell]) -> LayerColumn:
     return LayerColumn(name=name, unit=unit, includes=includes, source=source, value=value)
 
 
@@ -79,7 +57,7 @@ def _slice(name: str, unit: str, includes: str, source: str, value: Callable[[Sl
     return SliceColumn(name=name, unit=unit, includes=includes, source=source, value=value)
 
 
-def _action(row: Row, action: str) -> float | None:
+def _action(row: LayerRow, action: str) -> float | None:
     return row.spend.energy_by_action_j.get(action)
 
 
@@ -113,14 +91,14 @@ LAYER_COLUMNS = (
     _layer(
         "conversions", "conversions", "of one inference, unit columns included", COUNTS, lambda row: row.conversions
     ),
-    _layer("mean_adc_bits", "bit", "mean of what is converted", PLAN, lambda row: mean_bits(row.figures.slices)),
-    _layer("largest_adc_bits", "bit", "largest assigned", PLAN, lambda row: largest_bits(row.figures.slices)),
+    _layer("mean_adc_bits", "bit", "mean of what is converted", PLAN, lambda row: row.mean_bits),
+    _layer("largest_adc_bits", "bit", "largest assigned", PLAN, lambda row: row.largest_bits),
     _layer(
         "proved_share",
         "1",
         "of what is converted, proved lossless",
         PROOF,
-        lambda row: proved_share(row.figures.slices),
+        lambda row: row.proved_share,
     ),
     _layer("energy_j", "J", "of one inference, all actions", PRICES, lambda row: row.spend.energy_j),
     *(
@@ -173,8 +151,7 @@ def layer_csv(report: ReportDocument) -> str:
     names: list[Cell] = [column.name for column in LAYER_COLUMNS]
     names += [f"{column.name}{index}" for column in SLICE_COLUMNS for index in range(count)]
     lines = [_line(names)]
-    for layer in report.plan.layers:
-        row = _row(report, layer)
+    for row in layer_rows(report):
         parts = [*row.figures.slices, *[None] * (count - len(row.figures.slices))]
         cells: list[Cell] = [column.value(row) for column in LAYER_COLUMNS]
         cells += [None if part is None else column.value(part) for column in SLICE_COLUMNS for part in parts]
@@ -187,15 +164,3 @@ def _line(cells: Sequence[Cell]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(cells)
     return text.getvalue().removesuffix("\r\n") + "\n"
-
-
-def _row(report: ReportDocument, layer: PlanLayer) -> Row:
-    cost = report.cost
-    return Row(
-        layer=layer,
-        figures=report.layers[layer.name],
-        spend=cost.plan.layers[layer.name],
-        uniform=cost.uniform_8_bit.layers[layer.name],
-        offset=cost.isaac_offset_8_bit.layers[layer.name],
-        conversions=sum(cost.conversions[layer.name].values()),
-    )

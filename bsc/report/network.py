@@ -17,7 +17,7 @@ def network_table(document: PlanDocument) -> Table:
         if step.layer is not None:
             place, what = "crossbars", f"{step.layer} ({operators[step.layer]})"
         else:
-            place, what = "digital", _listed(step.operators)
+            place, what = "digital", operators_text(step.operators)
         add_row(table, str(number), place, what, _sources(step.inputs, made_by))
         made_by |= dict.fromkeys(step.outputs, f"step {number}")
     for tensor in document.outputs:
@@ -25,9 +25,10 @@ def network_table(document: PlanDocument) -> Table:
     return table
 
 
+def operators_text(operators: Mapping[str, int]) -> str:
+    """Digital operators by ONNX type, in words."""
+    return ", ".join(f"{name} ×{count}" for name, count in sorted(operators.items()))
+
+
 def _sources(tensors: Iterable[str], made_by: Mapping[str, str]) -> str:
     return ", ".join(dict.fromkeys(made_by[tensor] for tensor in tensors)) or "nothing"
-
-
-def _listed(operators: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} ×{count}" for name, count in sorted(operators.items()))

@@ -12,15 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from bsc.cost.compare import Comparison
-from bsc.cost.crossbars import LayerCrossbars
+from bsc.cost.crossbars import CrossbarTable
 from bsc.hardware.target import Target
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.document import LayerArrays, PlanDocument, PlanLayer
 from bsc.plan.summary import LayerSummary, SliceSummary, total
 from bsc.report.basis import basis_notes
 from bsc.report.costs import cost_table, law_table, layer_cost_table
-from bsc.report.crossbars import crossbar_table
-from bsc.report.network import network_table
+from bsc.report.crossbars import slice_table
+from bsc.report.network import network_table, operators_text
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN, format_ratio
 
@@ -51,12 +51,12 @@ class PlanReport:
     document: PlanDocument
     summaries: Sequence[LayerSummary]
     comparison: Comparison
-    crossbars: Sequence[LayerCrossbars] | None = None
+    crossbars: Sequence[CrossbarTable] | None = None
 
     def __rich__(self) -> RenderableType:
         network, crossbars = [], []
         if self.crossbars is not None:
-            network, crossbars = [network_table(self.document)], [crossbar_table(self.crossbars)]
+            network, crossbars = [network_table(self.document)], [slice_table(self.crossbars)]
         return Group(
             _heading(self.document),
             *network,
@@ -147,7 +147,6 @@ class CrossbarReport:
 def _heading(document: PlanDocument) -> Text:
     batch = ", for a batch of one" if document.model.dynamic_batch else ""
     operators = sum((Counter(step.operators) for step in document.steps), Counter[str]())
-    digital = ", ".join(f"{name} ×{count}" for name, count in sorted(operators.items()))
     sizes = ", ".join(
         f"{tensor.name} {'x'.join(map(str, tensor.shape)) if tensor.shape is not None else '?'}"
         for tensor in document.inputs
@@ -156,7 +155,7 @@ def _heading(document: PlanDocument) -> Text:
         f"bsc {document.bsc_version}: {document.model.file} on {document.target}\n"
         f"pipeline   {document.pipeline}\n"
         f"input      {sizes}{batch}; {_ranges(document)}\n"
-        f"digital    {digital or 'nothing'}\n"
+        f"digital    {operators_text(operators) or 'nothing'}\n"
     )
 
 

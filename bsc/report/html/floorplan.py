@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.cost.crossbars import CrossbarTable, plan_crossbars
 from bsc.hardware.target import Hierarchy
 from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_columns
-from bsc.plan.crossbars import CrossbarTable, crossbar_table
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 # Type of every array of the page, as NumPy and as JavaScript name it.
@@ -27,7 +27,7 @@ SHIPPED = {
     "columns": ("<u2", "Uint16Array"),
     "weights": ("<u4", "Uint32Array"),
     "nonzeros": ("<u4", "Uint32Array"),
-    "most_bits": ("u1", "Uint8Array"),
+    "adc_bits": ("u1", "Uint8Array"),
     "mean_bits": ("<f4", "Float32Array"),
 }
 
@@ -37,20 +37,17 @@ class Floorplan:
     """Crossbars in the order in which they fill IMAs and tiles: layer after layer.
 
     Attributes:
-        layers: of the plan.
-        tables: the crossbars of each.
+        tables: the crossbars of each layer.
         hierarchy: how many crossbars make an IMA, and IMAs a tile.
     """
 
-    layers: tuple[PlanLayer, ...]
     tables: tuple[CrossbarTable, ...]
     hierarchy: Hierarchy
 
     @classmethod
     def of(cls, plan: Plan, hierarchy: Hierarchy) -> "Floorplan":
         """Of a plan; reads each layer's arrays once."""
-        tables = tuple(crossbar_table(layer, plan.arrays(layer)) for layer in plan.layers)
-        return cls(layers=plan.layers, tables=tables, hierarchy=hierarchy)
+        return cls(tables=tuple(plan_crossbars(plan)), hierarchy=hierarchy)
 
     def data(self) -> dict[str, Any]:
         """Everything but the cells, ready for JSON."""
@@ -63,12 +60,12 @@ class Floorplan:
             "imas_per_tile": self.hierarchy.imas_per_tile,
             "layers": [
                 {
-                    "name": layer.name,
+                    "name": table.layer.name,
                     "crossbars": len(table.index),
-                    "capacity": layer.tile_rows * layer.tile_cols,
-                    "top": (1 << layer.bits_per_cell) - 1,
+                    "capacity": table.capacity,
+                    "top": (1 << table.layer.bits_per_cell) - 1,
                 }
-                for layer, table in zip(self.layers, self.tables, strict=True)
+                for table in self.tables
             ],
             "polarities": POLARITIES,
             "arrays": {name: {"type": SHIPPED[name][1], "data": pack(array)} for name, array in whole.items()},
@@ -90,7 +87,7 @@ def cells(plan: Plan, floorplan: Floorplan, room: int) -> dict[str, dict[str, st
     first = np.cumsum([0, *sizes])
     packed: dict[str, dict[str, str]] = {}
     for done, position in enumerate(np.argsort(sizes, kind="stable").tolist()):
-        layer, index = floorplan.layers[position], floorplan.tables[position].index
+        layer, index = floorplan.tables[position].layer, floorplan.tables[position].index
         share = room // (len(sizes) - done)
         room -= share
         arrays = plan.arrays(layer)

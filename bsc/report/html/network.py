@@ -3,12 +3,13 @@
 A list reads the same on a phone, on paper and aloud, however many steps there are.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from bsc.plan.document import PlanDocument, PlanLayer
+from bsc.report.network import operators_text
 
 ROW, LANE, MARGIN = 30, 14, 12
 """Pixels of a row, between lines, and beside them."""
@@ -83,7 +84,7 @@ def network(document: PlanDocument) -> Network:
         reads += [(made[name], len(rows)) for name in dict.fromkeys(step.inputs)]
         made |= dict.fromkeys(step.outputs, len(rows))
         if step.layer is None:
-            rows.append(Row(kind="digital", name=operators_text(step.operators)))
+            rows.append(Row(kind="digital", name=operators_text(step.operators) or "copy"))
         else:
             rows.append(Row(kind="layer", name=step.layer, layer=layers[step.layer], repeated=step.layer in used))
             used.add(step.layer)
@@ -91,11 +92,6 @@ def network(document: PlanDocument) -> Network:
         reads.append((made[tensor.name], len(rows)))
         rows.append(Row(kind="output", name=tensor.name))
     return Network(rows=tuple(rows), links=tuple(_links(dict.fromkeys(reads))))
-
-
-def operators_text(operators: Mapping[str, int]) -> str:
-    """Digital operators in words; a step without any hands tensors on."""
-    return ", ".join(name if count == 1 else f"{name} ×{count}" for name, count in sorted(operators.items())) or "copy"
 
 
 def _links(reads: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:

@@ -3,68 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bsc.cost.price import ADC_ACTION, ratio
-from bsc.plan.document import Plan, PlanLayer
+from bsc.plan.document import Plan
 from bsc.report.costs import ACTION_LABELS, AREA_LABELS
-from bsc.report.document import LayerFigures, LayerSpend, ReportDocument, Spend
+from bsc.report.document import ReportDocument, Spend
 from bsc.report.html.charts import RatioAxis, bit_histogram
 from bsc.report.html.floorplan import Floorplan, cells
-from bsc.report.html.network import network, operators_text
+from bsc.report.html.network import network
 from bsc.report.html.page import data_block, render
+from bsc.report.layer_rows import layer_rows, mean_bits
+from bsc.report.network import operators_text
 from bsc.report.plan import NOT_MODELLED
 
 MAX_BYTES = 1_000_000
 """Of a page, unless its tables alone need more: cells of crossbars are left out for it."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LayerRow:
-    """A layer as the tables of the page show it.
-
-    Attributes:
-        record: of the plan.
-        figures: of the mapping.
-        plan: what it costs.
-        uniform: what it costs in the uniform baseline.
-        conversions: in one inference.
-    """
-
-    record: PlanLayer
-    figures: LayerFigures
-    plan: LayerSpend
-    uniform: LayerSpend
-    conversions: int
-
-    @property
-    def converted(self) -> int:
-        """Conversions of one input cycle of one vector."""
-        return sum(part.conversions for part in self.figures.slices)
-
-    @property
-    def proved(self) -> float | None:
-        """Share of them that is proved to lose nothing."""
-        return sum(part.lossless for part in self.figures.slices) / self.converted if self.converted else None
-
-    @property
-    def mean_bits(self) -> float | None:
-        """Mean of the bits assigned, those of 0 bits included."""
-        bits = sum(int(bits) * count for part in self.figures.slices for bits, count in part.assigned_bits.items())
-        return bits / self.converted if self.converted else None
-
-    @property
-    def most_bits(self) -> int:
-        """Most bits assigned."""
-        return max((int(bits) for part in self.figures.slices for bits in part.assigned_bits), default=0)
-
-    @property
-    def adc_energy_j(self) -> float | None:
-        """Energy of the conversions."""
-        return self.plan.energy_by_action_j[ADC_ACTION]
-
-    @property
-    def saving(self) -> float | None:
-        """Energy in the uniform baseline over that of the plan."""
-        return ratio(self.uniform.energy_j, self.plan.energy_j)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +61,7 @@ def plan_page(plan: Plan, report: ReportDocument, *, max_bytes: int = MAX_BYTES)
 
 
 def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[str, str]]) -> str:
-    cost, layers = report.cost, _layers(report)
+    cost, layers = report.cost, layer_rows(report)
     costs = (cost.plan, cost.uniform_8_bit, cost.isaac_offset_8_bit)
     ratios = [each for law in cost.adc_laws.values() for each in (law.adc_ratio, law.total_ratio)]
     operators: dict[str, int] = {}
@@ -130,7 +81,7 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
                 dict.fromkeys(f"{each.adc_policy} per {each.adc_granularity}" for each in report.plan.layers)
             ),
             "pairs": any(each.subtraction == "analog" for each in report.plan.layers),
-            "digital": operators_text(operators) if operators else "nothing",
+            "digital": operators_text(operators) or "nothing",
             "energy": _rows(costs, "energy_by_action_j", ACTION_LABELS),
             "area": _rows(costs, "area_by_part_m2", AREA_LABELS),
             "axis": RatioAxis.over(ratios),
@@ -144,19 +95,6 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "shown": len(shown),
         },
     )
-
-
-def _layers(report: ReportDocument) -> list[LayerRow]:
-    return [
-        LayerRow(
-            record=layer,
-            figures=report.layers[layer.name],
-            plan=report.cost.plan.layers[layer.name],
-            uniform=report.cost.uniform_8_bit.layers[layer.name],
-            conversions=sum(report.cost.conversions[layer.name].values()),
-        )
-        for layer in report.plan.layers
-    ]
 
 
 def _basis(report: ReportDocument) -> Basis:
@@ -204,8 +142,6 @@ def _histograms(report: ReportDocument) -> list[SliceView]:
     most_bits = max((int(bits) for _, *both in totals for counts in both for bits in counts), default=0)
     views = []
     for number, (parts, assigned, proved) in enumerate(totals):
-        conversions = sum(assigned.values())
-        mean = sum(int(bits) * count for bits, count in assigned.items()) / conversions if conversions else None
         weights = [layer.rows * layer.columns for layer in report.plan.layers if number < layer.slices]
         listing = ", ".join(f"{assigned[key]} of {key} bit" for key in sorted(assigned, key=int))
         views.append(
@@ -215,7 +151,7 @@ def _histograms(report: ReportDocument) -> list[SliceView]:
                     f"Slice {number}, conversions by bits assigned: {listing}", assigned, proved, most_bits
                 ),
                 density=sum(part.density * size for part, size in zip(parts, weights, strict=True)) / sum(weights),
-                mean_bits=mean,
+                mean_bits=mean_bits(parts),
                 largest_sum=max(part.largest_sum for part in parts),
             )
         )

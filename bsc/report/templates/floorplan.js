@@ -31,7 +31,7 @@ plan.layers.forEach((layer, number) => { for (let i = 0; i < layer.crossbars; i+
 
 // What can be coloured by: the value of a crossbar, the ends of the scale, and how they read.
 const colours = {
-  bits: { value: (i) => crossbars.most_bits[i], high: () => Math.max(1, ...crossbars.most_bits), text: (x) => `${x} bit` },
+  bits: { value: (i) => crossbars.adc_bits[i], high: () => Math.max(1, ...crossbars.adc_bits), text: (x) => `${x} bit` },
   mean: { value: (i) => crossbars.mean_bits[i], high: () => Math.max(1, ...crossbars.mean_bits), text: (x) => `${x.toFixed(2)} bit` },
   density: { value: (i) => crossbars.nonzeros[i] / crossbars.weights[i], high: () => 1, text: percent },
   utilisation: { value: (i) => crossbars.weights[i] / plan.layers[layerOf[i]].capacity, high: () => 1, text: percent },
@@ -125,7 +125,7 @@ function draw() {
 const name = (i) => `${crossbars.row_tile[i]},${crossbars.column_tile[i]},${crossbars.slice[i]},${plan.polarities[crossbars.polarity[i]]}`;
 
 function describe(i) {
-  return `${plan.layers[layerOf[i]].name} ${name(i)}: ${crossbars.most_bits[i]} bit at most, mean ${crossbars.mean_bits[i].toFixed(2)}; ` +
+  return `${plan.layers[layerOf[i]].name} ${name(i)}: ${crossbars.adc_bits[i]} bit at most, mean ${crossbars.mean_bits[i].toFixed(2)}; ` +
     `${percent(colours.density.value(i))} of cells above 0; ${percent(colours.utilisation.value(i))} utilised`;
 }
 
@@ -168,7 +168,7 @@ async function open(i) {
     ["Place", `row tile ${crossbars.row_tile[i]}, column tile ${crossbars.column_tile[i]}, slice ${crossbars.slice[i]}, sign ${plan.polarities[crossbars.polarity[i]]}`],
     ["In use", `${crossbars.rows[i]} wordlines × ${crossbars.columns[i]} bitlines, ${percent(colours.utilisation.value(i))} of the cells`],
     ["Cells above 0", `${crossbars.nonzeros[i]} of ${crossbars.weights[i]}, ${percent(colours.density.value(i))}`],
-    ["ADC", `${crossbars.most_bits[i]} bit at most, mean ${crossbars.mean_bits[i].toFixed(2)} over its columns`],
+    ["ADC", `${crossbars.adc_bits[i]} bit at most, mean ${crossbars.mean_bits[i].toFixed(2)} over its columns`],
   ];
   const list = document.getElementById("crossbar-facts");
   list.replaceChildren(...facts.flatMap((pair) => pair.map((text, part) => {
@@ -178,7 +178,7 @@ async function open(i) {
   })));
   document.getElementById("crossbar-cells").hidden = !cells;
   document.getElementById("crossbar-elsewhere").textContent = cells ? "" :
-    `Cells of this crossbar are not in this file. 'bsc inspect PLAN --layer ${layer.name} --crossbar ${name(i)}' shows its columns; 'bsc report --html-size' makes room for more.`;
+    `Cells of this crossbar are not in this file. 'bsc inspect PLAN --layer ${layer.name} --crossbar ${name(i)}' shows its columns; 'bsc report --html-size MB' makes room for more.`;
   if (!dialog.open) dialog.showModal();
   if (!cells) return;
   const [levels, bits, steps] = await Promise.all([cells.levels, cells.bits, cells.steps].map((text) => unpack(text, Uint8Array)));

@@ -28,7 +28,7 @@ def test_numbers_arrive_as_they_were(plan: Plan) -> None:
     data = floorplan.data()
     assert [layer["crossbars"] for layer in data["layers"]] == [3 * 3 * 8, 2 * 1 * 8]
     assert [layer["capacity"] for layer in data["layers"]] == [32, 32]
-    for name in ("rows", "nonzeros", "most_bits", "mean_bits"):
+    for name in ("rows", "nonzeros", "adc_bits", "mean_bits"):
         sent = data["arrays"][name]
         kind, script = SHIPPED[name]
         expected = np.concatenate([getattr(table, name) for table in floorplan.tables])

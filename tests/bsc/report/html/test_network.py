@@ -4,7 +4,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsc.report.html.network import MOST_LANES, Network, Row, _links, network, operators_text
+from bsc.report.html.network import MOST_LANES, Network, Row, _links, network
 from bsc.testing import mlp_model, random_weights, tiny_model
 from tests.bsc.plans import model_plan
 
@@ -19,9 +19,9 @@ def test_a_residual_block(tmp_path: Path) -> None:
     assert [(row.kind, row.name) for row in drawn.rows] == [
         ("input", "x"),
         ("layer", "a"),
-        ("digital", "Relu"),
+        ("digital", "Relu ×1"),
         ("layer", "b"),
-        ("digital", "Add"),
+        ("digital", "Add ×1"),
         ("output", "y"),
     ]
     assert set(drawn.links) == {(0, 1, 0), (1, 2, 0), (2, 3, 0), (3, 4, 0), (4, 5, 0), (0, 4, 1)}
@@ -46,8 +46,3 @@ def test_lines_in_one_lane_do_not_cover_each_other(reads: set[tuple[int, int]]) 
 def test_width_grows_with_lanes() -> None:
     rows = (Row(kind="input", name="x"),) * 3
     assert Network(rows=rows, links=((0, 2, 2),)).width - Network(rows=rows, links=((0, 1, 0),)).width == 28
-
-
-def test_operators_in_words() -> None:
-    assert operators_text({"Relu": 2, "Add": 1}) == "Add, Relu ×2"
-    assert operators_text({}) == "copy"
