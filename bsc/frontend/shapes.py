@@ -153,7 +153,9 @@ def _ask_onnxruntime(model: ir.Model, unknown: list[ir.Value]) -> None:
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in unknown)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
     proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
-    told = {output.name: output for output in quiet_session(proto.SerializeToString()).get_outputs()}
+    # Not optimised: onnxruntime would compute constants of any size that `bounds.may_fold` leaves alone.
+    session = quiet_session(proto.SerializeToString(), optimise=False)
+    told = {output.name: output for output in session.get_outputs()}
     for value in unknown:
         output = told[value.name or ""]
         sizes = [size if isinstance(size, int) and size >= 0 else None for size in output.shape]
