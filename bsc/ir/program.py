@@ -179,7 +179,7 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 yield from (part for sparse in every for part in (sparse.values, sparse.indices))
 
 
-def quiet_session(model: bytes | Path, *, weights: Path | None = None, optimise: bool = True) -> Any:
+def quiet_session(model: bytes | Path, *, weights: Path | None = None) -> Any:
     """An onnxruntime session on the CPU that leaves the terminal alone; raises what onnxruntime raises.
 
     Quantised operators are run as they are written: onnxruntime would move and fuse QuantizeLinear and
@@ -188,15 +188,12 @@ def quiet_session(model: bytes | Path, *, weights: Path | None = None, optimise:
     Args:
         model: serialised, or its path.
         weights: folder of the external data of a serialised model.
-        optimise: let onnxruntime change the graph, and compute its constants.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    if not optimise:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if weights is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
