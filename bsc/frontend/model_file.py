@@ -144,6 +144,7 @@ def _unreadable(path: Path, seen: str) -> ModelError:
 def _names(model: ir.Model) -> Iterator[object]:
     """Every name an operator record may take over; protobuf hands out bytes where they are not UTF-8."""
     values = [*model.graph.inputs, *model.graph.outputs]
+    yield from model.opset_imports
     for node in nodes(model):
         yield from (node.name or "", node.op_type, node.domain, *node.attributes)
         values += [value for value in (*node.inputs, *node.outputs) if value is not None]

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from bsc.errors import ModelError, UsageError
+from bsc.frontend.bounds import may_fold
 from bsc.frontend.constants import known_shape
 from bsc.frontend.model_file import quiet
 from bsc.ir.program import quiet_session
@@ -136,11 +137,16 @@ def infer_shapes(model: ir.Model) -> None:
 def _ask_onnxruntime(model: ir.Model, unknown: list[ir.Value]) -> None:
     """Shapes and types behind operators that ONNX's own inference does not know; raises what onnxruntime raises.
 
-    Large constants take part as inputs, of which only the sizes matter.
+    Large constants take part as inputs, of which only the sizes matter. So does what operators make of constants that
+    must not be folded: onnxruntime would compute it, of whatever size it is.
     """
     graph = onnx.GraphProto(name="shapes")
-    graph.node.extend(ir.serde.serialize_node(node) for node in model.graph)
     inputs = {id(value): value for value in model.graph.inputs}
+    for node in model.graph:
+        if _makes_any_size(node):
+            inputs |= {id(value): value for value in node.outputs if value.name}
+        else:
+            graph.node.append(ir.serde.serialize_node(node))
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if tensor is not None and tensor.nbytes <= SMALL_CONSTANT:
@@ -150,6 +156,7 @@ def _ask_onnxruntime(model: ir.Model, unknown: list[ir.Value]) -> None:
                 name=value.name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype)
             )
     graph.input.extend(ir.serde.serialize_value(value) for value in inputs.values())
+    unknown = [value for value in unknown if id(value) not in inputs]
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in unknown)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
     proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
@@ -162,6 +169,14 @@ def _ask_onnxruntime(model: ir.Model, unknown: list[ir.Value]) -> None:
         element = output.type.removeprefix("tensor(").removesuffix(")")
         if value.dtype is None and element.upper() in ir.DataType.__members__:
             value.dtype = ir.DataType[element.upper()]
+
+
+def _makes_any_size(node: ir.Node) -> bool:
+    """Whether an operator of constants was left because of what it makes, which has a type all the same."""
+    read = [value for value in node.inputs if value is not None]
+    constant = bool(read) and all(value.const_value is not None for value in read)
+    typed = all(value.dtype is not None for value in node.outputs if value.name)
+    return constant and typed and node.domain in ("", "ai.onnx") and may_fold(node) is False
 
 
 def mark_batch_axes(model: ir.Model, free: list[ir.Value]) -> None:

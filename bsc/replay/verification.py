@@ -116,15 +116,20 @@ def verify(
     comparison = _compared_layers(plan, model) if per_layer and model is not None else None
     name = plan.document.outputs[0].name
     outputs: dict[str, list[NDArray[Any]]] = {"quantised": [], "replayed": [], "float": []}
+
+    def replayed(batch: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        """The named output; no other result of a batch is kept until the next."""
+        results = replayer.replayed(batch, () if comparison is None else comparison.tensors)
+        if comparison is not None:
+            _add(comparison, results, batch)
+        return results[name]
+
     for batch in data.batches(max((layer.input_values for layer in plan.layers), default=1)):
-        replayed = replayer.replayed(batch, () if comparison is None else comparison.tensors)
-        outputs["replayed"].append(replayed[name])
+        outputs["replayed"].append(replayed(batch))
         # Equal layer results mean equal outputs, so the second run is needed only for lossy plans.
         outputs["quantised"].append(outputs["replayed"][-1] if replayer.exact else replayer.quantised(batch)[name])
         if session is not None:
             outputs["float"].append(_run_float(session, name, batch))
-        if comparison is not None:
-            _add(comparison, replayed, batch)
         require_scores(outputs["replayed"][-1], data.labels)
         advance(data.rows(batch))
     accuracies = paired = None

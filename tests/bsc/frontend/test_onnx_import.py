@@ -380,6 +380,9 @@ def test_words_for_a_path_that_is_no_file(make: Callable[[Path], None] | None, s
 
 
 GOOD = mlp_model(4, 3, 2).SerializeToString()
+OTHER_DOMAIN = tiny_model(
+    "(float[N,4] x) => (float[N,2] y) { y = MatMul (x, w) }", {"w": random_weights(4, 2)}, domains=("acme",)
+).SerializeToString()
 CORRUPT = "DecodeError: Error parsing message with type 'onnx.ModelProto': Wire format was corrupt"
 
 
@@ -394,8 +397,9 @@ CORRUPT = "DecodeError: Error parsing message with type 'onnx.ModelProto': Wire 
         (onnx.ModelProto(ir_version=8).SerializeToString(), "a model without operators in 2 bytes"),
         (GOOD.replace(b"fc0", b"fc\xff"), "a name that is not UTF-8 text"),
         (GOOD.replace(b"Gemm", b"Gem\xff"), "a name that is not UTF-8 text"),
+        (OTHER_DOMAIN.replace(b"acme", b"acm\xff"), "a name that is not UTF-8 text"),
     ],
-    ids=["empty", "cut by 5 bytes", "cut in half", "junk", "text", "no operators", "node name", "operator name"],
+    ids=["empty", "cut by 5 bytes", "cut in half", "junk", "text", "no operators", "node name", "operator", "domain"],
 )
 def test_words_for_a_file_that_is_no_model(content: bytes, seen: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"

@@ -1,11 +1,14 @@
 """What `bsc verify` finds out, and what it refuses."""
 
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError
 from bsc.plan.document import Plan
@@ -74,6 +77,24 @@ def test_every_layer_is_compared_with_the_tensor_of_its_name(tmp_path: Path) -> 
     assert layers["first"].relative_rms == pytest.approx(np.linalg.norm(error) / np.linalg.norm(x @ weights["w"]), 1e-3)
     assert layers["left"] == LayerDifference()  # its result is the model's only behind a Transpose
     assert verify(plan, data, "made up", path).layers is None
+
+
+def test_results_of_a_batch_are_gone_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second output may be as large as a run allows; two of them would be twice that."""
+    text = "(float[N,4] x) => (float[] y, float[] large) { y = MatMul (x, w) large = Pad (x, pads) }"
+    model = tiny_model(text, {"w": random_weights(4, 3), "pads": np.array([0, 0, 0, 1000])})
+    run, seen = Replayer.replayed, list[weakref.ref[NDArray[Any]]]()
+
+    def watched(self: Replayer, *arguments: Any) -> dict[str, NDArray[Any]]:
+        assert [each for each in seen if each() is not None] == []
+        results = run(self, *arguments)
+        seen.append(weakref.ref(results["large"]))
+        return results
+
+    monkeypatch.setattr(Replayer, "replayed", watched)
+    data = Dataset(inputs={"x": random_weights(6, 4)}, labels=None, batch=2, sha256="", free_batch=True)
+    assert verify(model_plan(model, tmp_path), data, "made up", None).exact
+    assert len(seen) == 3
 
 
 def test_lossy_plan_is_compared_with_the_integer_model(tmp_path: Path) -> None:
