@@ -134,11 +134,15 @@ def _plan_commands(random: Random, plan: Path, output: Path) -> list[list[str]]:
     name = str(plan)
     return random.choice(
         [
-            [["inspect", name], ["verify", name, "--limit", "2"]],
+            [
+                ["inspect", name],
+                ["report", name, "--html", str(output / "report.html")],
+                ["verify", name, "--limit", "2"],
+            ],
             [["verify", name, "--limit", "2", "--every-conversion"]],
             [["cost", name, "--json"], ["simulate", name, "--limit", "2", "--stats"]],
             [["simulate", name, "--limit", "1", "--noise", "generic", "--trials", "1"]],
-            [["export", name, "--to", "cells", "-o", str(output / "cells")]],
+            [["diff", name, name], ["export", name, "--to", "cells", "-o", str(output / "cells")]],
             [["export", name, "--to", "onnx", "-o", str(output / "out.onnx")]],
         ]
     )
