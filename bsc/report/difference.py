@@ -14,6 +14,7 @@ from bsc.plan.difference import SAME, ArrayDifference
 from bsc.plan.document import BudgetRecord, PlanDocument, PlanLayer, StepRecord, TensorRecord
 from bsc.report.document import ReportDocument
 from bsc.report.layer_rows import mean_bits, proved_share
+from bsc.report.network import operators_text
 from bsc.units import UNKNOWN
 
 HASH_DIGITS = 12
@@ -278,8 +279,7 @@ def _step(plan: PlanDocument, step: StepRecord) -> str:
     reads = f"of {', '.join(step.inputs)}" if step.inputs else "of constants"
     if step.digital is None:
         return f"{step.layer} {reads}"
-    operators = ", ".join(f"{name} ×{count}" for name, count in sorted(step.operators.items()))
-    return f"{operators} {reads} ({_hash(plan.files.get(step.digital))})"
+    return f"{operators_text(step.operators)} {reads} ({_hash(plan.files.get(step.digital))})"
 
 
 def _figures(layer: str | None, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[FigureChange]:

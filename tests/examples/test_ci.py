@@ -86,7 +86,7 @@ def test_the_report_is_kept() -> None:
     """What the workflow uploads is what the steps write."""
     text = (CI / "crossbars.yml").read_text(encoding="utf-8")
     assert re.findall(r"^            (\S+)$", text, re.MULTILINE) == [
-        "model.bsc/report.txt",
+        "model.bsc/report.html",
         "model.bsc/report.json",
         "diff.txt",
     ]
