@@ -27,6 +27,9 @@ from passes import PASSES
 from passes.permute import RowOrder
 from passes.tile import Tile
 
+DEFAULT_WEIGHT_BITS = 8
+"""The paper's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompileOptions:
@@ -92,6 +95,9 @@ def default_pipeline(
     cut: str = "even",
     active_rows: int | None = None,
     row_order: RowOrder = "as-is",
+    weight_bits: int | None = None,
+    cell_bits: int | None = None,
+    dac_bits: int | None = None,
 ) -> str:
     """The pipeline text for a target.
 
@@ -107,6 +113,9 @@ def default_pipeline(
         cut: "even" or the bits of each slice, as in the pass `slice-bits`.
         active_rows: wordlines that are driven together; None for all.
         row_order: what `permute` does, if anything; columns are sorted then.
+        weight_bits: bits of a weight code beside its sign; None for 8.
+        cell_bits: bits one cell stores; None for the target's.
+        dac_bits: input bits a DAC drives at a time; None for the target's.
     """
     name, _, bits = policy.partition("=")
     driven = active_rows or rows
@@ -118,8 +127,8 @@ def default_pipeline(
     else:
         adc = f"assign-adc{{policy={name} granularity={granularity}{f' bits={bits}' if bits else ''}}}"
     return (
-        "fold-batchnorm,quantize{bits=8},"
-        f"slice-bits{{bits-per-cell={target.crossbar.bits_per_cell} dac-bits={target.dac.bits} "
+        f"fold-batchnorm,quantize{{bits={weight_bits or DEFAULT_WEIGHT_BITS}}},"
+        f"slice-bits{{bits-per-cell={cell_bits or target.crossbar.bits_per_cell} dac-bits={dac_bits or target.dac.bits} "
         f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},"
         f"eliminate{{rows={rows}}},{permute}tile{{rows={rows} cols={cols} active-rows={driven}}},"
         f"{adc}"
