@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import hw_models
 from bsc.compiler import default_pipeline
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
@@ -75,16 +74,16 @@ class Recipe:
         return self.search is not None or "budget-adc" in self.pipeline
 
 
-def recipe(choices: Choices, target: Target, law: str | None) -> Recipe:
+def recipe(choices: Choices, target: Target, law: AdcLaw) -> Recipe:
     """What a plan in words comes to on a target.
 
     Args:
         choices: the plan.
         target: gives whatever is left open.
-        law: name or file of the ADC law that searches go by; None for the target's own.
+        law: the ADC law that searches go by.
 
     Raises:
-        UsageError: BSC201 for words that cannot be read; BSC202 or BSC207 for the law.
+        UsageError: BSC201 for words that cannot be read.
     """
     raella = choices.adc == RAELLA
     encoding = choices.encoding or ("centre" if raella else "differential")
@@ -95,8 +94,7 @@ def recipe(choices: Choices, target: Target, law: str | None) -> Recipe:
     searched = choices.active_rows == SEARCH
     search = None
     if searched or permute == "auto":
-        named = hw_models.load_law(law or target.adc.law)
-        search = Search(law=named, orders=_row_orders(permute), active_rows=searched)
+        search = Search(law=law, orders=_row_orders(permute), active_rows=searched)
     rows, cols = parse_xbar(choices.xbar) if choices.xbar else (target.crossbar.rows, target.crossbar.cols)
     pipeline = default_pipeline(
         target,

@@ -13,6 +13,7 @@ from bsc.commands.check import check
 from bsc.commands.compare import compare
 from bsc.commands.compile import compile_command
 from bsc.commands.cost import cost
+from bsc.commands.explore import explore
 from bsc.commands.export import export
 from bsc.commands.finetune import finetune
 from bsc.commands.hw import hw
@@ -76,7 +77,7 @@ def main(*, debug: bool) -> None:
         signal.signal(signal.SIGTERM, _terminated)
 
 
-for command in (check, compile_command, inspect, cost, compare, verify, simulate, export, finetune, hw):
+for command in (check, compile_command, inspect, cost, compare, explore, verify, simulate, export, finetune, hw):
     main.add_command(command)
 
 

@@ -118,6 +118,7 @@ def default_pipeline(
         dac_bits: input bits a DAC drives at a time; None for the target's.
     """
     name, _, bits = policy.partition("=")
+    cell_bits, dac_bits = cell_bits or target.crossbar.bits_per_cell, dac_bits or target.dac.bits
     driven = active_rows or rows
     permute = f"permute{{rows={row_order} columns=sorted group-rows={driven}}}," if row_order != "as-is" else ""
     if name == "calibrated":
@@ -128,7 +129,7 @@ def default_pipeline(
         adc = f"assign-adc{{policy={name} granularity={granularity}{f' bits={bits}' if bits else ''}}}"
     return (
         f"fold-batchnorm,quantize{{bits={weight_bits or DEFAULT_WEIGHT_BITS}}},"
-        f"slice-bits{{bits-per-cell={cell_bits or target.crossbar.bits_per_cell} dac-bits={dac_bits or target.dac.bits} "
+        f"slice-bits{{bits-per-cell={cell_bits} dac-bits={dac_bits} "
         f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},"
         f"eliminate{{rows={rows}}},{permute}tile{{rows={rows} cols={cols} active-rows={driven}}},"
         f"{adc}"

@@ -143,7 +143,7 @@ def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", option
     search, adaptive = None, options["cut"] == ADAPTIVE
     if text is None:
         said = {name: options[name] for name in choosing if _given(ctx, name)}
-        found = recipe(Choices(**said | {"adc": _policy(ctx, options)}), target, options["adc_law"])
+        found = recipe(Choices(**said | {"adc": _policy(ctx, options)}), target, law)
         text, search, adaptive = found.pipeline, found.search, found.adaptive_cut
     return CompileOptions(
         pipeline=text,

@@ -7,14 +7,13 @@ a number means the same design in every method and on every run.
 import itertools
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, PositiveInt, StrictBool, field_validator, model_validator
+from pydantic import ConfigDict, Field, PositiveInt, StrictBool, ValidationInfo, field_validator
 
 from bsc.choices import ADAPTIVE, SEARCH, Choices, parse_policy, parse_xbar
-from bsc.cost.designs import FIGURES
 from bsc.errors import UsageError
 from bsc.numeric.encoding import Encoding, Subtraction
 from bsc.record import Record, Text, read_record
@@ -29,9 +28,8 @@ Bits = Annotated[int, Field(ge=1, le=16)]
 Value = str | int | bool
 
 
-def _values(item: Any) -> Any:
-    """The type of an axis: at least one value of a type, none twice."""
-    return Annotated[tuple[item, ...], Field(strict=False, min_length=1)]
+T = TypeVar("T")
+Values = Annotated[tuple[T, ...], Field(strict=False, min_length=1)]
 
 
 class Axes(Record):
@@ -58,20 +56,20 @@ class Axes(Record):
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
 
     variants: Annotated[tuple[Text, ...], Field(strict=False)] = ()
-    xbar: _values(Text) | None = None
-    weight_bits: _values(Bits) | None = None
-    cell_bits: _values(Bits) | None = None
-    dac_bits: _values(Bits) | None = None
-    encoding: _values(Encoding) | None = None
-    subtract: _values(Subtraction) | None = None
-    flip: _values(StrictBool) | None = None
-    cut: _values(Text) | None = None
-    active_rows: _values(PositiveInt | Literal["all", "search"]) | None = None
-    permute: _values(Literal["auto", "none", "sorted", "balanced"]) | None = None
-    adc: _values(Text) | None = None
-    granularity: _values(Literal["column", "tile", "slice"]) | None = None
-    hw: _values(Text) | None = None
-    adc_law: _values(Text) | None = None
+    xbar: Values[Text] | None = None
+    weight_bits: Values[Bits] | None = None
+    cell_bits: Values[Bits] | None = None
+    dac_bits: Values[Bits] | None = None
+    encoding: Values[Encoding] | None = None
+    subtract: Values[Subtraction] | None = None
+    flip: Values[StrictBool] | None = None
+    cut: Values[Text] | None = None
+    active_rows: Values[PositiveInt | Text] | None = None
+    permute: Values[Literal["auto", "none", "sorted", "balanced"]] | None = None
+    adc: Values[Text] | None = None
+    granularity: Values[Literal["column", "tile", "slice"]] | None = None
+    hw: Values[Text] | None = None
+    adc_law: Values[Text] | None = None
 
     @field_validator("*")
     @classmethod
@@ -86,6 +84,13 @@ class Axes(Record):
     def _sizes(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for value in values or ():
             _readable(parse_xbar, value)
+        return values
+
+    @field_validator("active_rows")
+    @classmethod
+    def _rows(cls, values: tuple[int | str, ...] | None) -> tuple[int | str, ...] | None:
+        if any(isinstance(value, str) and value not in (ALL, SEARCH) for value in values or ()):
+            raise ValueError(f'write how many rows to drive at a time, "{ALL}" or "{SEARCH}"')
         return values
 
     @field_validator("adc")
@@ -112,19 +117,21 @@ class Space(Record):
     """
 
     method: Literal["grid", "random", "search"] = "grid"
-    points: Annotated[int, Field(ge=1, le=MAX_DESIGNS)] | None = None
+    points: Annotated[int, Field(ge=1, le=MAX_DESIGNS)] | None = Field(default=None, validate_default=True)
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     generation: Annotated[int, Field(ge=2, le=1000)] = 16
-    objectives: _values(Literal["adc-energy", "energy", "latency", "area", "crossbars", "accuracy"]) | None = None
+    objectives: Values[Literal["adc-energy", "energy", "latency", "area", "crossbars", "accuracy"]] | None = None
     axes: Axes = Axes()
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.method == "grid" and self.points is not None:
-            raise ValueError("leave points out: a grid has all of them; or choose another method")
-        if self.method != "grid" and self.points is None:
-            raise ValueError(f"method {self.method} needs points, how many designs it tries")
-        return self
+    @field_validator("points")
+    @classmethod
+    def _wanted(cls, points: int | None, info: ValidationInfo) -> int | None:
+        method = info.data.get("method", "grid")
+        if (points is None) == (method == "grid"):
+            return points
+        if method == "grid":
+            raise ValueError("leave it out, since a grid has all designs, or choose another method")
+        raise ValueError(f"say how many designs method '{method}' tries")
 
     @classmethod
     def from_toml(cls, text: str, where: str) -> Self:
@@ -255,18 +262,14 @@ def max_accuracy_drop(adc: str) -> float | None:
 def needing_data(space: Space) -> str | None:
     """The first value that means nothing without calibration data, or None."""
     axes = space.axes
-    for value in itertools.chain(axes.adc or (), axes.cut or ()):
+    said: Iterator[str] = itertools.chain(axes.adc or (), axes.cut or ())
+    for value in said:
         if value.startswith(("calibrated", BUDGETED, ADAPTIVE)) or (value == "raella" and axes.cut is None):
             return value
     return None
 
 
-def needing_prices(values: Mapping[str, Value | None]) -> bool:
-    """Whether a design is searched for by its cost."""
-    return values["active-rows"] == SEARCH
-
-
-def _readable(parse: Any, value: str) -> None:
+def _readable(parse: Callable[[str], object], value: str) -> None:
     try:
         parse(value)
     except UsageError as error:

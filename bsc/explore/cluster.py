@@ -1,0 +1,80 @@
+"""Workers of a Dask cluster. They need bsc installed, and must see the files of the sweep at the same paths."""
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+
+from distributed import Client, as_completed
+from distributed.scheduler import KilledWorker
+
+from bsc.errors import UsageError
+from bsc.explore.mapping import Counted, Work, count
+from bsc.explore.scheduler import lost
+
+CONNECT_S = 10
+WORKERS_S = 10
+AHEAD = 3
+"""Pieces of work that are given out for each thread of the cluster, so that none has to wait for the next."""
+
+
+class Cluster:
+    """A scheduler at an address, as `tcp://10.0.0.1:8786`."""
+
+    def __init__(self, address: str) -> None:
+        """Connect.
+
+        Raises:
+            UsageError: BSC210 if nothing answers there, or has no workers.
+        """
+        self._address = address
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is told as an error
+        try:
+            self._client = Client(address, timeout=CONNECT_S, set_as_default=False)
+        except (OSError, ValueError) as error:
+            seen = (str(error) or type(error).__name__).splitlines()[0]
+            raise UsageError(
+                "BSC210",
+                f"no Dask scheduler answers at '{address}'",
+                seen=seen,
+                fix="start one with 'dask scheduler' and give the address that it prints, as tcp://HOST:8786",
+            ) from None
+        try:
+            self._client.wait_for_workers(1, timeout=WORKERS_S)
+        except OSError:
+            self._client.close(timeout=1)
+            raise UsageError(
+                "BSC210",
+                f"the Dask scheduler at '{address}' has no workers",
+                seen=f"none within {WORKERS_S} s",
+                fix=f"start some with 'dask worker {address} --nthreads 1', where bsc is installed",
+            ) from None
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(Exception):  # a scheduler that is gone has nothing to close
+            self._client.close(timeout=2)
+
+    def run(self, works: Iterable[Work]) -> Iterator[Counted]:
+        """As `Scheduler.run`; work of a worker that is lost goes to another one."""
+        left = iter(works)
+        running = as_completed()
+        for _ in range(AHEAD * max(1, sum(self._client.nthreads().values()))):
+            self._submit(left, running)
+        for future in running:
+            self._submit(left, running)
+            if future.status == "finished":
+                yield future.result()
+            elif future.status == "error":
+                error = future.exception()
+                if isinstance(error, KilledWorker):
+                    raise lost("workers died one after another over the same design, as when memory runs out")
+                raise error
+            else:
+                raise lost(f"the Dask scheduler at '{self._address}' is gone")
+
+    def _submit(self, left: Iterator[Work], running: as_completed) -> None:
+        work = next(left, None)
+        if work is not None:
+            running.add(self._client.submit(count, work, key=f"bsc-{work.key}", pure=False))
