@@ -5,9 +5,10 @@ sampler is seeded from the seed and the number of designs known; a search that w
 nothing had happened.
 """
 
+import itertools
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import optuna
@@ -21,7 +22,15 @@ MOST_ASKED = 10
 """Designs that are asked for, times those that are wanted, before the rest is drawn at random."""
 
 
-def ask(grid: Grid, known: Sequence[int], values: NDArray[np.float64], *, seed: int, wanted: int) -> list[int]:
+def ask(
+    grid: Grid,
+    known: Sequence[int],
+    values: NDArray[np.float64],
+    *,
+    seed: int,
+    wanted: int,
+    may_exist: Callable[[int], bool] = lambda _: True,
+) -> list[int]:
     """Choose designs that were not tried yet.
 
     Args:
@@ -30,28 +39,33 @@ def ask(grid: Grid, known: Sequence[int], values: NDArray[np.float64], *, seed: 
         values: their objectives, less is better; shape (known, objectives), NaN in designs that cannot exist.
         seed: of the search.
         wanted: how many.
+        may_exist: whether a design is worth a try; asked once for each.
 
     Returns:
         So many numbers, or fewer if the grid has no more.
     """
-    wanted = min(wanted, len(grid) - len(known))
-    tried, chosen = set(known), []
     generator = random.Random(f"{seed}/{len(known)}")
-    if known and not np.isnan(values).all():
-        for number in _asked(grid, known, values, generator.randrange(1 << 32), MOST_ASKED * wanted):
-            if number not in tried:
-                tried.add(number)
+    seen, chosen = set(known), list[int]()
+    promising: Iterator[int] = iter(())
+    if not np.isnan(values).any(axis=1).all():
+        promising = _asked(grid, known, values, generator.randrange(1 << 32), MOST_ASKED * wanted)
+    for number in itertools.chain(promising, _drawn(grid, seen, generator)):
+        if len(chosen) == wanted:
+            break
+        if number not in seen:
+            seen.add(number)
+            if may_exist(number):
                 chosen.append(number)
-            if len(chosen) == wanted:
-                return chosen
-    while len(chosen) < wanted:
-        number = generator.randrange(len(grid))
-        if len(grid) <= 2 * len(tried):  # few are left: draw among these
-            number = generator.choice([each for each in range(len(grid)) if each not in tried])
-        if number not in tried:
-            tried.add(number)
-            chosen.append(number)
     return chosen
+
+
+def _drawn(grid: Grid, seen: set[int], generator: random.Random) -> Iterator[int]:
+    """Designs at random, with repetitions until few are left, then all of these."""
+    while 2 * len(seen) < len(grid):
+        yield generator.randrange(len(grid))
+    left = [number for number in range(len(grid)) if number not in seen]
+    generator.shuffle(left)
+    yield from left
 
 
 def _asked(grid: Grid, known: Sequence[int], values: NDArray[np.float64], seed: int, most: int) -> Iterator[int]:

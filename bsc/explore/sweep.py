@@ -114,7 +114,7 @@ class Sweep:
 
     @property
     def total(self) -> int:
-        """How many designs are tried."""
+        """How many designs are tried; a search that finds no more that may exist tries fewer."""
         return len(self.grid) if self.space.points is None else min(self.space.points, len(self.grid))
 
     @property
@@ -213,7 +213,10 @@ class Sweep:
             done = store.designs()
             known = oriented([done[number] for number in asked], self.objectives)
             wanted = min(self.space.generation, self.total - len(asked))
-            chosen = ask(self.grid, asked, known, seed=self.space.seed, wanted=wanted)
+            seed = self.space.seed
+            chosen = ask(self.grid, asked, known, seed=seed, wanted=wanted, may_exist=self._may_exist)
+            if not chosen:
+                return
             store.ask(chosen)
             asked = store.asked()
             yield chosen
@@ -236,6 +239,14 @@ class Sweep:
             limit=self._inputs.limit,
         )
         return Job(number=number, work=work, target=target, law=law, own_law=self._laws[target.adc.law])
+
+    def _may_exist(self, number: int) -> bool:
+        """Whether nothing speaks against a design before it is compiled."""
+        try:
+            self._job(number)
+        except BscError:
+            return False
+        return True
 
     def _designs(self, jobs: Iterable[Job], counted: Counted) -> Iterator[Design]:
         """The designs of one mapping, each at its own prices."""

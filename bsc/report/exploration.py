@@ -85,9 +85,9 @@ def front_table(found: Exploration, designs: list[Design]) -> Table:
         for each in designs
     ]
     text = 1 + len(axes)
-    if sum(max(map(len, cells)) + GAP for cells in zip(names, *rows, strict=True)) > WIDTH:  # all choices in one column
+    if sum(max(map(len, cells)) + GAP for cells in zip(names, *rows, strict=True)) > WIDTH:
         names = ["design", "choices", *names[text:]]
-        rows = [[row[0], ", ".join(_choice(*each) for each in zip(axes, row[1:text])), *row[text:]] for row in rows]
+        rows = [[row[0], chosen(found, each), *row[text:]] for row, each in zip(rows, designs, strict=True)]
         text = 2
     table = new_table(f"Front in {in_words(found.objectives)}", names, text)
     for row in rows:
@@ -95,8 +95,9 @@ def front_table(found: Exploration, designs: list[Design]) -> Table:
     return table
 
 
-def _choice(axis: str, value: str) -> str:
-    return f"{axis} {value}"
+def chosen(found: Exploration, design: Design) -> str:
+    """What a design chose where the space leaves a choice, in one line."""
+    return ", ".join(f"{axis} {design.choices[axis]}" for axis in found.varying)
 
 
 def shown_figures(found: Exploration) -> list[str]:
