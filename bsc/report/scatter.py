@@ -15,9 +15,11 @@ WIDTH, HEIGHT = 560, 380
 LEFT, RIGHT, TOP, BOTTOM = 66, 18, 16, 54
 MARGIN = 0.04
 """Of the range of an axis, left free at both of its ends."""
-LOGARITHMIC = 20.0
+LOGARITHMIC = 4.0
 """An axis whose largest value is so many times its smallest one is logarithmic."""
 MOST_LABELS = 12
+_DECADES = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
+"""Ticks of a power of ten, few to many; the first to give three of them is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +85,14 @@ class _Scale:
         return f"{self.axis.label} ({self.unit})" if self.unit else self.axis.label
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Positions and texts of round values, three to seven of them."""
+        """Positions and texts of round values, a few of them."""
         if self.logarithmic:
             powers = range(math.floor(self._low), math.ceil(self._high) + 1)
-            steps = (1, 2, 5) if len(powers) <= 4 else (1,)
-            values = [step * 10.0**power for power in powers for step in steps]
-            shown = [value for value in values if self._low <= math.log10(value) <= self._high]
+            for steps in _DECADES:
+                values = [step * 10.0**power for power in powers for step in steps]
+                shown = [value for value in values if self._low <= math.log10(value) <= self._high]
+                if len(shown) >= 3:
+                    break
         else:
             step = _round_step(self._high - self._low)
             shown = [at * step for at in range(math.ceil(self._low / step), math.floor(self._high / step) + 1)]
@@ -120,8 +124,8 @@ def scatter(x: Axis, y: Axis, dots: Sequence[Dot]) -> Markup:
     ]
     front = [dot for dot in dots if dot.on_front]
     parts += [_circle(across, up, dot, "dot", 3) for dot in dots if not dot.on_front]
-    for group in dict.fromkeys(dot.group for dot in front):
-        parts.append(_steps(across, up, [dot for dot in front if dot.group == group], group))
+    for at, group in enumerate(dict.fromkeys(dot.group for dot in front)):
+        parts.append(_steps(across, up, [dot for dot in front if dot.group == group], group, 8 + 15 * at))
     parts += [_circle(across, up, dot, "best", 4.5) for dot in front]
     parts += _labels(across, up, front)
     return Markup("\n").join([*parts, Markup("</svg>")])
@@ -150,7 +154,7 @@ def _circle(across: _Scale, up: _Scale, dot: Dot, kind: str, radius: float) -> M
     return circle.format(kind, across(dot.x), up(dot.y), radius, dot.tooltip)
 
 
-def _steps(across: _Scale, up: _Scale, front: Sequence[Dot], group: str) -> Markup:
+def _steps(across: _Scale, up: _Scale, front: Sequence[Dot], group: str, above: float) -> Markup:
     """The edge of what is reached in these two figures, from the best in one to the best in the other."""
     x_sign, y_sign = (-1 if scale.axis.more_is_better else 1 for scale in (across, up))
     ordered = sorted(front, key=lambda dot: (x_sign * dot.x, y_sign * dot.y))
@@ -165,18 +169,20 @@ def _steps(across: _Scale, up: _Scale, front: Sequence[Dot], group: str) -> Mark
     if not group:
         return line
     name = Markup('<text class="group" x="{:.1f}" y="{:.1f}">{}</text>')
-    return line + name.format(across(edge[0].x) + 8, up(edge[0].y) - 8, group)
+    return line + name.format(across(edge[0].x) + 8, up(edge[0].y) - above, group)
 
 
 def _labels(across: _Scale, up: _Scale, front: Sequence[Dot]) -> list[Markup]:
     """Names of dots on the front, where there is room."""
-    if len(front) > MOST_LABELS:
+    if len(front) > MOST_LABELS or len({dot.group for dot in front}) > 1:
         return []
     taken: list[tuple[float, float]] = []
     parts = []
     for dot in sorted(front, key=lambda each: (across(each.x), up(each.y))):
         x, y = across(dot.x) + 7, up(dot.y) + 15
-        if any(abs(x - left) < 34 and abs(y - line) < 14 for left, line in taken) or y > HEIGHT - BOTTOM - 2:
+        if y > HEIGHT - BOTTOM - 2:
+            y = up(dot.y) - 7
+        if any(abs(x - left) < 34 and abs(y - line) < 14 for left, line in taken):
             continue
         taken.append((x, y))
         anchor = "end" if x > WIDTH - RIGHT - 34 else "start"
