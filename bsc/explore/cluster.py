@@ -3,7 +3,9 @@
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+import dask
 from distributed import Client, as_completed
 from distributed.scheduler import KilledWorker
 
@@ -11,10 +13,23 @@ from bsc.errors import UsageError
 from bsc.explore.mapping import Counted, Work, count
 from bsc.explore.scheduler import lost
 
-CONNECT_S = 10
+CONNECT_S = 5
 WORKERS_S = 10
 AHEAD = 3
 """Pieces of work that are given out for each thread of the cluster, so that none has to wait for the next."""
+
+
+class _Client(Client):
+    """A client that is closed when `Cluster` says so; one that never connected would wait for that in vain."""
+
+    def __del__(self) -> None:
+        pass
+
+
+def _connect(address: str, **options: Any) -> Any:
+    """Distributed has types, but not everywhere."""
+    client: Any = _Client
+    return client(address, **options)
 
 
 class Cluster:
@@ -27,9 +42,11 @@ class Cluster:
             UsageError: BSC210 if nothing answers there, or has no workers.
         """
         self._address = address
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is told as an error
+        dask.config.set({"distributed.comm.timeouts.connect": CONNECT_S})  # of handshakes too
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what is lost is told as an error
         try:
-            self._client = Client(address, timeout=CONNECT_S, set_as_default=False)
+            self._client: Any = _connect(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as error:
             seen = (str(error) or type(error).__name__).splitlines()[0]
             raise UsageError(
@@ -59,7 +76,7 @@ class Cluster:
     def run(self, works: Iterable[Work]) -> Iterator[Counted]:
         """As `Scheduler.run`; work of a worker that is lost goes to another one."""
         left = iter(works)
-        running = as_completed()
+        running = as_completed(loop=self._client.loop)
         for _ in range(AHEAD * max(1, sum(self._client.nthreads().values()))):
             self._submit(left, running)
         for future in running:

@@ -17,6 +17,7 @@ from bsc.budget import require_labels
 from bsc.choices import recipe
 from bsc.cost.designs import Design, Exploration, judged, oriented
 from bsc.errors import BscError, ModelError, UsageError
+from bsc.explore.extra import require
 from bsc.explore.mapping import Counted, Input, Work
 from bsc.explore.pareto import pareto_front
 from bsc.explore.scheduler import Scheduler
@@ -283,6 +284,8 @@ class Sweep:
 
     def _check(self) -> None:
         """What is known to be wrong before any file but the space is read."""
+        if self.space.method == "search":
+            require("optuna", "a search")
         if self.space.method == "grid":
             designs(self.space, self.grid)
         elif len(self.grid) > 1 << 53:

@@ -30,8 +30,8 @@ def test_the_last_axis_is_the_fastest() -> None:
 
 @given(st.lists(st.integers(1, 3), min_size=3, max_size=3), st.data())
 def test_numbers_and_places_agree(sizes: list[int], data: st.DataObject) -> None:
-    lines = (f"{axis} = {list(range(1, size + 1))}" for axis, size in zip(("cell-bits", "dac-bits", "weight-bits"), sizes))
-    grid = Grid(space("[axes]\n" + "\n".join(lines)), "m.onnx")
+    cells, dacs, weights = (list(range(1, size + 1)) for size in sizes)
+    grid = Grid(space(f"[axes]\ncell-bits = {cells}\ndac-bits = {dacs}\nweight-bits = {weights}\n"), "m.onnx")
     number = data.draw(st.integers(0, len(grid) - 1))
     assert grid.number(grid.places(number)) == number
 
@@ -92,9 +92,7 @@ MALFORMED = {
         "  fix:  write each value once, and not 2 twice"
     ),
     "[axes]\ncellbits = [2]": (
-        "[BSC209] space.toml: key 'axes.cellbits' is not known\n"
-        "  seen: [2]\n"
-        "  fix:  remove it or correct its spelling"
+        "[BSC209] space.toml: key 'axes.cellbits' is not known\n  seen: [2]\n  fix:  remove it or correct its spelling"
     ),
     "method = 'random'": (
         "[BSC209] space.toml: key 'points' cannot be used\n"
@@ -107,9 +105,7 @@ MALFORMED = {
         "  fix:  leave it out, since a grid has all designs, or choose another method"
     ),
     "axes = [": (
-        "[BSC209] space.toml: not TOML\n"
-        "  seen: Invalid value (at end of document)\n"
-        "  fix:  correct the syntax there"
+        "[BSC209] space.toml: not TOML\n  seen: Invalid value (at end of document)\n  fix:  correct the syntax there"
     ),
 }
 
