@@ -136,13 +136,45 @@ def default_pipeline(
     )
 
 
-def compile_model(path: Path, target: Target, options: CompileOptions) -> Compiled:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Imported:
+    """What compilations of one model begin with, whatever the pipeline.
+
+    Attributes:
+        graph: calibrated, where there are data to do it with.
+        data: calibration data, or None.
+        held_out: labelled data that nothing else sees, or None.
+    """
+
+    graph: Graph
+    data: Dataset | None
+    held_out: Dataset | None
+
+
+def import_calibrated(path: Path, options: CompileOptions) -> Imported:
+    """Read a model and the data of its compilation.
+
+    Args:
+        path: the model; it is only read.
+        options: shapes and data files; nothing else of them is looked at.
+
+    Raises:
+        BscError: for a bad model or data file.
+    """
+    graph = import_model(path, options.input_shapes)
+    data, held_out = _load(options, graph)
+    return Imported(graph=graph if data is None else calibrate(graph, data), data=data, held_out=held_out)
+
+
+def compile_model(path: Path, target: Target, options: CompileOptions, imported: Imported | None = None) -> Compiled:
     """Compile an ONNX file.
 
     Args:
         path: the model; it is only read.
         target: the hardware the plan is for.
         options: pipeline, shapes, calibration data and what to dump.
+        imported: what `import_calibrated` gives for the model and these options, to compile it many times; None to
+            read it here.
 
     Raises:
         BscError: for a bad model, pipeline, data file or dump folder, or an accuracy budget that cannot be kept; BSC403
@@ -154,12 +186,10 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     require_offered(passes, target.adc)
     if options.adaptive_cut and options.calibration is None:
         raise no_data_to_cut_by()
-    graph = import_model(path, options.input_shapes)
-    data, held_out = _load(options, graph)
-    calibration = budget = plan = None
-    if data is not None:
-        graph = calibrate(graph, data)
-        calibration = CalibrationRecord(sha256=data.sha256, samples=data.samples)
+    imported = imported or import_calibrated(path, options)
+    graph, data, held_out = imported.graph, imported.data, imported.held_out
+    budget = plan = None
+    calibration = None if data is None else CalibrationRecord(sha256=data.sha256, samples=data.samples)
     _dump(options.dump_ir, 0, "import", graph)
     if options.adaptive_cut:
         assert data is not None

@@ -390,7 +390,7 @@ def test_stopped_sweeps_say_how_to_go_on(number: signal.Signals, code: int) -> N
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, output) == (code, "")
     lines = errors.splitlines()
-    assert re.fullmatch(r"\d+ of 240 designs are in mlp.explore.sqlite; run the same command to go on", lines[0])
+    assert re.fullmatch(r"\d+ of 240 designs are in mlp.explore.sqlite; the same command goes on from there", lines[0])
     assert lines[1:] == (["interrupted"] if number == signal.SIGINT else [])
     assert len(designs("mlp.explore.sqlite")) == int(lines[0].split()[0])
 
@@ -460,11 +460,18 @@ def test_a_search_finds_what_a_grid_finds() -> None:
     pytest.importorskip("optuna")
     write_space(MANY)
     best = {design["number"] for design in found()["designs"] if design["on_front"]}
-    write_space(SEARCH.replace("points = 30", "points = 80"))
+    write_space(SEARCH.replace("points = 30", "points = 60").replace("generation = 6", "generation = 12"))
     searched = found("-o", "s.sqlite")
     assert best & set(searched["front"])
-    write_space(SEARCH.replace("points = 30", "points = 500"))
-    assert len(found("-o", "all.sqlite")["designs"]) == 240
+
+
+def test_a_search_ends_when_nothing_is_left_that_may_exist() -> None:
+    pytest.importorskip("optuna")
+    write_space('method = "search"\npoints = 50\ngeneration = 3\n' + SPACE.replace(', "saberi"', ""))
+    sweep = found()
+    assert (sweep["grid"], len(sweep["designs"])) == (32, 24)
+    assert all(design["error"] is None for design in sweep["designs"])
+    assert found() == sweep
 
 
 def test_a_sweep_on_dask_workers_one_of_which_is_killed() -> None:

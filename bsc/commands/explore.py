@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Begin anew where the results are of another sweep; counts are kept.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write all designs.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with pictures and tables.")
+@click.option("--svg", type=click.Path(path_type=Path), metavar="FILE", help="Write the first picture of that page.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
 def explore(model: Path, space: Path, **options: Any) -> None:
     """Try the designs of SPACE.toml for MODEL.onnx and show which of them no other one beats.
@@ -86,10 +87,12 @@ def explore(model: Path, space: Path, **options: Any) -> None:
         found = sweep.explored(store)
     if options["csv_file"] is not None:
         _write(options["csv_file"], exploration_csv(found))
-    if options["html"] is not None:
-        from bsc.report.explore_page import explore_page
+    if options["html"] is not None or options["svg"] is not None:
+        from bsc.report.explore_page import explore_page, explore_picture
 
-        _write(options["html"], explore_page(found))
+        for name, drawn in (("html", explore_page), ("svg", explore_picture)):
+            if options[name] is not None:
+                _write(options[name], drawn(found))
     if options["as_json"]:
         click.echo(to_json(exploration_json(found)), nl=False)
     else:

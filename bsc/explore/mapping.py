@@ -16,7 +16,7 @@ import numpy as np
 
 import bsc
 from bsc.choices import Recipe
-from bsc.compiler import CompileOptions, compile_model
+from bsc.compiler import CompileOptions, Imported, compile_model, import_calibrated
 from bsc.cost.counts import RESOLUTIONS, LayerCounts, count_plan
 from bsc.errors import BscError
 from bsc.hardware.adc_law import AdcLaw
@@ -28,6 +28,9 @@ from bsc.replay.scores import accuracy
 
 NOT_THE_DESIGNS = frozenset({"BSC202", "BSC301", "BSC302"})
 """Errors of files that could be read when the sweep began: they say nothing about a design."""
+
+_IMPORTED: dict[str, Imported] = {}
+"""What was imported last, in this process: reading and calibrating a model takes longer than most pipelines."""
 
 _ONE_AT_A_TIME = threading.Lock()
 """Bounds on memory are those of a process, so that threads of one must not compile side by side."""
@@ -175,7 +178,7 @@ def _count(work: Work) -> Counted:
         adc_law=work.law,
         adaptive_cut=work.recipe.adaptive_cut,
     )
-    plan = compile_model(work.model.path, work.target, options).plan
+    plan = compile_model(work.model.path, work.target, options, _import(work, options)).plan
     assert plan is not None
     document = plan.document
     if document.model.sha256 != work.model.sha256:
@@ -193,6 +196,16 @@ def _count(work: Work) -> Counted:
             return _other_file(work, work.data, data.sha256)
         replayed = _accuracy(plan, data)
     return Counted(key=work.key, pipeline=document.pipeline, counts=tuple(count_plan(plan)), accuracy=replayed)
+
+
+def _import(work: Work, options: CompileOptions) -> Imported:
+    """The model and its data, from the last time if they were the same."""
+    files = [(each.path, each.sha256) for each in (work.model, work.calibration) if each is not None]
+    key = repr((files, sorted(work.input_shapes.items()), options.test_accuracy))
+    if key not in _IMPORTED:
+        _IMPORTED.clear()
+        _IMPORTED[key] = import_calibrated(work.model.path, options)
+    return _IMPORTED[key]
 
 
 def _accuracy(plan: Plan, data: Dataset) -> float:

@@ -18,7 +18,7 @@ from optuna.trial import TrialState, create_trial
 
 from bsc.explore.space import Grid
 
-MOST_ASKED = 10
+MOST_ASKED = 4
 """Designs that are asked for, times those that are wanted, before the rest is drawn at random."""
 
 
