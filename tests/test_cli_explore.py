@@ -302,18 +302,18 @@ def test_extras_that_are_missing(option: str, package: str, monkeypatch: pytest.
 
 
 def test_a_file_that_changes_under_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = bsc.compiler.compile_model
+    original = bsc.compiler.import_calibrated
 
     def replaced(path: Path, *arguments: Any) -> object:
         save(mlp_model(12, 9, 3), Path("mlp.onnx"))
         return original(path, *arguments)
 
-    monkeypatch.setattr("bsc.explore.mapping.compile_model", replaced)
+    monkeypatch.setattr("bsc.explore.mapping.import_calibrated", replaced)
     result = run("explore", "mlp.onnx", "space.toml", "--jobs", 1)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error [BSC210] a worker reads another 'mlp.onnx'\n  seen: SHA-256 ")
     assert all(row[-2] for row in designs("mlp.explore.sqlite"))  # none but the refused ones
-    monkeypatch.setattr("bsc.explore.mapping.compile_model", lambda *_: original(Path("none.onnx"), *_[1:]))
+    monkeypatch.setattr("bsc.explore.mapping.import_calibrated", lambda *_: original(Path("none.onnx"), *_[1:]))
     result = run("explore", "mlp.onnx", "space.toml", "--jobs", 1, "-o", "other.sqlite")
     assert result.stderr.startswith("error [BSC202] model 'none.onnx' cannot be opened\n")
 
@@ -493,7 +493,7 @@ def test_a_sweep_on_dask_workers_one_of_which_is_killed() -> None:
         assert len(designs("there.sqlite")) < 240
         workers[0].kill()
         _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (0, "\nresults are in there.sqlite\n")
+        assert (errors, process.returncode) == ("\nresults are in there.sqlite\n", 0)
         assert designs("there.sqlite") == designs("here.sqlite")
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import uuid
+from asyncio import CancelledError
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,6 +17,8 @@ from bsc.explore.scheduler import lost
 
 CONNECT_S = 5
 WORKERS_S = 10
+AGAIN = 3
+"""How often a design is given out anew."""
 AHEAD = 3
 """Pieces of work that are given out for each thread of the cluster, so that none has to wait for the next."""
 
@@ -74,24 +78,36 @@ class Cluster:
             self._client.close(timeout=2)
 
     def run(self, works: Iterable[Work]) -> Iterator[Counted]:
-        """As `Scheduler.run`; work of a worker that is lost goes to another one."""
+        """As `Scheduler.run`; what a worker had that is lost is done again by another one."""
         left = iter(works)
         running = as_completed(loop=self._client.loop)
-        for _ in range(AHEAD * max(1, sum(self._client.nthreads().values()))):
-            self._submit(left, running)
-        for future in running:
-            self._submit(left, running)
-            if future.status == "finished":
-                yield future.result()
-            elif future.status == "error":
-                error = future.exception()
-                if isinstance(error, KilledWorker):
-                    raise lost("workers died one after another over the same design, as when memory runs out")
-                raise error
-            else:
-                raise lost(f"the Dask scheduler at '{self._address}' is gone")
+        given: dict[str, tuple[Work, int]] = {}
 
-    def _submit(self, left: Iterator[Work], running: as_completed) -> None:
-        work = next(left, None)
-        if work is not None:
-            running.add(self._client.submit(count, work, key=f"bsc-{work.key}", pure=False))
+        def give(work: Work | None, again: int = 0) -> None:
+            if work is not None:
+                # A name of its own, since the scheduler may remember what happened under another one.
+                future = self._client.submit(count, work, key=f"bsc-{work.key}-{uuid.uuid4().hex}", pure=False)
+                given[future.key] = work, again
+                running.add(future)
+
+        for _ in range(AHEAD * max(1, sum(self._client.nthreads().values()))):
+            give(next(left, None))
+        for future in running:
+            work, again = given.pop(future.key)
+            if future.status in ("finished", "error"):
+                with contextlib.suppress(CancelledError):  # the worker that had the answer has gone just now
+                    yield self._answer(future)
+                    give(next(left, None))
+                    continue
+            if self._client.status != "running":
+                raise lost(f"the Dask scheduler at '{self._address}' is gone")
+            if again == AGAIN:
+                raise lost(f"{1 + AGAIN} workers in a row were lost over the same design")
+            give(work, again + 1)
+
+    def _answer(self, future: Any) -> Counted:
+        try:
+            answer: Counted = future.result()
+        except KilledWorker:
+            raise lost("workers died one after another over the same design, as when memory runs out") from None
+        return answer

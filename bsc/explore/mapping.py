@@ -18,7 +18,7 @@ import bsc
 from bsc.choices import Recipe
 from bsc.compiler import CompileOptions, Imported, compile_model, import_calibrated
 from bsc.cost.counts import RESOLUTIONS, LayerCounts, count_plan
-from bsc.errors import BscError
+from bsc.errors import BscError, UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.plan.document import Plan
@@ -26,8 +26,8 @@ from bsc.replay.dataset import Dataset, load_dataset
 from bsc.replay.engine import Replayer
 from bsc.replay.scores import accuracy
 
-NOT_THE_DESIGNS = frozenset({"BSC202", "BSC301", "BSC302"})
-"""Errors of files that could be read when the sweep began: they say nothing about a design."""
+NOT_THE_DESIGNS = frozenset({"BSC202", "BSC210", "BSC301", "BSC302"})
+"""Errors of workers, and of files that could be read when the sweep began: they say nothing about a design."""
 
 _IMPORTED: dict[str, Imported] = {}
 """What was imported last, in this process: reading and calibrating a model takes longer than most pipelines."""
@@ -127,7 +127,7 @@ def count(work: Work) -> Counted:
     with _ONE_AT_A_TIME:
         try:
             if work.version != bsc.__version__:
-                return _other(work, "is of another version", bsc.__version__, f"install bsc {work.version} there")
+                raise _other("is of another version", bsc.__version__, f"install bsc {work.version} there")
             return _count(work)
         except BscError as error:
             return Counted(
@@ -181,19 +181,12 @@ def _count(work: Work) -> Counted:
     plan = compile_model(work.model.path, work.target, options, _import(work, options)).plan
     assert plan is not None
     document = plan.document
-    if document.model.sha256 != work.model.sha256:
-        return _other_file(work, work.model, document.model.sha256)
-    if work.calibration is not None:
-        assert document.calibration is not None
-        if document.calibration.sha256 != work.calibration.sha256:
-            return _other_file(work, work.calibration, document.calibration.sha256)
     replayed = None
     if work.data is not None:
         data = load_dataset(
             work.data.path, document.inputs, dynamic_batch=document.model.dynamic_batch, limit=work.limit
         )
-        if data.sha256 != work.data.sha256:
-            return _other_file(work, work.data, data.sha256)
+        _require_same(work.data, data.sha256)
         replayed = _accuracy(plan, data)
     return Counted(key=work.key, pipeline=document.pipeline, counts=tuple(count_plan(plan)), accuracy=replayed)
 
@@ -204,7 +197,12 @@ def _import(work: Work, options: CompileOptions) -> Imported:
     key = repr((files, sorted(work.input_shapes.items()), options.test_accuracy))
     if key not in _IMPORTED:
         _IMPORTED.clear()
-        _IMPORTED[key] = import_calibrated(work.model.path, options)
+        imported = import_calibrated(work.model.path, options)
+        _require_same(work.model, imported.graph.info.sha256)
+        if work.calibration is not None:
+            assert imported.data is not None
+            _require_same(work.calibration, imported.data.sha256)
+        _IMPORTED[key] = imported
     return _IMPORTED[key]
 
 
@@ -216,10 +214,12 @@ def _accuracy(plan: Plan, data: Dataset) -> float:
     return accuracy([replayer.replayed(batch)[name] for batch in batches], data.labels)
 
 
-def _other_file(work: Work, file: Input, digest: str) -> Counted:
-    seen = f"SHA-256 {digest[:12]}..., not {file.sha256[:12]}..."
-    return _other(work, f"reads another '{file.path.name}'", seen, "let every worker see the same files")
+def _require_same(file: Input, digest: str) -> None:
+    """Refuse a file that is not what the sweep began with."""
+    if digest != file.sha256:
+        seen = f"SHA-256 {digest[:12]}..., not {file.sha256[:12]}..."
+        raise _other(f"reads another '{file.path.name}'", seen, "let every worker see the same files")
 
 
-def _other(work: Work, problem: str, seen: str, fix: str) -> Counted:
-    return Counted(key=work.key, code="BSC210", problem=f"a worker {problem}", seen=seen, fix=fix, fatal=True)
+def _other(problem: str, seen: str, fix: str) -> UsageError:
+    return UsageError("BSC210", f"a worker {problem}", seen=seen, fix=fix)

@@ -13,6 +13,7 @@ from bsc.report.scatter import HEIGHT, WIDTH, Axis, Dot, scatter
 MOST_DOTS = 5000
 MOST_ROWS = 2000
 MOST_PLOTS = 3
+NAMESPACE = "http://www.w3.org/2000/svg"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ def explore_picture(found: Exploration) -> str:
         return ""
     style = _environment().get_template("picture.css.j2").render()
     opening, rest = str(plots[0][1]).split(">", 1)
-    return f'{opening} width="{WIDTH}" height="{HEIGHT}"><style>{style}</style>{rest}\n'
+    return f'{opening} xmlns="{NAMESPACE}" width="{WIDTH}" height="{HEIGHT}"><style>{style}</style>{rest}\n'
 
 
 def _environment() -> jinja2.Environment:

@@ -119,9 +119,7 @@ def scatter(x: Axis, y: Axis, dots: Sequence[Dot]) -> Markup:
     up = _Scale(y, [dot.y for dot in dots], HEIGHT - BOTTOM, TOP)
     title = f"{y.label} over {x.label} of {len(dots)} designs"
     parts = [
-        Markup(
-            '<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">'
-        ).format(WIDTH, HEIGHT, title),
+        Markup('<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, HEIGHT, title),
         *_axes(across, up),
     ]
     front = [dot for dot in dots if dot.on_front]
