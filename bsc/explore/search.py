@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from bsc.explore.space import Grid
+from bsc.explore.space import Grid, Value
 
 MOST_ASKED = 4
 """Designs that are asked for, times those that are wanted, before the rest is drawn at random."""
@@ -70,13 +70,12 @@ def _drawn(grid: Grid, seen: set[int], generator: random.Random) -> Iterator[int
 
 def _asked(grid: Grid, known: Sequence[int], values: NDArray[np.float64], seed: int, most: int) -> Iterator[int]:
     """What optuna would try next, with repetitions."""
-    axes: dict[str, BaseDistribution] = {
-        name: CategoricalDistribution(range(len(each))) for name, each in grid.axes.items() if len(each) > 1
-    }
+    axes = {name: _distribution(name, each) for name, each in grid.axes.items() if len(each) > 1}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that are new
-        sampler = optuna.samplers.TPESampler(n_startup_trials=0, multivariate=True, seed=seed)
+        # A liar takes what was asked for and has no answer yet for bad, and so does not ask for it again and again.
+        sampler = optuna.samplers.TPESampler(n_startup_trials=0, multivariate=True, constant_liar=True, seed=seed)
         study = optuna.create_study(directions=["minimize"] * values.shape[1], sampler=sampler)
         for number, ranks in zip(known, _ranks(values), strict=True):
             places = {name: place for name, place in grid.places(number).items() if name in axes}
@@ -90,9 +89,14 @@ def _asked(grid: Grid, known: Sequence[int], values: NDArray[np.float64], seed: 
                 )
             )
         for _ in range(most):
-            trial = study.ask(axes)
-            yield grid.number(trial.params)
-            study.tell(trial, state=TrialState.FAIL)
+            yield grid.number(study.ask(axes).params)
+
+
+def _distribution(name: str, values: Sequence[Value | None]) -> BaseDistribution:
+    """Places on an axis: near ones are alike where values are sizes."""
+    if name == "xbar" or all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        return IntDistribution(0, len(values) - 1)
+    return CategoricalDistribution(range(len(values)))
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -111,7 +111,7 @@ class Space(Record):
         method: `grid` tries all designs, `random` some of them, `search` those that promise most (optuna).
         points: how many designs `random` and `search` try.
         seed: of their choices.
-        generation: designs that `search` chooses at a time.
+        generation: designs that `search` chooses at a time, and tries side by side.
         objectives: figures that designs are judged by; None for energy and area, or accuracy where there are data.
         axes: values to try.
     """
@@ -119,7 +119,7 @@ class Space(Record):
     method: Literal["grid", "random", "search"] = "grid"
     points: Annotated[int, Field(ge=1, le=MAX_DESIGNS)] | None = Field(default=None, validate_default=True)
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
-    generation: Annotated[int, Field(ge=2, le=1000)] = 16
+    generation: Annotated[int, Field(ge=2, le=1000)] = 8
     objectives: Values[Literal["adc-energy", "energy", "latency", "area", "crossbars", "accuracy"]] | None = None
     axes: Axes = Axes()
 

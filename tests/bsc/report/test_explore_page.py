@@ -25,7 +25,7 @@ def texts(svg: str) -> list[str]:
 
 def test_ticks_are_round_and_have_one_unit() -> None:
     svg = scatter(JOULES, SHARE, [dot(20e-9, 0.9), dot(70e-9, 0.98)])
-    assert texts(svg)[:-4] == ["90", "92", "94", "96", "98", "20", "30", "40", "50", "60", "70"]
+    assert texts(svg)[:-4] == ["90", "92.5", "95", "97.5", "20", "30", "40", "50", "60", "70"]
     assert texts(svg)[-4:-2] == ["energy (nJ)", "accuracy (%)"]
 
 
