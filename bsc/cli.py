@@ -14,6 +14,7 @@ from bsc.commands.compare import compare
 from bsc.commands.compile import compile_command
 from bsc.commands.cost import cost
 from bsc.commands.diff import diff
+from bsc.commands.explore import explore
 from bsc.commands.export import export
 from bsc.commands.finetune import finetune
 from bsc.commands.hw import hw
@@ -79,7 +80,21 @@ def main(*, debug: bool) -> None:
         signal.signal(signal.SIGTERM, _terminated)
 
 
-for command in (check, compile_command, inspect, report, cost, compare, diff, verify, simulate, export, finetune, hw):
+for command in (
+    check,
+    compile_command,
+    inspect,
+    report,
+    cost,
+    compare,
+    diff,
+    explore,
+    verify,
+    simulate,
+    export,
+    finetune,
+    hw,
+):
     main.add_command(command)
 
 

@@ -27,6 +27,9 @@ from passes import PASSES
 from passes.permute import RowOrder
 from passes.tile import Tile
 
+DEFAULT_WEIGHT_BITS = 8
+"""The paper's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompileOptions:
@@ -92,6 +95,9 @@ def default_pipeline(
     cut: str = "even",
     active_rows: int | None = None,
     row_order: RowOrder = "as-is",
+    weight_bits: int | None = None,
+    cell_bits: int | None = None,
+    dac_bits: int | None = None,
 ) -> str:
     """The pipeline text for a target.
 
@@ -107,8 +113,12 @@ def default_pipeline(
         cut: "even" or the bits of each slice, as in the pass `slice-bits`.
         active_rows: wordlines that are driven together; None for all.
         row_order: what `permute` does, if anything; columns are sorted then.
+        weight_bits: bits of a weight code beside its sign; None for 8.
+        cell_bits: bits one cell stores; None for the target's.
+        dac_bits: input bits a DAC drives at a time; None for the target's.
     """
     name, _, bits = policy.partition("=")
+    cell_bits, dac_bits = cell_bits or target.crossbar.bits_per_cell, dac_bits or target.dac.bits
     driven = active_rows or rows
     permute = f"permute{{rows={row_order} columns=sorted group-rows={driven}}}," if row_order != "as-is" else ""
     if name == "calibrated":
@@ -118,21 +128,53 @@ def default_pipeline(
     else:
         adc = f"assign-adc{{policy={name} granularity={granularity}{f' bits={bits}' if bits else ''}}}"
     return (
-        "fold-batchnorm,quantize{bits=8},"
-        f"slice-bits{{bits-per-cell={target.crossbar.bits_per_cell} dac-bits={target.dac.bits} "
+        f"fold-batchnorm,quantize{{bits={weight_bits or DEFAULT_WEIGHT_BITS}}},"
+        f"slice-bits{{bits-per-cell={cell_bits} dac-bits={dac_bits} "
         f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},"
         f"eliminate{{rows={rows}}},{permute}tile{{rows={rows} cols={cols} active-rows={driven}}},"
         f"{adc}"
     )
 
 
-def compile_model(path: Path, target: Target, options: CompileOptions) -> Compiled:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Imported:
+    """What compilations of one model begin with, whatever the pipeline.
+
+    Attributes:
+        graph: calibrated, where there are data to do it with.
+        data: calibration data, or None.
+        held_out: labelled data that nothing else sees, or None.
+    """
+
+    graph: Graph
+    data: Dataset | None
+    held_out: Dataset | None
+
+
+def import_calibrated(path: Path, options: CompileOptions) -> Imported:
+    """Read a model and the data of its compilation.
+
+    Args:
+        path: the model; it is only read.
+        options: shapes and data files; nothing else of them is looked at.
+
+    Raises:
+        BscError: for a bad model or data file.
+    """
+    graph = import_model(path, options.input_shapes)
+    data, held_out = _load(options, graph)
+    return Imported(graph=graph if data is None else calibrate(graph, data), data=data, held_out=held_out)
+
+
+def compile_model(path: Path, target: Target, options: CompileOptions, imported: Imported | None = None) -> Compiled:
     """Compile an ONNX file.
 
     Args:
         path: the model; it is only read.
         target: the hardware the plan is for.
         options: pipeline, shapes, calibration data and what to dump.
+        imported: what `import_calibrated` gives for the model and these options, to compile it many times; None to
+            read it here.
 
     Raises:
         BscError: for a bad model, pipeline, data file or dump folder, or an accuracy budget that cannot be kept; BSC403
@@ -144,12 +186,10 @@ def compile_model(path: Path, target: Target, options: CompileOptions) -> Compil
     require_offered(passes, target.adc)
     if options.adaptive_cut and options.calibration is None:
         raise no_data_to_cut_by()
-    graph = import_model(path, options.input_shapes)
-    data, held_out = _load(options, graph)
-    calibration = budget = plan = None
-    if data is not None:
-        graph = calibrate(graph, data)
-        calibration = CalibrationRecord(sha256=data.sha256, samples=data.samples)
+    imported = imported or import_calibrated(path, options)
+    graph, data, held_out = imported.graph, imported.data, imported.held_out
+    budget = plan = None
+    calibration = None if data is None else CalibrationRecord(sha256=data.sha256, samples=data.samples)
     _dump(options.dump_ir, 0, "import", graph)
     if options.adaptive_cut:
         assert data is not None

@@ -39,10 +39,16 @@ def format_si(value: float | None, unit: str, *, digits: int = 3) -> str:
         return UNKNOWN
     if value == 0:
         return f"0 {unit}"
+    scale, shown = prefixed(value, unit)
+    return f"{_rounded(value / scale, digits)} {shown}"
+
+
+def prefixed(largest: float, unit: str) -> tuple[float, str]:
+    """What to divide values up to `largest` by, and the unit that they have then: 4e-8 J gives 1e-9 and nJ."""
     squared = unit.endswith("²")
     prefixes, smallest = (_SQUARED_PREFIXES, _SMALLEST_SQUARED) if squared else (_PREFIXES, _SMALLEST)
-    scale, prefix = next((entry for entry in prefixes if abs(value) >= smallest * entry[0]), prefixes[-1])
-    return f"{_rounded(value / scale, digits)} {prefix}{unit}"
+    scale, prefix = next((entry for entry in prefixes if abs(largest) >= smallest * entry[0]), prefixes[-1])
+    return scale, f"{prefix}{unit}"
 
 
 def format_ratio(ratio: float | None) -> str:

@@ -13,13 +13,7 @@ if TYPE_CHECKING:
     from bsc.hardware.adc_law import AdcLaw
     from bsc.hardware.target import Target
     from bsc.plan.document import PlanDocument
-    from bsc.search import Choice, Search
-    from passes.permute import RowOrder
-
-SEARCH = "search"
-ADAPTIVE = "adaptive"
-RAELLA = {"encoding": "centre", "subtract": "analog", "cut": ADAPTIVE}
-"""What `--adc raella` says beside its 7 bits, unless the user says otherwise."""
+    from bsc.search import Choice
 
 REPORT = "report.json"
 
@@ -142,7 +136,8 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
 
 
 def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", options: dict[str, Any]) -> "CompileOptions":
-    from bsc.compiler import CompileOptions, default_pipeline
+    from bsc.choices import ADAPTIVE, Choices, recipe
+    from bsc.compiler import CompileOptions
     from bsc.frontend.shapes import parse_input_shape
 
     text = options["passes"]
@@ -156,30 +151,11 @@ def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", option
             seen=f"--passes {text!r}",
             fix=f"write what {flag} says into the pipeline text, or leave --passes out",
         )
-    search = None
-    if options["adc"] == "raella":
-        options = options | {name: value for name, value in RAELLA.items() if not _given(ctx, name)}
-    adaptive = options["cut"] == ADAPTIVE
+    search, adaptive = None, options["cut"] == ADAPTIVE
     if text is None:
-        granularity = options["granularity"] or _finest(target)
-        permute = options["permute"] or ("none" if granularity == "column" else "auto")
-        searched = options["active_rows"] == SEARCH
-        if searched or permute == "auto":
-            search = _search(target, options["adc_law"], permute, active_rows=searched)
-        rows, cols = _parse_xbar(options["xbar"]) if options["xbar"] else (target.crossbar.rows, target.crossbar.cols)
-        text = default_pipeline(
-            target,
-            rows=rows,
-            cols=cols,
-            policy=_policy(ctx, options, target),
-            granularity=granularity,
-            encoding=options["encoding"],
-            subtraction=options["subtract"],
-            flip=options["flip"],
-            cut="even" if adaptive else options["cut"],
-            active_rows=None if searched else _parse_active_rows(options["active_rows"]),
-            row_order=_row_orders(permute)[0] if search is None else "as-is",
-        )
+        said = {name: options[name] for name in choosing if _given(ctx, name)}
+        found = recipe(Choices(**said | {"adc": _policy(ctx, options)}), target, law)
+        text, search, adaptive = found.pipeline, found.search, found.adaptive_cut
     return CompileOptions(
         pipeline=text,
         input_shapes=dict(map(parse_input_shape, options["input_shape"])),
@@ -195,12 +171,12 @@ def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", option
     )
 
 
-def _policy(ctx: click.Context, options: dict[str, Any], target: "Target") -> str:
-    """The ADC policy, which an accuracy budget implies and which needs one."""
+def _policy(ctx: click.Context, options: dict[str, Any]) -> str | None:
+    """The ADC policy that was said, which an accuracy budget implies and which needs one."""
     budgeted = options["max_accuracy_drop"] is not None
     if budgeted and not _given(ctx, "adc"):
         return "budgeted"
-    policy = _parse_policy(options["adc"]) if options["adc"] else _default_policy(target)
+    policy: str | None = options["adc"] or None
     if budgeted == (policy == "budgeted"):
         return policy
     raise UsageError(
@@ -222,73 +198,5 @@ def _describe(choice: "Choice") -> str:
     )
 
 
-def _search(target: "Target", law: str | None, permute: str, *, active_rows: bool) -> "Search":
-    """What is left to be chosen by its cost."""
-    import hw_models
-    from bsc.search import Search
-
-    law_ = hw_models.load_law(law or target.adc.law)
-    return Search(law=law_, orders=_row_orders(permute), active_rows=active_rows)
-
-
-def _row_orders(permute: str) -> "tuple[RowOrder, ...]":
-    """What --permute leaves to choose from."""
-    orders: dict[str, tuple[RowOrder, ...]] = {
-        "auto": ("as-is", "sorted", "balanced"),
-        "none": ("as-is",),
-        "sorted": ("sorted",),
-        "balanced": ("balanced",),
-    }
-    return orders[permute]
-
-
-def _parse_active_rows(text: str | None) -> int | None:
-    if text is None or (text.isdecimal() and int(text) >= 1):
-        return None if text is None else int(text)
-    raise UsageError(
-        "BSC201",
-        "--active-rows cannot be read",
-        seen=repr(text),
-        fix=f"write how many rows to drive at a time, 1 or more, or {SEARCH}",
-    )
-
-
-def _default_policy(target: "Target") -> str:
-    return f"fixed={target.adc.bits}" if target.adc.granularity.value == "fixed" else "lossless"
-
-
-def _finest(target: "Target") -> str:
-    """The finest granularity that the target offers; where it has none, it does not matter."""
-    offered = target.adc.granularity.value
-    return "column" if offered == "fixed" else offered
-
-
 def _given(ctx: click.Context, option: str) -> bool:
     return ctx.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
-
-
-def _parse_xbar(text: str) -> tuple[int, int]:
-    rows, _, cols = text.partition("x")
-    if not (rows.isdecimal() and cols.isdecimal() and int(rows) >= 1 and int(cols) >= 1):
-        raise UsageError(
-            "BSC201",
-            "--xbar cannot be read",
-            seen=repr(text),
-            fix="write ROWSxCOLS, each 1 or more, as 128x128",
-        )
-    return int(rows), int(cols)
-
-
-def _parse_policy(text: str) -> str:
-    name, equals, bits = text.partition("=")
-    limited = name in ("fixed", "calibrated") and equals and bits.isdecimal() and (name == "fixed" or int(bits) > 0)
-    if text in ("lossless", "calibrated", "budgeted", "isaac") or limited:
-        return text
-    if text == "raella":
-        return "fixed=7"
-    raise UsageError(
-        "BSC201",
-        "--adc cannot be read",
-        seen=repr(text),
-        fix="write lossless, calibrated, calibrated=N, budgeted, isaac, raella or fixed=N, as fixed=6",
-    )

@@ -31,7 +31,7 @@ def main(chromium: str = "/usr/bin/chromium") -> None:
 def compiled(folder: Path) -> Path:
     """The page of README's first command."""
     example = ROOT / "examples" / "mnist"
-    command = [sys.executable, "-m", "bsc", "compile", example / "model.onnx", "--xbar", "128x128"]
+    command: list[str | Path] = [sys.executable, "-m", "bsc", "compile", example / "model.onnx", "--xbar", "128x128"]
     command += ["--calib", example / "test_images.npz", "--html", "-o", folder / "model.bsc"]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     return folder / "model.bsc" / "report.html"

@@ -1,0 +1,189 @@
+"""What can be said about a plan in words, as the options of `bsc compile` and the axes of `bsc explore` do."""
+
+from dataclasses import dataclass
+
+from bsc.compiler import default_pipeline
+from bsc.errors import UsageError
+from bsc.hardware.adc_law import AdcLaw
+from bsc.hardware.target import Target
+from bsc.numeric.encoding import Encoding, Subtraction
+from bsc.search import Search
+from passes.permute import RowOrder
+
+SEARCH = "search"
+ADAPTIVE = "adaptive"
+RAELLA = "raella"
+RAELLA_POLICY = "fixed=7"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """A plan in words; None leaves a choice to the target, to the ADC policy or to the defaults of `bsc compile`.
+
+    Attributes:
+        xbar: ROWSxCOLS.
+        weight_bits: bits of a weight code, beside its sign.
+        cell_bits: bits one cell stores.
+        dac_bits: input bits a DAC drives at a time.
+        encoding: how cells hold the sign of a weight.
+        subtract: where the columns of a pair are subtracted.
+        flip: let columns hold top - level where that adds up to less.
+        cut: `even`, the bits of each slice, or `adaptive`.
+        active_rows: how many rows are driven together, or `search`.
+        permute: `auto`, `none`, `sorted` or `balanced`.
+        adc: ADC policy, as on the command line.
+        granularity: what shares one resolution.
+    """
+
+    xbar: str | None = None
+    weight_bits: int | None = None
+    cell_bits: int | None = None
+    dac_bits: int | None = None
+    encoding: Encoding | None = None
+    subtract: Subtraction | None = None
+    flip: bool = False
+    cut: str | None = None
+    active_rows: str | None = None
+    permute: str | None = None
+    adc: str | None = None
+    granularity: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What `compile_model` must be told.
+
+    Attributes:
+        pipeline: text of the passes.
+        search: what is left to be chosen by its cost, or None.
+        adaptive_cut: every layer is cut by measured error.
+    """
+
+    pipeline: str
+    search: Search | None
+    adaptive_cut: bool
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether there is no plan without calibration data."""
+        return self.adaptive_cut or any(name in self.pipeline for name in ("calibrate-adc", "budget-adc"))
+
+    @property
+    def needs_prices(self) -> bool:
+        """Whether the plan follows from prices and the ADC law too, not from the pipeline alone."""
+        return self.search is not None or "budget-adc" in self.pipeline
+
+
+def recipe(choices: Choices, target: Target, law: AdcLaw) -> Recipe:
+    """What a plan in words comes to on a target.
+
+    Args:
+        choices: the plan.
+        target: gives whatever is left open.
+        law: the ADC law that searches go by.
+
+    Raises:
+        UsageError: BSC201 for words that cannot be read.
+    """
+    raella = choices.adc == RAELLA
+    encoding = choices.encoding or ("centre" if raella else "differential")
+    subtract = choices.subtract or ("analog" if raella else "digital")
+    cut = choices.cut or (ADAPTIVE if raella else "even")
+    granularity = choices.granularity or _finest(target)
+    permute = choices.permute or ("none" if granularity == "column" else "auto")
+    searched = choices.active_rows == SEARCH
+    search = None
+    if searched or permute == "auto":
+        search = Search(law=law, orders=_row_orders(permute), active_rows=searched)
+    rows, cols = parse_xbar(choices.xbar) if choices.xbar else (target.crossbar.rows, target.crossbar.cols)
+    pipeline = default_pipeline(
+        target,
+        rows=rows,
+        cols=cols,
+        policy=parse_policy(choices.adc) if choices.adc else _default_policy(target),
+        granularity=granularity,
+        encoding=encoding,
+        subtraction=subtract,
+        flip=choices.flip,
+        cut="even" if cut == ADAPTIVE else cut,
+        active_rows=None if searched else parse_active_rows(choices.active_rows),
+        row_order=_row_orders(permute)[0] if search is None else "as-is",
+        weight_bits=choices.weight_bits,
+        cell_bits=choices.cell_bits,
+        dac_bits=choices.dac_bits,
+    )
+    return Recipe(pipeline=pipeline, search=search, adaptive_cut=cut == ADAPTIVE)
+
+
+def parse_xbar(text: str) -> tuple[int, int]:
+    """Rows and columns of a crossbar.
+
+    Raises:
+        UsageError: BSC201.
+    """
+    rows, _, cols = text.partition("x")
+    if not (rows.isdecimal() and cols.isdecimal() and int(rows) >= 1 and int(cols) >= 1):
+        raise UsageError(
+            "BSC201",
+            "--xbar cannot be read",
+            seen=repr(text),
+            fix="write ROWSxCOLS, each 1 or more, as 128x128",
+        )
+    return int(rows), int(cols)
+
+
+def parse_policy(text: str) -> str:
+    """The ADC policy, as `default_pipeline` takes it.
+
+    Raises:
+        UsageError: BSC201.
+    """
+    name, equals, bits = text.partition("=")
+    limited = name in ("fixed", "calibrated") and equals and bits.isdecimal() and (name == "fixed" or int(bits) > 0)
+    if text in ("lossless", "calibrated", "budgeted", "isaac") or limited:
+        return text
+    if text == RAELLA:
+        return RAELLA_POLICY
+    raise UsageError(
+        "BSC201",
+        "--adc cannot be read",
+        seen=repr(text),
+        fix="write lossless, calibrated, calibrated=N, budgeted, isaac, raella or fixed=N, as fixed=6",
+    )
+
+
+def parse_active_rows(text: str | None) -> int | None:
+    """How many rows are driven together; None for all.
+
+    Raises:
+        UsageError: BSC201.
+    """
+    if text is None or (text.isdecimal() and int(text) >= 1):
+        return None if text is None else int(text)
+    raise UsageError(
+        "BSC201",
+        "--active-rows cannot be read",
+        seen=repr(text),
+        fix=f"write how many rows to drive at a time, 1 or more, or {SEARCH}",
+    )
+
+
+def _row_orders(permute: str) -> tuple[RowOrder, ...]:
+    """What `permute` leaves to choose from."""
+    orders: dict[str, tuple[RowOrder, ...]] = {
+        "auto": ("as-is", "sorted", "balanced"),
+        "none": ("as-is",),
+        "sorted": ("sorted",),
+        "balanced": ("balanced",),
+    }
+    return orders[permute]
+
+
+def _default_policy(target: Target) -> str:
+    return f"fixed={target.adc.bits}" if target.adc.granularity.value == "fixed" else "lossless"
+
+
+def _finest(target: Target) -> str:
+    """The finest granularity that the target offers; where it has none, it does not matter."""
+    offered = target.adc.granularity.value
+    return "column" if offered == "fixed" else offered

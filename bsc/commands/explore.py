@@ -1,0 +1,143 @@
+"""`bsc explore`."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bsc.commands.output import print_report, progress
+
+if TYPE_CHECKING:
+    from bsc.explore.scheduler import Scheduler
+    from bsc.explore.store import Store
+    from bsc.explore.sweep import Sweep
+
+
+@click.command(
+    short_help="Try many ways to map MODEL.onnx.",
+    epilog="\b\nA space file names values to try, for example:\n"
+    '  method = "grid"                     # or random, search: with points = N\n'
+    '  objectives = ["energy", "area"]     # adc-energy, energy, latency, area, crossbars, accuracy\n'
+    "  [axes]                              # what is left out is as in bsc compile\n"
+    '  variants = ["sparse.onnx"]          # beside MODEL; paths from the space file\n'
+    '  xbar = ["64x64", "128x128"]\n'
+    '  adc = ["lossless", "fixed=6"]\n'
+    "Others: weight-bits, cell-bits, dac-bits, encoding, subtract, flip, cut, active-rows, permute, granularity,\n"
+    "hw, adc-law.",
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("space", type=click.Path(path_type=Path), metavar="SPACE.toml")
+@click.option("--data", type=click.Path(path_type=Path), metavar="FILE.npz", help="Labelled inputs: adds accuracies.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Replay only the first N samples.")
+@click.option(
+    "--calib",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Inputs that set input ranges, and resolutions that rest on data.",
+)
+@click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes on this machine.  [default: its cores]"
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Work on the Dask cluster at tcp://HOST:PORT instead. Its workers need bsc, and the same files at the same "
+    "paths; start them with --nthreads 1.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Results, resumed if there.  [default: MODEL.explore.sqlite]",
+)
+@click.option("--force", is_flag=True, help="Begin anew where the results are of another sweep; counts are kept.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write all designs.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with pictures and tables.")
+@click.option("--svg", type=click.Path(path_type=Path), metavar="FILE", help="Write the first picture of that page.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
+def explore(model: Path, space: Path, **options: Any) -> None:
+    """Try the designs of SPACE.toml for MODEL.onnx and show which of them no other one beats.
+
+    Results land in a SQLite file one by one: a sweep that was stopped goes on where it was when the same command is run
+    again.
+    """
+    from bsc.explore.store import open_store
+    from bsc.explore.sweep import Inputs, Sweep
+    from bsc.frontend.shapes import parse_input_shape
+    from bsc.plan.folder import to_json
+    from bsc.report.exploration import ExplorationReport
+    from bsc.report.exploration_files import exploration_csv, exploration_json
+
+    sweep = Sweep(
+        Inputs(
+            model=model,
+            space=space,
+            data=options["data"],
+            limit=options["limit"],
+            calibration=options["calib"],
+            input_shapes=dict(map(parse_input_shape, options["input_shape"])),
+        )
+    )
+    output = options["output"] or Path(f"{model.stem}.explore.sqlite")
+    with open_store(output, sweep.identity, force=options["force"]) as store:
+        _run(sweep, store, options)
+        found = sweep.explored(store)
+    if options["csv_file"] is not None:
+        _write(options["csv_file"], exploration_csv(found))
+    if options["html"] is not None or options["svg"] is not None:
+        from bsc.report.explore_page import explore_page, explore_picture
+
+        for name, drawn in (("html", explore_page), ("svg", explore_picture)):
+            if options[name] is not None:
+                _write(options[name], drawn(found))
+    if options["as_json"]:
+        click.echo(to_json(exploration_json(found)), nl=False)
+    else:
+        print_report(ExplorationReport(found=found))
+        click.echo(f"\nresults are in {output}", err=True)
+
+
+def _run(sweep: "Sweep", store: "Store", options: dict[str, Any]) -> None:
+    """Try what is left; one who stops it is told how to go on."""
+    done = len(store.designs())
+    left = sweep.total - done
+    what = "trying designs" if not done else f"trying designs, {done} were done"
+    try:
+        with _scheduler(options, left) as scheduler, progress(what, left) as advance:
+            sweep.run(store, scheduler, advance)
+    except (KeyboardInterrupt, SystemExit):
+        done = len(store.designs())
+        click.echo(
+            f"{done} of {sweep.total} designs are in {store.path}; the same command goes on from there", err=True
+        )
+        raise
+
+
+@contextlib.contextmanager
+def _scheduler(options: dict[str, Any], left: int) -> "Iterator[Scheduler]":
+    """Where the work is done."""
+    from bsc.explore.extra import require
+    from bsc.explore.local import Processes, cores
+    from bsc.explore.scheduler import InProcess
+
+    jobs = min(options["jobs"] or cores(), left)
+    if options["scheduler"] is not None:
+        require("distributed", "--scheduler")
+        from bsc.explore.cluster import Cluster
+
+        with Cluster(options["scheduler"]) as cluster:
+            yield cluster
+    elif jobs > 1:
+        with Processes(jobs) as processes:
+            yield processes
+    else:
+        yield InProcess()
+
+
+def _write(path: Path, text: str) -> None:
+    from bsc.atomic import write_file
+
+    write_file(path, text.encode())

@@ -1,0 +1,34 @@
+"""Where the mappings of a sweep are counted: a scheduler takes work and gives answers as they come, in any order."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from bsc.errors import UsageError
+from bsc.explore.mapping import Counted, Work, count
+
+RESUME = "run the same command again: what was done is kept"
+
+
+class Scheduler(Protocol):
+    """Something that does work."""
+
+    def run(self, works: Iterable[Work]) -> Iterator[Counted]:
+        """Count mappings.
+
+        Raises:
+            UsageError: BSC210 if workers are lost.
+        """
+        ...
+
+
+class InProcess:
+    """Does one after another, here."""
+
+    def run(self, works: Iterable[Work]) -> Iterator[Counted]:
+        """Count mappings in their order."""
+        return map(count, works)
+
+
+def lost(seen: str) -> UsageError:
+    """The error of a sweep whose workers are gone."""
+    return UsageError("BSC210", "the workers of the sweep were lost", seen=seen, fix=RESUME)
