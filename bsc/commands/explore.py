@@ -88,7 +88,7 @@ def explore(model: Path, space: Path, **options: Any) -> None:
     if options["csv_file"] is not None:
         _write(options["csv_file"], exploration_csv(found))
     if options["html"] is not None or options["svg"] is not None:
-        from bsc.report.explore_page import explore_page, explore_picture
+        from bsc.report.html.explore_page import explore_page, explore_picture
 
         for name, drawn in (("html", explore_page), ("svg", explore_picture)):
             if options[name] is not None:

@@ -38,6 +38,11 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.3g}{_NARROW}%"
 
 
+def template_text(name: str) -> Markup:
+    """A style sheet or script of ours, as it is."""
+    return Markup(files("bsc.report").joinpath(TEMPLATES, name).read_text(encoding="utf-8"))
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -48,10 +53,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"si": format_si, "ratio": format_ratio, "percent": percent, "count": "{:,}".format}
-    environment.globals |= {"file": _file, "data_block": data_block}
+    environment.globals |= {"file": template_text, "data_block": data_block}
     return environment
-
-
-def _file(name: str) -> Markup:
-    """A style sheet or script of ours, as it is."""
-    return Markup(files("bsc.report").joinpath(TEMPLATES, name).read_text(encoding="utf-8"))

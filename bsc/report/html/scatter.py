@@ -1,6 +1,6 @@
 """Scatter plots of designs as inline SVG: all points, the front of each group as a line of steps.
 
-Colours are CSS custom properties of the page: --fg, --muted, --line, --accent and --bg.
+Its classes are in plot.css, its colours CSS custom properties of the page.
 """
 
 import math

@@ -3,12 +3,12 @@
 import itertools
 from dataclasses import dataclass
 
-import jinja2
 from markupsafe import Markup
 
 from bsc.cost.designs import FIGURES, Design, Exploration
 from bsc.report.exploration import chosen, in_words, show, shown_figures, summary_lines
-from bsc.report.scatter import HEIGHT, WIDTH, Axis, Dot, scatter
+from bsc.report.html.page import render, template_text
+from bsc.report.html.scatter import HEIGHT, WIDTH, Axis, Dot, scatter
 
 MOST_DOTS = 5000
 MOST_ROWS = 2000
@@ -37,27 +37,26 @@ def explore_page(found: Exploration) -> str:
     possible = [design for design in found.designs if design.code is None]
     refused = [design for design in found.designs if design.code is not None]
     best = found.best
-    return (
-        _environment()
-        .get_template("explore.html.j2")
-        .render(
-            found=found,
-            summary=summary_lines(found),
-            objectives=in_words(found.objectives),
-            plots=_plots(found),
-            heads=["design", *found.varying, *(FIGURES[name].label for name in figures)],
-            text_columns=1 + len(found.varying),
-            front=[_cells(found, design, figures) for design in best[:MOST_ROWS]],
-            designs=[
+    return render(
+        "explore.html.j2",
+        {
+            "found": found,
+            "summary": summary_lines(found),
+            "objectives": in_words(found.objectives),
+            "plots": _plots(found),
+            "heads": ["design", *found.varying, *(FIGURES[name].label for name in figures)],
+            "text_columns": 1 + len(found.varying),
+            "front": [_cells(found, design, figures) for design in best[:MOST_ROWS]],
+            "designs": [
                 (_cells(found, design, figures), design.number in found.front, design.pipeline)
                 for design in possible[:MOST_ROWS]
             ],
-            refused=[
+            "refused": [
                 (_cells(found, design, []), f"[{design.code}] {design.problem}") for design in refused[:MOST_ROWS]
             ],
-            counts={"front": len(best), "possible": len(possible), "refused": len(refused), "shown": MOST_ROWS},
-            refused_heads=["design", *found.varying],
-        )
+            "counts": {"front": len(best), "possible": len(possible), "refused": len(refused), "shown": MOST_ROWS},
+            "refused_heads": ["design", *found.varying],
+        },
     )
 
 
@@ -66,14 +65,9 @@ def explore_picture(found: Exploration) -> str:
     plots = _plots(found)
     if not plots:
         return ""
-    style = _environment().get_template("picture.css.j2").render()
+    style = template_text("picture.css") + template_text("plot.css")
     opening, rest = str(plots[0][1]).split(">", 1)
     return f'{opening} xmlns="{NAMESPACE}" width="{WIDTH}" height="{HEIGHT}"><style>{style}</style>{rest}\n'
-
-
-def _environment() -> jinja2.Environment:
-    loader = jinja2.PackageLoader("bsc.report", "templates")
-    return jinja2.Environment(autoescape=True, loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True)
 
 
 def _plots(found: Exploration) -> list[tuple[str, Markup]]:
