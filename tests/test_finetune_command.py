@@ -205,7 +205,7 @@ def test_the_shipped_example_saves_adc_energy(tmp_path: Path, monkeypatch: pytes
     for model in (shipped / "model.onnx", "sparse.onnx"):
         priced = run("compile", model, "-o", f"{Path(model).stem}.bsc", "--calib", test, "--json")
         assert priced.exit_code == 0
-        savings.append(json.loads(priced.stdout)["adc_laws"]["isaac"]["adc_ratio"])
+        savings.append(json.loads(priced.stdout)["cost"]["adc_laws"]["isaac"]["adc_ratio"])
     assert savings[1] > 1.5 * savings[0]
     verified = run("verify", "sparse.bsc", "--data", test, "--limit", 500, "--json")
     assert json.loads(verified.stdout)["accuracy"]["replayed"] > 0.95
