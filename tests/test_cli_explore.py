@@ -330,7 +330,8 @@ def environment() -> dict[str, str]:
 def running(*arguments: object, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """A command that runs; it is killed in the end."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(list(map(str, arguments)), env=environment(), **(pipes | options)) as process:
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background job ignores it
+    with subprocess.Popen(list(map(str, arguments)), env=environment(), **(pipes | heard | options)) as process:
         try:
             yield process
         finally:
