@@ -1,7 +1,8 @@
-"""Output that is there whole or not at all: written beside its place and renamed, never over anything else."""
+"""Output that is there whole or not at all: written beside its place and renamed."""
 
 import contextlib
 import errno
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ def output_errors(output: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:  # ValueError: a path with a zero byte
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise UsageError(
@@ -74,16 +75,38 @@ def new_folder(folder: Path) -> Iterator[Path]:
 def write_file(path: Path, content: bytes) -> None:
     """Write a file, over one that is there; after an error that one is as it was.
 
+    A link stays and what it leads to is written; a pipe or a device gets the content as it is.
+
     Raises:
         UsageError: BSC204 if it cannot be written.
     """
-    temporary = _beside(path.absolute())
     with output_errors(path):
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            target.write_bytes(content)
+            return
+        temporary = _beside(target)
         try:
             temporary.write_bytes(content)
-            temporary.replace(path)
+            temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Whether `write_file` has a chance, before there is anything to write.
+
+    Raises:
+        UsageError: BSC204 for a folder, or a file in a folder that is not there or may not be written to.
+    """
+    with output_errors(path):
+        target = path.resolve()
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not target.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if not os.access(target.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _move_into_place(temporary: Path, folder: Path) -> None:

@@ -1,10 +1,11 @@
 """The command line: the `bsc` group, and the one place where errors are printed."""
 
 import contextlib
+import errno
 import signal
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -22,7 +23,7 @@ from bsc.commands.inspect import inspect
 from bsc.commands.report import report
 from bsc.commands.simulate import simulate
 from bsc.commands.verify import verify
-from bsc.errors import BscError
+from bsc.errors import BscError, UsageError
 
 INTERNAL_ERROR = 1
 INTERRUPTED = 130
@@ -40,20 +41,21 @@ class BscGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a mistake of the user's becomes three lines and an exit code."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a full disk behind it is told here and not when Python ends
+            return result
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BscError as error:
-            if ctx.params["debug"]:
-                traceback.print_exc()
-            click.echo(f"error {error}", err=True)
-            ctx.exit(error.exit_code)
+            self._refuse(ctx, error)
         except BrokenPipeError:  # a pager that quits; click ends quietly
             raise
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
         except Exception as error:  # the last resort: no traceback unless asked for
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                self._refuse(ctx, _no_space(error))
             if ctx.params["debug"]:
                 traceback.print_exc()
             click.echo(
@@ -62,6 +64,22 @@ class BscGroup(click.Group):
                 err=True,
             )
             ctx.exit(INTERNAL_ERROR)
+
+    def _refuse(self, ctx: click.Context, error: BscError) -> NoReturn:
+        if ctx.params["debug"]:
+            traceback.print_exc()
+        click.echo(f"error {error}", err=True)
+        ctx.exit(error.exit_code)
+
+
+def _no_space(error: OSError) -> UsageError:
+    """Files that a command was asked for tell of themselves."""
+    return UsageError(
+        "BSC204",
+        "what is printed, or a temporary file, cannot be written",
+        seen=error.strerror or str(error),
+        fix="free some space, or set TMPDIR to a folder that has some",
+    )
 
 
 @click.group(

@@ -61,8 +61,9 @@ def read_record(record: type[R], text: str, *, where: str, code: str) -> R:
     """
     try:
         return record.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(code, f"{where}: not TOML", seen=str(error), fix="correct the syntax there") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        seen = "tables or lists in each other, too deep to read" if isinstance(error, RecursionError) else str(error)
+        raise UsageError(code, f"{where}: not TOML", seen=seen, fix="correct the syntax there") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -81,7 +81,7 @@ def _descriptions(folder: Traversable) -> list[str]:
 def _read(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, or a zero byte in the path
         raise UsageError(
             "BSC202", f"{path}: cannot be read", seen=str(error), fix="give the path of a UTF-8 text file"
         ) from error

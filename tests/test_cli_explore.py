@@ -519,4 +519,59 @@ def test_outputs_that_cannot_be_written_lose_nothing() -> None:
         "  seen: No such file or directory\n"
         "  fix:  choose a folder you may write to\n",
     )
-    assert len(designs("mlp.explore.sqlite")) == 64
+    assert not Path("mlp.explore.sqlite").exists()  # found before any work
+
+
+KEPT = "an input, which is never replaced"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem", "seen"),
+    [
+        (
+            ("--csv", "space.toml"),
+            "BSC203",
+            "--csv 'space.toml' is what the command reads",
+            KEPT,
+        ),
+        (
+            ("--html", "mlp.onnx"),
+            "BSC203",
+            "--html 'mlp.onnx' is what the command reads",
+            KEPT,
+        ),
+        (
+            ("-o", "x.sqlite", "--html", "x.sqlite"),
+            "BSC201",
+            "--output and --html name the same file",
+            "'x.sqlite'",
+        ),
+        (("--csv", "a", "--svg", "./a"), "BSC201", "--csv and --svg name the same file", "'a'"),
+        (("--csv", "-", "--json"), "BSC201", "--json and --csv - cannot both be printed", "--json --csv -"),
+        (("-o", "pipe"), "BSC204", "results cannot be kept in 'pipe'", "no regular file"),
+        (("--limit", 2), "BSC201", "--limit means nothing without --data", "--limit alone"),
+        (
+            ("--jobs", 2, "--scheduler", "tcp://127.0.0.1:9"),
+            "BSC201",
+            "--jobs and --scheduler cannot be used together",
+            "--jobs 2",
+        ),
+    ],
+)
+def test_outputs_take_nothing_with_them(
+    folder: Path, arguments: tuple[object, ...], code: str, problem: str, seen: str
+) -> None:
+    os.mkfifo(folder / "pipe")
+    before = {path.name: path.stat().st_size for path in folder.iterdir()}
+    result = run("explore", "mlp.onnx", "space.toml", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error [{code}] {problem}\n  seen: {seen}\n  fix:  ")
+    assert {path.name: path.stat().st_size for path in folder.iterdir()} == before
+
+
+def test_a_picture_of_nothing_is_not_written() -> None:
+    Path("none.toml").write_text("[axes]\nflip = [true]\n", encoding="utf-8")
+    result = run("explore", "mlp.onnx", "none.toml", "--jobs", 1, "--svg", "a.svg", "-o", "n.sqlite")
+    assert result.exit_code == 0
+    assert "a.svg is not written: no design has figures to draw" in result.stderr
+    assert not Path("a.svg").exists()

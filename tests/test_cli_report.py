@@ -1,7 +1,12 @@
 """`bsc report` as a user meets it."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +32,8 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "mlp.bsc"
 
 
+ROOT = Path(__file__).parent.parent
+KEPT = "an input, which is never replaced"
 PAIRS = ("--subtract", "analog", "--encoding", "centre", "--cut", "4-2-2")
 
 
@@ -95,7 +102,7 @@ def test_csv_and_json_both_printed(plan: str) -> None:
         2,
         "error [BSC201] --json and --csv - cannot both be printed\n"
         "  seen: --json --csv -\n"
-        "  fix:  give --csv a file, or leave one of them out\n",
+        "  fix:  give all but one of them a file\n",
     )
 
 
@@ -107,3 +114,62 @@ def test_network_that_reads_nothing_but_an_input_twice(tmp_path: Path) -> None:
     lines = [line.split() for line in run("report", tmp_path / "m.bsc").stdout.splitlines()]
     assert ["1", "crossbars", "stem", "(Conv)", "input", "image"] in lines
     assert ["output", "scores", "step", "5"] in lines
+
+
+def test_a_page_is_written_or_printed(plan: str) -> None:
+    written = run("report", plan, "--html", "page.html")
+    assert written.exit_code == 0
+    assert written.stderr == "wrote page.html\n"
+    printed = run("report", plan, "--html", "-")
+    assert printed.stdout == Path("page.html").read_text(encoding="utf-8")
+    assert printed.stdout.startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem", "seen"),
+    [
+        (("--html", "a", "--html-size", "nan"), "--html-size is out of range", "nan"),
+        (("--html", "a", "--html-size", "0.099"), "--html-size is out of range", "0.099"),
+        (("--html", "a", "--html-size", "1001"), "--html-size is out of range", "1001"),
+        (("--html-size", "2"), "--html-size means nothing without --html", "--html-size alone"),
+        (("--html", "a", "--csv", "a"), "--html and --csv name the same file", "'a'"),
+        (("--html", "mlp.bsc/plan.json"), "--html 'mlp.bsc/plan.json' is what the command reads", KEPT),
+        (("--csv", "mlp.bsc/target.json"), "--csv 'mlp.bsc/target.json' is what the command reads", KEPT),
+        (("--csv", "mlp.bsc"), "output 'mlp.bsc' cannot be written", "Is a directory"),
+    ],
+)
+def test_what_a_page_cannot_be(plan: str, arguments: tuple[str, ...], problem: str, seen: str) -> None:
+    result = run("report", plan, *arguments)
+    assert result.exit_code == 2
+    assert f"{problem}\n  seen: {seen}\n" in result.stderr
+    assert run("verify", plan).exit_code == 0
+    assert not Path("a").exists()
+
+
+def test_a_page_may_lie_in_the_plan_folder(plan: str) -> None:
+    assert run("report", plan, "--html", f"{plan}/report.html", "--html-size", "0.1").exit_code == 0
+    assert run("verify", plan).exit_code == 0
+
+
+def test_a_full_disk_behind_what_is_printed(plan: str) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "bsc", "report", plan, "--json"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    assert (result.returncode, result.stderr) == (
+        2,
+        "error [BSC204] what is printed, or a temporary file, cannot be written\n"
+        "  seen: No space left on device\n"
+        "  fix:  free some space, or set TMPDIR to a folder that has some\n",
+    )
+
+
+def test_a_page_is_of_the_hardware_that_it_is_priced_on(plan: str) -> None:
+    """The floorplan too: IMAs of 4 crossbars and tiles of 2 IMAs."""
+    text = Path(str(files("hw_models") / "isaac.toml")).read_text(encoding="utf-8")
+    text = re.sub(r"crossbars_per_ima = \d+", "crossbars_per_ima = 4", text)
+    Path("mine.toml").write_text(re.sub(r"imas_per_tile = \d+", "imas_per_tile = 2", text), encoding="utf-8")
+    page = run("report", plan, "--hw", "mine.toml", "--html", "-").stdout
+    assert "fill IMAs (4 crossbars) and tiles (2 IMAs)" in page
+    assert '"crossbars_per_ima":4' in page
+    assert '"imas_per_tile":2' in page

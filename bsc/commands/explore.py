@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bsc.commands.output import print_report, progress
+from bsc.commands.output import check_outputs, print_report, progress, require_together, write_text
+from bsc.errors import UsageError
 
 if TYPE_CHECKING:
     from bsc.explore.scheduler import Scheduler
@@ -70,7 +71,25 @@ def explore(model: Path, space: Path, **options: Any) -> None:
     from bsc.plan.folder import to_json
     from bsc.report.exploration import ExplorationReport
     from bsc.report.exploration_files import exploration_csv, exploration_json
+    from bsc.report.html.explore_page import explore_page, explore_picture
 
+    require_together("--limit", options["limit"], "--data", options["data"])
+    if options["jobs"] and options["scheduler"]:
+        raise UsageError(
+            "BSC201",
+            "--jobs and --scheduler cannot be used together",
+            seen=f"--jobs {options['jobs']}",
+            fix="leave one of them out: the cluster has as many workers as it has",
+        )
+    output = options["output"] or Path(f"{model.stem}.explore.sqlite")
+    as_json = ["--json"] if options["as_json"] else []
+    views = {"--csv": options["csv_file"], "--html": options["html"], "--svg": options["svg"]}
+    inputs = (model, space, options["data"], options["calib"])
+    printing = check_outputs({"--output": output.absolute(), **views}, filter(None, inputs), printed=as_json)
+    if output.exists() and not output.is_file():
+        raise UsageError(
+            "BSC204", f"results cannot be kept in '{output}'", seen="no regular file", fix="choose another --output"
+        )
     sweep = Sweep(
         Inputs(
             model=model,
@@ -81,21 +100,22 @@ def explore(model: Path, space: Path, **options: Any) -> None:
             input_shapes=dict(map(parse_input_shape, options["input_shape"])),
         )
     )
-    output = options["output"] or Path(f"{model.stem}.explore.sqlite")
     with open_store(output, sweep.identity, force=options["force"]) as store:
         _run(sweep, store, options)
         found = sweep.explored(store)
     if options["csv_file"] is not None:
-        _write(options["csv_file"], exploration_csv(found))
-    if options["html"] is not None or options["svg"] is not None:
-        from bsc.report.html.explore_page import explore_page, explore_picture
-
-        for name, drawn in (("html", explore_page), ("svg", explore_picture)):
-            if options[name] is not None:
-                _write(options[name], drawn(found))
-    if options["as_json"]:
+        write_text(options["csv_file"], exploration_csv(found))
+    if options["html"] is not None:
+        write_text(options["html"], explore_page(found))
+    if options["svg"] is not None:
+        picture = explore_picture(found)
+        if picture:
+            write_text(options["svg"], picture)
+        else:
+            click.echo(f"{options['svg']} is not written: no design has figures to draw", err=True)
+    if as_json:
         click.echo(to_json(exploration_json(found)), nl=False)
-    else:
+    elif not printing:
         print_report(ExplorationReport(found=found))
         click.echo(f"\nresults are in {output}", err=True)
 
@@ -135,9 +155,3 @@ def _scheduler(options: dict[str, Any], left: int) -> "Iterator[Scheduler]":
             yield processes
     else:
         yield InProcess()
-
-
-def _write(path: Path, text: str) -> None:
-    from bsc.atomic import write_file
-
-    write_file(path, text.encode())

@@ -2,11 +2,13 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from bsc.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from bsc.report.plan import PlanReport
 
 REPORT_WIDTH = 110
+STDOUT = Path("-")
 
 
 def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison":
@@ -49,14 +52,82 @@ def print_report(report: "RenderableType") -> None:
         click.echo(to_text(report, REPORT_WIDTH), nl=False)
 
 
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path], *, printed: Iterable[str] = ()) -> bool:
+    """Refuse outputs that would get lost, or take something with them, before there is anything to write.
+
+    Args:
+        outputs: files by option, None where it is not given; `-` is standard output.
+        inputs: files that must stay as they are.
+        printed: further options that print.
+
+    Returns:
+        Whether anything is printed in place of the report.
+
+    Raises:
+        UsageError: BSC201 if two of them are the same, BSC203 if one is an input, BSC204 if one cannot be written.
+    """
+    from bsc.atomic import require_writable
+
+    given = {option: path for option, path in outputs.items() if path is not None}
+    printing = [*printed, *(f"{option} -" for option, path in given.items() if path == STDOUT)]
+    if len(printing) > 1:
+        raise UsageError(
+            "BSC201",
+            f"{printing[0]} and {printing[1]} cannot both be printed",
+            seen=" ".join(printing),
+            fix="give all but one of them a file",
+        )
+    kept = {path.resolve() for path in inputs}
+    taken: dict[Path, str] = {}
+    for option, path in given.items():
+        if path == STDOUT:
+            continue
+        require_writable(path)
+        place = path.resolve()
+        if place in kept:
+            raise UsageError(
+                "BSC203",
+                f"{option} '{path}' is what the command reads",
+                seen="an input, which is never replaced",
+                fix="choose another file",
+            )
+        if place in taken and (place.is_file() or not place.exists()):
+            raise UsageError(
+                "BSC201",
+                f"{taken[place]} and {option} name the same file",
+                seen=f"'{path}'",
+                fix="choose another file for one of them",
+            )
+        taken[place] = option
+    return bool(printing)
+
+
+def require_together(option: str, given: object, needed: str, other: object) -> None:
+    """Refuse an option that has no effect alone.
+
+    Raises:
+        UsageError: BSC201.
+    """
+    if given and not other:
+        raise UsageError(
+            "BSC201",
+            f"{option} means nothing without {needed}",
+            seen=f"{option} alone",
+            fix=f"add {needed}, or leave {option} out",
+        )
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a file and say so on stderr.
+    """Write a file and say so on stderr; `-` prints it.
 
     Raises:
         UsageError: BSC204 if it cannot be written.
     """
     from bsc.atomic import write_file
 
+    if path == STDOUT:
+        click.echo(text, nl=False)
+        return
     write_file(path, text.encode())
     click.echo(f"wrote {path}", err=True)
 

@@ -6,10 +6,15 @@ from typing import Any
 
 import click
 
-from bsc.commands.output import compare_plan, plan_report, print_report, write_text
+from bsc.commands.output import (
+    check_outputs,
+    compare_plan,
+    plan_report,
+    print_report,
+    require_together,
+    write_text,
+)
 from bsc.errors import UsageError
-
-STDOUT = "-"
 
 
 @click.command(short_help="Show the whole report of a plan, or write it as a page or CSV.")
@@ -21,13 +26,17 @@ STDOUT = "-"
 )
 @click.option(
     "--html-size",
-    type=click.FloatRange(min=0.1, max=1000),
-    default=1.0,
-    show_default=True,
+    type=float,
     metavar="MB",
-    help="Size of the page: cells of as many crossbars as fit are in it.",
+    help="Size of the page, 0.1 to 1000: cells of as many crossbars as fit are in it.  [default: 1]",
 )
-@click.option("--csv", "csv_file", metavar="FILE", help="Write a row for each layer; - prints it, and nothing else.")
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a row for each layer; - prints it, and nothing else.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the tables.")
 def report(plan: Path, **options: Any) -> None:
     """Show all of a plan: network, crossbars, resolutions, cost by action, layer and ADC law.
@@ -38,30 +47,29 @@ def report(plan: Path, **options: Any) -> None:
     from bsc.cost.crossbars import plan_crossbars
     from bsc.plan.folder import read_plan, to_json
     from bsc.report.document import report_document
-    from bsc.report.html.plan_page import plan_page
+    from bsc.report.html.plan_page import MAX_BYTES, plan_page
     from bsc.report.layer_csv import layer_csv
 
-    csv_file, html = options["csv_file"], options["html"]
-    if options["as_json"] and csv_file == STDOUT:
+    csv_file, html, size = options["csv_file"], options["html"], options["html_size"]
+    require_together("--html-size", size is not None, "--html", html)
+    if size is not None and not 0.1 <= size <= 1000:
         raise UsageError(
-            "BSC201",
-            "--json and --csv - cannot both be printed",
-            seen="--json --csv -",
-            fix="give --csv a file, or leave one of them out",
+            "BSC201", "--html-size is out of range", seen=f"{size:g}", fix="give megabytes from 0.1 to 1000"
         )
     opened = read_plan(plan)
+    kept = [plan / name for name in ("plan.json", *opened.document.files)]
+    as_json = ["--json"] if options["as_json"] else []
+    printing = check_outputs({"--html": html, "--csv": csv_file}, kept, printed=as_json)
     target = opened.target if options["hw"] is None else hw_models.load(options["hw"])
     comparison = compare_plan(opened, target, options["adc_law"])
     tables = plan_report(opened, comparison)
     document = report_document(opened.document, tables.summaries, comparison)
     if html is not None:
-        write_text(html, plan_page(opened, document, max_bytes=int(options["html_size"] * 1e6)))
-    if csv_file == STDOUT:
-        click.echo(layer_csv(document), nl=False)
-        return
+        limit = MAX_BYTES if size is None else int(size * 1e6)
+        write_text(html, plan_page(opened, document, target.hierarchy, max_bytes=limit))
     if csv_file is not None:
-        write_text(Path(csv_file), layer_csv(document))
-    if options["as_json"]:
+        write_text(csv_file, layer_csv(document))
+    if as_json:
         click.echo(to_json(document), nl=False)
-    else:
+    elif not printing:
         print_report(replace(tables, crossbars=plan_crossbars(opened)))

@@ -102,6 +102,11 @@ def to_json(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
+def target_json(target: Target) -> str:
+    """A hardware description as plan folders hold it."""
+    return to_json(target.model_dump(mode="json", exclude_none=True))
+
+
 @contextlib.contextmanager
 def _input_errors(folder: Path) -> Iterator[None]:
     try:
@@ -122,7 +127,7 @@ def _unopened(folder: Path, seen: str) -> UsageError:
 def _fill(plan: Plan, folder: Path) -> PlanDocument:
     """Write every file of the plan into an empty folder."""
     names = [TARGET]
-    (folder / TARGET).write_text(to_json(plan.target.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+    (folder / TARGET).write_text(target_json(plan.target), encoding="utf-8")
     (folder / "layers").mkdir()
     for layer in plan.layers:
         arrays = {name: np.ascontiguousarray(array) for name, array in plan.arrays(layer).by_name().items()}

@@ -210,12 +210,13 @@ def _facts(report: ReportDocument) -> dict[str, Any]:
     """What a plan was made of and priced on, by what it is called."""
     plan = report.plan
     hardware = _hash(plan.files.get("target.json"))
+    own = plan.files.get("target.json", report.cost.target_sha256) == report.cost.target_sha256
     facts: dict[str, Any] = {
         "model": _hash(plan.model.sha256),
         "opsets": plan.model.opsets,
         "free batch": plan.model.dynamic_batch,
         "hardware": f"{plan.target} ({hardware})",
-        "priced on": "its own hardware" if report.cost.target == plan.target else report.cost.target,
+        "priced on": "its own hardware" if own else f"{report.cost.target} ({_hash(report.cost.target_sha256)})",
         "ADC law": report.cost.adc_law,
         "input ranges": "a step for each input vector",
         "accuracy test": None if plan.budget is None else _budget(plan.budget),

@@ -5,6 +5,7 @@ from the descriptions below. Unknown figures are null, never 0. A report is untr
 slices and resolutions must fit together, and every number be finite.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +15,8 @@ from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
 from bsc.cost.compare import BASELINE_BITS, Comparison, LawRatio
 from bsc.cost.price import Cost
-from bsc.plan.document import PlanDocument
+from bsc.plan.document import PlanDocument, Sha256
+from bsc.plan.folder import target_json
 from bsc.plan.summary import RULE_OF_THREE, LayerSummary, SliceSummary
 from bsc.record import Record
 
@@ -25,6 +27,7 @@ PROOF = "column sums of the programmed cells, for any input"
 
 MAX_COUNT = (1 << 63) - 1
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Amount = Annotated[float, Field(ge=0)]
 Bits = Annotated[str, Field(pattern=r"^([0-9]|1[0-6])$")]
 BitCounts = dict[Bits, Count]
 
@@ -49,42 +52,42 @@ class Figures(Record):
 class LayerSpend(Figures):
     """One layer of a plan, or of a baseline."""
 
-    energy_j: float | None = figure("all actions of the layer", unit="J", source=PRICES)
-    latency_s: float = figure("its input vectors one after another, converters included", unit="s", source=PRICES)
-    area_m2: float | None = figure(
+    energy_j: Amount | None = figure("all actions of the layer", unit="J", source=PRICES)
+    latency_s: Amount = figure("its input vectors one after another, converters included", unit="s", source=PRICES)
+    area_m2: Amount | None = figure(
         "its crossbars with their converters, drivers and sample-and-holds; the rest of IMAs and tiles is divided by "
         "numbers of crossbars",
         unit="m²",
         source=PRICES,
     )
-    energy_by_action_j: dict[str, float | None] = figure("energy by hardware action", unit="J", source=PRICES)
+    energy_by_action_j: dict[str, Amount | None] = figure("energy by hardware action", unit="J", source=PRICES)
 
 
 class Spend(Figures):
     """What one inference costs on a plan, or on a baseline."""
 
-    energy_j: float | None = figure(
+    energy_j: Amount | None = figure(
         "one inference, all actions below; not off-tile routing, digital operators, idle power or programming of cells",
         unit="J",
         source=PRICES,
     )
-    latency_s: float = figure("one inference, layer after layer, one copy of each", unit="s", source=PRICES)
-    area_m2: float | None = figure("whole tiles in use", unit="m²", source=PRICES)
+    latency_s: Amount = figure("one inference, layer after layer, one copy of each", unit="s", source=PRICES)
+    area_m2: Amount | None = figure("whole tiles in use", unit="m²", source=PRICES)
     crossbars: Count = figure("crossbars that are driven", unit="crossbars", source=COUNTS)
     imas: Count = figure("in-situ multiply-accumulate units that the crossbars fill", unit="IMAs", source=COUNTS)
     tiles: Count = figure("tiles that the IMAs fill", unit="tiles", source=COUNTS)
-    energy_by_action_j: dict[str, float | None] = figure("energy by hardware action", unit="J", source=PRICES)
-    area_by_part_m2: dict[str, float] | None = figure("area by part of the chip", unit="m²", source=PRICES)
+    energy_by_action_j: dict[str, Amount | None] = figure("energy by hardware action", unit="J", source=PRICES)
+    area_by_part_m2: dict[str, Amount] | None = figure("area by part of the chip", unit="m²", source=PRICES)
     layers: dict[str, LayerSpend] = Field(description="by name of the layer")
 
 
 class LawFigures(Figures):
     """What is saved over the uniform baseline if converters follow one law."""
 
-    adc_ratio: float | None = figure(
+    adc_ratio: Amount | None = figure(
         "ADC energy of the uniform 8-bit baseline over the plan's", unit="1", source=PRICES
     )
-    total_ratio: float | None = figure("all energy of the baseline over the plan's", unit="1", source=PRICES)
+    total_ratio: Amount | None = figure("all energy of the baseline over the plan's", unit="1", source=PRICES)
     formula: str = Field(description="energy of a conversion at N bits; scaled to the target's own price at its bits")
     source: str = Field(description="citation key, then where it was read; keys are in hw_models/SOURCES.md")
     valid_bits: tuple[int, int] = figure(
@@ -99,15 +102,18 @@ class CostFigures(Figures):
     """A plan's cost beside its baselines."""
 
     target: str = Field(description="name of the hardware description")
+    target_sha256: Sha256 = Field(description="of the description as JSON; that of target.json if it is the plan's own")
     citation: str = Field(description="the publication that the description follows")
     adc_law: str = Field(description="how the price of a conversion follows its resolution")
     plan: Spend
     uniform_8_bit: Spend = Field(description="the same network, every slice column at 8 bits, nothing left out")
     isaac_offset_8_bit: Spend = Field(description="the same weights in ISAAC's offset encoding, at 8 bits")
-    energy_by_kind_j: dict[str, float] = figure(
-        "the plan's energy by what its prices rest on: paper, survey, derived or assumed", unit="J", source=PRICES
+    energy_by_kind_j: dict[str, Amount] = figure(
+        "the plan's known energy by what its prices rest on: paper, survey, derived or assumed",
+        unit="J",
+        source=PRICES,
     )
-    free_adc_bound: float | None = figure(
+    free_adc_bound: Amount | None = figure(
         "energy of the uniform baseline over the same without ADC energy: what ADCs alone could save",
         unit="1",
         source=PRICES,
@@ -131,7 +137,7 @@ class ObservedFigures(Figures):
     conversions: PositiveInt = figure(
         "of every slice column, or pair: vectors times input cycles", unit="conversions", source="calibration data"
     )
-    overflow_bound_95: float = figure(
+    overflow_bound_95: Amount = figure(
         "of further conversions like the observed ones, at most this share loses something, with 95 % confidence",
         unit="1",
         source="rule of three: 3 / conversions",
@@ -141,7 +147,7 @@ class ObservedFigures(Figures):
 class SliceFigures(Figures):
     """One weight slice of a layer; what is converted is a slice column, or a pair that is subtracted before the ADC."""
 
-    density: float = figure("cells above 0 over the weights of the model's layer", unit="1", source=PLAN)
+    density: Amount = figure("cells above 0 over the weights of the model's layer", unit="1", source=PLAN)
     columns: Count = figure(
         "slice columns on crossbars, each once for every group of rows driven together", unit="columns", source=PLAN
     )
@@ -174,7 +180,7 @@ class LayerFigures(Figures):
     unread_crossbars: Count = figure(
         "hold weights but were left out, not being worth their energy", unit="crossbars", source=PLAN
     )
-    utilisation: float = figure(
+    utilisation: Amount = figure(
         "cells that hold a slice of a weight, zero or not, over all cells of its crossbars", unit="1", source=PLAN
     )
     observed: ObservedFigures | None = Field(description="null where column sums were not observed")
@@ -224,6 +230,7 @@ def cost_figures(comparison: Comparison) -> CostFigures:
     assert BASELINE_BITS == 8  # the names of the fields say so
     return CostFigures(
         target=comparison.target.name,
+        target_sha256=hashlib.sha256(target_json(comparison.target).encode()).hexdigest(),
         citation=comparison.target.citation,
         adc_law=comparison.law.name,
         plan=spend(comparison.plan),

@@ -61,6 +61,8 @@ def _action(row: LayerRow, action: str) -> float | None:
     return row.spend.energy_by_action_j.get(action)
 
 
+MEAN = "mean over all columns or pairs, 0 for those that are never converted"
+
 LAYER_COLUMNS = (
     _layer("layer", "", "name of the layer, as it is", PLAN, lambda row: row.layer.name),
     _layer("operator", "", "ONNX type of the layer", PLAN, lambda row: row.layer.op_type),
@@ -91,12 +93,12 @@ LAYER_COLUMNS = (
     _layer(
         "conversions", "conversions", "of one inference, unit columns included", COUNTS, lambda row: row.conversions
     ),
-    _layer("mean_adc_bits", "bit", "mean of what is converted", PLAN, lambda row: row.mean_bits),
+    _layer("mean_adc_bits", "bit", MEAN, PLAN, lambda row: row.mean_bits),
     _layer("largest_adc_bits", "bit", "largest assigned", PLAN, lambda row: row.largest_bits),
     _layer(
         "proved_share",
         "1",
-        "of what is converted, proved lossless",
+        "of all columns, or pairs, proved lossless",
         PROOF,
         lambda row: row.proved_share,
     ),
@@ -140,7 +142,7 @@ LAYER_COLUMNS = (
 SLICE_COLUMNS = (
     _slice("density_slice_", "1", "cells above 0 over the weights of the layer", PLAN, lambda part: part.density),
     _slice("largest_sum_slice_", "cells", "largest sum that any input can cause", PROOF, lambda part: part.largest_sum),
-    _slice("mean_adc_bits_slice_", "bit", "mean of what is converted", PLAN, lambda part: mean_bits([part])),
+    _slice("mean_adc_bits_slice_", "bit", MEAN, PLAN, lambda part: mean_bits([part])),
     _slice("largest_adc_bits_slice_", "bit", "largest assigned", PLAN, lambda part: largest_bits([part])),
 )
 

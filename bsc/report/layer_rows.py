@@ -71,7 +71,7 @@ def layer_rows(report: ReportDocument) -> list[LayerRow]:
 
 
 def mean_bits(slices: Sequence[SliceFigures]) -> float | None:
-    """Bits assigned, mean over what is converted; what never is counts as 0, and None stands for nothing at all."""
+    """Bits assigned, mean over all columns or pairs, those never converted as 0; None where there are none."""
     counts = [(int(bits), count) for part in slices for bits, count in part.assigned_bits.items()]
     conversions = sum(count for _, count in counts)
     return sum(bits * count for bits, count in counts) / conversions if conversions else None
@@ -83,6 +83,6 @@ def largest_bits(slices: Sequence[SliceFigures]) -> int:
 
 
 def proved_share(slices: Sequence[SliceFigures]) -> float | None:
-    """What is proved to lose nothing, over all that is converted; None where nothing is."""
+    """Share of all columns or pairs that is proved to lose nothing; None where there are none."""
     conversions = sum(part.conversions for part in slices)
     return sum(part.lossless for part in slices) / conversions if conversions else None

@@ -18,7 +18,7 @@ from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.document import LayerArrays, PlanDocument, PlanLayer
 from bsc.plan.summary import LayerSummary, SliceSummary, total
 from bsc.report.basis import basis_notes
-from bsc.report.costs import cost_table, law_table, layer_cost_table
+from bsc.report.costs import ACTION_LABELS, cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
 from bsc.report.network import network_table, operators_text
 from bsc.report.text import add_row, new_table
@@ -238,6 +238,9 @@ def _notes(document: PlanDocument, summaries: Sequence[LayerSummary], comparison
     by_kind = comparison.energy_by_kind()
     known = sum(by_kind.values())
     basis = ", ".join(f"{kind} {energy / known:.1%}" for kind, energy in sorted(by_kind.items()) if energy)
+    cost = comparison.plan
+    unknown = [ACTION_LABELS[name] for name in cost.actions if cost.action_energy_j(name) is None]
+    basis += f" of what is known, without {', '.join(unknown)}" if basis and unknown else ""
     policies = ", ".join(_unique(_assignment(summary.layer) for summary in summaries))
     return Text(
         f"ADC assignment    {policies}; {lossless} of {conversions} {_converted(summaries)} are "

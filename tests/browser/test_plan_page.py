@@ -1,6 +1,9 @@
 """The report of a plan as a user meets it: in a browser, with a mouse, with a keyboard, on a phone."""
 
+import base64
 import json
+import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +184,39 @@ def test_names_of_a_hostile_plan_run_nothing(chromium: Any, tmp_path: Path) -> N
         watched.page.wait_for_selector("html[data-ready]")
         assert "run" not in watched.page.title()
         assert watched.page.query_selector("img") is None
+        watched.assert_quiet()
+
+
+def test_long_names_do_not_widen_the_page(chromium: Any, tmp_path: Path) -> None:
+    model = onnx.load(EXAMPLE)
+    for node in model.graph.node:
+        node.name = node.name + "/long" * 80
+    onnx.save(model, tmp_path / "long.onnx")
+    plan = compiled(tmp_path / "long.onnx", tmp_path)
+    with opened(chromium, plan / "report.html", width=PHONE) as watched:
+        watched.page.wait_for_selector("html[data-ready]")
+        assert watched.page.evaluate("() => document.documentElement.scrollWidth") == PHONE
+
+
+def test_a_quarter_of_a_million_crossbars_are_drawn(chromium: Any, example: Path, tmp_path: Path) -> None:
+    """As many as a model of several billion weights has: the example's page with its numbers repeated."""
+    text, times = (example / "report.html").read_text(encoding="utf-8"), 4100
+
+    def repeated(match: re.Match[str]) -> str:
+        data = json.loads(match[1])
+        data["layers"] = data["layers"] * times
+        data["cells"] = {}
+        for each in data["arrays"].values():
+            raw = zlib.decompress(base64.b64decode(each["data"]))
+            each["data"] = base64.b64encode(zlib.compress(raw * times)).decode("ascii")
+        return match[0].replace(match[1], json.dumps(data))
+
+    text = re.sub(r'id="floorplan-data">(.*?)</script>', repeated, text, count=1)
+    (tmp_path / "huge.html").write_text(text, encoding="utf-8")
+    with opened(chromium, tmp_path / "huge.html") as watched:
+        watched.page.wait_for_selector("html[data-ready]")
+        assert watched.page.locator("#high").inner_text() == "8 bit"
+        assert not watched.page.locator("#trouble").is_visible()
         watched.assert_quiet()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bsc.hardware.target import Hierarchy
 from bsc.plan.document import Plan
 from bsc.report.costs import ACTION_LABELS, AREA_LABELS
 from bsc.report.document import ReportDocument, Spend
@@ -47,15 +48,16 @@ class CostRow:
     costs: tuple[float | None, ...]
 
 
-def plan_page(plan: Plan, report: ReportDocument, *, max_bytes: int = MAX_BYTES) -> str:
+def plan_page(plan: Plan, report: ReportDocument, hierarchy: Hierarchy, *, max_bytes: int = MAX_BYTES) -> str:
     """The page.
 
     Args:
         plan: gives the arrays that the floorplan shows.
         report: of that plan.
+        hierarchy: of the hardware that it was priced on.
         max_bytes: what it may take; tables and the floorplan are always whole, cells fill what is left.
     """
-    floorplan = Floorplan.of(plan, plan.target.hierarchy)
+    floorplan = Floorplan.of(plan, hierarchy)
     page = _render(report, floorplan, {})
     return _render(report, floorplan, cells(plan, floorplan, max_bytes - len(page.encode())))
 
@@ -77,6 +79,10 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "law": cost.adc_laws[cost.adc_law],
             "layers": layers,
             "basis": _basis(report),
+            "possible": sum(figures.possible_crossbars for figures in report.layers.values()),
+            "unpriced": [
+                ACTION_LABELS[name] for name, energy in cost.plan.energy_by_action_j.items() if energy is None
+            ],
             "policies": list(
                 dict.fromkeys(f"{each.adc_policy} per {each.adc_granularity}" for each in report.plan.layers)
             ),

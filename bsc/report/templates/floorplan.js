@@ -29,13 +29,15 @@ const crossbars = { count: plan.layers.reduce((sum, layer) => sum + layer.crossb
 const layerOf = [];  // layer of each crossbar
 plan.layers.forEach((layer, number) => { for (let i = 0; i < layer.crossbars; i++) layerOf.push(number); });
 
+const most = (values) => values.reduce((high, value) => Math.max(high, value), 1);
+
 // What can be coloured by: the value of a crossbar, the ends of the scale, and how they read.
 const colours = {
-  bits: { value: (i) => crossbars.adc_bits[i], high: () => Math.max(1, ...crossbars.adc_bits), text: (x) => `${x} bit` },
-  mean: { value: (i) => crossbars.mean_bits[i], high: () => Math.max(1, ...crossbars.mean_bits), text: (x) => `${x.toFixed(2)} bit` },
+  bits: { value: (i) => crossbars.adc_bits[i], high: () => most(crossbars.adc_bits), text: (x) => `${x} bit` },
+  mean: { value: (i) => crossbars.mean_bits[i], high: () => most(crossbars.mean_bits), text: (x) => `${x.toFixed(2)} bit` },
   density: { value: (i) => crossbars.nonzeros[i] / crossbars.weights[i], high: () => 1, text: percent },
   utilisation: { value: (i) => crossbars.weights[i] / plan.layers[layerOf[i]].capacity, high: () => 1, text: percent },
-  slice: { value: (i) => crossbars.slice[i], high: () => Math.max(1, ...crossbars.slice), text: (x) => `slice ${x}` },
+  slice: { value: (i) => crossbars.slice[i], high: () => most(crossbars.slice), text: (x) => `slice ${x}` },
 };
 
 // Near a square, wider than high, as blocks of a chip are.
@@ -193,16 +195,17 @@ function show(layer, levels, bits, steps, rows, columns) {
   const image = new ImageData(columns, rows);
   levels.forEach((level, cell) => image.data.set([...ramp(level / layer.top), 255], 4 * cell));
   grid.getContext("2d").putImageData(image, 0, 0);
-  const most = Math.max(1, ...bits), unit = 8;
+  const largest = most(bits), unit = 8;
   bars.width = columns * unit;
   bars.height = 96;
+  bars.style.height = "3.5rem";
   const context = bars.getContext("2d");
   bits.forEach((count, column) => {
     context.fillStyle = style("--adc");
-    context.fillRect(column * unit + 1, 96 - (count / most) * 92, unit - 2, (count / most) * 92);
+    context.fillRect(column * unit + 1, 96 - (count / largest) * 92, unit - 2, (count / largest) * 92);
   });
   const line = document.getElementById("cell");
-  line.textContent = `Above: bits of every column, up to ${most}. Below: levels 0 to ${layer.top}, dark is 0.`;
+  line.textContent = `Above: bits of every column, up to ${largest}. Below: levels 0 to ${layer.top}, dark is 0.`;
   grid.onpointermove = (event) => {
     const box = grid.getBoundingClientRect();
     const column = Math.min(columns - 1, Math.max(0, Math.floor((event.clientX - box.left) / box.width * columns)));
@@ -243,4 +246,7 @@ async function start() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   document.documentElement.dataset.ready = "yes";
 }
-start();
+start().catch((error) => {
+  document.getElementById("trouble").hidden = false;
+  throw error;
+});

@@ -53,6 +53,12 @@ def test_what_is_no_difference(path: str, value: str) -> None:
     assert between(LOSSLESS, changed(LOSSLESS, path, value)).empty
 
 
+def test_other_hardware_of_the_same_name_is_told() -> None:
+    own = changed(LOSSLESS, "plan.files", {"target.json": LOSSLESS.cost.target_sha256})
+    (change,) = between(own, changed(own, "cost.target_sha256", "4" * 64)).facts
+    assert change == Change(name="priced on", old="its own hardware", new="isaac (444444444444)")
+
+
 @pytest.mark.parametrize(
     ("path", "value", "change"),
     [
@@ -63,7 +69,6 @@ def test_what_is_no_difference(path: str, value: str) -> None:
             {"target.json": "2" * 64},
             Change(name="hardware", old="isaac (n/a)", new="isaac (222222222222)"),
         ),
-        ("cost.target", "mine", Change(name="priced on", old="its own hardware", new="mine")),
         ("cost.adc_law", "linear", Change(name="ADC law", old="isaac", new="linear")),
         (
             "plan.calibration",

@@ -20,7 +20,7 @@ LAWS = hw_models.laws()
 
 def page(plan: Plan, target: Target = ISAAC, max_bytes: int = 1_000_000) -> str:
     report = report_document(plan.document, summarise(plan), compare(plan, target, LAWS["isaac"], LAWS))
-    return plan_page(plan, report, max_bytes=max_bytes)
+    return plan_page(plan, report, target.hierarchy, max_bytes=max_bytes)
 
 
 def small(**options: object) -> Plan:
@@ -99,12 +99,32 @@ def test_names_are_only_text() -> None:
     assert "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;" in text
 
 
+def test_more_is_not_called_less() -> None:
+    """Sixteen rows at a time: fewer bits a conversion, but far more conversions."""
+    plan = plan_of(coded(np.arange(512).reshape(256, 2) % 200), active_rows=8)
+    cost = compare(plan, ISAAC, LAWS["isaac"], LAWS)
+    isaac = next(each for each in cost.spread if each.law.name == "isaac")
+    assert isaac.adc is not None
+    assert isaac.adc < 1
+    assert f"<b>{format_ratio(1 / isaac.adc)}</b>more ADC energy" in page(plan)
+
+
+@pytest.mark.parametrize("options", [{"encoding": "offset"}, {"cut": "4-2-2"}, {}], ids=["offset", "cut", "pairs"])
+def test_crossbars_left_out_are_of_the_same_mapping(options: dict[str, object]) -> None:
+    plan = plan_of(coded([[0, 0], [0, 3]]), eliminate=True, **options)  # type: ignore[arg-type]
+    (summary,) = summarise(plan)
+    assert summary.crossbars < summary.possible_crossbars
+    tile = f"<b>{summary.crossbars}</b>crossbars <span>{summary.possible_crossbars} if none were left out</span>"
+    assert tile in page(plan)
+
+
 def test_unknown_costs_are_not_zero() -> None:
     target = ISAAC.model_copy(update={"action": ISAAC.action.model_copy(update={"bus_bit": None}), "area": None})
     text = page(small(target=target), target)
     assert "<b>n/a</b>an inference" in text
     assert "<b>n/a</b>area" in text
     assert "the hardware description gives no areas" in text
+    assert "of the known energy, without bus;" in text
 
 
 def test_cells_are_left_out_where_there_is_no_room() -> None:
