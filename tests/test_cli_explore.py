@@ -43,6 +43,8 @@ weight-bits = [3, 4, 5, 6, 7, 8]
 cell-bits = [1, 2, 3, 4]
 adc = ["lossless", "fixed=2"]
 """
+ENDLESS = MANY + 'encoding = ["differential", "centre"]\nactive-rows = ["all", 2, 4, 8]\n'
+"""For sweeps that must not end before they are stopped, however busy the machine is: 1,920 designs."""
 
 
 def run(*arguments: object) -> Result:
@@ -63,6 +65,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save(mlp_model(12, 8, 3), tmp_path / "mlp.onnx")
     (tmp_path / "space.toml").write_text(SPACE, encoding="utf-8")
     (tmp_path / "many.toml").write_text(MANY, encoding="utf-8")
+    (tmp_path / "endless.toml").write_text(ENDLESS, encoding="utf-8")
     inputs = np.random.default_rng(0).standard_normal((20, 12)).astype(np.float32)
     np.savez("data.npz", x=inputs, label=np.arange(20) % 3)
     return tmp_path
@@ -385,20 +388,20 @@ def test_killed_twice_and_resumed_to_the_identical_result() -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_sweeps_say_how_to_go_on(number: signal.Signals, code: int) -> None:
-    with running(*command("many.toml", "--jobs", 2)) as process:
+    with running(*command("endless.toml", "--jobs", 2)) as process:
         wait_for(lambda: landed("mlp.explore.sqlite", 3), process)
         process.send_signal(number)
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, output) == (code, "")
     lines = errors.splitlines()
-    assert re.fullmatch(r"\d+ of 240 designs are in mlp.explore.sqlite; the same command goes on from there", lines[0])
+    assert re.fullmatch(r"\d+ of 1920 designs are in mlp.explore.sqlite; the same command goes on from there", lines[0])
     assert lines[1:] == (["interrupted"] if number == signal.SIGINT else [])
     assert len(designs("mlp.explore.sqlite")) == int(lines[0].split()[0])
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks up worker processes in /proc")
 def test_a_worker_that_dies_is_one_clear_error() -> None:
-    with running(*command("many.toml", "--jobs", 2)) as process:
+    with running(*command("endless.toml", "--jobs", 2)) as process:
         wait_for(lambda: landed("mlp.explore.sqlite", 0), process)
         for child in children(process.pid):
             with contextlib.suppress(ProcessLookupError):
