@@ -63,7 +63,7 @@ class Floorplan:
                     "name": table.layer.name,
                     "crossbars": len(table.index),
                     "capacity": table.capacity,
-                    "top": (1 << table.layer.bits_per_cell) - 1,
+                    "tops": [(1 << bits) - 1 for bits in table.layer.slice_bits],
                 }
                 for table in self.tables
             ],

@@ -184,16 +184,16 @@ async function open(i) {
   if (!dialog.open) dialog.showModal();
   if (!cells) return;
   const [levels, bits, steps] = await Promise.all([cells.levels, cells.bits, cells.steps].map((text) => unpack(text, Uint8Array)));
-  show(layer, levels, bits, steps, crossbars.rows[i], crossbars.columns[i]);
+  show(layer.tops[crossbars.slice[i]], levels, bits, steps, crossbars.rows[i], crossbars.columns[i]);
 }
 
-function show(layer, levels, bits, steps, rows, columns) {
+function show(top, levels, bits, steps, rows, columns) {
   const grid = document.getElementById("cell-levels"), bars = document.getElementById("column-bits");
   grid.width = columns;
   grid.height = rows;
   document.getElementById("crossbar-cells").style.width = `min(100%, ${(58 * columns) / rows}vh)`;
   const image = new ImageData(columns, rows);
-  levels.forEach((level, cell) => image.data.set([...ramp(level / layer.top), 255], 4 * cell));
+  levels.forEach((level, cell) => image.data.set([...ramp(level / top), 255], 4 * cell));
   grid.getContext("2d").putImageData(image, 0, 0);
   const largest = most(bits), unit = 8;
   bars.width = columns * unit;
@@ -205,7 +205,7 @@ function show(layer, levels, bits, steps, rows, columns) {
     context.fillRect(column * unit + 1, 96 - (count / largest) * 92, unit - 2, (count / largest) * 92);
   });
   const line = document.getElementById("cell");
-  line.textContent = `Above: bits of every column, up to ${largest}. Below: levels 0 to ${layer.top}, dark is 0.`;
+  line.textContent = `Above: bits of every column, up to ${largest}. Below: levels 0 to ${top}, dark is 0.`;
   grid.onpointermove = (event) => {
     const box = grid.getBoundingClientRect();
     const column = Math.min(columns - 1, Math.max(0, Math.floor((event.clientX - box.left) / box.width * columns)));

@@ -28,6 +28,7 @@ def test_numbers_arrive_as_they_were(plan: Plan) -> None:
     data = floorplan.data()
     assert [layer["crossbars"] for layer in data["layers"]] == [3 * 3 * 8, 2 * 1 * 8]
     assert [layer["capacity"] for layer in data["layers"]] == [32, 32]
+    assert [layer["tops"] for layer in data["layers"]] == [[3, 3, 3, 3]] * 2
     for name in ("rows", "nonzeros", "adc_bits", "mean_bits"):
         sent = data["arrays"][name]
         kind, script = SHIPPED[name]
@@ -73,3 +74,8 @@ def test_a_plan_without_crossbars() -> None:
     floorplan = Floorplan.of(plan, ISAAC.hierarchy)
     assert floorplan.data()["layers"][0]["crossbars"] == 0
     assert cells(plan, floorplan, 1000) == {}
+
+
+def test_levels_of_unequal_slices_have_their_own_scale() -> None:
+    data = Floorplan.of(plan_of(coded([[1, 2]]), cut="4-2-2"), ISAAC.hierarchy).data()
+    assert data["layers"][0]["tops"] == [3, 3, 15]
