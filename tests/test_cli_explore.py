@@ -197,7 +197,7 @@ def test_unknown_prices_are_never_on_the_front() -> None:
     sweep = found()
     assert [design["figures"]["energy_j"] is None for design in sweep["designs"]] == [False, True]
     assert sweep["front"] == [0]
-    assert "unknown  1 designs have no known energy" in run("explore", "mlp.onnx", "space.toml").stdout
+    assert "unknown  1 design has no known energy" in run("explore", "mlp.onnx", "space.toml").stdout
 
 
 def test_policies_that_rest_on_data() -> None:

@@ -92,6 +92,11 @@ class Exploration:
         return [axis for axis, values in self.axes.items() if len(values) > 1]
 
     @property
+    def several_laws(self) -> bool:
+        """Whether designs are held apart by their ADC law: only those under the same one beat each other."""
+        return "adc-law" in self.varying
+
+    @property
     def best(self) -> list[Design]:
         """The front, best in the first objective first."""
         first = self.objectives[0]

@@ -1,11 +1,14 @@
 """The page of a sweep and its pictures: what is drawn where, and what is told."""
 
+import csv
+import io
 import re
+from dataclasses import replace
 
 import pytest
 
 from bsc.cost.designs import FIGURES, Design, Exploration
-from bsc.report.exploration import ExplorationReport
+from bsc.report.exploration import ExplorationReport, summary_lines
 from bsc.report.exploration_files import exploration_csv
 from bsc.report.html.explore_page import explore_page, explore_picture
 from bsc.report.html.scatter import Axis, Dot, scatter
@@ -111,7 +114,7 @@ def test_text() -> None:
         "space    s.toml, 4 designs, grid\n"
         "tried    4, 3 of which can exist\n"
         "front    2 that no other design beats in energy and area\n"
-        "unknown  1 designs have no known area\n"
+        "unknown  1 design has no known area\n"
         "refused  1 with [BSC205] <no>\n"
         "\n"
         "Front in energy and area\n"
@@ -133,6 +136,38 @@ def test_csv() -> None:
     assert lines[4] == "3,m.onnx,3x1,,,,,,,no,BSC205,<no>,"
 
 
+def test_each_objective_that_designs_lack_has_a_line() -> None:
+    def lacking(number: int, *names: str) -> Design:
+        figures = dict.fromkeys(FIGURES, 1.0) | dict.fromkeys(names)
+        return Design(number=number, choices={"xbar": f"{number}x1"}, pipeline="a", figures=figures)
+
+    designs = [lacking(0, "area"), lacking(1, "energy"), lacking(2, "energy"), lacking(3), exploration().designs[3]]
+    lines = summary_lines(exploration(designs=designs, objectives=("energy", "area")))
+    assert [text for name, text in lines if name == "unknown"] == [
+        "2 designs have no known energy",
+        "1 design has no known area",
+    ]
+    assert ("space", "s.toml, 1 design, grid") in summary_lines(exploration(grid=1))
+
+
+def test_a_front_that_is_empty_is_told_and_no_table() -> None:
+    first, *_, refused = exploration().designs
+    page = explore_page(exploration(front=frozenset(), designs=[refused]))
+    assert "The front is empty: none of the designs that were tried can exist." in page
+    assert page.count("<table") == 1  # of the refused one
+    assert "1 design that cannot exist" in page
+    page = explore_page(exploration(front=frozenset(), designs=[replace(first, figures=dict.fromkeys(FIGURES))]))
+    assert "The front is empty: no design has a known value in energy and area." in page
+    assert "The one design that can exist" in page
+    assert page.count("<table") == 1
+
+
+def test_csv_keeps_carriage_returns() -> None:
+    first = exploration().designs[0]
+    text = exploration_csv(exploration(designs=[replace(first, choices={"model": "m\r.onnx", "xbar": "0x1"})]))
+    assert list(csv.reader(io.StringIO(text, newline="")))[1][1] == "m\r.onnx"
+
+
 @pytest.mark.parametrize("laws", [1, 2])
 def test_fronts_of_several_laws_are_named(laws: int) -> None:
     names = ["isaac", "saberi"][:laws]
@@ -146,6 +181,11 @@ def test_fronts_of_several_laws_are_named(laws: int) -> None:
         )
         for each in found.designs[:2]
     ]
-    page = explore_page(exploration(axes={**found.axes, "adc-law": names}, designs=designs))
+    several = exploration(axes={**found.axes, "adc-law": names}, designs=designs)
+    page = explore_page(several)
     assert page.count('class="front"') == laws
     assert ("under the same ADC law" in page) == (laws == 2)
+    text = to_text(ExplorationReport(found=several))
+    condition = ", under the same ADC law" if laws == 2 else ""
+    assert f"  2 that no other design beats in energy and area{condition}\n" in text
+    assert f"Front in energy and area{condition}\n" in text
