@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -407,12 +408,46 @@ def test_a_worker_that_dies_is_one_clear_error() -> None:
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, output) == (2, "")
     assert re.fullmatch(
-        r"error \[BSC210\] the workers of the sweep were lost\n"
+        r"error \[BSC210\] a worker was lost over design \d+ \(xbar \d+x\d+, weight-bits \d, cell-bits \d, adc .*\)\n"
         r"  seen: process \d+ ended with signal SIGKILL, as when memory runs out\n"
-        r"  fix:  run the same command again: what was done is kept\n",
+        r"  fix:  run the same command again: what was done is kept, and a design over which 2 workers are lost is "
+        r"left out\n",
         errors,
     )
     assert designs("mlp.explore.sqlite")
+
+
+def deadly(connection: Connection) -> None:
+    """A worker that does not live through the designs on small crossbars."""
+    from bsc.explore.mapping import count
+
+    with contextlib.suppress(EOFError):
+        while True:
+            work = connection.recv()
+            if "rows=8 " in work.recipe.pipeline:
+                os.kill(os.getpid(), signal.SIGKILL)
+            connection.send(count(work))
+
+
+def test_a_design_that_always_loses_its_worker_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bsc.explore.local._serve", deadly)
+    write_space('[axes]\nxbar = ["16x16", "8x8", "32x32"]\nadc-law = ["isaac", "saberi"]\n')
+    arguments = ("explore", "mlp.onnx", "space.toml", "--jobs", 2)
+    first = run(*arguments)
+    assert (first.exit_code, first.stdout) == (2, "")
+    assert "error [BSC210] a worker was lost over design 2 (xbar 8x8, adc-law isaac) and 1 of the same plan\n" in (
+        first.stderr
+    )
+    second = run(*arguments, "--json")
+    assert second.exit_code == 0, second.output
+    listed = json.loads(second.stdout)["designs"]
+    problem = "2 workers were lost over it, as when memory runs out"
+    lost = {"code": "BSC211", "problem": problem}
+    assert [design["error"] for design in listed] == [None, None, lost, lost, None, None]
+    assert run(*arguments, "--json").stdout == second.stdout
+    assert f"refused  2 with [BSC211] {problem}\n" in run(*arguments).stdout
+    write_space('[axes]\nxbar = ["8x8", "16x16"]\n')
+    assert run(*arguments, "--force").exit_code == 2  # a sweep that is begun anew tries it anew
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="limits the size of files with prlimit")

@@ -47,7 +47,7 @@ class Design:
         number: its place in the whole grid, from 0.
         choices: its value on each axis, as the space file writes it.
         pipeline: text that compiles it again; None for a design that cannot exist.
-        figures: by name in `FIGURES`; None is unknown. Empty for a design that cannot exist.
+        figures: by name in `FIGURES`; None is unknown, crossbars are an int. Empty for a design that cannot exist.
         code: of the error that it ends with, or None.
         problem: the first line of that error, or None.
     """
@@ -127,7 +127,7 @@ def judged(
         "energy": cost.total_energy_j,
         "latency": cost.total_latency_s,
         "area": cost.total_area_m2,
-        "crossbars": float(cost.crossbars),
+        "crossbars": cost.crossbars,
         "accuracy": accuracy,
     }
 
