@@ -1,6 +1,8 @@
 """A Dask cluster in this process: what it says of designs that its workers do not live through."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -34,7 +36,8 @@ def work(size: str) -> Work:
 
 def dying(work: Work) -> Counted:
     if "rows=8 " in work.recipe.pipeline:
-        raise KilledWorker("bsc", None, 3)  # type: ignore[no-untyped-call]
+        last: Any = SimpleNamespace(address="tcp://127.0.0.1:1")
+        raise KilledWorker("bsc", last, 3)
     return Counted(key=work.key)
 
 
@@ -43,7 +46,7 @@ def test_a_design_that_kills_workers_is_named_and_the_others_go_on(monkeypatch: 
     monkeypatch.setattr("bsc.explore.cluster.count", dying)
     works = [work(size) for size in ("16x16", "8x8", "32x32")]
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as here,  # type: ignore[no-untyped-call]
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as here,
         Cluster(here.scheduler_address) as cluster,
     ):
         found = {answer.key: answer for answer in cluster.run(works)}
