@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -22,6 +23,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from markupsafe import escape
 
 import bsc.compiler
 from bsc.cli import main
@@ -207,6 +209,56 @@ def test_policies_that_rest_on_data() -> None:
     assert [design["error"] and design["error"]["code"] for design in listed] == [None, None, "BSC505"]
     assert "calibrate-adc" in listed[0]["pipeline"]
     assert "encoding=centre" in listed[1]["pipeline"]
+
+
+def recompiled(design: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a design that its own command compiles, in a shell; accuracy by bsc verify."""
+    bsc = f'bsc() {{ "{sys.executable}" -m bsc "$@"; }}\n'
+    plan = shlex.split(design["command"])[-1]
+    for line in (f"{design['command']} --json", f"bsc verify {shlex.quote(plan)} --data data.npz --json"):
+        done = subprocess.run(["sh", "-c", bsc + line], env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        if line.startswith("bsc compile"):
+            cost = json.loads(done.stdout)["cost"]["plan"]
+    figures = {name: cost[name] for name in ("energy_j", "latency_s", "area_m2", "crossbars")}
+    energy = cost["energy_by_action_j"]["adc_conversion"]
+    return {**figures, "adc_energy_j": energy, "accuracy": json.loads(done.stdout)["accuracy"]["replayed"]}
+
+
+def test_each_design_has_the_command_that_compiles_it_again(folder: Path) -> None:
+    """Whatever it takes: hardware of one's own, laws, a variant, data, a budget, sizes that models leave open."""
+    own = folder / "my own"
+    own.mkdir()
+    save(mlp_model(12, 6, 3), folder / "mlp.onnx")
+    save(mlp_model(12, 4, 3), own / "small 'un.onnx")
+    isaac = (ROOT / "hw_models" / "isaac.toml").read_text(encoding="utf-8")
+    (own / "hw.toml").write_text(isaac.replace('name = "isaac"', 'name = "mine"', 1), encoding="utf-8")
+    (own / "space.toml").write_text(
+        """
+[axes]
+variants = ["small 'un.onnx"]
+adc = ["fixed=4", "calibrated=3", "budgeted=90"]
+hw = ["isaac", "hw.toml"]
+adc-law = ["isaac", "saberi"]
+""",
+        encoding="utf-8",
+    )
+    arguments = ("--calib", "data.npz", "--data", "data.npz", "--input-shape", "x:N,12", "--jobs", 1, "--json")
+    result = run("explore", "mlp.onnx", "my own/space.toml", *arguments, "--csv", "all.csv", "--html", "page.html")
+    assert result.exit_code == 0, result.output
+    listed = json.loads(result.stdout)["designs"]
+    assert len(listed) == 24
+    assert [design["error"] for design in listed] == 24 * [None]
+    kinds = {tuple(design["choices"].values()): design for design in listed}
+    for design in list(kinds.values())[::5]:  # every model, policy, hardware and law
+        assert recompiled(design) == design["figures"], design["command"]
+    with Path("all.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["command"] for row in csv.DictReader(file)] == [design["command"] for design in listed]
+    assert str(escape(listed[-1]["command"])) in Path("page.html").read_text(encoding="utf-8")
+    assert listed[-1]["command"].endswith(
+        "--hw 'my own/hw.toml' --adc-law saberi --calib data.npz --max-accuracy-drop 90 --input-shape x:N,12 "
+        """--output './small '"'"'un-23.bsc'"""
+    )
 
 
 def test_searches_by_cost_follow_the_prices() -> None:

@@ -46,7 +46,9 @@ class Design:
     Attributes:
         number: its place in the whole grid, from 0.
         choices: its value on each axis, as the space file writes it.
-        pipeline: text that compiles it again; None for a design that cannot exist.
+        pipeline: text of the passes that make its plan, searches written out; None for a design that cannot exist.
+        command: line of a shell that compiles it again, in the folder that the sweep was run in; None likewise, and
+            until the sweep says it.
         figures: by name in `FIGURES`; None is unknown, crossbars are an int. Empty for a design that cannot exist.
         code: of the error that it ends with, or None.
         problem: the first line of that error, or None.
@@ -55,6 +57,7 @@ class Design:
     number: int
     choices: Mapping[str, str]
     pipeline: str | None = None
+    command: str | None = None
     figures: Mapping[str, float | None]
     code: str | None = None
     problem: str | None = None

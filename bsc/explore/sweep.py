@@ -6,8 +6,9 @@ millisecond each. Designs that cannot exist are results like any other, with the
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from bsc.explore.space import (
 )
 from bsc.explore.store import Store
 from bsc.frontend.onnx_import import import_model
+from bsc.frontend.shapes import format_input_shape
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
@@ -106,12 +108,13 @@ class Sweep:
         for target in self._targets.values():
             self._laws.setdefault(target.adc.law, hw_models.load_law(target.adc.law))
         paths = [inputs.model, *(self._folder / name for name in self.space.axes.variants)]
+        self._paths = dict(zip(map(str, self.grid.axes["model"]), paths, strict=True))
         self._models: dict[str, Input] = {}
         self._data: Input | None = None
         self._calibration: Input | None = None
-        for name, path in zip(self.grid.axes["model"], paths, strict=True):
+        for name, path in self._paths.items():
             graph = import_model(path, inputs.input_shapes)
-            self._models[str(name)] = Input(path=path.absolute(), sha256=graph.info.sha256)
+            self._models[name] = Input(path=path.absolute(), sha256=graph.info.sha256)
             self._data = _data(graph, inputs.data, "--data", inputs.limit, labels=True)
             budgeted = any(policy.startswith(BUDGETED) for policy in self._said("adc"))
             self._calibration = _data(graph, inputs.calibration, "--calib", None, labels=budgeted)
@@ -194,7 +197,7 @@ class Sweep:
         """What came out; of a sweep that was stopped, what came out so far."""
         done = self._done(store)
         numbers = self._asked(store) if self.space.method == "search" else designs(self.space, self.grid)
-        tried = [done[number] for number in numbers if number in done]
+        tried = [replace(done[number], command=self._command(done[number])) for number in numbers if number in done]
         front: set[int] = set()
         for law in self.grid.axes["adc-law"]:
             # Laws are assumptions and no choices: a design is held against those that are priced by the same.
@@ -297,6 +300,25 @@ class Sweep:
                 pipeline=counted.pipeline,
                 figures=figures,
             )
+
+    def _command(self, design: Design) -> str | None:
+        """The line that compiles a design again, from where this sweep was begun."""
+        if design.pipeline is None:
+            return None
+        values = self.grid.values(design.number)
+        path, inputs = self._paths[str(values["model"])], self._inputs
+        name = str(path)
+        words = ["bsc", "compile", f"./{name}" if name.startswith("-") else name, "--passes", design.pipeline]
+        for axis in ("hw", "adc-law"):
+            if values[axis] is not None:
+                words += [f"--{axis}", self._path(str(values[axis]))]
+        if inputs.calibration is not None:
+            words += ["--calib", str(inputs.calibration)]
+        if max_accuracy_drop(str(values["adc"])) is not None:
+            words += ["--max-accuracy-drop", str(values["adc"]).partition("=")[2]]
+        for shape in map(format_input_shape, inputs.input_shapes, inputs.input_shapes.values()):
+            words += ["--input-shape", shape]
+        return shlex.join([*words, "--output", f"./{path.stem}-{design.number}.bsc"])
 
     def _given_up(self, jobs: Iterable[Job]) -> list[Design]:
         """The designs of a mapping over which too many workers were lost."""

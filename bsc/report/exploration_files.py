@@ -24,6 +24,7 @@ def exploration_json(found: Exploration) -> dict[str, Any]:
                 "number": design.number,
                 "choices": dict(design.choices),
                 "pipeline": design.pipeline,
+                "command": design.command,
                 "figures": {column(name): design.figures.get(name) for name in FIGURES},
                 "on_front": design.number in found.front,
                 "error": None if design.code is None else {"code": design.code, "problem": design.problem},
@@ -36,7 +37,7 @@ def exploration_json(found: Exploration) -> dict[str, Any]:
 def exploration_csv(found: Exploration) -> str:
     """All designs, one a line."""
     figures = [column(name) for name in FIGURES]
-    header = ["number", *found.axes, *figures, "on_front", "error", "problem", "pipeline"]
+    header = ["number", *found.axes, *figures, "on_front", "error", "problem", "pipeline", "command"]
     return "".join([csv_line(header), *(csv_line(_row(found, design)) for design in found.designs)])
 
 
@@ -49,4 +50,4 @@ def _row(found: Exploration, design: Design) -> list[Cell]:
     chosen = [design.choices[axis] for axis in found.axes]
     figures = [design.figures.get(name) for name in FIGURES]
     on_front = "yes" if design.number in found.front else "no"
-    return [design.number, *chosen, *figures, on_front, design.code, design.problem, design.pipeline]
+    return [design.number, *chosen, *figures, on_front, design.code, design.problem, design.pipeline, design.command]

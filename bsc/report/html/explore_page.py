@@ -49,7 +49,7 @@ def explore_page(found: Exploration) -> str:
             "text_columns": 1 + len(found.varying),
             "front": [_cells(found, design, figures) for design in best[:MOST_ROWS]],
             "designs": [
-                (_cells(found, design, figures), design.number in found.front, design.pipeline)
+                (_cells(found, design, figures), design.number in found.front, design.command)
                 for design in possible[:MOST_ROWS]
             ],
             "refused": [

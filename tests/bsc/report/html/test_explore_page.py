@@ -61,7 +61,8 @@ def exploration(**changes: object) -> Exploration:
     def design(number: int, energy: float | None, area: float | None) -> Design:
         figures = dict.fromkeys(FIGURES, 1.0) | {"energy": energy, "area": area, "accuracy": None}
         choices = {"model": "m.onnx", "xbar": f"{number}x1"}
-        return Design(number=number, choices=choices, pipeline="a{b=<1>}", figures=figures)
+        command = "bsc compile m.onnx --passes 'a{b=<1>}'"
+        return Design(number=number, choices=choices, pipeline="a{b=<1>}", command=command, figures=figures)
 
     refused = Design(number=3, choices={"model": "m.onnx", "xbar": "3x1"}, figures={}, code="BSC205", problem="<no>")
     settings = {
@@ -81,7 +82,7 @@ def test_the_page_needs_nothing_else_and_escapes_everything() -> None:
     page = explore_page(exploration())
     assert re.findall(r"""(?:src|href)=["']([^"']*)|url\(|@import|https?://""", page) == ["data:,"]
     assert "[BSC205] &lt;no&gt;" in page
-    assert "a{b=&lt;1&gt;}" in page
+    assert "bsc compile m.onnx --passes &#39;a{b=&lt;1&gt;}&#39;" in page
     assert page.count("<svg") == 1
     front = re.findall(r'<tr class="on"><td data-value="(\d+)">', page)
     assert front == ["1", "0", "0", "1"]  # the front by energy, then all in their order
@@ -130,10 +131,11 @@ def test_text() -> None:
 def test_csv() -> None:
     lines = exploration_csv(exploration()).splitlines()
     assert lines[0] == (
-        "number,model,xbar,adc_energy_j,energy_j,latency_s,area_m2,crossbars,accuracy,on_front,error,problem,pipeline"
+        "number,model,xbar,adc_energy_j,energy_j,latency_s,area_m2,crossbars,accuracy,on_front,error,problem,pipeline,"
+        "command"
     )
-    assert lines[1] == "0,m.onnx,0x1,1.0,2e-09,1.0,1e-06,1.0,,yes,,,a{b=<1>}"
-    assert lines[4] == "3,m.onnx,3x1,,,,,,,no,BSC205,<no>,"
+    assert lines[1] == "0,m.onnx,0x1,1.0,2e-09,1.0,1e-06,1.0,,yes,,,a{b=<1>},bsc compile m.onnx --passes 'a{b=<1>}'"
+    assert lines[4] == "3,m.onnx,3x1,,,,,,,no,BSC205,<no>,,"
 
 
 def test_each_objective_that_designs_lack_has_a_line() -> None:
