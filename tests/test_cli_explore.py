@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from markupsafe import escape
 
 import bsc.compiler
 from bsc.cli import main
@@ -200,7 +203,7 @@ def test_unknown_prices_are_never_on_the_front() -> None:
     sweep = found()
     assert [design["figures"]["energy_j"] is None for design in sweep["designs"]] == [False, True]
     assert sweep["front"] == [0]
-    assert "unknown  1 designs have no known energy" in run("explore", "mlp.onnx", "space.toml").stdout
+    assert "unknown  1 design has no known energy" in run("explore", "mlp.onnx", "space.toml").stdout
 
 
 def test_policies_that_rest_on_data() -> None:
@@ -209,6 +212,56 @@ def test_policies_that_rest_on_data() -> None:
     assert [design["error"] and design["error"]["code"] for design in listed] == [None, None, "BSC505"]
     assert "calibrate-adc" in listed[0]["pipeline"]
     assert "encoding=centre" in listed[1]["pipeline"]
+
+
+def recompiled(design: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a design that its own command compiles, in a shell; accuracy by bsc verify."""
+    bsc = f'bsc() {{ "{sys.executable}" -m bsc "$@"; }}\n'
+    plan = shlex.split(design["command"])[-1]
+    for line in (f"{design['command']} --json", f"bsc verify {shlex.quote(plan)} --data data.npz --json"):
+        done = subprocess.run(["sh", "-c", bsc + line], env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        if line.startswith("bsc compile"):
+            cost = json.loads(done.stdout)["cost"]["plan"]
+    figures = {name: cost[name] for name in ("energy_j", "latency_s", "area_m2", "crossbars")}
+    energy = cost["energy_by_action_j"]["adc_conversion"]
+    return {**figures, "adc_energy_j": energy, "accuracy": json.loads(done.stdout)["accuracy"]["replayed"]}
+
+
+def test_each_design_has_the_command_that_compiles_it_again(folder: Path) -> None:
+    """Whatever it takes: hardware of one's own, laws, a variant, data, a budget, sizes that models leave open."""
+    own = folder / "my own"
+    own.mkdir()
+    save(mlp_model(12, 6, 3), folder / "mlp.onnx")
+    save(mlp_model(12, 4, 3), own / "small 'un.onnx")
+    isaac = (ROOT / "hw_models" / "isaac.toml").read_text(encoding="utf-8")
+    (own / "hw.toml").write_text(isaac.replace('name = "isaac"', 'name = "mine"', 1), encoding="utf-8")
+    (own / "space.toml").write_text(
+        """
+[axes]
+variants = ["small 'un.onnx"]
+adc = ["fixed=4", "calibrated=3", "budgeted=90"]
+hw = ["isaac", "hw.toml"]
+adc-law = ["isaac", "saberi"]
+""",
+        encoding="utf-8",
+    )
+    arguments = ("--calib", "data.npz", "--data", "data.npz", "--input-shape", "x:N,12", "--jobs", 1, "--json")
+    result = run("explore", "mlp.onnx", "my own/space.toml", *arguments, "--csv", "all.csv", "--html", "page.html")
+    assert result.exit_code == 0, result.output
+    listed = json.loads(result.stdout)["designs"]
+    assert len(listed) == 24
+    assert [design["error"] for design in listed] == 24 * [None]
+    kinds = {tuple(design["choices"].values()): design for design in listed}
+    for design in list(kinds.values())[::5]:  # every model, policy, hardware and law
+        assert recompiled(design) == design["figures"], design["command"]
+    with Path("all.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["command"] for row in csv.DictReader(file)] == [design["command"] for design in listed]
+    assert str(escape(listed[-1]["command"])) in Path("page.html").read_text(encoding="utf-8")
+    assert listed[-1]["command"].endswith(
+        "--hw 'my own/hw.toml' --adc-law saberi --calib data.npz --max-accuracy-drop 90 --input-shape x:N,12 "
+        """--output './small '"'"'un-23.bsc'"""
+    )
 
 
 def test_searches_by_cost_follow_the_prices() -> None:
@@ -410,12 +463,46 @@ def test_a_worker_that_dies_is_one_clear_error() -> None:
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, output) == (2, "")
     assert re.fullmatch(
-        r"error \[BSC210\] the workers of the sweep were lost\n"
+        r"error \[BSC210\] a worker was lost over design \d+ \(xbar \d+x\d+, weight-bits \d, cell-bits \d, adc .*\)\n"
         r"  seen: process \d+ ended with signal SIGKILL, as when memory runs out\n"
-        r"  fix:  run the same command again: what was done is kept\n",
+        r"  fix:  run the same command again: what was done is kept, and a design over which 2 workers are lost is "
+        r"left out\n",
         errors,
     )
     assert designs("mlp.explore.sqlite")
+
+
+def deadly(connection: Connection) -> None:
+    """A worker that does not live through the designs on small crossbars."""
+    from bsc.explore.mapping import count
+
+    with contextlib.suppress(EOFError):
+        while True:
+            work = connection.recv()
+            if "rows=8 " in work.recipe.pipeline:
+                os.kill(os.getpid(), signal.SIGKILL)
+            connection.send(count(work))
+
+
+def test_a_design_that_always_loses_its_worker_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bsc.explore.local._serve", deadly)
+    write_space('[axes]\nxbar = ["16x16", "8x8", "32x32"]\nadc-law = ["isaac", "saberi"]\n')
+    arguments = ("explore", "mlp.onnx", "space.toml", "--jobs", 2)
+    first = run(*arguments)
+    assert (first.exit_code, first.stdout) == (2, "")
+    assert "error [BSC210] a worker was lost over design 2 (xbar 8x8, adc-law isaac) and 1 of the same plan\n" in (
+        first.stderr
+    )
+    second = run(*arguments, "--json")
+    assert second.exit_code == 0, second.output
+    listed = json.loads(second.stdout)["designs"]
+    problem = "2 workers were lost over it, as when memory runs out"
+    lost = {"code": "BSC211", "problem": problem}
+    assert [design["error"] for design in listed] == [None, None, lost, lost, None, None]
+    assert run(*arguments, "--json").stdout == second.stdout
+    assert f"refused  2 with [BSC211] {problem}\n" in run(*arguments).stdout
+    write_space('[axes]\nxbar = ["8x8", "16x16"]\n')
+    assert run(*arguments, "--force").exit_code == 2  # a sweep that is begun anew tries it anew
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="limits the size of files with prlimit")

@@ -46,8 +46,10 @@ class Design:
     Attributes:
         number: its place in the whole grid, from 0.
         choices: its value on each axis, as the space file writes it.
-        pipeline: text that compiles it again; None for a design that cannot exist.
-        figures: by name in `FIGURES`; None is unknown. Empty for a design that cannot exist.
+        pipeline: text of the passes that make its plan, searches written out; None for a design that cannot exist.
+        command: line of a shell that compiles it again, in the folder that the sweep was run in; None likewise, and
+            until the sweep says it.
+        figures: by name in `FIGURES`; None is unknown, crossbars are an int. Empty for a design that cannot exist.
         code: of the error that it ends with, or None.
         problem: the first line of that error, or None.
     """
@@ -55,6 +57,7 @@ class Design:
     number: int
     choices: Mapping[str, str]
     pipeline: str | None = None
+    command: str | None = None
     figures: Mapping[str, float | None]
     code: str | None = None
     problem: str | None = None
@@ -92,6 +95,11 @@ class Exploration:
         return [axis for axis, values in self.axes.items() if len(values) > 1]
 
     @property
+    def several_laws(self) -> bool:
+        """Whether designs are held apart by their ADC law: only those under the same one beat each other."""
+        return "adc-law" in self.varying
+
+    @property
     def best(self) -> list[Design]:
         """The front, best in the first objective first."""
         first = self.objectives[0]
@@ -122,7 +130,7 @@ def judged(
         "energy": cost.total_energy_j,
         "latency": cost.total_latency_s,
         "area": cost.total_area_m2,
-        "crossbars": float(cost.crossbars),
+        "crossbars": cost.crossbars,
         "accuracy": accuracy,
     }
 

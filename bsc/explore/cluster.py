@@ -13,7 +13,7 @@ from distributed.scheduler import KilledWorker
 
 from bsc.errors import UsageError
 from bsc.explore.mapping import Counted, Work, count
-from bsc.explore.scheduler import lost
+from bsc.explore.scheduler import lost, lost_over
 
 CONNECT_S = 5
 WORKERS_S = 10
@@ -96,18 +96,20 @@ class Cluster:
             work, again = given.pop(future.key)
             if future.status in ("finished", "error"):
                 with contextlib.suppress(CancelledError):  # the worker that had the answer has gone just now
-                    yield self._answer(future)
+                    yield self._answer(work, future)
                     give(next(left, None))
                     continue
             if self._client.status != "running":
                 raise lost(f"the Dask scheduler at '{self._address}' is gone")
             if again == AGAIN:
-                raise lost(f"{1 + AGAIN} workers in a row were lost over the same design")
+                yield lost_over(work.key, f"{1 + AGAIN} workers in a row were lost over it")
+                give(next(left, None))
+                continue
             give(work, again + 1)
 
-    def _answer(self, future: Any) -> Counted:
+    def _answer(self, work: Work, future: Any) -> Counted:
         try:
             answer: Counted = future.result()
         except KilledWorker:
-            raise lost("workers died one after another over the same design, as when memory runs out") from None
+            return lost_over(work.key, "workers died one after another over it, as when memory runs out")
         return answer

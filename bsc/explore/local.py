@@ -49,22 +49,25 @@ class Processes:
     def run(self, works: "Iterable[Work]") -> "Iterator[Counted]":
         """As `Scheduler.run`."""
         left = iter(works)
-        idle, busy = list(self._workers), set[Connection]()
+        idle, busy = list(self._workers), dict[Connection, "Work"]()
         while True:
             while (idle or len(self._workers) < self._jobs) and (work := next(left, None)) is not None:
                 worker = idle.pop() if idle else self._start()
-                with _watched(self._workers[worker]):
+                busy[worker] = work
+                with contextlib.suppress(OSError):  # of a worker that is gone the other end tells
                     worker.send(work)
-                busy.add(worker)
             if not busy:
                 return
-            for ready in wait(busy):
+            for ready in wait(list(busy)):
                 assert isinstance(ready, Connection)
-                with _watched(self._workers[ready]):
+                try:
                     answer = ready.recv()
+                except (EOFError, OSError):
+                    yield self._lost(ready, busy.pop(ready))
+                    continue
                 if isinstance(answer, str):
                     raise RuntimeError(answer)
-                busy.remove(ready)
+                del busy[ready]
                 idle.append(ready)
                 yield answer
 
@@ -77,17 +80,19 @@ class Processes:
         self._workers[ours] = process
         return ours
 
+    def _lost(self, connection: Connection, work: "Work") -> "Counted":
+        """What became of a mapping whose worker is gone; another worker takes its place."""
+        from bsc.explore.scheduler import lost_over
 
-@contextlib.contextmanager
-def _watched(process: SpawnProcess) -> Iterator[None]:
-    """Tell of a worker that is gone."""
-    try:
-        yield
-    except (EOFError, OSError):
-        from bsc.explore.scheduler import lost
-
+        process = self._workers.pop(connection)
         process.join(STOP_S)
-        raise lost(f"process {process.pid} ended with {_status(process.exitcode)}") from None
+        seen = f"process {process.pid} ended with {_status(process.exitcode)}"
+        if process.is_alive():
+            process.kill()
+            process.join()
+        process.close()
+        connection.close()
+        return lost_over(work.key, seen)
 
 
 def _status(code: int | None) -> str:

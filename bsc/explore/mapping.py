@@ -6,11 +6,12 @@ Files are read where the work is done, at the paths that it names, and must be t
 
 import hashlib
 import json
+import reprlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -28,6 +29,11 @@ from bsc.replay.scores import accuracy
 
 NOT_THE_DESIGNS = frozenset({"BSC202", "BSC210", "BSC301", "BSC302"})
 """Errors of workers, and of files that could be read when the sweep began: they say nothing about a design."""
+
+MOST: Final = 1 << 62
+"""Of anything that is counted, all layers together: sums of them are 64-bit integers."""
+_TABLES: Final = ("conversions", "crossbars")
+_AT_LEAST_1: Final = frozenset({"dac_bits", "array_rows", "array_cols"})
 
 _IMPORTED: dict[str, Imported] = {}
 """What was imported last, in this process: reading and calibrating a model takes longer than most pipelines."""
@@ -109,6 +115,7 @@ class Counted:
         seen: what was found there; of fatal errors.
         fix: what to do about it; likewise.
         fatal: the error is none of the design's but of files or workers: the sweep cannot go on.
+        lost: the worker was lost over it; only `seen` tells more.
     """
 
     key: str
@@ -120,6 +127,7 @@ class Counted:
     seen: str = ""
     fix: str = ""
     fatal: bool = False
+    lost: bool = False
 
 
 def count(work: Work) -> Counted:
@@ -151,20 +159,42 @@ def counts_from_json(text: str) -> tuple[LayerCounts, ...]:
     Raises:
         ValueError: for a text that holds none.
     """
-    found = []
-    layers: list[dict[str, Any]] = json.loads(text)
-    for each in layers:
-        tables: dict[str, Any] = {name: np.array(each.pop(name), np.int64) for name in ("conversions", "crossbars")}
-        if each.keys() | tables.keys() != {field.name for field in fields(LayerCounts)}:
-            raise ValueError("counts of another kind")
-        if any(table.shape != (RESOLUTIONS,) for table in tables.values()):
-            raise ValueError("counts of other resolutions")
-        found.append(LayerCounts(**each, **tables))
-    return tuple(found)
+    try:
+        layers = json.loads(text)
+    except RecursionError:
+        raise ValueError("counts that are nested too deeply") from None
+    if not isinstance(layers, list):
+        raise ValueError("counts are no list of layers")
+    found = tuple(map(_layer_counts, layers))
+    if len({layer.name for layer in found}) < len(found) or len({frozenset(layer.actions) for layer in found}) > 1:
+        raise ValueError("counts of layers that are named alike or do other things")
+    for name in _TABLES:
+        if sum(sum(getattr(layer, name).tolist()) for layer in found) > MOST:
+            raise ValueError(f"counts of too many {name}")
+    return found
+
+
+def _layer_counts(each: Any) -> LayerCounts:
+    """The counts of one layer, every number of them whole and possible."""
+    if not isinstance(each, dict) or each.keys() != {field.name for field in fields(LayerCounts)}:
+        raise ValueError("counts of another kind")
+    tables, actions = {name: each[name] for name in _TABLES}, each["actions"]
+    if not isinstance(each["name"], str) or not isinstance(actions, dict):
+        raise ValueError("counts of another kind")
+    if any(not isinstance(table, list) or len(table) != RESOLUTIONS for table in tables.values()):
+        raise ValueError("counts of other resolutions")
+    alone = {name: value for name, value in each.items() if name not in (*_TABLES, "name", "actions")}
+    counted = [(name, value) for name, values in tables.items() for value in values]
+    for name, value in [*counted, *actions.items(), *alone.items()]:
+        least = 1 if name in _AT_LEAST_1 else 0
+        if type(value) is not int or not least <= value <= MOST:  # True is no count
+            raise ValueError(f"counts with {name} that is {reprlib.repr(value)} and no whole number of {least} or more")
+    arrays: dict[str, Any] = {name: np.array(table, np.int64) for name, table in tables.items()}
+    return LayerCounts(name=each["name"], actions=actions, **arrays, **alone)
 
 
 def _tables(counts: LayerCounts) -> dict[str, list[int]]:
-    return {"conversions": counts.conversions.tolist(), "crossbars": counts.crossbars.tolist()}
+    return {name: getattr(counts, name).tolist() for name in _TABLES}
 
 
 def _count(work: Work) -> Counted:

@@ -13,10 +13,10 @@ class Scheduler(Protocol):
     """Something that does work."""
 
     def run(self, works: Iterable[Work]) -> Iterator[Counted]:
-        """Count mappings.
+        """Count mappings; one whose worker is lost is an answer too, and the others go on.
 
         Raises:
-            UsageError: BSC210 if workers are lost.
+            UsageError: BSC210 if all workers are lost together.
         """
         ...
 
@@ -32,3 +32,8 @@ class InProcess:
 def lost(seen: str) -> UsageError:
     """The error of a sweep whose workers are gone."""
     return UsageError("BSC210", "the workers of the sweep were lost", seen=seen, fix=RESUME)
+
+
+def lost_over(key: str, seen: str) -> Counted:
+    """The answer to a mapping whose worker is gone."""
+    return Counted(key=key, seen=seen, lost=True)

@@ -7,18 +7,18 @@ with the same rows.
 """
 
 import contextlib
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from bsc.cost.designs import FIGURES, Design
-from bsc.errors import BscError, ModelError, UsageError
-from bsc.explore.mapping import Counted, counts_from_json, counts_to_json
+from bsc.errors import ModelError, UsageError
+from bsc.explore.mapping import Counted
+from bsc.explore.rows import counted_from_row, counted_row, design_from_row, design_row, storable
 
 APPLICATION_ID: Final = 0x62736378  # "bscx"
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 BUSY_S: Final = 30.0
 
 _TABLES: Final = (
@@ -26,8 +26,9 @@ _TABLES: Final = (
     "CREATE TABLE mappings (key TEXT PRIMARY KEY, pipeline TEXT NOT NULL, counts TEXT NOT NULL, accuracy REAL, "
     "code TEXT, problem TEXT) WITHOUT ROWID",
     "CREATE TABLE designs (number INTEGER PRIMARY KEY, choices TEXT NOT NULL, pipeline TEXT, adc_energy_j REAL, "
-    "energy_j REAL, latency_s REAL, area_m2 REAL, crossbars REAL, accuracy REAL, code TEXT, problem TEXT)",
+    "energy_j REAL, latency_s REAL, area_m2 REAL, crossbars INTEGER, accuracy REAL, code TEXT, problem TEXT)",
     "CREATE TABLE asked (place INTEGER PRIMARY KEY, number INTEGER NOT NULL UNIQUE)",
+    "CREATE TABLE lost (key TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID",
 )
 _SPACE: Final = "free some space and run the same command again: what was done is kept"
 _FIXES: Final = {
@@ -57,12 +58,18 @@ class Store:
         """Every design that is done, by number."""
         with _errors(self.path):
             rows = self._connection.execute("SELECT * FROM designs ORDER BY number").fetchall()
-            return {row[0]: _design(row) for row in rows}
+        with _decoding(self.path):
+            return {row[0]: design_from_row(row) for row in rows}
 
     def asked(self) -> list[int]:
         """Designs that a search has chosen so far, in order."""
         with _errors(self.path):
-            return [row[0] for row in self._connection.execute("SELECT number FROM asked ORDER BY place")]
+            rows = self._connection.execute("SELECT place, number FROM asked ORDER BY place").fetchall()
+        with _decoding(self.path):
+            for at, (place, number) in enumerate(rows):
+                if place != at or not isinstance(number, int):
+                    raise ValueError(f"what was asked for has number {number!r} in place {place}, after {at} others")
+        return [number for _, number in rows]
 
     def counted(self, key: str) -> Counted | None:
         """What became of a mapping, or None if it is not known."""
@@ -70,44 +77,48 @@ class Store:
             row = self._connection.execute(
                 "SELECT key, pipeline, counts, accuracy, code, problem FROM mappings WHERE key = ?", (key,)
             ).fetchone()
-            if row is None:
-                return None
-            key, pipeline, counts, accuracy, code, problem = row
-            return Counted(
-                key=key,
-                pipeline=pipeline,
-                counts=counts_from_json(counts),
-                accuracy=accuracy,
-                code=code,
-                problem=problem,
-            )
+        with _decoding(self.path):
+            return None if row is None else counted_from_row(row)
+
+    def lost(self, key: str) -> int:
+        """How often workers were lost over a mapping."""
+        with _errors(self.path):
+            row = self._connection.execute("SELECT times FROM lost WHERE key = ?", (key,)).fetchone()
+        times = 0 if row is None else row[0]
+        with _decoding(self.path):
+            if not isinstance(times, int) or times < 0:
+                raise ValueError(f"workers were lost {times!r} times")
+        return times
+
+    def lose(self, key: str) -> int:
+        """Record that a worker was lost over a mapping once more; gives how often that was."""
+        times = self.lost(key) + 1
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO lost VALUES (?, ?)", (key, times))
+        return times
 
     def ask(self, numbers: Iterable[int]) -> None:
-        """Record what a search has chosen next."""
+        """Record what a search has chosen next, each of them once; what is there already stays in its place."""
         with self._transaction() as connection:
-            (place,) = connection.execute("SELECT count(*) FROM asked").fetchone()
-            connection.executemany(
-                "INSERT OR IGNORE INTO asked VALUES (?, ?)", [(place + at, each) for at, each in enumerate(numbers)]
-            )
+            known = {number for (number,) in connection.execute("SELECT number FROM asked")}
+            new = [number for number in numbers if number not in known]
+            connection.executemany("INSERT INTO asked VALUES (?, ?)", enumerate(new, len(known)))
 
     def add(self, designs: Iterable[Design], counted: Counted | None = None) -> None:
         """Record designs, and the mapping that they were priced from; what is there already stays."""
+        # All that can go wrong or take long is done before the file is locked.
+        rows = [design_row(design) for design in designs]
+        mapping = None if counted is None else counted_row(counted)
         with self._transaction() as connection:
-            if counted is not None:
-                connection.execute(
-                    "INSERT OR IGNORE INTO mappings VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        counted.key,
-                        counted.pipeline,
-                        counts_to_json(counted.counts),
-                        counted.accuracy,
-                        counted.code,
-                        counted.problem,
-                    ),
-                )
+            if mapping is not None:
+                connection.execute("INSERT OR IGNORE INTO mappings VALUES (?, ?, ?, ?, ?, ?)", mapping)
             connection.executemany(
-                f"INSERT OR IGNORE INTO designs VALUES ({', '.join('?' * (5 + len(FIGURES)))})", map(_row, designs)
+                f"INSERT OR IGNORE INTO designs VALUES ({', '.join('?' * (5 + len(FIGURES)))})", rows
             )
+
+    def malformed(self, seen: str) -> ModelError:
+        """The error of a file that holds what no sweep writes."""
+        return _malformed(self.path, seen)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -124,12 +135,13 @@ def open_store(path: Path, identity: Mapping[str, str], *, force: bool) -> Store
     Args:
         path: the file.
         identity: what the sweep is of, part by part.
-        force: begin anew where the file is of another sweep, or of this one; counts are kept.
+        force: begin anew where the file is of another sweep, or of this one; counts are kept, lost workers forgotten.
 
     Raises:
         UsageError: BSC204 if it cannot be read or written.
         ModelError: BSC314 if it is malformed, no results of a sweep, or those of another one.
     """
+    identity = {storable(part): storable(value) for part, value in identity.items()}
     with _errors(path):
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
@@ -162,7 +174,7 @@ def _prepare(path: Path, connection: sqlite3.Connection, identity: Mapping[str, 
                 return
             if not force:
                 raise _other_sweep(path, *_difference(found, identity))
-            for table in ("sweep", "designs", "asked"):
+            for table in ("sweep", "designs", "asked", "lost"):
                 connection.execute(f"DELETE FROM {table}")
         connection.executemany("INSERT INTO sweep VALUES (?, ?)", sorted(identity.items()))
 
@@ -196,30 +208,6 @@ def _short(value: str | None) -> str:
     return value if len(value) <= 40 else f"{value[:37]}..."
 
 
-def _row(design: Design) -> tuple[Any, ...]:
-    figures = [design.figures.get(name) for name in FIGURES]
-    return (
-        design.number,
-        json.dumps(dict(design.choices)),
-        design.pipeline,
-        *figures,
-        design.code,
-        design.problem,
-    )
-
-
-def _design(row: tuple[Any, ...]) -> Design:
-    number, choices, pipeline, *figures, code, problem = row
-    return Design(
-        number=number,
-        choices=json.loads(choices),
-        pipeline=pipeline,
-        figures={} if code else dict(zip(FIGURES, figures, strict=True)),
-        code=code,
-        problem=problem,
-    )
-
-
 @contextlib.contextmanager
 def _errors(path: Path) -> Iterator[None]:
     """Tell what is wrong with the file.
@@ -230,8 +218,6 @@ def _errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except BscError:
-        raise
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in _MALFORMED:
@@ -242,7 +228,18 @@ def _errors(path: Path) -> Iterator[None]:
             seen=str(error),
             fix=_FIXES.get(code, "choose a file that you may write to with --output"),
         ) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+
+
+@contextlib.contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Tell what was read and is no row of a sweep; nothing else belongs in here.
+
+    Raises:
+        ModelError: BSC314.
+    """
+    try:
+        yield
+    except ValueError as error:
         raise _malformed(path, str(error)) from None
 
 

@@ -6,8 +6,9 @@ millisecond each. Designs that cannot exist are results like any other, with the
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from bsc.errors import BscError, ModelError, UsageError
 from bsc.explore.extra import require
 from bsc.explore.mapping import Counted, Input, Work
 from bsc.explore.pareto import pareto_front
-from bsc.explore.scheduler import Scheduler
+from bsc.explore.scheduler import RESUME, Scheduler
 from bsc.explore.space import (
     BUDGETED,
     Grid,
@@ -32,6 +33,7 @@ from bsc.explore.space import (
 )
 from bsc.explore.store import Store
 from bsc.frontend.onnx_import import import_model
+from bsc.frontend.shapes import format_input_shape
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
@@ -43,6 +45,8 @@ from passes import PASSES
 DEFAULT_HARDWARE = "isaac"
 AT_ONCE = 500
 """Designs that are recorded together where none has to be compiled."""
+MOST_LOST = 2
+"""Workers that may be lost over a design before it is given up: one may be lost to something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,18 +101,20 @@ class Sweep:
         self._folder = inputs.space.parent
         self.grid = Grid(self.space, inputs.model.name)
         self.objectives = self._objectives()
+        self._known = set[int]()
         self._check()
         self._targets = {name: hw_models.load(self._path(name)) for name in self._said("hw") or [DEFAULT_HARDWARE]}
         self._laws = {name: hw_models.load_law(self._path(name)) for name in self._said("adc-law")}
         for target in self._targets.values():
             self._laws.setdefault(target.adc.law, hw_models.load_law(target.adc.law))
         paths = [inputs.model, *(self._folder / name for name in self.space.axes.variants)]
+        self._paths = dict(zip(map(str, self.grid.axes["model"]), paths, strict=True))
         self._models: dict[str, Input] = {}
         self._data: Input | None = None
         self._calibration: Input | None = None
-        for name, path in zip(self.grid.axes["model"], paths, strict=True):
+        for name, path in self._paths.items():
             graph = import_model(path, inputs.input_shapes)
-            self._models[str(name)] = Input(path=path.absolute(), sha256=graph.info.sha256)
+            self._models[name] = Input(path=path.absolute(), sha256=graph.info.sha256)
             self._data = _data(graph, inputs.data, "--data", inputs.limit, labels=True)
             budgeted = any(policy.startswith(BUDGETED) for policy in self._said("adc"))
             self._calibration = _data(graph, inputs.calibration, "--calib", None, labels=budgeted)
@@ -152,11 +158,12 @@ class Sweep:
             advance: called with the number of designs whenever some are done.
 
         Raises:
-            UsageError: BSC204 if results cannot be written; BSC210 if workers are lost; what files that vanish raise.
-            ModelError: BSC314 if the results file becomes that of another sweep.
+            UsageError: BSC204 if results cannot be written; BSC210 if a worker is lost, unless that happened over the
+                same designs before: then these are given up; what files that vanish raise.
+            ModelError: BSC314 if the results file was altered, or becomes that of another sweep.
         """
         for numbers in self._waves(store):
-            done = store.designs().keys()
+            done = self._done(store).keys()
             jobs: dict[str, list[Job]] = {}
             ready: list[Design] = []
             for number in numbers:
@@ -170,19 +177,27 @@ class Sweep:
             for key in list(jobs):
                 if (counted := store.counted(key)) is not None:
                     ready += self._designs(jobs.pop(key), counted)
+                elif store.lost(key) >= MOST_LOST:
+                    ready += self._given_up(jobs.pop(key))
             for at in range(0, len(ready), AT_ONCE):
                 store.add(ready[at : at + AT_ONCE])
                 advance(len(ready[at : at + AT_ONCE]))
-            for counted in scheduler.run(shared[0].work for shared in jobs.values()):
-                _require_usable(counted)
-                store.add(self._designs(jobs[counted.key], counted), counted)
-                advance(len(jobs[counted.key]))
+            for counted in scheduler.run(alike[0].work for alike in jobs.values()):
+                shared = jobs[counted.key]
+                if counted.lost:
+                    if store.lose(counted.key) < MOST_LOST:
+                        raise self._lost(shared, counted.seen)
+                    store.add(self._given_up(shared))
+                else:
+                    _require_usable(counted)
+                    store.add(list(self._designs(shared, counted)), counted)
+                advance(len(shared))
 
     def explored(self, store: Store) -> Exploration:
         """What came out; of a sweep that was stopped, what came out so far."""
-        done = store.designs()
-        numbers = store.asked() if self.space.method == "search" else designs(self.space, self.grid)
-        tried = [done[number] for number in numbers if number in done]
+        done = self._done(store)
+        numbers = self._asked(store) if self.space.method == "search" else designs(self.space, self.grid)
+        tried = [replace(done[number], command=self._command(done[number])) for number in numbers if number in done]
         front: set[int] = set()
         for law in self.grid.axes["adc-law"]:
             # Laws are assumptions and no choices: a design is held against those that are priced by the same.
@@ -208,10 +223,10 @@ class Sweep:
             return
         from bsc.explore.search import ask
 
-        asked = store.asked()
+        asked = self._asked(store)
         yield asked
         while len(asked) < self.total:
-            done = store.designs()
+            done = self._done(store)
             known = oriented([done[number] for number in asked], self.objectives)
             wanted = min(self.space.generation, self.total - len(asked))
             seed = self.space.seed
@@ -219,8 +234,27 @@ class Sweep:
             if not chosen:
                 return
             store.ask(chosen)
-            asked = store.asked()
+            asked = self._asked(store)
             yield chosen
+
+    def _done(self, store: Store) -> dict[int, Design]:
+        """Every design that is done, by number; one that is not of this space was put there by something else."""
+        done = store.designs()
+        for number, design in done.items():
+            if number in self._known:
+                continue
+            if not 0 <= number < len(self.grid) or design.choices != self.grid.texts(number):
+                raise store.malformed(f"design {number} has choices that are not those of the space")
+            self._known.add(number)
+        return done
+
+    def _asked(self, store: Store) -> list[int]:
+        """What a search has chosen so far, in order."""
+        asked = store.asked()
+        for number in asked:
+            if not 0 <= number < len(self.grid):
+                raise store.malformed(f"design {number} was asked for, of {len(self.grid)}")
+        return asked
 
     def _job(self, number: int) -> Job:
         values = self.grid.values(number)
@@ -266,6 +300,43 @@ class Sweep:
                 pipeline=counted.pipeline,
                 figures=figures,
             )
+
+    def _command(self, design: Design) -> str | None:
+        """The line that compiles a design again, from where this sweep was begun."""
+        if design.pipeline is None:
+            return None
+        values = self.grid.values(design.number)
+        path, inputs = self._paths[str(values["model"])], self._inputs
+        name = str(path)
+        words = ["bsc", "compile", f"./{name}" if name.startswith("-") else name, "--passes", design.pipeline]
+        for axis in ("hw", "adc-law"):
+            if values[axis] is not None:
+                words += [f"--{axis}", self._path(str(values[axis]))]
+        if inputs.calibration is not None:
+            words += ["--calib", str(inputs.calibration)]
+        if max_accuracy_drop(str(values["adc"])) is not None:
+            words += ["--max-accuracy-drop", str(values["adc"]).partition("=")[2]]
+        for shape in map(format_input_shape, inputs.input_shapes, inputs.input_shapes.values()):
+            words += ["--input-shape", shape]
+        return shlex.join([*words, "--output", f"./{path.stem}-{design.number}.bsc"])
+
+    def _given_up(self, jobs: Iterable[Job]) -> list[Design]:
+        """The designs of a mapping over which too many workers were lost."""
+        problem = f"{MOST_LOST} workers were lost over it, as when memory runs out"
+        return [self._refused(job.number, "BSC211", problem) for job in jobs]
+
+    def _lost(self, jobs: Sequence[Job], seen: str) -> UsageError:
+        """The error of a worker that was lost over a mapping, which names its designs."""
+        first = self.grid.texts(jobs[0].number)
+        varying = [f"{axis} {first[axis]}" for axis, values in self.grid.said.items() if len(values) > 1]
+        name = f"design {jobs[0].number}" + (f" ({', '.join(varying)})" if varying else "")
+        others = f" and {len(jobs) - 1} of the same plan" if len(jobs) > 1 else ""
+        return UsageError(
+            "BSC210",
+            f"a worker was lost over {name}{others}",
+            seen=seen,
+            fix=f"{RESUME}, and a design over which {MOST_LOST} workers are lost is left out",
+        )
 
     def _refused(self, number: int, code: str, problem: str | None) -> Design:
         return Design(number=number, choices=self.grid.texts(number), figures={}, code=code, problem=problem)

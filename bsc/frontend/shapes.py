@@ -1,7 +1,7 @@
 """Sizes of inputs, given by the model or the user, and the shapes that follow from them."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -42,6 +42,12 @@ def parse_input_shape(text: str) -> tuple[str, tuple[int, ...]]:
             f"{FREE_BATCH} for the first leaves the batch free",
         )
     return name, (0, *shape) if free else shape
+
+
+def format_input_shape(name: str, shape: Sequence[int]) -> str:
+    """The text that `parse_input_shape` reads as that."""
+    sizes = [FREE_BATCH if at == size == 0 else str(size) for at, size in enumerate(shape)]
+    return f"{name}:{','.join(sizes)}"
 
 
 def give_shapes(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -1,6 +1,6 @@
 """The report of a sweep as text: what was tried, and the designs that no other one beats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bsc.cost.designs import FIGURES, Design, Exploration
-from bsc.report.text import add_row, new_table
+from bsc.report.text import REPORT_WIDTH, add_row, counted, new_table
 from bsc.units import UNKNOWN, format_si
 
 MOST_ROWS = 40
@@ -16,7 +16,6 @@ MOST_ROWS = 40
 MOST_REFUSALS = 5
 GAP = 3
 """Between two columns."""
-WIDTH = 110
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,17 +50,15 @@ class ExplorationReport:
 def summary_lines(found: Exploration) -> list[tuple[str, str]]:
     """What was tried and what came of it, in words."""
     refused = [design for design in found.designs if design.code is not None]
-    unknown = [design for design in found.designs if design.code is None and unknown_objective(found, design)]
     lines = [
         ("model", found.model),
-        ("space", f"{found.space}, {found.grid} designs, {found.method}"),
+        ("space", f"{found.space}, {counted(found.grid, 'design')}, {found.method}"),
         ("tried", f"{len(found.designs)}, {len(found.designs) - len(refused)} of which can exist"),
-        ("front", f"{len(found.front)} that no other design beats in {in_words(found.objectives)}"),
+        ("front", f"{len(found.front)} that no other design beats in {judged_in(found)}"),
     ]
     if found.data is not None:
         lines.append(("accuracy", f"replayed on {found.data}"))
-    if unknown:
-        lines.append(("unknown", f"{len(unknown)} designs have no known {unknown_objective(found, unknown[0])}"))
+    lines += [("unknown", text) for text in _unknown(found)]
     problems: dict[str, int] = {}
     for design in refused:
         problems[f"[{design.code}] {design.problem}"] = problems.get(f"[{design.code}] {design.problem}", 0) + 1
@@ -85,11 +82,11 @@ def front_table(found: Exploration, designs: list[Design]) -> Table:
         for each in designs
     ]
     text = 1 + len(axes)
-    if sum(max(map(len, cells)) + GAP for cells in zip(names, *rows, strict=True)) > WIDTH:
+    if sum(max(map(len, cells)) + GAP for cells in zip(names, *rows, strict=True)) > REPORT_WIDTH:
         names = ["design", "choices", *names[text:]]
         rows = [[row[0], chosen(found, each), *row[text:]] for row, each in zip(rows, designs, strict=True)]
         text = 2
-    table = new_table(f"Front in {in_words(found.objectives)}", names, text)
+    table = new_table(f"Front in {judged_in(found)}", names, text)
     for row in rows:
         add_row(table, *row)
     return table
@@ -116,13 +113,22 @@ def show(name: str, value: float | None) -> str:
     return UNKNOWN if value is None else shown(value)
 
 
-def in_words(names: tuple[str, ...]) -> str:
+def enumerated(names: Sequence[str]) -> str:
     """Labels of figures as an enumeration."""
     *some, last = (FIGURES[name].label for name in names)
     return f"{', '.join(some)} and {last}" if some else last
 
 
-def unknown_objective(found: Exploration, design: Design) -> str | None:
-    """Label of the first objective that a design has no value of, or None."""
-    name = next((name for name in found.objectives if design.figures.get(name) is None), None)
-    return None if name is None else FIGURES[name].label
+def judged_in(found: Exploration) -> str:
+    """What the front is one in, and under which condition."""
+    return enumerated(found.objectives) + (", under the same ADC law" if found.several_laws else "")
+
+
+def _unknown(found: Exploration) -> list[str]:
+    """How many designs that can exist lack an objective, for each that any lacks."""
+    lines = []
+    for name in found.objectives:
+        count = sum(design.code is None and design.figures.get(name) is None for design in found.designs)
+        if count:
+            lines.append(f"{counted(count, 'design')} {'has' if count == 1 else 'have'} no known {FIGURES[name].label}")
+    return lines

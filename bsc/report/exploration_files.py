@@ -1,10 +1,9 @@
 """The designs of a sweep for programs: as JSON, and as a table of comma-separated values. Unknown figures are empty."""
 
-import csv
-import io
 from typing import Any
 
 from bsc.cost.designs import FIGURES, Design, Exploration
+from bsc.report.csv_line import Cell, csv_line
 
 _SUFFIXES = {"J": "_j", "s": "_s", "m²": "_m2"}
 
@@ -25,6 +24,7 @@ def exploration_json(found: Exploration) -> dict[str, Any]:
                 "number": design.number,
                 "choices": dict(design.choices),
                 "pipeline": design.pipeline,
+                "command": design.command,
                 "figures": {column(name): design.figures.get(name) for name in FIGURES},
                 "on_front": design.number in found.front,
                 "error": None if design.code is None else {"code": design.code, "problem": design.problem},
@@ -36,12 +36,9 @@ def exploration_json(found: Exploration) -> dict[str, Any]:
 
 def exploration_csv(found: Exploration) -> str:
     """All designs, one a line."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     figures = [column(name) for name in FIGURES]
-    writer.writerow(["number", *found.axes, *figures, "on_front", "error", "problem", "pipeline"])
-    writer.writerows(_row(found, design) for design in found.designs)
-    return text.getvalue()
+    header = ["number", *found.axes, *figures, "on_front", "error", "problem", "pipeline", "command"]
+    return "".join([csv_line(header), *(csv_line(_row(found, design)) for design in found.designs)])
 
 
 def column(figure: str) -> str:
@@ -49,8 +46,8 @@ def column(figure: str) -> str:
     return figure.replace("-", "_") + _SUFFIXES.get(FIGURES[figure].unit, "")
 
 
-def _row(found: Exploration, design: Design) -> list[object]:
+def _row(found: Exploration, design: Design) -> list[Cell]:
     chosen = [design.choices[axis] for axis in found.axes]
     figures = [design.figures.get(name) for name in FIGURES]
     on_front = "yes" if design.number in found.front else "no"
-    return [design.number, *chosen, *figures, on_front, design.code, design.problem, design.pipeline]
+    return [design.number, *chosen, *figures, on_front, design.code, design.problem, design.pipeline, design.command]

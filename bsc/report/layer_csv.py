@@ -4,18 +4,15 @@ RFC 4180 but for lines, which end in a newline alone. Unknown figures are empty 
 spreadsheet may take one that starts with = + - or @ for a formula.
 """
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from bsc.cost.price import ADC_ACTION
 from bsc.report.costs import ACTION_LABELS
+from bsc.report.csv_line import Cell, csv_line
 from bsc.report.document import COUNTS, PLAN, PRICES, PROOF, ReportDocument, SliceFigures
 from bsc.report.layer_rows import LayerRow, largest_bits, layer_rows, mean_bits
-
-Cell = str | float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,17 +149,10 @@ def layer_csv(report: ReportDocument) -> str:
     count = max((len(layer.slices) for layer in report.layers.values()), default=0)
     names: list[Cell] = [column.name for column in LAYER_COLUMNS]
     names += [f"{column.name}{index}" for column in SLICE_COLUMNS for index in range(count)]
-    lines = [_line(names)]
+    lines = [csv_line(names)]
     for row in layer_rows(report):
         parts = [*row.figures.slices, *[None] * (count - len(row.figures.slices))]
         cells: list[Cell] = [column.value(row) for column in LAYER_COLUMNS]
         cells += [None if part is None else column.value(part) for column in SLICE_COLUMNS for part in parts]
-        lines.append(_line(cells))
+        lines.append(csv_line(cells))
     return "".join(lines)
-
-
-def _line(cells: Sequence[Cell]) -> str:
-    """The writer quotes what its own line ends hold, carriage returns too; these become newlines alone."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)
-    return text.getvalue().removesuffix("\r\n") + "\n"

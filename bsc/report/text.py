@@ -11,8 +11,11 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+REPORT_WIDTH = 110
+"""Of reports that no terminal gives a width."""
 
-def to_text(report: RenderableType, width: int = 110) -> str:
+
+def to_text(report: RenderableType, width: int = REPORT_WIDTH) -> str:
     """The report without colours, lines stripped on the right."""
     console = Console(width=width, file=io.StringIO(), color_system=None, force_terminal=False, legacy_windows=False)
     with console.capture() as capture:
@@ -26,6 +29,11 @@ def new_table(title: str, columns: Sequence[str], left: int = 1) -> Table:
     for position, name in enumerate(columns):
         table.add_column(name, justify="left" if position < left else "right", overflow="fold")
     return table
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 design", "2 designs"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def add_row(table: Table, *cells: str) -> None:

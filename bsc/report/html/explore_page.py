@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bsc.cost.designs import FIGURES, Design, Exploration
-from bsc.report.exploration import chosen, in_words, show, shown_figures, summary_lines
+from bsc.report.exploration import chosen, enumerated, show, shown_figures, summary_lines
 from bsc.report.html.page import render, template_text
 from bsc.report.html.scatter import HEIGHT, WIDTH, Axis, Dot, scatter
+from bsc.report.text import counted
 
 MOST_DOTS = 5000
 MOST_ROWS = 2000
@@ -42,19 +43,26 @@ def explore_page(found: Exploration) -> str:
         {
             "found": found,
             "summary": summary_lines(found),
-            "objectives": in_words(found.objectives),
+            "objectives": enumerated(found.objectives),
             "plots": _plots(found),
             "heads": ["design", *found.varying, *(FIGURES[name].label for name in figures)],
             "text_columns": 1 + len(found.varying),
             "front": [_cells(found, design, figures) for design in best[:MOST_ROWS]],
             "designs": [
-                (_cells(found, design, figures), design.number in found.front, design.pipeline)
+                (_cells(found, design, figures), design.number in found.front, design.command)
                 for design in possible[:MOST_ROWS]
             ],
             "refused": [
                 (_cells(found, design, []), f"[{design.code}] {design.problem}") for design in refused[:MOST_ROWS]
             ],
-            "counts": {"front": len(best), "possible": len(possible), "refused": len(refused), "shown": MOST_ROWS},
+            "counts": {
+                "front": len(best),
+                "possible": len(possible),
+                "all_possible": f"All {counted(len(possible), 'design')}" if len(possible) > 1 else "The one design",
+                "refused": len(refused),
+                "all_refused": counted(len(refused), "design"),
+                "shown": MOST_ROWS,
+            },
             "refused_heads": ["design", *found.varying],
         },
     )
@@ -90,7 +98,6 @@ def _axis(name: str) -> Axis:
 
 def _dots(found: Exploration, x: str, y: str) -> list[Dot]:
     """Designs that have both figures: the front, and of the others as many as a picture can show."""
-    laws = len(found.axes.get("adc-law", ())) > 1
     dots = []
     for design in found.designs:
         across, up = design.figures.get(x), design.figures.get(y)
@@ -102,7 +109,7 @@ def _dots(found: Exploration, x: str, y: str) -> list[Dot]:
                     name=str(design.number),
                     tooltip=_tooltip(found, design),
                     on_front=design.number in found.front,
-                    group=design.choices["adc-law"] if laws else "",
+                    group=design.choices["adc-law"] if found.several_laws else "",
                 )
             )
     others = [dot for dot in dots if not dot.on_front]

@@ -1,6 +1,7 @@
 """The results file: what lands stays, what is of something else is refused, and nothing is written over."""
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ IDENTITY = {"bsc": "1", "model 'm.onnx'": "SHA-256 aa"}
 
 
 def design(number: int) -> Design:
-    figures = dict.fromkeys(FIGURES, 0.1 + number) | {"area": None}
+    figures = dict.fromkeys(FIGURES, 1 / (1 + number)) | {"area": None, "crossbars": number}
     return Design(number=number, choices={"xbar": "64x64"}, pipeline="quantize", figures=figures)
 
 
@@ -71,15 +72,37 @@ def test_what_lands_twice_stays_as_it_was(path: Path) -> None:
         assert store.asked() == [4, 5]
 
 
-def test_an_interrupted_transaction_leaves_nothing(path: Path) -> None:
-    def stopped() -> object:
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, KeyError, ValueError])
+def test_what_fails_as_designs_are_made_is_no_fault_of_the_file(raised: type[BaseException], path: Path) -> None:
+    """Nothing of it lands, the error stays what it is, and nobody waits meanwhile."""
+
+    def failing() -> Iterator[Design]:
         yield design(1)
-        raise KeyboardInterrupt
+        other = sqlite3.connect(path, timeout=0, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")  # the file is not locked
+        other.close()
+        raise raised("area")
 
     with begin(path) as store:
-        with pytest.raises(KeyboardInterrupt):
-            store.add(stopped(), COUNTED)  # type: ignore[arg-type]
+        with pytest.raises(raised):
+            store.add(failing(), COUNTED)
         assert (store.designs(), store.counted("k")) == ({}, None)
+
+
+def test_what_is_asked_for_again_leaves_no_gap(path: Path) -> None:
+    with begin(path) as store:
+        store.ask([4, 2])
+        store.ask([2, 7, 4, 9])
+        assert store.asked() == [4, 2, 7, 9]
+
+
+def test_lost_workers_are_counted_until_the_sweep_is_begun_anew(path: Path) -> None:
+    with begin(path) as store:
+        assert [store.lost("k"), store.lose("k"), store.lose("k"), store.lost("k"), store.lost("j")] == [0, 1, 2, 2, 0]
+    with begin(path) as store:
+        assert store.lost("k") == 2
+    with open_store(path, IDENTITY, force=True) as store:
+        assert store.lost("k") == 0
 
 
 def test_another_sweep_is_refused_and_begun_anew_by_force(path: Path) -> None:
@@ -137,7 +160,7 @@ def later(path: Path) -> None:
         (lambda path: path.write_bytes(b"SQLite format 3\0" + b"x" * 2000), "file is not a database"),
         (foreign, "a database of something else"),
         (corrupted, ""),
-        (later, "results in format 99, this bsc reads 1"),
+        (later, "results in format 99, this bsc reads 2"),
     ],
     ids=["text", "header", "foreign", "corrupted", "later"],
 )

@@ -1,11 +1,14 @@
 """The page of a sweep and its pictures: what is drawn where, and what is told."""
 
+import csv
+import io
 import re
+from dataclasses import replace
 
 import pytest
 
 from bsc.cost.designs import FIGURES, Design, Exploration
-from bsc.report.exploration import ExplorationReport
+from bsc.report.exploration import ExplorationReport, summary_lines
 from bsc.report.exploration_files import exploration_csv
 from bsc.report.html.explore_page import explore_page, explore_picture
 from bsc.report.html.scatter import Axis, Dot, scatter
@@ -58,7 +61,8 @@ def exploration(**changes: object) -> Exploration:
     def design(number: int, energy: float | None, area: float | None) -> Design:
         figures = dict.fromkeys(FIGURES, 1.0) | {"energy": energy, "area": area, "accuracy": None}
         choices = {"model": "m.onnx", "xbar": f"{number}x1"}
-        return Design(number=number, choices=choices, pipeline="a{b=<1>}", figures=figures)
+        command = "bsc compile m.onnx --passes 'a{b=<1>}'"
+        return Design(number=number, choices=choices, pipeline="a{b=<1>}", command=command, figures=figures)
 
     refused = Design(number=3, choices={"model": "m.onnx", "xbar": "3x1"}, figures={}, code="BSC205", problem="<no>")
     settings = {
@@ -78,7 +82,7 @@ def test_the_page_needs_nothing_else_and_escapes_everything() -> None:
     page = explore_page(exploration())
     assert re.findall(r"""(?:src|href)=["']([^"']*)|url\(|@import|https?://""", page) == ["data:,"]
     assert "[BSC205] &lt;no&gt;" in page
-    assert "a{b=&lt;1&gt;}" in page
+    assert "bsc compile m.onnx --passes &#39;a{b=&lt;1&gt;}&#39;" in page
     assert page.count("<svg") == 1
     front = re.findall(r'<tr class="on"><td data-value="(\d+)">', page)
     assert front == ["1", "0", "0", "1"]  # the front by energy, then all in their order
@@ -111,7 +115,7 @@ def test_text() -> None:
         "space    s.toml, 4 designs, grid\n"
         "tried    4, 3 of which can exist\n"
         "front    2 that no other design beats in energy and area\n"
-        "unknown  1 designs have no known area\n"
+        "unknown  1 design has no known area\n"
         "refused  1 with [BSC205] <no>\n"
         "\n"
         "Front in energy and area\n"
@@ -127,10 +131,43 @@ def test_text() -> None:
 def test_csv() -> None:
     lines = exploration_csv(exploration()).splitlines()
     assert lines[0] == (
-        "number,model,xbar,adc_energy_j,energy_j,latency_s,area_m2,crossbars,accuracy,on_front,error,problem,pipeline"
+        "number,model,xbar,adc_energy_j,energy_j,latency_s,area_m2,crossbars,accuracy,on_front,error,problem,pipeline,"
+        "command"
     )
-    assert lines[1] == "0,m.onnx,0x1,1.0,2e-09,1.0,1e-06,1.0,,yes,,,a{b=<1>}"
-    assert lines[4] == "3,m.onnx,3x1,,,,,,,no,BSC205,<no>,"
+    assert lines[1] == "0,m.onnx,0x1,1.0,2e-09,1.0,1e-06,1.0,,yes,,,a{b=<1>},bsc compile m.onnx --passes 'a{b=<1>}'"
+    assert lines[4] == "3,m.onnx,3x1,,,,,,,no,BSC205,<no>,,"
+
+
+def test_each_objective_that_designs_lack_has_a_line() -> None:
+    def lacking(number: int, *names: str) -> Design:
+        figures = dict.fromkeys(FIGURES, 1.0) | dict.fromkeys(names)
+        return Design(number=number, choices={"xbar": f"{number}x1"}, pipeline="a", figures=figures)
+
+    designs = [lacking(0, "area"), lacking(1, "energy"), lacking(2, "energy"), lacking(3), exploration().designs[3]]
+    lines = summary_lines(exploration(designs=designs, objectives=("energy", "area")))
+    assert [text for name, text in lines if name == "unknown"] == [
+        "2 designs have no known energy",
+        "1 design has no known area",
+    ]
+    assert ("space", "s.toml, 1 design, grid") in summary_lines(exploration(grid=1))
+
+
+def test_a_front_that_is_empty_is_told_and_no_table() -> None:
+    first, *_, refused = exploration().designs
+    page = explore_page(exploration(front=frozenset(), designs=[refused]))
+    assert "The front is empty: none of the designs that were tried can exist." in page
+    assert page.count("<table") == 1  # of the refused one
+    assert "1 design that cannot exist" in page
+    page = explore_page(exploration(front=frozenset(), designs=[replace(first, figures=dict.fromkeys(FIGURES))]))
+    assert "The front is empty: no design has a known value in energy and area." in page
+    assert "The one design that can exist" in page
+    assert page.count("<table") == 1
+
+
+def test_csv_keeps_carriage_returns() -> None:
+    first = exploration().designs[0]
+    text = exploration_csv(exploration(designs=[replace(first, choices={"model": "m\r.onnx", "xbar": "0x1"})]))
+    assert list(csv.reader(io.StringIO(text, newline="")))[1][1] == "m\r.onnx"
 
 
 @pytest.mark.parametrize("laws", [1, 2])
@@ -146,6 +183,11 @@ def test_fronts_of_several_laws_are_named(laws: int) -> None:
         )
         for each in found.designs[:2]
     ]
-    page = explore_page(exploration(axes={**found.axes, "adc-law": names}, designs=designs))
+    several = exploration(axes={**found.axes, "adc-law": names}, designs=designs)
+    page = explore_page(several)
     assert page.count('class="front"') == laws
     assert ("under the same ADC law" in page) == (laws == 2)
+    text = to_text(ExplorationReport(found=several))
+    condition = ", under the same ADC law" if laws == 2 else ""
+    assert f"  2 that no other design beats in energy and area{condition}\n" in text
+    assert f"Front in energy and area{condition}\n" in text
