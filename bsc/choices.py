@@ -122,7 +122,8 @@ def parse_xbar(text: str) -> tuple[int, int]:
         UsageError: BSC201.
     """
     rows, _, cols = text.partition("x")
-    if not (rows.isdecimal() and cols.isdecimal() and int(rows) >= 1 and int(cols) >= 1):
+    decimal = text.isascii() and rows.isdecimal() and cols.isdecimal()
+    if not (decimal and int(rows) >= 1 and int(cols) >= 1):
         raise UsageError(
             "BSC201",
             "--xbar cannot be read",
@@ -139,7 +140,8 @@ def parse_policy(text: str) -> str:
         UsageError: BSC201.
     """
     name, equals, bits = text.partition("=")
-    limited = name in ("fixed", "calibrated") and equals and bits.isdecimal() and (name == "fixed" or int(bits) > 0)
+    number = bits.isascii() and bits.isdecimal()
+    limited = name in ("fixed", "calibrated") and equals and number and (name == "fixed" or int(bits) > 0)
     if text in ("lossless", "calibrated", "budgeted", "isaac") or limited:
         return text
     if text == RAELLA:
@@ -158,7 +160,7 @@ def parse_active_rows(text: str | None) -> int | None:
     Raises:
         UsageError: BSC201.
     """
-    if text is None or (text.isdecimal() and int(text) >= 1):
+    if text is None or (text.isascii() and text.isdecimal() and int(text) >= 1):
         return None if text is None else int(text)
     raise UsageError(
         "BSC201",

@@ -26,6 +26,8 @@ L = TypeVar("L")
 
 # Problem and fix by pydantic's name of the error; for any other its own message says what to write instead.
 _KEY_ERRORS: Final = {
+    "too_short": ("is empty", "give one value or more"),
+    "tuple_type": ("is no list", "write values in brackets, as [1, 2]"),
     "missing": ("is missing", "add the key to this table"),
     "extra_forbidden": ("is not known", "remove it or correct its spelling"),
 }

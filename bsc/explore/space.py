@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, PositiveInt, StrictBool, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, StrictBool, ValidationInfo, field_validator
 
 from bsc.choices import ADAPTIVE, SEARCH, Choices, parse_policy, parse_xbar
 from bsc.errors import UsageError
@@ -24,7 +24,8 @@ MAX_DESIGNS = 100_000
 ALL = "all"
 BUDGETED = "budgeted"
 
-Bits = Annotated[int, Field(ge=1, le=16)]
+WeightBits = Annotated[int, Field(ge=1, le=15)]
+LineBits = Annotated[int, Field(ge=1, le=8)]
 Value = str | int | bool
 
 
@@ -57,14 +58,14 @@ class Axes(Record):
 
     variants: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     xbar: Values[Text] | None = None
-    weight_bits: Values[Bits] | None = None
-    cell_bits: Values[Bits] | None = None
-    dac_bits: Values[Bits] | None = None
+    weight_bits: Values[WeightBits] | None = None
+    cell_bits: Values[LineBits] | None = None
+    dac_bits: Values[LineBits] | None = None
     encoding: Values[Encoding] | None = None
     subtract: Values[Subtraction] | None = None
     flip: Values[StrictBool] | None = None
     cut: Values[Text] | None = None
-    active_rows: Values[PositiveInt | Text] | None = None
+    active_rows: Values[Any] | None = None
     permute: Values[Literal["auto", "none", "sorted", "balanced"]] | None = None
     adc: Values[Text] | None = None
     granularity: Values[Literal["column", "tile", "slice"]] | None = None
@@ -74,22 +75,21 @@ class Axes(Record):
     @field_validator("*")
     @classmethod
     def _different(cls, values: Any) -> Any:
-        twice = [value for at, value in enumerate(values or ()) if value in values[:at]]
-        if twice:
-            raise ValueError(f"write each value once, and not {twice[0]!r} twice")
-        return values
+        return _once(values)
 
     @field_validator("xbar")
     @classmethod
     def _sizes(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for value in values or ():
-            _readable(parse_xbar, value)
+        _once([_readable(parse_xbar, value) for value in values or ()], values)
         return values
 
     @field_validator("active_rows")
     @classmethod
     def _rows(cls, values: tuple[int | str, ...] | None) -> tuple[int | str, ...] | None:
-        if any(isinstance(value, str) and value not in (ALL, SEARCH) for value in values or ()):
+        for value in values or ():
+            number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            if number or value in (ALL, SEARCH):
+                continue
             raise ValueError(f'write how many rows to drive at a time, "{ALL}" or "{SEARCH}"')
         return values
 
@@ -97,7 +97,7 @@ class Axes(Record):
     @classmethod
     def _policies(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for value in values or ():
-            if value.startswith(BUDGETED):
+            if is_budgeted(value):
                 max_accuracy_drop(value)
             else:
                 _readable(parse_policy, value)
@@ -122,6 +122,11 @@ class Space(Record):
     generation: Annotated[int, Field(ge=2, le=1000)] = 8
     objectives: Values[Literal["adc-energy", "energy", "latency", "area", "crossbars", "accuracy"]] | None = None
     axes: Axes = Axes()
+
+    @field_validator("objectives")
+    @classmethod
+    def _different(cls, values: Any) -> Any:
+        return _once(values)
 
     @field_validator("points")
     @classmethod
@@ -155,7 +160,7 @@ def read_space(path: Path) -> Space:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, or a zero byte in the path
         seen = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise UsageError(
             "BSC202", f"space '{path.name}' cannot be read", seen=seen, fix="give the path of a TOML file"
@@ -235,10 +240,15 @@ def choices(values: Mapping[str, Value | None]) -> Choices:
     said = {name.replace("-", "_"): value for name, value in values.items() if name not in ("model", "hw", "adc-law")}
     rows, adc = said["active_rows"], said["adc"]
     said["active_rows"] = None if rows in (None, ALL) else str(rows)
-    if isinstance(adc, str) and adc.startswith(BUDGETED):
+    if isinstance(adc, str) and is_budgeted(adc):
         said["adc"] = BUDGETED
     said["flip"] = bool(said["flip"])
     return Choices(**said)  # type: ignore[arg-type]
+
+
+def is_budgeted(adc: str) -> bool:
+    """Whether a policy is "budgeted=POINTS"."""
+    return adc.partition("=")[0] == BUDGETED
 
 
 def max_accuracy_drop(adc: str) -> float | None:
@@ -247,11 +257,10 @@ def max_accuracy_drop(adc: str) -> float | None:
     Raises:
         ValueError: for a budget that cannot be read.
     """
-    name, _, points = adc.partition("=")
-    if name != BUDGETED:
+    if not is_budgeted(adc):
         return None
     try:
-        drop = float(points)
+        drop = float(adc.partition("=")[2])
     except ValueError:
         drop = math.nan
     if not 0 <= drop <= 100:
@@ -269,9 +278,17 @@ def needing_data(space: Space) -> str | None:
     return None
 
 
-def _readable(parse: Callable[[str], object], value: str) -> None:
+def _once(values: Any, written: Any = None) -> Any:
+    """Refuse values that are there twice; `written` is how they are spelled."""
+    twice = [at for at, value in enumerate(values or ()) if value in values[:at]]
+    if twice:
+        raise ValueError(f"write each value once, and not {(written or values)[twice[0]]!r} twice")
+    return values
+
+
+def _readable(parse: Callable[[str], T], value: str) -> T:
     try:
-        parse(value)
+        return parse(value)
     except UsageError as error:
         raise ValueError(error.fix) from None
 

@@ -51,18 +51,18 @@ def test_random_designs_are_different_and_the_same_every_time() -> None:
 
 
 def test_a_grid_may_be_too_large() -> None:
-    bits = list(range(1, 17))
-    axes = f"[axes]\nweight-bits = {bits}\ncell-bits = {bits}\ndac-bits = {bits}\nactive-rows = {list(range(1, 26))}\n"
+    bits, rows = list(range(1, 9)), list(range(1, 106))
+    axes = f"[axes]\nweight-bits = {list(range(1, 16))}\ncell-bits = {bits}\ndac-bits = {bits}\nactive-rows = {rows}\n"
     huge = space(axes)
     with pytest.raises(UsageError) as caught:
         designs(huge, Grid(huge, "m.onnx"))
     assert str(caught.value) == (
         "[BSC209] the grid has more than 100000 designs\n"
-        "  seen: 102400\n"
+        "  seen: 100800\n"
         '  fix:  write method = "random" or "search" and a number of points, or leave values out'
     )
-    fits = space(axes.replace(", 25]", "]"))
-    assert len(designs(fits, Grid(fits, "m.onnx"))) == 98304
+    fits = space(axes.replace(", 105]", "]"))
+    assert len(designs(fits, Grid(fits, "m.onnx"))) == 99840
 
 
 MALFORMED = {
@@ -110,6 +110,45 @@ MALFORMED = {
 }
 
 
+LIST = "write values in brackets, as [1, 2]"
+SYNTAX = "  fix:  correct the syntax there"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[axes]\nxbar = []", "key 'axes.xbar' is empty\n  seen: []\n  fix:  give one value or more"),
+        (
+            "[axes]\nxbar = '8x8'",
+            "key 'axes.xbar' is no list\n  seen: '8x8'\n  fix:  write values in brackets, as [1, 2]",
+        ),
+        (
+            "objectives = ['energy', 'energy']",
+            "key 'objectives' cannot be used\n  seen: ['energy', 'energy']\n"
+            "  fix:  write each value once, and not 'energy' twice",
+        ),
+        (
+            "[axes]\nxbar = ['64x64', '064x064']",
+            "key 'axes.xbar' cannot be used\n  seen: ['64x64', '064x064']\n"
+            "  fix:  write each value once, and not '064x064' twice",
+        ),
+        (
+            "[axes]\nactive-rows = [0]",
+            "key 'axes.active-rows' cannot be used\n  seen: [0]\n"
+            '  fix:  write how many rows to drive at a time, "all" or "search"',
+        ),
+        (
+            f"axes = {'[' * 3000}",
+            "not TOML\n  seen: tables or lists in each other, too deep to read\n  fix:  correct the syntax there",
+        ),
+    ],
+)
+def test_words_for_malformed_spaces(text: str, problem: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        space(text)
+    assert str(caught.value) == f"[BSC209] space.toml: {problem}"
+
+
 @pytest.mark.parametrize("text", MALFORMED)
 def test_malformed_spaces(text: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -121,7 +160,15 @@ def test_malformed_spaces(text: str) -> None:
     ("inside", "outside"),
     [
         ("cell-bits = [1]", "cell-bits = [0]"),
-        ("cell-bits = [16]", "cell-bits = [17]"),
+        ("cell-bits = [8]", "cell-bits = [9]"),
+        ("dac-bits = [8]", "dac-bits = [9]"),
+        ("weight-bits = [15]", "weight-bits = [16]"),
+        ("xbar = ['64x64', '64x65']", "xbar = ['64x64', '064x064']"),
+        ("xbar = ['64x64']", "xbar = ['\N{FULLWIDTH DIGIT SIX}4x64']"),
+        ("active-rows = [1, 'all']", "active-rows = [1.5]"),
+        ("active-rows = [2, 'search']", "active-rows = [true]"),
+        ("adc = ['budgeted=1']", "adc = ['budgetedfoo=1']"),
+        ("adc = ['calibrated=1']", "adc = ['budgeted']"),
         ("cell-bits = [1]", "cell-bits = [1.0]"),
         ("cell-bits = [1]", "cell-bits = []"),
         ("active-rows = [1]", "active-rows = [0]"),
