@@ -659,6 +659,11 @@ def test_outputs_take_nothing_with_them(
     assert {path.name: path.stat().st_size for path in folder.iterdir()} == before
 
 
+def test_a_file_may_be_called_as_sqlite_calls_memory() -> None:
+    assert run("explore", "mlp.onnx", "space.toml", "--jobs", 1, "-o", ":memory:").exit_code == 0
+    assert len(designs(Path(":memory:").absolute())) == 64
+
+
 def test_a_picture_of_nothing_is_not_written() -> None:
     Path("none.toml").write_text("[axes]\nflip = [true]\n", encoding="utf-8")
     result = run("explore", "mlp.onnx", "none.toml", "--jobs", 1, "--svg", "a.svg", "-o", "n.sqlite")

@@ -143,7 +143,7 @@ def open_store(path: Path, identity: Mapping[str, str], *, force: bool) -> Store
     """
     identity = {storable(part): storable(value) for part, value in identity.items()}
     with _errors(path):
-        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+        connection = sqlite3.connect(path.absolute(), timeout=BUSY_S, isolation_level=None)
     try:
         with _errors(path):
             _prepare(path, connection, identity, force=force)
