@@ -26,7 +26,7 @@ L = TypeVar("L")
 
 # Problem and fix by pydantic's name of the error; for any other its own message says what to write instead.
 _KEY_ERRORS: Final = {
-    "too_short": ("is empty", "give one value or more"),
+    "too_short": ("has too few values", "give {min_length} or more"),
     "tuple_type": ("is no list", "write values in brackets, as [1, 2]"),
     "missing": ("is missing", "add the key to this table"),
     "extra_forbidden": ("is not known", "remove it or correct its spelling"),
@@ -69,5 +69,8 @@ def read_record(record: type[R], text: str, *, where: str, code: str) -> R:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        problem, fix = _KEY_ERRORS.get(first["type"], ("cannot be used", first["msg"].removeprefix("Value error, ")))
+        problem, fix = "cannot be used", first["msg"].removeprefix("Value error, ")
+        if first["type"] in _KEY_ERRORS:
+            problem, fix = _KEY_ERRORS[first["type"]]
+            fix = fix.format(**first.get("ctx", {}))
         raise UsageError(code, f"{where}: key '{key}' {problem}", seen=reprlib.repr(first["input"]), fix=fix) from error

@@ -117,7 +117,7 @@ SYNTAX = "  fix:  correct the syntax there"
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[axes]\nxbar = []", "key 'axes.xbar' is empty\n  seen: []\n  fix:  give one value or more"),
+        ("[axes]\nxbar = []", "key 'axes.xbar' has too few values\n  seen: []\n  fix:  give 1 or more"),
         (
             "[axes]\nxbar = '8x8'",
             "key 'axes.xbar' is no list\n  seen: '8x8'\n  fix:  write values in brackets, as [1, 2]",

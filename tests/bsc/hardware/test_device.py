@@ -209,7 +209,7 @@ def test_sources_lists_every_number() -> None:
             ", [0.5, 0.2], [1, 0]",
             "",
             "programming_error.by_conductance.points",
-            "Tuple should have at least 2 items after validation, not 1",
+            "give 2 or more",
         ),
     ],
 )
@@ -217,7 +217,8 @@ def test_impossible_values_are_refused(old: str, new: str, key: str, fix: str) -
     with pytest.raises(UsageError) as caught:
         read(changed(old, new))
     lines = str(caught.value).splitlines()
-    assert lines[0] == f"[BSC206] full.toml: key '{key}' cannot be used"
+    problem = "has too few values" if fix == "give 2 or more" else "cannot be used"
+    assert lines[0] == f"[BSC206] full.toml: key '{key}' {problem}"
     assert lines[2] == f"  fix:  {fix}"
 
 
