@@ -463,7 +463,8 @@ def test_a_worker_that_dies_is_one_clear_error() -> None:
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, output) == (2, "")
     assert re.fullmatch(
-        r"error \[BSC210\] a worker was lost over design \d+ \(xbar \d+x\d+, weight-bits \d, cell-bits \d, .*\)( and \d+ of the same plan)?\n"
+        r"error \[BSC210\] a worker was lost over design \d+ \(xbar \d+x\d+, weight-bits \d, cell-bits \d, .*\)"
+        r"( and \d+ of the same plan)?\n"
         r"  seen: process \d+ ended with signal SIGKILL, as when memory runs out\n"
         r"  fix:  run the same command again: what was done is kept, and a design over which 2 workers are lost is "
         r"left out\n",
