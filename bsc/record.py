@@ -62,10 +62,16 @@ def read_record(record: type[R], text: str, *, where: str, code: str) -> R:
         UsageError: for the first thing that is wrong with the text.
     """
     try:
-        return record.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        seen = "tables or lists in each other, too deep to read" if isinstance(error, RecursionError) else str(error)
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        seen = str(error)
+        if isinstance(error, RecursionError):
+            seen = "tables or lists in each other, too deep to read"
+        elif not isinstance(error, tomllib.TOMLDecodeError):
+            seen = "a number of too many digits"
         raise UsageError(code, f"{where}: not TOML", seen=seen, fix="correct the syntax there") from error
+    try:
+        return record.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

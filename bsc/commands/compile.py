@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bsc.commands.output import REPORT_WIDTH, compare_plan, plan_report, print_report
+from bsc.commands.output import compare_plan, plan_report, print_report
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
 
     def views(document: "PlanDocument") -> dict[str, str]:
         figures = report_document(document, report.summaries, comparison)
-        texts = {"report.txt": to_text(report, REPORT_WIDTH), REPORT: to_json(figures)}
+        texts = {"report.txt": to_text(report), REPORT: to_json(figures)}
         return texts | {"report.html": plan_page(plan, figures, target.hierarchy)} if options["html"] else texts
 
     write_plan(plan, output, views=views, force=options["force"])

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bsc.plan.document import Plan
     from bsc.report.plan import PlanReport
 
-REPORT_WIDTH = 110
 STDOUT = Path("-")
 
 
@@ -49,7 +48,7 @@ def print_report(report: "RenderableType") -> None:
     if sys.stdout.isatty():
         Console().print(report)
     else:
-        click.echo(to_text(report, REPORT_WIDTH), nl=False)
+        click.echo(to_text(report), nl=False)
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path], *, printed: Iterable[str] = ()) -> bool:

@@ -273,7 +273,8 @@ def needing_data(space: Space) -> str | None:
     axes = space.axes
     said: Iterator[str] = itertools.chain(axes.adc or (), axes.cut or ())
     for value in said:
-        if value.startswith(("calibrated", BUDGETED, ADAPTIVE)) or (value == "raella" and axes.cut is None):
+        measured = value.partition("=")[0] in ("calibrated", BUDGETED, ADAPTIVE)
+        if measured or (value == "raella" and axes.cut is None):
             return value
     return None
 

@@ -23,10 +23,10 @@ from bsc.explore.mapping import Counted, Input, Work
 from bsc.explore.pareto import pareto_front
 from bsc.explore.scheduler import RESUME, Scheduler
 from bsc.explore.space import (
-    BUDGETED,
     Grid,
     choices,
     designs,
+    is_budgeted,
     max_accuracy_drop,
     needing_data,
     read_space,
@@ -116,7 +116,7 @@ class Sweep:
             graph = import_model(path, inputs.input_shapes)
             self._models[name] = Input(path=path.absolute(), sha256=graph.info.sha256)
             self._data = _data(graph, inputs.data, "--data", inputs.limit, labels=True)
-            budgeted = any(policy.startswith(BUDGETED) for policy in self._said("adc"))
+            budgeted = any(map(is_budgeted, self._said("adc")))
             self._calibration = _data(graph, inputs.calibration, "--calib", None, labels=budgeted)
 
     @property
