@@ -110,10 +110,6 @@ MALFORMED = {
 }
 
 
-LIST = "write values in brackets, as [1, 2]"
-SYNTAX = "  fix:  correct the syntax there"
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -140,6 +136,10 @@ SYNTAX = "  fix:  correct the syntax there"
         (
             f"axes = {'[' * 3000}",
             "not TOML\n  seen: tables or lists in each other, too deep to read\n  fix:  correct the syntax there",
+        ),
+        (
+            f"seed = {'9' * 5000}",
+            "not TOML\n  seen: a number of too many digits\n  fix:  correct the syntax there",
         ),
     ],
 )
