@@ -44,11 +44,13 @@ def output_errors(output: Path) -> Iterator[None]:
     """Tell what keeps `output` from being written.
 
     Raises:
-        UsageError: BSC204 for any error of the operating system.
+        UsageError: BSC204 for any error of the operating system, and for a path that it would not take.
     """
     try:
+        if "\0" in str(output):
+            raise OSError(errno.EINVAL, "embedded null byte")
         yield
-    except (OSError, SafetensorError, ValueError) as error:  # ValueError: a path with a zero byte
+    except (OSError, SafetensorError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise UsageError(

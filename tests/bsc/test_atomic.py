@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bsc.atomic import require_writable, write_file
+from bsc.atomic import output_errors, require_writable, write_file
 from bsc.errors import UsageError
 
 
@@ -50,6 +50,12 @@ def test_nothing_is_left_beside_what_cannot_be_replaced(tmp_path: Path) -> None:
 
 def test_a_path_with_a_zero_byte(tmp_path: Path) -> None:
     assert "[BSC204]" in refusal(tmp_path / "a\0b")
+
+
+def test_bugs_are_not_called_outputs_that_cannot_be_written(tmp_path: Path) -> None:
+    """What is written is often computed in there; pydantic's errors are `ValueError` too."""
+    with pytest.raises(ValueError, match="^a bug$"), output_errors(tmp_path / "new"):
+        raise ValueError("a bug")
 
 
 @pytest.mark.parametrize(
