@@ -64,11 +64,6 @@ class Recipe:
     adaptive_cut: bool
 
     @property
-    def needs_data(self) -> bool:
-        """Whether there is no plan without calibration data."""
-        return self.adaptive_cut or any(name in self.pipeline for name in ("calibrate-adc", "budget-adc"))
-
-    @property
     def needs_prices(self) -> bool:
         """Whether the plan follows from prices and the ADC law too, not from the pipeline alone."""
         return self.search is not None or "budget-adc" in self.pipeline

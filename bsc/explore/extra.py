@@ -1,8 +1,6 @@
 """Dask and optuna are optional parts of bsc: ask here before importing what uses them."""
 
-import importlib.util
-
-from bsc.errors import UsageError
+from bsc import optional
 
 
 def require(package: str, what: str) -> None:
@@ -15,10 +13,4 @@ def require(package: str, what: str) -> None:
     Raises:
         UsageError: BSC208 when it is not installed.
     """
-    if importlib.util.find_spec(package) is None:
-        raise UsageError(
-            "BSC208",
-            f"{what} needs the package '{package}'",
-            seen=f"no package '{package}'",
-            fix="install it, in a checkout with: pip install -c constraints.txt -e '.[explore]'",
-        )
+    optional.require(package, f"{what} needs the package '{package}'", "explore")

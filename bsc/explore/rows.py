@@ -86,13 +86,18 @@ def storable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+def shortened(text: str) -> str:
+    """As much of a text as an error can show."""
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
 def _choices(where: str, text: object) -> Mapping[str, str]:
     try:
         found = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise ValueError(f"{where}: choices are {_short(text)} and no table of texts")
+        raise ValueError(f"{where}: choices are {shortened(repr(text))} and no table of texts")
     return found
 
 
@@ -100,13 +105,13 @@ def _check_error(where: str, code: object, problem: object) -> None:
     if code is None and problem is None:
         return
     if not isinstance(code, str) or code not in CODES:
-        raise ValueError(f"{where}: code is {_short(code)} and no code of an error")
+        raise ValueError(f"{where}: code is {shortened(repr(code))} and no code of an error")
     _check_text(where, "problem", problem)
 
 
 def _check_text(where: str, name: str, value: object) -> None:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{where}: {name} is {_short(value)} and no text")
+        raise ValueError(f"{where}: {name} is {shortened(repr(value))} and no text")
 
 
 def _check_figure(where: str, name: str, value: object) -> None:
@@ -114,13 +119,8 @@ def _check_figure(where: str, name: str, value: object) -> None:
         return
     if name == "crossbars":
         if not isinstance(value, int) or value < 0:
-            raise ValueError(f"{where}: crossbars is {_short(value)} and no whole number of 0 or more")
+            raise ValueError(f"{where}: crossbars is {shortened(repr(value))} and no whole number of 0 or more")
     elif not isinstance(value, float) or not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{where}: {name} is {_short(value)} and no number of 0 or more")
+        raise ValueError(f"{where}: {name} is {shortened(repr(value))} and no number of 0 or more")
     elif name == "accuracy" and value > 1:
-        raise ValueError(f"{where}: accuracy is {_short(value)} and no share")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+        raise ValueError(f"{where}: accuracy is {shortened(repr(value))} and no share")

@@ -15,7 +15,7 @@ from typing import Final, Self
 from bsc.cost.designs import FIGURES, Design
 from bsc.errors import ModelError, UsageError
 from bsc.explore.mapping import Counted
-from bsc.explore.rows import counted_from_row, counted_row, design_from_row, design_row, storable
+from bsc.explore.rows import counted_from_row, counted_row, design_from_row, design_row, shortened, storable
 
 APPLICATION_ID: Final = 0x62736378  # "bscx"
 SCHEMA: Final = 2
@@ -203,9 +203,7 @@ def _difference(found: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[st
 
 
 def _short(value: str | None) -> str:
-    if value is None:
-        return "none"
-    return value if len(value) <= 40 else f"{value[:37]}..."
+    return "none" if value is None else shortened(value)
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ from safetensors.numpy import save_file
 from bsc.atomic import new_folder, output_errors, require_free
 from bsc.errors import ModelError, UsageError
 from bsc.numeric.encoding import Subtraction
-from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_columns
+from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
 from bsc.plan.document import LayerArrays, Lines, Plan, PlanLayer, Sha256
 from bsc.plan.folder import to_json
 from bsc.record import Record
@@ -216,6 +216,8 @@ def _shifts(bits_per_cell: int) -> NDArray[np.uint8]:
 def _write_layer(layer: PlanLayer, arrays: LayerArrays, folder: Path, file: str, first: int) -> LayerCells:
     records: list[CrossbarRecord] = []
     tensors: dict[str, NDArray[Any]] = {}
+    flipped = np.zeros(arrays.adc_bits.shape, np.uint8) if arrays.flipped is None else arrays.flipped.astype(np.uint8)
+    per_conversion = (arrays.adc_bits, arrays.adc_step, arrays.lowest_codes, flipped)
     for place in itertools.product(*map(range, arrays.allocated.shape)):
         if not arrays.allocated[place]:
             continue
@@ -223,12 +225,9 @@ def _write_layer(layer: PlanLayer, arrays: LayerArrays, folder: Path, file: str,
         where = CrossbarIndex(row_tile=tile, column_tile=column_tile, slice=slice_, polarity=polarity)
         levels = crossbar_cells(layer, arrays, where)
         columns = crossbar_columns(layer, column_tile)
-        groups = np.s_[tile * layer.groups_per_tile : (tile + 1) * layer.groups_per_tile]
-        here = np.s_[groups, slice_, min(polarity, layer.cells.conversions - 1), columns.start : columns.stop]
-        flipped = np.zeros(arrays.adc_bits.shape, np.uint8) if arrays.flipped is None else arrays.flipped
         number = first + len(records)
-        per_column = (arrays.adc_bits, arrays.adc_step, arrays.lowest_codes, flipped.astype(np.uint8))
-        values = (pack_levels(levels, layer.bits_per_cell), *(array[here] for array in per_column))
+        parts = (crossbar_part(layer, array, where) for array in per_conversion)
+        values = (pack_levels(levels, layer.bits_per_cell), *parts)
         tensors |= {f"{number}.{name}": np.ascontiguousarray(v) for name, v in zip(_ARRAYS, values, strict=True)}
         records.append(
             CrossbarRecord(

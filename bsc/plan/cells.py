@@ -109,6 +109,18 @@ def crossbar_cells(layer: PlanLayer, arrays: LayerArrays, index: CrossbarIndex) 
     return blocks
 
 
+def crossbar_part(layer: PlanLayer, array: NDArray[Any], index: CrossbarIndex) -> NDArray[Any]:
+    """What an array per column (R, S, P, N) or per conversion (R, S, Q, N) has of one crossbar.
+
+    Returns:
+        Shape (row groups of the tile, columns in use); both crossbars of a pair have its conversions.
+    """
+    first = index.row_tile * layer.groups_per_tile
+    columns = crossbar_columns(layer, index.column_tile)
+    place = min(index.polarity, array.shape[2] - 1)
+    return array[first : first + layer.groups_per_tile, index.slice, place, columns.start : columns.stop]
+
+
 def crossbar_columns(layer: PlanLayer, column_tile: int) -> range:
     """The mapped columns on the crossbars of one column tile."""
     starts = (*layer.column_tiles()[1], layer.mapped_columns)

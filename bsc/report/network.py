@@ -1,5 +1,6 @@
 """The network of a plan as a table: its steps in the order they run, and what each reads."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from rich.table import Table
@@ -23,6 +24,11 @@ def network_table(document: PlanDocument) -> Table:
     for tensor in document.outputs:
         add_row(table, "", "output", tensor.name, _sources([tensor.name], made_by))
     return table
+
+
+def digital_operators(document: PlanDocument) -> Counter[str]:
+    """Digital operators of the whole network by ONNX type."""
+    return sum((Counter(step.operators) for step in document.steps), Counter())
 
 
 def operators_text(operators: Mapping[str, int]) -> str:

@@ -1,6 +1,5 @@
 """Reports of a plan and its cost, of one layer, and of one crossbar."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,13 +13,13 @@ from rich.text import Text
 from bsc.cost.compare import Comparison
 from bsc.cost.crossbars import CrossbarTable
 from bsc.hardware.target import Target
-from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
+from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
 from bsc.plan.document import LayerArrays, PlanDocument, PlanLayer
 from bsc.plan.summary import LayerSummary, SliceSummary, total
 from bsc.report.basis import basis_notes
 from bsc.report.costs import ACTION_LABELS, cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
-from bsc.report.network import network_table, operators_text
+from bsc.report.network import digital_operators, network_table, operators_text
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN, format_ratio
 
@@ -121,19 +120,12 @@ class CrossbarReport:
         levels = crossbar_cells(self.layer, self.arrays, self.index)
         columns = np.array(crossbar_columns(self.layer, self.index.column_tile))
         groups = self.layer.groups_per_tile
-        first = self.index.row_tile * groups
-        conversion = min(self.index.polarity, self.layer.cells.conversions - 1)
-        cells, reads = (
-            np.s_[first : first + groups, self.index.slice, place, columns]
-            for place in (self.index.polarity, conversion)
-        )
         model_columns = columns if self.arrays.kept_columns is None else self.arrays.kept_columns[columns]
         names = ("bitline", "model column", "non-zero cells", "sum of levels", "ADC bits", "ADC step")
         title = "Bitlines" if groups == 1 else f"Bitlines; largest of the {groups} row groups"
         table = new_table(title, names, 0)
-        shown = [array[cells] for array in (self.arrays.nonzeros, self.arrays.sums)]
-        shown += [array[reads] for array in (self.arrays.adc_bits, self.arrays.adc_step)]
-        largest = (array.max(axis=0) for array in shown)
+        shown = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_step)
+        largest = (crossbar_part(self.layer, array, self.index).max(axis=0) for array in shown)
         for bitline, row in enumerate(zip(model_columns, *largest, strict=True)):
             add_row(table, str(bitline), *map(str, row))
         density = np.count_nonzero(levels) / max(1, levels.size)
@@ -146,7 +138,6 @@ class CrossbarReport:
 
 def _heading(document: PlanDocument) -> Text:
     batch = ", for a batch of one" if document.model.dynamic_batch else ""
-    operators = sum((Counter(step.operators) for step in document.steps), Counter[str]())
     sizes = ", ".join(
         f"{tensor.name} {'x'.join(map(str, tensor.shape)) if tensor.shape is not None else '?'}"
         for tensor in document.inputs
@@ -155,7 +146,7 @@ def _heading(document: PlanDocument) -> Text:
         f"bsc {document.bsc_version}: {document.model.file} on {document.target}\n"
         f"pipeline   {document.pipeline}\n"
         f"input      {sizes}{batch}; {_ranges(document)}\n"
-        f"digital    {operators_text(operators) or 'nothing'}\n"
+        f"digital    {operators_text(digital_operators(document)) or 'nothing'}\n"
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bsc.cost.crossbars import CrossbarTable, plan_crossbars
 from bsc.hardware.target import Hierarchy
-from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_columns
+from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_part
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 # Type of every array of the page, as NumPy and as JavaScript name it.
@@ -116,13 +116,8 @@ def _column(table: CrossbarTable, name: str) -> NDArray[Any]:
 
 def _crossbar(layer: PlanLayer, arrays: LayerArrays, index: CrossbarIndex) -> dict[str, str]:
     """Levels (rows, columns), and bits and steps (columns,): the largest of its row groups."""
-    levels = crossbar_cells(layer, arrays, index)
-    groups = np.s_[index.row_tile * layer.groups_per_tile : (index.row_tile + 1) * layer.groups_per_tile]
-    conversion = min(index.polarity, layer.cells.conversions - 1)
-    columns = crossbar_columns(layer, index.column_tile)
-    read = np.s_[groups, index.slice, conversion, columns.start : columns.stop]
     return {
-        "levels": pack(levels),
-        "bits": pack(arrays.adc_bits[read].max(axis=0)),
-        "steps": pack(arrays.adc_step[read].max(axis=0)),
+        "levels": pack(crossbar_cells(layer, arrays, index)),
+        "bits": pack(crossbar_part(layer, arrays.adc_bits, index).max(axis=0)),
+        "steps": pack(crossbar_part(layer, arrays.adc_step, index).max(axis=0)),
     }

@@ -1,5 +1,6 @@
 """The report of a plan as a page: the figures of its `ReportDocument`, and a floorplan of its crossbars."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from bsc.report.html.floorplan import Floorplan, cells
 from bsc.report.html.network import network
 from bsc.report.html.page import data_block, render
 from bsc.report.layer_rows import layer_rows, mean_bits
-from bsc.report.network import operators_text
+from bsc.report.network import digital_operators, operators_text
 from bsc.report.plan import NOT_MODELLED
 
 MAX_BYTES = 1_000_000
@@ -66,10 +67,6 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
     cost, layers = report.cost, layer_rows(report)
     costs = (cost.plan, cost.uniform_8_bit, cost.isaac_offset_8_bit)
     ratios = [each for law in cost.adc_laws.values() for each in (law.adc_ratio, law.total_ratio)]
-    operators: dict[str, int] = {}
-    for step in report.plan.steps:
-        for name, count in step.operators.items():
-            operators[name] = operators.get(name, 0) + count
     return render(
         "plan.html.j2",
         {
@@ -87,7 +84,7 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
                 dict.fromkeys(f"{each.adc_policy} per {each.adc_granularity}" for each in report.plan.layers)
             ),
             "pairs": any(each.subtraction == "analog" for each in report.plan.layers),
-            "digital": operators_text(operators) or "nothing",
+            "digital": operators_text(digital_operators(report.plan)) or "nothing",
             "energy": _rows(costs, "energy_by_action_j", ACTION_LABELS),
             "area": _rows(costs, "area_by_part_m2", AREA_LABELS),
             "axis": RatioAxis.over(ratios),
@@ -139,12 +136,11 @@ def _histograms(report: ReportDocument) -> list[SliceView]:
     totals = []
     for number in range(slices):
         parts = [figures.slices[number] for figures in report.layers.values() if number < len(figures.slices)]
-        counts: dict[str, dict[str, int]] = {"assigned_bits": {}, "proved_bits": {}}
+        assigned, proved = Counter[str](), Counter[str]()
         for part in parts:
-            for name, sums in counts.items():
-                for bits, count in getattr(part, name).items():
-                    sums[bits] = sums.get(bits, 0) + count
-        totals.append((parts, counts["assigned_bits"], counts["proved_bits"]))
+            assigned.update(part.assigned_bits)
+            proved.update(part.proved_bits)
+        totals.append((parts, assigned, proved))
     most_bits = max((int(bits) for _, *both in totals for counts in both for bits in counts), default=0)
     views = []
     for number, (parts, assigned, proved) in enumerate(totals):
