@@ -54,7 +54,7 @@ def test_a_path_with_a_zero_byte(tmp_path: Path) -> None:
 
 def test_bugs_are_not_called_outputs_that_cannot_be_written(tmp_path: Path) -> None:
     """What is written is often computed in there; pydantic's errors are `ValueError` too."""
-    with pytest.raises(ValueError, match="^a bug$"), output_errors(tmp_path / "new"):
+    with pytest.raises(ValueError, match=r"^a bug$"), output_errors(tmp_path / "new"):
         raise ValueError("a bug")
 
 
