@@ -107,7 +107,7 @@ def read_record(record: type[R], text: str, *, where: str, code: str) -> R:
 
 
 def _key_path(table: object, location: tuple[int | str, ...]) -> str:
-    """A key as the file's author knows it, such as `level.tile.count`: tables in a list by their `name` if they have one."""
+    """A key as the file's author knows it, such as `level.tile.count`: of tables in a list their `name`, if any."""
     parts = []
     for part in location:
         inner = table[part] if isinstance(table, Mapping | list) and _within(table, part) else None

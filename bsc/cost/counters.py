@@ -164,7 +164,11 @@ def not_modelled(target: Target) -> tuple[str, ...]:
         for level in target.level
         if (rows := [name for name in level.component if f"{level.name}.{name}" not in priced])
     ]
-    return (*MISSING, *without, *(counted(name)[0].lower() + counted(name)[1:] for name in COUNTERS if name not in used))
+    return (
+        *MISSING,
+        *without,
+        *(counted(name)[0].lower() + counted(name)[1:] for name in COUNTERS if name not in used),
+    )
 
 
 def _listed(names: list[str]) -> str:

@@ -124,7 +124,9 @@ def _full_rates(target: Target) -> Iterator[CheckLine]:
     for component, actions in spent.items():
         row = target.components()[component]
         names, powers_w = zip(*actions, strict=True)
-        yield CheckLine(f"{' + '.join(names)} at full rate", "W", _share(row, "power_w"), sum(powers_w), _ACTION_TOLERANCE)
+        yield CheckLine(
+            f"{' + '.join(names)} at full rate", "W", _share(row, "power_w"), sum(powers_w), _ACTION_TOLERANCE
+        )
 
 
 def _areas(target: Target) -> Iterator[CheckLine]:

@@ -23,7 +23,7 @@ Covers = Literal["one", "all", "rest"]
 besides the level within it."""
 
 AreaBasis = Literal["one", "converter", "row", "column", "cell"]
-"""What an area is repeated for: each of its level or, on the level of the arrays, each converter, row, column or cell."""
+"""What an area is repeated for: one of its level or, on the level of the arrays, a converter, row, column or cell."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -327,8 +327,8 @@ class Target(Record):
         return {f"{level.name}.{name}": row for level in self.level for name, row in level.component.items()}
 
     def sources(self) -> dict[str, Quantity]:
-        """Every quantity by its key path, such as `level.tile.action.bus_bit.energy_j`, in the order of the file."""
-        return dict(leaves(self, (Quantity,)))
+        """Every quantity by its key path, such as `tile.action.bus_bit.energy_j`, in the order of the file."""
+        return {key.removeprefix("level."): quantity for key, quantity in leaves(self, (Quantity,))}
 
 
 _BEFORE_LEVELS: Final = ("hierarchy", "component", "action", "area")
@@ -342,7 +342,7 @@ def label(name: str, part: Action | AreaPart) -> str:
 
 def _wrong_levels(target: Target) -> Iterator[Exception]:
     """Levels that cannot be nested."""
-    *inner, last = target.level
+    last = target.level[-1]
     for level, larger in pairwise(target.level):
         if level.count is None:
             yield fault(

@@ -17,7 +17,6 @@ from onnx import numpy_helper
 import hw_models
 from bsc.compiler import CompileOptions, compile_model, default_pipeline
 from bsc.cost.compare import compare
-from bsc.cost.price import ADC_ACTION
 from bsc.search import Search
 from passes.permute import RowOrder
 from passes.tile import Tile
@@ -48,7 +47,7 @@ def energies(path: Path, granularity: str, law: str, order: RowOrder, search: Se
     plan = compile_model(path, target, CompileOptions(pipeline=pipeline, search=search)).plan
     assert plan is not None
     cost = compare(plan, target, laws[law], laws).plan
-    return cost.action_energy_j(ADC_ACTION) or 0.0, cost.total_energy_j or 0.0
+    return cost.total_adc_energy_j or 0.0, cost.total_energy_j or 0.0
 
 
 def row(path: Path, granularity: str, law: str, *, active_rows: bool) -> str:
