@@ -110,12 +110,11 @@ def _key_path(table: object, location: tuple[int | str, ...]) -> str:
     """A key as the file's author knows it, such as `level.tile.count`: of tables in a list their `name`, if any."""
     parts = []
     for part in location:
-        inner = table[part] if isinstance(table, Mapping | list) and _within(table, part) else None
-        name = inner.get("name") if isinstance(part, int) and isinstance(inner, Mapping) else None
-        parts.append(name if isinstance(name, str) else str(part))
-        table = inner
+        name: object = part
+        if isinstance(table, Mapping):
+            table = table.get(part)
+        elif isinstance(table, list) and isinstance(part, int):
+            table = table[part]
+            name = table.get("name", part) if isinstance(table, Mapping) else part
+        parts.append(str(name))
     return ".".join(parts)
-
-
-def _within(table: Mapping[str, object] | list[object], part: int | str) -> bool:
-    return part in table if isinstance(table, Mapping) else isinstance(part, int) and part < len(table)

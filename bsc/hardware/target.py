@@ -304,7 +304,8 @@ class Target(Record):
                 seen=f"the tables {', '.join(f'[{key}]' for key in old)}",
                 fix="write [[level]] for each level, arrays first, with its count in the next one, and move the tables "
                 "below it: [component.tile.edram] to [level.component.edram], [action.X] to [level.action.X] with the "
-                "name of a counter, areas to [level.area.X]; [[published]] names a level. See hw_models/template.toml",
+                "name of a counter, areas to [level.area.X]; [[published]] names a level. hw_models/isaac.toml is an "
+                "example",
             )
         return table
 
