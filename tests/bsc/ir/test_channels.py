@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
-from bsc.compiler import CompileOptions, compile_model
+from bsc.compile.driver import compile_model
+from bsc.compile.options import CompileOptions
 from bsc.ir.channels import ChannelFacts, analyse
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.numeric.im2col import ConvGeometry
