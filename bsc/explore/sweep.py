@@ -17,8 +17,8 @@ import hw_models
 from bsc.compile.accuracy_budget import require_labels
 from bsc.compile.options import resolve
 from bsc.compile.refusals import not_offered
-from bsc.cost.designs import Design, Exploration, judged, oriented
 from bsc.errors import BscError, ModelError, UsageError
+from bsc.explore.designs import Design, Exploration, judged, oriented
 from bsc.explore.extra import require
 from bsc.explore.mapping import Counted, Input, Work
 from bsc.explore.pareto import pareto_front
