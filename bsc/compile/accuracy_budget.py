@@ -20,10 +20,11 @@ from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
+from bsc.numeric.paired_bound import CONFIDENCE
 from bsc.plan.document import BudgetRecord, Plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
-from bsc.replay.paired import CONFIDENCE, PairedAccuracy, paired_accuracy, samples_needed
+from bsc.replay.paired import PairedAccuracy, paired_accuracy, samples_needed
 from bsc.replay.scores import require_scores
 from passes.budget_adc import BudgetAdc
 
