@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from bsc import budget
-from bsc.budget import AHEAD, LADDER, keep_budget
 from bsc.cli import main
+from bsc.compile import accuracy_budget as budget
+from bsc.compile.accuracy_budget import AHEAD, LADDER, keep_budget
 from bsc.errors import GateError
 from bsc.plan.folder import read_plan
 from bsc.replay.dataset import Dataset
@@ -41,11 +41,12 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[float, Paired
                     tried.append(caution)
                 return PairedAccuracy(samples=10000, lost=(rough if self.rough else final)(caution), gained=0)
 
-        def candidate(_graph: Any, passes: Sequence[Any], _target: Any) -> float:
-            return float(passes[0].caution)
+        def run_pipeline(_graph: Any, passes: Sequence[Any]) -> tuple[float, None]:
+            return float(passes[0].caution), None
 
         monkeypatch.setattr(budget, "Judge", Judge)
-        monkeypatch.setattr(budget, "candidate", candidate)
+        monkeypatch.setattr(budget, "run_pipeline", run_pipeline)
+        monkeypatch.setattr(budget, "candidate_plan", lambda caution, _: caution)
         monkeypatch.setattr(budget, "CALIBRATION_SAMPLES", 4)
         graph: Any = float_layer([[1.0]])
         target: Any = None
