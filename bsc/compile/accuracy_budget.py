@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.compile.candidate import candidate_plan
 from bsc.errors import GateError, ModelError
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
+from bsc.numeric.paired_bound import CONFIDENCE
 from bsc.plan.document import BudgetRecord, Plan
-from bsc.plan.planner import make_plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
-from bsc.replay.paired import CONFIDENCE, PairedAccuracy, paired_accuracy, samples_needed
+from bsc.replay.paired import PairedAccuracy, paired_accuracy, samples_needed
 from bsc.replay.scores import require_scores
 from passes.budget_adc import BudgetAdc
 
@@ -90,7 +91,8 @@ def keep_budget(
 
     def judged(judge: Judge, caution: float) -> PairedAccuracy:
         advance(1)
-        return judge(candidate(graph, with_caution(passes, caution), target))
+        mapped, _ = run_pipeline(graph, with_caution(passes, caution))
+        return judge(candidate_plan(mapped, target))
 
     # The rung before `low` would pass if held-out data were like calibration data, the one at `high` would not.
     low, high = 0, len(LADDER)
@@ -116,9 +118,9 @@ def with_caution(passes: Sequence[Pass], caution: float) -> tuple[Pass, ...]:
     return tuple(replace(step, caution=caution) if isinstance(step, BudgetAdc) else step for step in passes)
 
 
-def candidate(graph: Graph, passes: Sequence[Pass], target: Target) -> Plan:
-    """A plan to be tried out."""
-    return make_plan(run_pipeline(graph, passes)[0], target, "a candidate", None)
+def measure_accuracy(graph: Graph, target: Target, held_out: Dataset) -> PairedAccuracy:
+    """How a finished plan does beside the quantised model on labelled data."""
+    return Judge(held_out)(candidate_plan(graph, target))
 
 
 def budget_record(
