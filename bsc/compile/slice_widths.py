@@ -8,19 +8,26 @@ publication.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.compile.candidate import candidate_plan
+from bsc.compile.steps import lossless
+from bsc.hardware.target import Target
+from bsc.ir.graph import Graph
+from bsc.ir.passbase import Pass
+from bsc.ir.pipeline import run_pipeline
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.encoding import CellFormat, choose_centres
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerEngine, ReplayOptions
 from bsc.replay.loaded import LoadedPlan
+from passes.slice_bits import SliceBits
 
 ADC_BITS = 7
 MAX_SLICE_BITS = 4
@@ -30,6 +37,22 @@ MAX_VECTORS = 256
 """Input vectors of a layer that every cut is tried on; of more, as many as this are taken at equal distances."""
 
 RESULT_BITS = 8
+
+
+def choose_slice_widths(graph: Graph, passes: Sequence[Pass], target: Target, data: Dataset) -> tuple[Pass, ...]:
+    """The passes with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
+    mapped, _ = run_pipeline(graph, [lossless(step) for step in passes])
+    layers: dict[str, list[str]] = {}
+    for name, bits in choose_cuts(candidate_plan(mapped, target), data).items():
+        layers.setdefault("-".join(map(str, reversed(bits))), []).append(name)
+
+    def cut(step: Pass) -> tuple[Pass, ...]:
+        if not isinstance(step, SliceBits):
+            return (step,)
+        *some, (last, _) = layers.items()
+        return (*(replace(step, cut=bits, only=tuple(names)) for bits, names in some), replace(step, cut=last))
+
+    return tuple(each for step in passes for each in cut(step))
 
 
 def choose_cuts(plan: Plan, data: Dataset) -> dict[str, tuple[int, ...]]:

@@ -5,6 +5,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from bsc.compile.candidate import candidate_plan
+from bsc.compile.column_observer import LayerObservation, observe
+from bsc.compile.sensitivity import measure_sensitivity
 from bsc.cost.price import reading_prices
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
@@ -12,10 +15,7 @@ from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Observed
 from bsc.ir.passbase import Observation
 from bsc.ir.sidetable import SideTable
-from bsc.plan.planner import make_plan
 from bsc.replay.dataset import Dataset
-from bsc.replay.observe import LayerObservation, observe
-from bsc.replay.sensitivity import measure_sensitivity
 from passes.assign_adc import AssignAdc
 
 
@@ -34,7 +34,7 @@ def with_observations(graph: Graph, target: Target, law: AdcLaw, data: Dataset, 
         UsageError: BSC206 if the target has no price for conversions.
     """
     # Any assignment makes a plan of the tiled graph; what its ADCs would do is not looked at.
-    plan = make_plan(AssignAdc(policy="fixed").run(graph).graph, target, "to be observed", None)
+    plan = candidate_plan(AssignAdc(policy="fixed").run(graph).graph, target)
     seen = observe(plan, data, wanted)
     sensitivity = measure_sensitivity(plan, data, seen) if wanted.sensitivity else {}
     layers: dict[str, CrossbarLayer] = {}
