@@ -24,6 +24,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+_Counts = NDArray[np.int64] | int
+
 CONFIDENCE = 0.95
 OUTSIDE = 0.001
 """Probability that the true share of gains lies outside the interval that is searched."""
@@ -76,7 +78,7 @@ def score_bound(lost: int, gained: int, samples: int, *, confidence: float = CON
     z = NormalDist().inv_cdf(confidence)
     low, high = (lost - gained) / samples, 1.0
     while low < (middle := (low + high) / 2) < high:
-        above = _score_gap(np.float64(lost), np.float64(gained), samples, middle, z) > 0
+        above = _score_gap(lost, gained, samples, middle, z) > 0
         low, high = (middle, high) if above else (low, middle)
     return high
 
@@ -148,13 +150,7 @@ class _Outcomes:
         return np.arange(max(0, int(mean - width)), min(self.samples, int(mean + width)) + 1)
 
 
-def _score_gap(
-    lost: NDArray[np.generic] | np.float64,
-    gained: NDArray[np.generic] | np.float64,
-    samples: int,
-    drop: float,
-    z: float,
-) -> NDArray[np.float64]:
+def _score_gap(lost: _Counts, gained: _Counts, samples: int, drop: float, z: float) -> NDArray[np.float64]:
     """Above 0 where a score test does not reject the drop: the score beyond -z, times its standard deviation."""
     b = -lost - gained + (2 * samples - lost + gained) * drop
     c = -gained * drop * (1 - drop)

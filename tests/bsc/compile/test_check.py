@@ -30,7 +30,8 @@ SAMPLES = 40
 def small(body: str, *, x: str = "N,4", w: Any = None, **options: Any) -> bytes:
     """A model from x to y with weights w."""
     weights = random_weights(4, 2) if w is None else w
-    return tiny_model(f"(float[{x}] x) => (float[] y) {{ {body} }}", {"w": weights}, **options).SerializeToString()
+    model = tiny_model(f"(float[{x}] x) => (float[] y) {{ {body} }}", {"w": weights}, **options)
+    return bytes(model.SerializeToString())
 
 
 def with_adcs(offer: Granularity, bits: int = 8) -> Target:
@@ -70,7 +71,11 @@ class Case:
         if self.model is not None:
             path.write_bytes(self.model)
         found = resolve(MappingOptions(xbar="16x16", **self.words), self.target, LAW)
-        settings: dict[str, Any] = {"search": found.search, "adaptive_cut": found.adaptive_cut, "pipeline": found.pipeline}
+        settings: dict[str, Any] = {
+            "search": found.search,
+            "adaptive_cut": found.adaptive_cut,
+            "pipeline": found.pipeline,
+        }
         if self.pipeline is not None:
             settings |= {"search": None, "pipeline": self.pipeline}
         options = CompileOptions(**settings | dict(self.options))
