@@ -193,7 +193,7 @@ def compile_model(path: Path, target: Target, options: CompileOptions, imported:
     _dump(options.dump_ir, 0, "import", graph)
     if options.adaptive_cut:
         assert data is not None
-        whole = cut_by_error(graph, whole, target, data)
+        whole = cut_by_error(graph, whole, data)
         passes = _until(whole, options.stop_after)
     times: list[PassTime] = []
     choices: tuple[Choice, ...] = ()
@@ -222,7 +222,7 @@ def compile_model(path: Path, target: Target, options: CompileOptions, imported:
         graph = with_observations(graph, target, law, data, wanted)
     later = passes[asking:]
     if held_out is not None and options.stop_after is None:
-        later, counts = _tested(graph, later, target, options, (data, held_out))
+        later, counts = _tested(graph, later, options, (data, held_out))
         split = options.held_out is None
         budget = budget_record(counts, held_out, law.name, split=split, max_drop=options.max_accuracy_drop)
     graph = run(graph, later)
@@ -234,17 +234,16 @@ def compile_model(path: Path, target: Target, options: CompileOptions, imported:
 def _tested(
     graph: Graph,
     steps: tuple[Pass, ...],
-    target: Target,
     options: CompileOptions,
     data: tuple[Dataset | None, Dataset],
 ) -> tuple[tuple[Pass, ...], PairedAccuracy]:
     """The last steps, cautious enough for the accuracy budget if there is one, and how they do on held-out data."""
     calibration, held_out = data
     if options.max_accuracy_drop is None:
-        return steps, Judge(held_out)(candidate(graph, steps, target))
+        return steps, Judge(held_out)(candidate(graph, steps))
     assert calibration is not None
     limit = options.max_accuracy_drop
-    return keep_budget(graph, steps, target, calibration=calibration, held_out=held_out, max_drop=limit)
+    return keep_budget(graph, steps, calibration=calibration, held_out=held_out, max_drop=limit)
 
 
 def check_model(path: Path, target: Target, options: CompileOptions) -> Coverage:

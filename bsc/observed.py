@@ -10,9 +10,9 @@ from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Observed
+from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Observation
 from bsc.ir.sidetable import SideTable
-from bsc.plan.planner import make_plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.observe import LayerObservation, observe
 from bsc.replay.sensitivity import measure_sensitivity
@@ -33,10 +33,10 @@ def with_observations(graph: Graph, target: Target, law: AdcLaw, data: Dataset, 
         ModelError: BSC309 for a layer that is not tiled.
         UsageError: BSC206 if the target has no price for conversions.
     """
-    # Any assignment makes a plan of the tiled graph; what its ADCs would do is not looked at.
-    plan = make_plan(AssignAdc(policy="fixed").run(graph).graph, target, "to be observed", None)
-    seen = observe(plan, data, wanted)
-    sensitivity = measure_sensitivity(plan, data, seen) if wanted.sensitivity else {}
+    # Any assignment makes a mapping of the tiled graph; what its ADCs would do is not looked at.
+    mapping = mapping_of(AssignAdc(policy="fixed").run(graph).graph)
+    seen = observe(mapping, data, wanted)
+    sensitivity = measure_sensitivity(mapping, data, seen) if wanted.sensitivity else {}
     layers: dict[str, CrossbarLayer] = {}
     arrays = SideTable()
     for layer in graph.layers():

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from bsc.errors import DoesNotFitError, UsageError
 from bsc.hardware.target import Adc
-from bsc.ir.layer import UNIFORM_POLICIES
 from bsc.ir.passbase import Pass
+from bsc.mapping.layer import UNIFORM_POLICIES
 from passes.assign_adc import ISAAC_BITS, AssignAdc
 from passes.budget_adc import BudgetAdc
 from passes.calibrate_adc import CalibrateAdc

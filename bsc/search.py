@@ -9,16 +9,16 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bsc.cost.counts import count_plan
+from bsc.cost.counts import count_mapping
 from bsc.cost.price import Cost, price
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
+from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
-from bsc.plan.planner import make_plan
 from bsc.replay.cuts import choose_cuts
 from bsc.replay.dataset import Dataset
 from passes.assign_adc import AssignAdc
@@ -111,7 +111,7 @@ def search(
         permute = _permute(candidate, () if len(tried) == len(names) else tuple(tried))
         laid = [*permute, replace(tile, active_rows=candidate.active_rows)]
         mapped, _ = run_pipeline(graph, [*laid, *rest])
-        return price(count_plan(make_plan(mapped, target, "", None)), target, what.law, None)
+        return price(count_mapping(mapping_of(mapped)), target, what.law, None)
 
     before = Candidate(rows=AS_IS, active_rows=tile.active_rows)
     reference = cost_of(before, names)
@@ -209,10 +209,10 @@ def lay_out(
     return (*found[: len(found) - len(rest)], *rest), choices
 
 
-def cut_by_error(graph: Graph, steps: tuple[Pass, ...], target: Target, data: Dataset) -> tuple[Pass, ...]:
+def cut_by_error(graph: Graph, steps: tuple[Pass, ...], data: Dataset) -> tuple[Pass, ...]:
     """The steps with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
     proved = [AssignAdc() if isinstance(step, CalibrateAdc | BudgetAdc) else step for step in steps]
-    cuts = choose_cuts(make_plan(run_pipeline(graph, proved)[0], target, "to be cut", None), data)
+    cuts = choose_cuts(mapping_of(run_pipeline(graph, proved)[0]), data)
     layers: dict[str, list[str]] = {}
     for name, bits in cuts.items():
         layers.setdefault("-".join(map(str, reversed(bits))), []).append(name)

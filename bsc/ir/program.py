@@ -7,7 +7,6 @@ done. Segments travel inside the plan folder, so that a replay needs nothing els
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from bsc.errors import DoesNotFitError, ModelError
 from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.limits import bounded_memory
+from bsc.mapping.model import LayerStep, Segment, Step
 
 GROWTH = 1000
 """Bytes that a run may take for each byte of its inputs."""
@@ -28,41 +28,6 @@ MAX_SEGMENT_BYTES = (1 << 31) - (1 << 20)
 """Of a protobuf message, with room for names."""
 
 RunLayer = Callable[[str, NDArray[Any]], NDArray[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """Digital operators that run together.
-
-    Attributes:
-        model: serialised ONNX model.
-        inputs: tensors it reads.
-        outputs: tensors that later steps or the user read.
-        operators: number of operators by ONNX type.
-    """
-
-    model: bytes
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    operators: Mapping[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerStep:
-    """One crossbar layer.
-
-    Attributes:
-        layer: its name.
-        inputs: the activation it reads.
-        outputs: the tensor it writes.
-    """
-
-    layer: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-Step = Segment | LayerStep
 
 
 def schedule(graph: Graph) -> Iterator[Step]:

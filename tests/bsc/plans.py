@@ -18,8 +18,10 @@ from bsc.compiler import CompileOptions, compile_model, default_pipeline
 from bsc.hardware.target import Target
 from bsc.ir.layer import CrossbarLayer, Quantised
 from bsc.ir.passbase import Pass
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.numeric.encoding import MAX_ANALOG_BITS, Encoding, Subtraction
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.plan.document import Plan
 from bsc.plan.planner import make_plan
 from bsc.testing import random_weights, save, tiny_model
 from passes.assign_adc import AssignAdc
@@ -135,7 +137,7 @@ def slicings(draw: st.DrawFn, weight_bits: int, *, most: int) -> dict[str, Any]:
     return found | {"dac_bits": draw(st.integers(1, min(8, most - bits - (way == "pair"))))}
 
 
-def only_layer(plan: Plan) -> tuple[PlanLayer, LayerArrays]:
+def only_layer(plan: Plan) -> tuple[MappedLayer, LayerArrays]:
     """The only layer of a plan."""
     (layer,) = plan.layers
     return layer, plan.arrays(layer)

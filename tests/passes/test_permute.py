@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bsc.cost.counts import count_plan
+from bsc.cost.counts import count_mapping
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import Kept
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.numeric.encoding import Encoding
-from bsc.plan.document import LayerArrays, PlanLayer
 from bsc.plan.planner import make_plan
 from bsc.replay.engine import Replayer
 from bsc.replay.reference import reference_results
@@ -120,7 +121,7 @@ def test_results_stay(codes: NDArray[np.int16], order: Permute, encoding: Encodi
         np.testing.assert_array_equal(results, whole)
 
 
-def _driven(layer: PlanLayer, arrays: LayerArrays, x: NDArray[Any]) -> NDArray[np.int64]:
+def _driven(layer: MappedLayer, arrays: LayerArrays, x: NDArray[Any]) -> NDArray[np.int64]:
     rows = np.arange(layer.rows) if arrays.kept_rows is None else arrays.kept_rows
     return np.asarray(x[:, None, rows], np.int64)
 
@@ -130,7 +131,7 @@ def test_numbers_are_charged() -> None:
 
     def moved(*passes: Any) -> int:
         graph = compiled(coded_layer(CODES), *passes, Tile(), AssignAdc())
-        (counts,) = count_plan(make_plan(graph, ISAAC, "made by hand", None))
+        (counts,) = count_mapping(make_plan(graph, ISAAC, "made by hand", None))
         assert counts.actions["bus_bit"] == 8 * (len(mapped(graph)) + 4)
         return counts.actions["edram_bit"] - counts.actions["bus_bit"]
 

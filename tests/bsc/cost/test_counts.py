@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bsc.cost.counts import LayerCounts, count_offset, count_plan, count_uniform
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.cost.counts import LayerCounts, count_mapping, count_offset, count_uniform
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.plan.document import Plan
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import coded, plan_of
 
@@ -45,7 +47,7 @@ def assert_counts(counts: LayerCounts, **expected: Any) -> None:
 
 
 def test_a_plan_by_hand() -> None:
-    first, second = count_plan(two_layers())
+    first, second = count_mapping(two_layers())
     assert (first.name, first.dac_bits, first.array_rows, first.array_cols) == ("first", 1, 2, 2)
     assert_counts(
         first,
@@ -116,7 +118,7 @@ def test_the_offset_baseline_by_hand() -> None:
 def test_a_plan_at_one_resolution_that_eliminates_nothing_is_the_uniform_baseline(adc: AssignAdc) -> None:
     plan = two_layers(adc, eliminate=False)
     bits = 8 if adc.policy == "isaac" else adc.bits
-    for actual, expected in zip(count_plan(plan), count_uniform(plan, bits), strict=True):
+    for actual, expected in zip(count_mapping(plan), count_uniform(plan, bits), strict=True):
         assert histogram(actual.conversions) == histogram(expected.conversions)
         assert histogram(actual.crossbars) == histogram(expected.crossbars)
         assert actual.actions == expected.actions
@@ -124,7 +126,7 @@ def test_a_plan_at_one_resolution_that_eliminates_nothing_is_the_uniform_baselin
 
 
 def test_wide_dacs_take_fewer_reads() -> None:
-    (counts,) = count_plan(plan_of(coded([[1], [1]], input_bits=8, input_signed=True), dac_bits=3))
+    (counts,) = count_mapping(plan_of(coded([[1], [1]], input_bits=8, input_signed=True), dac_bits=3))
     # 7 bits in threes are 3 cycles, and one for the sign; two rows on one crossbar.
     assert_counts(counts, reads=4 * 1, dac_row=8 * 8, input_register_bit=8 * 8 * 3)
 
@@ -133,7 +135,7 @@ def test_packed_groups_by_hand() -> None:
     # Three groups of 2 rows and 1 column, two of which fit on a 4 x 4 array block-diagonally.
     layer = coded([[1, 1, 1], [1, 1, 1]], groups=3, weight_bits=1, input_bits=2)
     plan = plan_of(layer, bits_per_cell=1, rows=4, cols=4, eliminate=True)
-    (counts,) = count_plan(plan)
+    (counts,) = count_mapping(plan)
     assert_counts(
         counts,
         reads=2,
@@ -157,7 +159,7 @@ def test_groups_too_large_to_pack_by_hand() -> None:
 
 def test_a_layer_of_zeros_does_nothing() -> None:
     plan = plan_of(coded(np.zeros((3, 2))), eliminate=True)
-    (counts,) = count_plan(plan)
+    (counts,) = count_mapping(plan)
     assert_counts(counts, conversions={}, crossbars={}, conversions_per_read=0, dac_row=0, sample_hold=0)
     assert_counts(counts, edram_bit=16)  # only the results are stored: 8 bits * 2 columns
     assert_counts(count_uniform(plan, 8)[0], crossbars={8: 8})
@@ -180,7 +182,7 @@ def test_row_groups_are_read_one_after_another() -> None:
     """
     codes = coded([[1], [1], [1]], weight_bits=1, input_bits=2)
     together, apart = (
-        count_plan(plan_of(codes, bits_per_cell=1, rows=2, cols=1, active_rows=active))[0] for active in (2, 1)
+        count_mapping(plan_of(codes, bits_per_cell=1, rows=2, cols=1, active_rows=active))[0] for active in (2, 1)
     )
     assert_counts(
         together, reads=2, conversions={1: 2, 2: 2}, dac_row=12, sample_hold=8, crossbar_cell=16, conversions_per_read=1
@@ -196,7 +198,7 @@ def test_an_offset_plan_has_unit_columns() -> None:
     """One weight 1 of 1 bit is 3 with the offset: level 1 in both 1-bit slices, and a column of ones beside."""
     plan = plan_of(coded([[1]], weight_bits=1, input_bits=2), bits_per_cell=1, rows=2, cols=1, encoding="offset")
     assert_counts(
-        count_plan(plan)[0],
+        count_mapping(plan)[0],
         reads=2,
         conversions={1: 4, 2: 4},  # the unit column holds up to 2 inputs
         crossbars={2: 2},  # whose ADC reads the unit column too
@@ -207,7 +209,7 @@ def test_an_offset_plan_has_unit_columns() -> None:
 def without_crossbars(plan: Plan, tile: int) -> Plan:
     """The plan with none on a row tile, as a budget may leave it."""
 
-    def arrays(layer: PlanLayer) -> LayerArrays:
+    def arrays(layer: MappedLayer) -> LayerArrays:
         found = plan.arrays(layer)
         allocated, bits = found.allocated.copy(), found.adc_bits.copy()
         allocated[tile], bits[tile] = False, 0
@@ -220,26 +222,26 @@ def test_the_sum_of_the_inputs_is_needed_even_where_nothing_else_is() -> None:
     """Row tiles of 2 and 1 rows and two column tiles; the first row tile is driven once, for its unit column alone."""
     matrix, format_ = [[1, 1], [1, 1], [1, 1]], dict[str, Any](bits_per_cell=1, rows=2, cols=1)
     plan = plan_of(coded(matrix, weight_bits=1, input_bits=2), encoding="offset", **format_)
-    (whole,) = count_plan(plan)
+    (whole,) = count_mapping(plan)
     # 2 slices on 2 column tiles: 4 crossbars a row tile, each with a column and a unit column of 2 bits; 2 cycles.
     assert_counts(whole, conversions={1: 2 * 4, 2: 2 * (4 + 8)}, crossbars={2: 8}, dac_row=2 * 4 * 3)
-    (left,) = count_plan(without_crossbars(plan, 0))
+    (left,) = count_mapping(without_crossbars(plan, 0))
     assert_counts(
         left, conversions={1: 2 * 4, 2: 2 * (4 + 1)}, crossbars={2: 5}, dac_row=2 * (4 + 2), sample_hold=2 * 9
     )
     # Groups have inputs of their own, and so a unit column each; without an offset nothing is to be added.
     apart = coded([[1, 1]] * 3, groups=2, weight_bits=1, input_bits=2)
-    (left,) = count_plan(without_crossbars(plan_of(apart, encoding="offset", **format_), 0))
+    (left,) = count_mapping(without_crossbars(plan_of(apart, encoding="offset", **format_), 0))
     assert_counts(left, conversions={1: 2 * 4, 2: 2 * (4 + 2)}, crossbars={2: 6}, dac_row=2 * (4 + 2 * 2))
     plain = plan_of(coded(matrix, weight_bits=1, input_bits=2), eliminate=True, **format_)
-    assert_counts(count_plan(without_crossbars(plain, 0))[0], conversions={1: 4}, crossbars={1: 2}, dac_row=4)
+    assert_counts(count_mapping(without_crossbars(plain, 0))[0], conversions={1: 4}, crossbars={1: 2}, dac_row=4)
 
 
 def test_a_pair_has_one_adc() -> None:
     """One weight 1 of 1 bit beside one of -1: both columns of each are read by one converter, from -1 or up to 1."""
     codes = coded([[1, -1]], weight_bits=1, input_bits=2)
     plan = plan_of(codes, bits_per_cell=1, rows=2, cols=2, subtraction="analog", eliminate=True)
-    (counts,) = count_plan(plan)
+    (counts,) = count_mapping(plan)
     assert_counts(
         counts,
         reads=2,
@@ -251,7 +253,7 @@ def test_a_pair_has_one_adc() -> None:
         dac_row=4,
         crossbar_cell=16,
     )
-    (apart,) = count_plan(plan_of(codes, bits_per_cell=1, rows=2, cols=2, eliminate=True))
+    (apart,) = count_mapping(plan_of(codes, bits_per_cell=1, rows=2, cols=2, eliminate=True))
     assert_counts(apart, conversions={1: 4}, crossbars={1: 2}, sample_hold=8, dac_row=4)
     assert_counts(count_uniform(plan, 8)[0], conversions={8: 8}, crossbars={8: 2}, sample_hold=8)
 
@@ -259,7 +261,7 @@ def test_a_pair_has_one_adc() -> None:
 def test_the_baseline_of_unequal_slices_has_the_cells_of_the_target() -> None:
     plan = plan_of(coded([[1]]), cut="4-2-2", rows=2, cols=1)
     assert_counts(count_uniform(plan, 8)[0], crossbars={8: 8})  # 4 slices of 2 bits, 2 polarities
-    assert_counts(count_plan(plan)[0], crossbars={0: 5, 1: 1})
+    assert_counts(count_mapping(plan)[0], crossbars={0: 5, 1: 1})
 
 
 @pytest.mark.parametrize("granularity", ["column", "tile", "slice"])
@@ -272,7 +274,7 @@ def test_an_adc_is_as_large_as_its_largest_column_whatever_shares_a_resolution(g
         eliminate=True,
         adc=AssignAdc(granularity=granularity),
     )
-    (counts,) = count_plan(plan)
+    (counts,) = count_mapping(plan)
     expected = {2: 2} if granularity == "slice" else {1: 1, 2: 1}
     assert_counts(counts, crossbars=expected, conversions={bits: 2 * number for bits, number in expected.items()})
 
@@ -288,4 +290,4 @@ def test_unit_columns_of_a_ragged_tile_are_read_as_often_as_its_row_groups() -> 
         encoding="offset",
     )
     # 1 + 2 = 0b11 in each cell pair: three row groups of two slices, and a unit column on each crossbar, 2 cycles.
-    assert_counts(count_plan(plan)[0], conversions={1: (3 * 2 + 3 * 2) * 2}, sample_hold=(3 * 2 + 3 * 2) * 2)
+    assert_counts(count_mapping(plan)[0], conversions={1: (3 * 2 + 3 * 2) * 2}, sample_hold=(3 * 2 + 3 * 2) * 2)

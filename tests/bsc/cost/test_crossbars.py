@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsc.cost.counts import count_plan
+from bsc.cost.counts import count_mapping
 from bsc.cost.crossbars import crossbar_table, plan_crossbars
 from bsc.plan.cells import CrossbarIndex, crossbar_cells
 from bsc.plan.summary import summarise_layer
@@ -69,7 +69,7 @@ def test_adc_bits_are_those_that_are_priced(data: st.DataObject) -> None:
     ways = data.draw(slicings(4, most=12))
     codes = np.random.default_rng(data.draw(st.integers(0, 99))).integers(-15, 16, (6, 3))
     plan = plan_of(coded(codes, weight_bits=4), rows=4, cols=2, active_rows=data.draw(st.sampled_from([2, 4])), **ways)
-    (table,), (counts,) = plan_crossbars(plan), count_plan(plan)
+    (table,), (counts,) = plan_crossbars(plan), count_mapping(plan)
     by_bits = np.bincount(table.adc_bits, minlength=len(counts.crossbars))
     if ways.get("subtraction") == "analog":  # one ADC for both
         assert by_bits.sum() == counts.crossbars.sum()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import hw_models
 from bsc.cost.compare import Comparison, compare
-from bsc.cost.counts import count_offset, count_plan, count_uniform
+from bsc.cost.counts import count_mapping, count_offset, count_uniform
 from bsc.cost.price import ADC_ACTION, Cost, add, price, ratio
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
@@ -183,7 +183,7 @@ def test_a_full_ima_at_full_rate_takes_its_published_power(vectors: int, input_b
     codes = np.random.default_rng(seed).integers(-255, 256, (128, 128))
     plan = plan_of(coded(codes, vectors=vectors, input_bits=input_bits), adc=AssignAdc(policy="isaac"))
     law = hw_models.load_law("isaac")
-    for counts in (count_plan(plan), count_uniform(plan, 8)):
+    for counts in (count_mapping(plan), count_uniform(plan, 8)):
         cost = price(counts, ISAAC, law, law)
         assert (cost.crossbars, cost.imas, cost.tiles) == (8, 1, 1)
         in_ima = [cost.action_energy_j(action) for action in cost.actions if action not in ("edram_bit", "bus_bit")]
@@ -227,7 +227,7 @@ def test_the_price_of_a_row_holds_for_the_dac_of_the_target_only() -> None:
 def test_a_law_without_an_entry_for_a_resolution_in_use() -> None:
     table = AdcLaw("table", "two entries", "made up", "paper", (1, 8), (0.0, 0.5, *[np.nan] * 6, 1.0, *[np.nan] * 8))
     with pytest.raises(UsageError) as caught:
-        price(count_plan(by_hand()), TARGET, table, LINEAR)
+        price(count_mapping(by_hand()), TARGET, table, LINEAR)
     assert str(caught.value) == (
         "[BSC207] ADC law 'table' has no energy for 2 bits\n"
         "  seen: a law for 0, 1, 8 bits\n"

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from bsc.errors import DoesNotFitError, ModelError
 from bsc.ir import program
 from bsc.ir.graph import DigitalOp, Graph
-from bsc.ir.program import LayerStep, Program, Segment, schedule
+from bsc.ir.program import Program, schedule
+from bsc.mapping.model import LayerStep, Segment
 from bsc.testing import (
     assert_same_as_onnxruntime,
     float_layer,

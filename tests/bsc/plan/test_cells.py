@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsc.errors import UsageError
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, read_levels
-from bsc.plan.document import LayerArrays, PlanLayer
 from tests.bsc.plans import coded, only_layer, plan_of
 
 
-def cells(layer: PlanLayer, arrays: LayerArrays, text: str) -> Any:
+def cells(layer: MappedLayer, arrays: LayerArrays, text: str) -> Any:
     return crossbar_cells(layer, arrays, CrossbarIndex.parse(text, layer, arrays)).tolist()
 
 

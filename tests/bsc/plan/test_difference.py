@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bsc.mapping.arrays import LayerArrays
 from bsc.plan.cells import CrossbarIndex, crossbar_cells
 from bsc.plan.difference import ArrayDifference, array_differences, layer_difference
-from bsc.plan.document import LayerArrays, Plan
+from bsc.plan.document import Plan
 from passes.assign_adc import AssignAdc
 from passes.permute import Permute
 from tests.bsc.plans import coded, only_layer, plan_of, slicings, with_adc

@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from bsc.errors import UsageError
-from bsc.ir.program import LayerStep
-from bsc.plan.document import PlanDocument, PlanLayer
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import LayerStep
+from bsc.plan.document import PlanDocument
 from tests.bsc.plans import coded, plan_of
 
 PLAN = plan_of(coded([[1, 2]], name="first", output="h"), coded([[3], [4]], name="second", input="h"), rows=1, cols=1)
@@ -50,10 +51,10 @@ LIMITS = {
 
 @pytest.mark.parametrize(("field", "limits"), LIMITS.items())
 def test_both_sides_of_every_limit(field: str, limits: tuple[int, int]) -> None:
-    def checked(value: int) -> PlanLayer:
+    def checked(value: int) -> MappedLayer:
         small = {"mapped_rows": 0, "mapped_columns": 0} if field in ("rows", "columns") else {}
         cut = {"slice_bits": (8, value - 8) if value > 8 else (value,)} if field == "weight_bits" else {}
-        return PlanLayer.model_validate(dict(FIRST) | small | cut | {field: value})
+        return MappedLayer.model_validate(dict(FIRST) | small | cut | {field: value})
 
     for value in limits:
         assert getattr(checked(value), field) == value
@@ -79,7 +80,7 @@ def test_both_sides_of_every_limit(field: str, limits: tuple[int, int]) -> None:
 )
 def test_layers_that_contradict_themselves(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        PlanLayer.model_validate(dict(FIRST) | change)
+        MappedLayer.model_validate(dict(FIRST) | change)
 
 
 STEPS = [step.model_dump() for step in PLAN.document.steps]

@@ -20,8 +20,9 @@ import bsc
 import hw_models
 from bsc.cost.compare import compare
 from bsc.errors import ModelError, UsageError
+from bsc.mapping.arrays import LayerArrays
 from bsc.plan import folder as plan_folder
-from bsc.plan.document import LayerArrays, Plan
+from bsc.plan.document import Plan
 from bsc.plan.folder import read_plan, to_json, write_plan
 from bsc.plan.summary import summarise
 from bsc.replay.dataset import random_dataset

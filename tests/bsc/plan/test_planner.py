@@ -5,7 +5,8 @@ import pytest
 
 from bsc.errors import ModelError
 from bsc.ir.passbase import Pass
-from bsc.plan.document import CalibrationRecord, ModelRecord, TensorRecord
+from bsc.mapping.model import TensorRecord
+from bsc.plan.document import CalibrationRecord, ModelRecord
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import random_dataset

@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import helper, numpy_helper
 
 from bsc.errors import ModelError
-from bsc.ir.layer import AdcGranularity
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import AdcGranularity, ConvRecord, MappedLayer
 from bsc.numeric.quantizer import code_limits, input_cycles, to_codes
-from bsc.plan.document import ConvRecord, LayerArrays, Plan, PlanLayer
+from bsc.plan.document import Plan
 from bsc.replay import columns, loaded
 from bsc.replay import engine as engine_module
 from bsc.replay.activations import input_codes
@@ -35,7 +36,7 @@ FIXED = AssignAdc(policy="fixed", bits=16)
 class Case:
     """A layer and input codes (V, G, K) for it."""
 
-    layer: PlanLayer
+    layer: MappedLayer
     arrays: LayerArrays
     inputs: NDArray[np.int64]
 
@@ -102,7 +103,7 @@ def lossy_cases(draw: st.DrawFn) -> Case:
     return replace(case, arrays=arrays)
 
 
-def drives(code: int, layer: PlanLayer) -> Iterator[tuple[int, int]]:
+def drives(code: int, layer: MappedLayer) -> Iterator[tuple[int, int]]:
     """(what one digit is worth, digit) of every input cycle."""
     plain_bits = layer.input_bits - layer.input_signed
     for shift in range(0, plain_bits, layer.dac_bits):
@@ -410,7 +411,7 @@ def test_the_kernel_refuses_arrays_that_do_not_fit() -> None:
         read((1, 1, 1, 1, 1), lane_bits=32)
 
 
-def layer_with(rows: int, **fields: Any) -> PlanLayer:
+def layer_with(rows: int, **fields: Any) -> MappedLayer:
     return only_layer(plan_of(coded(np.ones((rows, 1)), **fields)))[0]
 
 
@@ -473,7 +474,7 @@ CONV = ConvRecord(kernel=(2, 2), strides=(1, 1), dilations=(1, 1), pads=((0, 0),
         (layer_with(4), (1, 4), "(1, 4) for 1 x 4 rows and 1 vectors"),
     ],
 )
-def test_words_for_an_activation_of_another_shape(layer: PlanLayer, shape: tuple[int, ...], seen: str) -> None:
+def test_words_for_an_activation_of_another_shape(layer: MappedLayer, shape: tuple[int, ...], seen: str) -> None:
     record = layer.model_copy(update={"conv": CONV}) if layer.rows == 4 else layer
     with pytest.raises(ModelError) as caught:
         input_codes(record, np.zeros(shape, np.float32))
@@ -551,7 +552,7 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, NDArray[Any]]]]
 WHOLE_MODELS = pytest.mark.parametrize(("model", "feeds"), MODELS.values(), ids=MODELS)
 
 
-def dequantised(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.float64]:
+def dequantised(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.float64]:
     """Codes times step over all rows and columns of the model, (K, N)."""
     matrix = np.zeros((layer.rows, layer.columns))
     rows = np.arange(layer.rows) if arrays.kept_rows is None else arrays.kept_rows

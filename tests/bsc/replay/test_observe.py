@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from bsc.compiler import CompileOptions, compile_model, default_pipeline
 from bsc.ir.passbase import Observation
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.numeric.damage import FACTORS
 from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.sharing import Granularity, sharing_groups
-from bsc.plan.document import LayerArrays, PlanLayer
 from bsc.plan.summary import layer_reach
 from bsc.replay import observe as module
 from bsc.replay.columns import read_numpy
@@ -47,7 +48,7 @@ def lows_of(array: NDArray[Any] | None, of: NDArray[Any]) -> NDArray[Any]:
     return np.zeros_like(of, np.int64) if array is None else array
 
 
-def column_sums(layer: PlanLayer, arrays: LayerArrays, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
+def column_sums(layer: MappedLayer, arrays: LayerArrays, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Every sum in front of an ADC in plain integers: (cycles, V, R, S, Q, N)."""
     levels = layer.cells.levels()[layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows)].astype(np.int64)
     if arrays.flipped is not None:
@@ -75,7 +76,7 @@ def column_sums(layer: PlanLayer, arrays: LayerArrays, inputs: NDArray[np.int64]
     )
 
 
-def check(layer: PlanLayer, arrays: LayerArrays, inputs: NDArray[np.int64], seen: LayerObservation) -> None:
+def check(layer: MappedLayer, arrays: LayerArrays, inputs: NDArray[np.int64], seen: LayerObservation) -> None:
     """An observation against sums computed another way."""
     sums = column_sums(layer, arrays, inputs)
     cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)

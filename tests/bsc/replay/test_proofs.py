@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 
 from bsc.errors import GateError
+from bsc.mapping.arrays import LayerArrays
 from bsc.numeric.column_stats import lossless_bits
-from bsc.plan.document import LayerArrays, Plan
+from bsc.plan.document import Plan
 from bsc.plan.folder import read_plan, write_plan
 from bsc.plan.summary import layer_reach, proved_lossless
 from bsc.replay import proofs
