@@ -1,4 +1,4 @@
-"""Every crossbar of a mapping as one row of a few arrays: where it belongs, what it holds, what its ADC must resolve."""
+"""Every crossbar of a mapping as one row of a few arrays: its place, what it holds, what its ADC must resolve."""
 
 from dataclasses import dataclass
 from typing import Any

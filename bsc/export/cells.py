@@ -129,9 +129,8 @@ def write_cells(plan: Plan, folder: Path, *, force: bool = False) -> CellsIndex:
         layers: list[LayerCells] = []
         count = 0
         for index, layer in enumerate(plan.mapping.layers):
-            layers.append(
-                _write_layer(layer, plan.mapping.arrays(layer), temporary, f"layers/{index:04}.safetensors", count)
-            )
+            file = f"layers/{index:04}.safetensors"
+            layers.append(_write_layer(layer, plan.mapping.arrays(layer), temporary, file, count))
             count += len(layers[-1].crossbars)
         document = plan.document
         cells = CellsIndex(

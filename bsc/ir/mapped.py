@@ -11,7 +11,7 @@ from bsc.errors import ModelError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Observed
 from bsc.ir.passbase import required
-from bsc.ir.program import schedule
+from bsc.ir.schedule import schedule
 from bsc.ir.sidetable import SideTable
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import ConvRecord, MappedLayer, ObservedRecord

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from bsc.ir.program import quiet_session
+from bsc.execution.session import quiet_session
 from bsc.mapping.model import LayerStep, MappedModel
 
 

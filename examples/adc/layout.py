@@ -47,7 +47,7 @@ def energies(path: Path, granularity: str, law: str, order: RowOrder, search: Se
     )
     plan = compile_model(path, target, CompileOptions(pipeline=pipeline, search=search)).plan
     assert plan is not None
-    cost = compare(plan, target, laws[law], laws).plan
+    cost = compare(plan.mapping, target, laws[law], laws).plan
     return cost.action_energy_j(ADC_ACTION) or 0.0, cost.total_energy_j or 0.0
 
 

@@ -10,7 +10,7 @@ from bsc.plan.document import PlanDocument
 from tests.bsc.plans import coded, plan_of
 
 PLAN = plan_of(coded([[1, 2]], name="first", output="h"), coded([[3], [4]], name="second", input="h"), rows=1, cols=1)
-FIRST, SECOND = PLAN.layers
+FIRST, SECOND = PLAN.mapping.layers
 
 
 def test_sizes_that_follow_by_hand() -> None:
@@ -20,7 +20,7 @@ def test_sizes_that_follow_by_hand() -> None:
 
 
 def test_steps_are_the_program() -> None:
-    assert PLAN.steps() == (
+    assert PLAN.mapping.program() == (
         LayerStep(layer="first", inputs=("x",), outputs=("h",)),
         LayerStep(layer="second", inputs=("h",), outputs=("y",)),
     )
@@ -28,9 +28,9 @@ def test_steps_are_the_program() -> None:
 
 @pytest.mark.parametrize(("name", "fix"), [("secnd", "did you mean 'second'?"), ("zzz", "use one of these names")])
 def test_words_for_an_unknown_layer(name: str, fix: str) -> None:
-    assert PLAN.layer("second") is SECOND
+    assert PLAN.mapping.layer("second") is SECOND
     with pytest.raises(UsageError) as caught:
-        PLAN.layer(name)
+        PLAN.mapping.layer(name)
     assert str(caught.value) == (
         f"[BSC201] the plan has no layer '{name}'\n  seen: layers first, second\n  fix:  {fix}"
     )

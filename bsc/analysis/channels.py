@@ -2,8 +2,8 @@
 
 A channel is one column of a crossbar layer and all that operators without mixing make of it. Behind a ReLU a column
 without positive weights and with a bias of at most 0 is always zero, whatever the input: it is *dead*. Signs are
-carried forwards from layer to layer, reads backwards. Operators that `bsc.ir.signs` does not know end both: nothing is
-known of their results, and everything they are given is read.
+carried forwards from layer to layer, reads backwards. Operators that `bsc.analysis.channel_signs` does not know end
+both: nothing is known of their results, and everything they are given is read.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from bsc.analysis.channel_signs import Flags, Link, Signs, carry
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer, Quantised, Reuse
-from bsc.ir.signs import Flags, Link, Signs, carry
 
 
 @dataclass(frozen=True, eq=False)
