@@ -16,8 +16,8 @@ import bsc
 import hw_models
 from bsc.budget import require_labels
 from bsc.choices import recipe
-from bsc.cost.designs import Design, Exploration, judged, oriented
 from bsc.errors import BscError, ModelError, UsageError
+from bsc.explore.designs import Design, Exploration, judged, oriented
 from bsc.explore.extra import require
 from bsc.explore.mapping import Counted, Input, Work
 from bsc.explore.pareto import pareto_front

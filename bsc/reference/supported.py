@@ -1,6 +1,6 @@
 """SUPPORTED.md, from the tables that the compiler itself uses.
 
-python -m bsc.report.supported > SUPPORTED.md
+python -m bsc.reference.supported > SUPPORTED.md
 """
 
 import inspect
@@ -12,6 +12,7 @@ from bsc.frontend.crossbar_view import WEIGHT_TYPES, crossbar_operators
 from bsc.frontend.onnx_import import DOMAINS, OPSETS
 from bsc.frontend.rewrite import RULES, Rule
 from bsc.frontend.upgrade import CONVERTED
+from bsc.reference.markdown import table_row
 
 
 def supported() -> str:
@@ -19,16 +20,16 @@ def supported() -> str:
     crossbar = ""
     for name, doc in crossbar_operators().items():
         mapped, _, digital = " ".join(doc.split()).partition(" Digital: ")
-        crossbar += _row(name, mapped, digital)
+        crossbar += table_row(name, mapped, digital)
     rewritten = ""
     for rule, names in _by_rule().items():
-        rewritten += _row(", ".join(names), inspect.getdoc(rule) or "")
-    advice = "".join(_row(why.replace("*", "..."), fix or "nothing to do") for why, fix in ADVICE.items())
-    refused = "".join(_row(code, text) for code, text in CODES.items() if "BSC301" <= code <= "BSC306")
+        rewritten += table_row(", ".join(names), inspect.getdoc(rule) or "")
+    advice = "".join(table_row(why.replace("*", "..."), fix or "nothing to do") for why, fix in ADVICE.items())
+    refused = "".join(table_row(code, text) for code, text in CODES.items() if "BSC301" <= code <= "BSC306")
     domains = ", ".join(f"`{name}`" if name else "the standard one" for name in DOMAINS)
     return f"""# What bsc supports
 
-Written by `python -m bsc.report.supported` from the compiler's own tables; a test keeps it fresh.
+Written by `python -m bsc.reference.supported` from the compiler's own tables; a test keeps it fresh.
 `bsc check MODEL.onnx` says the same of every operator of a model.
 
 ## Models
@@ -79,10 +80,6 @@ def _by_rule() -> dict[Rule, list[str]]:
             if domain != "ai.onnx":
                 found.setdefault(rule, []).append(prefix + name)
     return found
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bsc.cost.designs import FIGURES, Design, Exploration
-from bsc.report.exploration import chosen, enumerated, show, shown_figures, summary_lines
+from bsc.explore.designs import FIGURES, Design, Exploration
+from bsc.explore.report import chosen, enumerated, show, shown_figures, summary_lines
 from bsc.report.html.page import render, template_text
 from bsc.report.html.scatter import HEIGHT, WIDTH, Axis, Dot, scatter
 from bsc.report.text import counted

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bsc.cost.designs import FIGURES, Design, Exploration
+from bsc.explore.designs import FIGURES, Design, Exploration
 from bsc.report.text import REPORT_WIDTH, add_row, counted, new_table
 from bsc.units import UNKNOWN, format_si
 

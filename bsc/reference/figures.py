@@ -1,6 +1,6 @@
 """FIGURES.md: every figure of a report, from the records and tables that it is made of.
 
-python -m bsc.glossary > FIGURES.md
+python -m bsc.reference.figures > FIGURES.md
 """
 
 import typing
@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 import hw_models
 from bsc.hardware.adc_law import AdcLaw
+from bsc.reference.markdown import table_row
 from bsc.report.document import Figures, ReportDocument
 from bsc.report.layer_csv import LAYER_COLUMNS, SLICE_COLUMNS, Column
 
@@ -38,18 +39,18 @@ WORDS = {
 }
 
 
-def glossary() -> str:
+def figures() -> str:
     """The whole page, as Markdown."""
     sections = "".join(_section(record, paths) for record, paths in _records().items())
     columns = "".join(_column(column, "") for column in LAYER_COLUMNS)
     columns += "".join(_column(column, "*i*") for column in SLICE_COLUMNS)
-    words = "".join(_row(word, meaning) for word, meaning in WORDS.items())
+    words = "".join(table_row(word, meaning) for word, meaning in WORDS.items())
     laws = "".join(_law(law) for law in hw_models.laws().values())
     return f"""# What the figures mean
 
-Written by `python -m bsc.glossary` from the records that reports are made of; a test keeps it fresh. Keys in brackets
-are listed in [hw_models/SOURCES.md](hw_models/SOURCES.md). A figure that is not known is null in JSON, an empty cell in
-CSV and n/a in text, never 0.
+Written by `python -m bsc.reference.figures` from the records that reports are made of; a test keeps it fresh. Keys in
+brackets are listed in [hw_models/SOURCES.md](hw_models/SOURCES.md). A figure that is not known is null in JSON, an
+empty cell in CSV and n/a in text, never 0.
 
 ## Words
 
@@ -121,7 +122,7 @@ def _section(record: type[Figures], paths: dict[str, list[str]]) -> str:
     for name, places in paths.items():
         field = record.model_fields[name]
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        rows += _row(
+        rows += table_row(
             f"`{_joined(places)}`", str(extra.get("unit", "")), field.description or "", str(extra.get("source", ""))
         )
     head = "| path | unit | what it includes | source |\n| --- | --- | --- | --- |\n"
@@ -136,17 +137,13 @@ def _joined(paths: Sequence[str]) -> str:
 
 def _column(column: Column, index: str) -> str:
     name = f"`{column.name}`{index}"
-    return _row(name, column.unit, column.includes, column.source)
+    return table_row(name, column.unit, column.includes, column.source)
 
 
 def _law(law: AdcLaw) -> str:
     low, high = law.valid_bits
-    return _row(law.name, law.formula, law.kind, f"{low} to {high} bit", law.source)
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |\n"
+    return table_row(law.name, law.formula, law.kind, f"{low} to {high} bit", law.source)
 
 
 if __name__ == "__main__":
-    print(glossary(), end="")
+    print(figures(), end="")

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from bsc.cost.designs import FIGURES, Design, Exploration
-from bsc.report.exploration import ExplorationReport, summary_lines
-from bsc.report.exploration_files import exploration_csv
-from bsc.report.html.explore_page import explore_page, explore_picture
+from bsc.explore.designs import FIGURES, Design, Exploration
+from bsc.explore.files import exploration_csv
+from bsc.explore.page import explore_page, explore_picture
+from bsc.explore.report import ExplorationReport, summary_lines
 from bsc.report.html.scatter import Axis, Dot, scatter
 from bsc.report.text import to_text
 

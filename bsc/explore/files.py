@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bsc.cost.designs import FIGURES, Design, Exploration
+from bsc.explore.designs import FIGURES, Design, Exploration
 from bsc.report.csv_line import Cell, csv_line
 
 _SUFFIXES = {"J": "_j", "s": "_s", "m²": "_m2"}
