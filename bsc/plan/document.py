@@ -12,7 +12,7 @@ named in plan.json with its SHA-256 and checked when it is read; nothing in it i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -21,6 +21,7 @@ from bsc.mapping.layer import FileName
 from bsc.mapping.model import MappedModel, MappingRecord
 from bsc.record import Record
 
+SCHEMA_VERSION: Final = 3
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -95,7 +96,7 @@ class Plan:
     def document(self) -> PlanDocument:
         """What plan.json says."""
         return PlanDocument(
-            schema_version=3,
+            schema_version=SCHEMA_VERSION,
             target=self.target.name,
             files=dict(self.files),
             **dict(self.mapping.record),

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, StrictInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -24,7 +24,7 @@ from bsc.ir.onnx_walk import tensors
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel, MappingRecord
-from bsc.plan.document import Plan, PlanDocument, Provenance
+from bsc.plan.document import SCHEMA_VERSION, Plan, PlanDocument, Provenance
 from bsc.record import Record, first_mistake
 
 DOCUMENT = "plan.json"
@@ -33,6 +33,12 @@ MAX_JSON_BYTES = 256 << 20
 MAX_CORRECTION = 1 << 53
 
 R = TypeVar("R", bound=Record)
+
+
+class _Version(BaseModel):
+    """What is looked at first of a plan.json: everything else may be otherwise in another version."""
+
+    schema_version: StrictInt
 
 
 def write_plan(
@@ -182,10 +188,19 @@ def _read_document(folder: Path) -> PlanDocument:
         raise _altered(folder, f"no {DOCUMENT} in the folder")
     if path.stat().st_size > MAX_JSON_BYTES:
         raise _altered(folder, f"{DOCUMENT} has {path.stat().st_size} bytes, more than {MAX_JSON_BYTES}")
+    content = path.read_bytes()
     try:
-        return PlanDocument.model_validate_json(path.read_bytes())
+        version = _Version.model_validate_json(content).schema_version
+        if version == SCHEMA_VERSION:
+            return PlanDocument.model_validate_json(content)
     except ValidationError as error:
         raise _altered(folder, f"{DOCUMENT}: {first_mistake(error)}") from None
+    raise ModelError(
+        "BSC307",
+        f"plan '{folder.name}' was written by another version of bsc",
+        seen=f"schema version {version}, where this one reads {SCHEMA_VERSION}",
+        fix="compile the model again with this version",
+    )
 
 
 def _checked(folder: Path, name: str, document: PlanDocument) -> Path:

@@ -22,7 +22,7 @@ from bsc.cost.compare import compare
 from bsc.errors import ModelError, UsageError
 from bsc.mapping.arrays import LayerArrays
 from bsc.plan import folder as plan_folder
-from bsc.plan.document import Plan
+from bsc.plan.document import SCHEMA_VERSION, Plan
 from bsc.plan.folder import read_plan, to_json, write_plan
 from bsc.plan.summary import summarise
 from bsc.replay.dataset import random_dataset
@@ -400,8 +400,8 @@ def test_words_for_a_document_that_is_none(text: str, seen: str, folder: Path) -
 @pytest.mark.parametrize(
     ("at", "value", "seen"),
     [
-        (("schema_version",), 2, "schema_version: Input should be 3"),
-        (("schema_version",), 4, "schema_version: Input should be 3"),
+        (("schema_version",), "3", "schema_version: Input should be a valid integer"),
+        (("schema_version",), None, "schema_version: Input should be a valid integer"),
         (("layers", 0, "rows"), "27", "layers.0.rows: Input should be a valid integer"),
         (("layers", 0, "dac_bits"), 9, "layers.0.dac_bits: Input should be less than or equal to 8"),
         (("layers", 0, "more"), 1, "layers.0.more: Extra inputs are not permitted"),
@@ -417,6 +417,24 @@ def test_words_for_a_document_that_is_none(text: str, seen: str, folder: Path) -
 def test_words_for_a_field(at: tuple[str | int, ...], value: object, seen: str, folder: Path) -> None:
     write_document(folder, changed(document_of(folder), at, value))
     assert refusal(folder) == f"plan.json: {seen}"
+
+
+@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
+def test_words_for_another_version(version: int, folder: Path) -> None:
+    """Whatever else it says."""
+    write_document(folder, {"schema_version": version})
+    with pytest.raises(ModelError) as caught:
+        read_plan(folder)
+    assert str(caught.value) == (
+        "[BSC307] plan 'cnn.bsc' was written by another version of bsc\n"
+        f"  seen: schema version {version}, where this one reads {SCHEMA_VERSION}\n"
+        "  fix:  compile the model again with this version"
+    )
+
+
+def test_words_for_another_target(folder: Path) -> None:
+    write_document(folder, changed(document_of(folder), ("target",), "other"))
+    assert refusal(folder) == "target.json describes 'isaac', plan.json names 'other'"
 
 
 def test_a_document_too_large_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
