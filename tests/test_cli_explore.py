@@ -25,7 +25,7 @@ import pytest
 from click.testing import CliRunner, Result
 from markupsafe import escape
 
-import bsc.compiler
+import bsc.compile.driver
 from bsc.cli import main
 from bsc.testing import mlp_model, save
 
@@ -113,7 +113,7 @@ def test_designs_are_priced_as_compile_prices_them() -> None:
 
 def test_each_mapping_is_compiled_once_and_priced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[object] = []
-    original = bsc.compiler.compile_model
+    original = bsc.compile.driver.compile_model
 
     def counting(*arguments: Any) -> object:
         compiled.append(arguments)
@@ -360,7 +360,7 @@ def test_extras_that_are_missing(option: str, package: str, monkeypatch: pytest.
 
 
 def test_a_file_that_changes_under_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = bsc.compiler.import_calibrated
+    original = bsc.compile.driver.import_calibrated
 
     def replaced(path: Path, *arguments: Any) -> object:
         save(mlp_model(12, 9, 3), Path("mlp.onnx"))

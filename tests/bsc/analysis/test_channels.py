@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
 from bsc.analysis.channels import ChannelFacts, analyse
-from bsc.compiler import CompileOptions, compile_model
+from bsc.compile.driver import compile_model
+from bsc.compile.options import CompileOptions
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.numeric.im2col import ConvGeometry
 from bsc.plan.document import Plan

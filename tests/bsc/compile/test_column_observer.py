@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bsc.compiler import CompileOptions, compile_model, default_pipeline
+from bsc.compile import column_observer as module
+from bsc.compile.column_observer import LayerObservation, ResolutionTables, observe
+from bsc.compile.driver import compile_model
+from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.ir.passbase import Observation
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
@@ -16,11 +19,9 @@ from bsc.numeric.damage import FACTORS
 from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.sharing import Granularity, sharing_groups
 from bsc.plan.summary import layer_reach
-from bsc.replay import observe as module
 from bsc.replay.columns import read_numpy
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
-from bsc.replay.observe import LayerObservation, ResolutionTables, observe
 from bsc.testing import mlp_model, save
 from tests.bsc.plans import CNN, ISAAC, coded, mapped, only_layer, slicings
 from tests.passes.layers import sparse_codes

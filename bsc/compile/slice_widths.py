@@ -8,13 +8,18 @@ publication.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.compile.steps import lossless
+from bsc.ir.graph import Graph
+from bsc.ir.mapped import mapping_of
+from bsc.ir.passbase import Pass
+from bsc.ir.pipeline import run_pipeline
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
@@ -23,6 +28,7 @@ from bsc.numeric.encoding import CellFormat, choose_centres
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerEngine, ReplayOptions
 from bsc.replay.loaded import LoadedPlan
+from passes.slice_bits import SliceBits
 
 ADC_BITS = 7
 MAX_SLICE_BITS = 4
@@ -32,6 +38,22 @@ MAX_VECTORS = 256
 """Input vectors of a layer that every cut is tried on; of more, as many as this are taken at equal distances."""
 
 RESULT_BITS = 8
+
+
+def choose_slice_widths(graph: Graph, passes: Sequence[Pass], data: Dataset) -> tuple[Pass, ...]:
+    """The passes with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
+    mapped, _ = run_pipeline(graph, [lossless(step) for step in passes])
+    layers: dict[str, list[str]] = {}
+    for name, bits in choose_cuts(mapping_of(mapped), data).items():
+        layers.setdefault("-".join(map(str, reversed(bits))), []).append(name)
+
+    def cut(step: Pass) -> tuple[Pass, ...]:
+        if not isinstance(step, SliceBits):
+            return (step,)
+        *some, (last, _) = layers.items()
+        return (*(replace(step, cut=bits, only=tuple(names)) for bits, names in some), replace(step, cut=last))
+
+    return tuple(each for step in passes for each in cut(step))
 
 
 def choose_cuts(mapping: MappedModel, data: Dataset) -> dict[str, tuple[int, ...]]:

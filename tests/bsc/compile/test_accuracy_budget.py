@@ -1,3 +1,4 @@
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from bsc import budget
-from bsc.budget import AHEAD, LADDER, keep_budget
 from bsc.cli import main
+from bsc.compile import accuracy_budget as budget
+from bsc.compile.accuracy_budget import AHEAD, LADDER, keep_budget
 from bsc.errors import GateError
 from bsc.plan.folder import read_plan
 from bsc.replay.dataset import Dataset
@@ -41,11 +42,12 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[float, Paired
                     tried.append(caution)
                 return PairedAccuracy(samples=10000, lost=(rough if self.rough else final)(caution), gained=0)
 
-        def candidate(_graph: Any, passes: Sequence[Any]) -> float:
-            return float(passes[0].caution)
+        def run_pipeline(_graph: Any, passes: Sequence[Any]) -> tuple[float, None]:
+            return float(passes[0].caution), None
 
         monkeypatch.setattr(budget, "Judge", Judge)
-        monkeypatch.setattr(budget, "candidate", candidate)
+        monkeypatch.setattr(budget, "run_pipeline", run_pipeline)
+        monkeypatch.setattr(budget, "mapping_of", lambda caution: caution)
         monkeypatch.setattr(budget, "CALIBRATION_SAMPLES", 4)
         graph: Any = float_layer([[1.0]])
         steps = (BudgetAdc(), Tile())
@@ -93,7 +95,7 @@ def test_both_ends_of_the_ladder(judged: Any, rough: Callable[[float], int], las
     ("lost", "seen", "fix"),
     [
         (90, "90 and gains 0 of 10000 held-out samples: at most 1.07", "give about 23333 held-out samples, or raise"),
-        (200, "200 and gains 0 of 10000 held-out samples: at most 2.24", "raise"),
+        (200, "200 and gains 0 of 10000 held-out samples: at most 2.25", "raise"),
     ],
 )
 def test_words_if_even_the_safest_loses_too_much(judged: Any, lost: int, seen: str, fix: str) -> None:
@@ -237,9 +239,30 @@ def test_stopping_early_searches_nothing(files: Path) -> None:
         (
             ("--max-accuracy-drop", "0.1", "--calib", "calib.npz", "--held-out", "held.npz"),
             5,
-            "error [BSC505] no ADC assignment keeps accuracy within 0.1 points of the quantised model\n"
-            "  seen: the safest loses 0 and gains 0 of 900 held-out samples: at most 0.30 points with 95% confidence\n"
-            "  fix:  give about 2703 held-out samples, or raise --max-accuracy-drop\n",
+            "error [BSC505] too few held-out samples to show that accuracy stays within 0.1 points\n"
+            "  seen: 900 held-out samples: if none is lost, at most 0.33 points with 95% confidence\n"
+            "  fix:  give 3015 held-out samples or more, or raise --max-accuracy-drop\n",
+        ),
+        (
+            ("--max-accuracy-drop", "0", "--calib", "calib.npz", "--held-out", "held.npz"),
+            5,
+            "error [BSC505] too few held-out samples to show that accuracy stays within 0 points\n"
+            "  seen: 900 held-out samples: if none is lost, at most 0.33 points with 95% confidence\n"
+            "  fix:  raise --max-accuracy-drop\n",
+        ),
+        (
+            ("--max-accuracy-drop", "1", "--calib", "calib.npz"),
+            5,
+            "error [BSC505] too few held-out samples to show that accuracy stays within 1 points\n"
+            "  seen: 150 held-out samples: if none is lost, at most 1.99 points with 95% confidence\n"
+            "  fix:  give 301 held-out samples or more, or raise --max-accuracy-drop\n",
+        ),
+        (
+            ("--max-accuracy-drop", "1", "--calib", "held.npz", "--held-out", "held.npz"),
+            2,
+            "error [BSC201] --held-out and --calib give the same data\n"
+            "  seen: SHA-256 HASH... twice\n"
+            "  fix:  give other data, or leave --held-out out: then every other sample of --calib is held out\n",
         ),
         (
             ("--passes", "quantize", "--max-accuracy-drop", "1", "--calib", "calib.npz"),
@@ -266,5 +289,6 @@ def test_stopping_early_searches_nothing(files: Path) -> None:
 )
 def test_one_clear_error(arguments: tuple[str, ...], code: int, message: str, files: Path) -> None:
     result = run("compile", "mlp.onnx", *arguments, "-o", "plan.bsc")
+    message = message.replace("HASH", hashlib.sha256((files / "held.npz").read_bytes()).hexdigest()[:12])
     assert (result.exit_code, result.stderr, result.stdout) == (code, message, "")
     assert not (files / "plan.bsc").exists()

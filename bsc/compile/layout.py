@@ -1,4 +1,4 @@
-"""Searches that end up as passes: row orders and active rows that cost least, slices that err least.
+"""The layout search: row orders and active rows that cost least.
 
 A pass sees one layer and no prices. Here whole pipelines are tried instead, one candidate for all layers at a time;
 each layer then takes the candidate under which its own energy is least, all actions together. What comes out are
@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from bsc.compile.steps import lossless
 from bsc.cost.counts import count_mapping
 from bsc.cost.price import Cost, price
 from bsc.errors import UsageError
@@ -19,13 +20,7 @@ from bsc.ir.layer import CrossbarLayer
 from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
-from bsc.replay.cuts import choose_cuts
-from bsc.replay.dataset import Dataset
-from passes.assign_adc import AssignAdc
-from passes.budget_adc import BudgetAdc
-from passes.calibrate_adc import CalibrateAdc
 from passes.permute import Permute, RowOrder
-from passes.slice_bits import SliceBits
 from passes.tile import Tile
 
 AS_IS: RowOrder = "as-is"
@@ -36,7 +31,7 @@ MOST_GROUPS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class LayoutSearch:
     """What is tried.
 
     Attributes:
@@ -64,7 +59,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class LayoutChoice:
     """What was chosen for one layer, beside rows as they are and as many driven as `tile` says.
 
     Attributes:
@@ -84,25 +79,27 @@ class Choice:
     latency_before_s: float
 
 
-def search(
-    graph: Graph, steps: Sequence[Pass], target: Target, what: Search
-) -> tuple[tuple[Pass, ...], tuple[Choice, ...]]:
+def choose_layout(
+    graph: Graph, layout: Sequence[Pass], assign: Sequence[Pass], target: Target, what: LayoutSearch
+) -> tuple[tuple[Pass, ...], tuple[LayoutChoice, ...]]:
     """Choose a layout for every layer.
 
     Args:
         graph: as it is before `tile`.
-        steps: `tile` and what follows.
+        layout: `tile` and what follows it up to the ADC passes.
+        assign: those and what follows; of resolutions that data will be asked for, the lossless ones are priced.
         target: prices.
         what: what is tried.
 
     Returns:
-        The steps with the choices written into them, and the choices.
+        The passes of `layout` with the choices written into them, and the choices.
 
     Raises:
         UsageError: BSC206 when an action of the target has no price.
     """
-    tile, *rest = steps
+    tile, *rest = layout
     assert isinstance(tile, Tile)
+    proved = [lossless(step) for step in assign]
 
     names = [layer.name for layer in graph.layers()]
 
@@ -110,7 +107,7 @@ def search(
         """Of the whole model, with one candidate for all layers that it is tried on."""
         permute = _permute(candidate, () if len(tried) == len(names) else tuple(tried))
         laid = [*permute, replace(tile, active_rows=candidate.active_rows)]
-        mapped, _ = run_pipeline(graph, [*laid, *rest])
+        mapped, _ = run_pipeline(graph, [*laid, *rest, *proved])
         return price(count_mapping(mapping_of(mapped)), target, what.law, None)
 
     before = Candidate(rows=AS_IS, active_rows=tile.active_rows)
@@ -128,7 +125,7 @@ def search(
                 if name not in best or energy < best[name][1]:
                     best[name] = candidate, energy, cost.latency_s[name]
     choices = tuple(
-        Choice(
+        LayoutChoice(
             layer=name,
             chosen=candidate,
             energy_j=energy,
@@ -139,7 +136,7 @@ def search(
         for name in names
         for candidate, energy, latency in [best[name]]
     )
-    return (*_recipe(tile, choices), *rest), choices
+    return (*_passes(tile, choices), *rest), choices
 
 
 def _active_rows(tile: Tile) -> list[int]:
@@ -178,7 +175,7 @@ def _energy(cost: Cost, layer: str, target: Target) -> float:
     return energy
 
 
-def _recipe(tile: Tile, choices: Sequence[Choice]) -> Iterator[Pass]:
+def _passes(tile: Tile, choices: Sequence[LayoutChoice]) -> Iterator[Pass]:
     """The passes that lay out every layer as it was chosen."""
     by_candidate: dict[Candidate, list[str]] = {}
     by_rows: dict[int, list[str]] = {}
@@ -195,32 +192,3 @@ def _recipe(tile: Tile, choices: Sequence[Choice]) -> Iterator[Pass]:
         if rows != common:
             yield replace(tile, active_rows=rows, only=tuple(names))
     yield replace(tile, active_rows=common)
-
-
-def lay_out(
-    graph: Graph, steps: Sequence[Pass], target: Target, what: Search
-) -> tuple[tuple[Pass, ...], tuple[Choice, ...]]:
-    """`search`, with lossless resolutions in place of those that data will be asked for."""
-    tile, *rest = steps
-    proved = [
-        AssignAdc(granularity=step.granularity) if isinstance(step, CalibrateAdc | BudgetAdc) else step for step in rest
-    ]
-    found, choices = search(graph, [tile, *proved], target, what)
-    return (*found[: len(found) - len(rest)], *rest), choices
-
-
-def cut_by_error(graph: Graph, steps: tuple[Pass, ...], data: Dataset) -> tuple[Pass, ...]:
-    """The steps with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
-    proved = [AssignAdc() if isinstance(step, CalibrateAdc | BudgetAdc) else step for step in steps]
-    cuts = choose_cuts(mapping_of(run_pipeline(graph, proved)[0]), data)
-    layers: dict[str, list[str]] = {}
-    for name, bits in cuts.items():
-        layers.setdefault("-".join(map(str, reversed(bits))), []).append(name)
-
-    def cut(step: Pass) -> tuple[Pass, ...]:
-        if not isinstance(step, SliceBits):
-            return (step,)
-        *some, (last, _) = layers.items()
-        return (*(replace(step, cut=bits, only=tuple(names)) for bits, names in some), replace(step, cut=last))
-
-    return tuple(each for step in steps for each in cut(step))

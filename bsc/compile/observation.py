@@ -5,6 +5,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from bsc.compile.column_observer import LayerObservation, observe
+from bsc.compile.sensitivity import measure_sensitivity
 from bsc.cost.price import reading_prices
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
@@ -14,8 +16,6 @@ from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Observation
 from bsc.ir.sidetable import SideTable
 from bsc.replay.dataset import Dataset
-from bsc.replay.observe import LayerObservation, observe
-from bsc.replay.sensitivity import measure_sensitivity
 from passes.assign_adc import AssignAdc
 
 

@@ -11,14 +11,15 @@ from click.testing import CliRunner, Result
 import hw_models
 from bsc.cli import main
 from bsc.commands.output import compare_plan
-from bsc.compiler import Compiled, CompileOptions, compile_model, default_pipeline
+from bsc.compile.driver import Compiled, compile_model
+from bsc.compile.layout import Candidate, LayoutSearch
+from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.cost.compare import compare
 from bsc.errors import UsageError
 from bsc.hardware.target import Target
 from bsc.plan.document import Plan
 from bsc.plan.folder import read_plan
 from bsc.replay.engine import Replayer
-from bsc.search import Candidate, Search
 from bsc.testing import mlp_model, save
 from passes.permute import RowOrder
 from tests.bsc.plans import ISAAC
@@ -60,7 +61,7 @@ def compiled(
         active_rows=active_rows,
         row_order=row_order,
     )
-    what = Search(law=LAWS[law], orders=ORDERS, active_rows=True) if search else None
+    what = LayoutSearch(law=LAWS[law], orders=ORDERS, active_rows=True) if search else None
     return compile_model(path, target, CompileOptions(pipeline=text, search=what))
 
 
@@ -127,7 +128,7 @@ def test_outputs_stay(tmp_path: Path) -> None:
 
 def test_a_single_order_is_obeyed(tmp_path: Path) -> None:
     text = default_pipeline(ISAAC, rows=16, cols=16, policy="lossless", granularity="column")
-    what = Search(law=LAWS["isaac"], orders=("balanced",), active_rows=False)
+    what = LayoutSearch(law=LAWS["isaac"], orders=("balanced",), active_rows=False)
     found = compile_model(sparse_model(tmp_path), ISAAC, CompileOptions(pipeline=text, search=what))
     assert {choice.chosen for choice in found.choices} == {Candidate(rows="balanced", active_rows=16)}
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.compile.column_observer import LayerObservation
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
@@ -20,7 +21,6 @@ from bsc.numeric.allocation import taken
 from bsc.plan.summary import layer_reach
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
-from bsc.replay.observe import LayerObservation
 
 SAMPLES = 256
 """Calibration samples that sensitivities are measured on."""

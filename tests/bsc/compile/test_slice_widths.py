@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bsc.replay import cuts
-from bsc.replay.cuts import choose_cuts, compositions, cut_error
+from bsc.compile import slice_widths as cuts
+from bsc.compile.slice_widths import choose_cuts, compositions, cut_error
 from bsc.replay.dataset import random_dataset
 from bsc.replay.reference import reference_results
 from bsc.replay.tally import LayerTally

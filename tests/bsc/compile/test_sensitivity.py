@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bsc.compile.column_observer import observe
+from bsc.compile.sensitivity import measure_sensitivity
 from bsc.ir.passbase import Observation
 from bsc.replay.dataset import Dataset
-from bsc.replay.observe import observe
-from bsc.replay.sensitivity import measure_sensitivity
 from tests.bsc.plans import coded, mapped
 
 WANTED = Observation(granularity="column", vectors=1000, seed=0, damage=True, mean=False, sensitivity=True)
