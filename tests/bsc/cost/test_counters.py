@@ -1,4 +1,4 @@
-"""Every counter against plain loops over a plan, and the words for targets that cannot be counted."""
+"""Every counter against plain loops over a mapping, and the words for targets that cannot be counted."""
 
 from collections import Counter
 from typing import Any
@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 import hw_models
 from bsc.cost.compare import compare
 from bsc.cost.counters import COUNTERS, MISSING, conversion_actions, counted, not_modelled, require_counters
-from bsc.cost.counts import count_plan
+from bsc.cost.counts import count_mapping
 from bsc.errors import UsageError
-from bsc.plan.document import LayerArrays, PlanLayer
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from passes.assign_adc import AssignAdc
-from tests.bsc.plans import ISAAC, coded, plan_of
+from tests.bsc.plans import ISAAC, coded, mapped
 from tests.bsc.targets import with_action, without_price
 
 LAWS = hw_models.laws()
 
 
-def looped(layer: PlanLayer, arrays: LayerArrays) -> Counter[str]:
+def looped(layer: MappedLayer, arrays: LayerArrays) -> Counter[str]:
     """What happens in one inference, one vector, cycle, crossbar, row group and column after another."""
     done: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
     bits = layer.input_bits - layer.input_signed
@@ -80,9 +81,9 @@ def test_every_counter_is_what_loops_find(
     # Columns that are their centre are left out, but the sum of their inputs is not: that is in test_counts.
     options["eliminate"] &= options["encoding"] != "centre"
     codes = np.random.default_rng(seed).integers(-7, 8, shape) | 1
-    plan = plan_of(coded(codes, weight_bits=3, **inputs), adc=AssignAdc(granularity="column"), **options)
-    (counts,), (layer,) = count_plan(plan), plan.layers
-    assert dict(counts.counters) == looped(layer, plan.arrays(layer))
+    mapping = mapped(coded(codes, weight_bits=3, **inputs), adc=AssignAdc(granularity="column"), **options)
+    (counts,), (layer,) = count_mapping(mapping), mapping.layers
+    assert dict(counts.counters) == looped(layer, mapping.arrays(layer))
 
 
 def test_every_counter_says_in_one_line_what_it_counts() -> None:
@@ -105,9 +106,9 @@ def test_words_for_an_unknown_counter(name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         require_counters(target)
     assert str(caught.value) == words
-    plan = plan_of(coded([[1]]))
+    mapping = mapped(coded([[1]]))
     with pytest.raises(UsageError) as caught:
-        compare(plan, target, LAWS["isaac"], LAWS)
+        compare(mapping, target, LAWS["isaac"], LAWS)
     assert str(caught.value) == words
 
 
@@ -134,8 +135,8 @@ def test_conversions_of_several_actions_add_up() -> None:
     both = first.model_copy(update={"action": {**first.action, "reference": first.action["adc_conversion"]}})
     split = half.model_copy(update={"level": (both, *others)})
     assert conversion_actions(split) == ("adc_conversion", "reference")
-    plan = plan_of(coded([[1, -2], [3, 4]]))
-    ours, theirs = (compare(plan, target, LAWS["isaac"], LAWS).plan for target in (split, ISAAC))
+    mapping = mapped(coded([[1, -2], [3, 4]]))
+    ours, theirs = (compare(mapping, target, LAWS["isaac"], LAWS).plan for target in (split, ISAAC))
     assert ours.total_adc_energy_j == theirs.total_adc_energy_j
     assert ours.total_energy_j == pytest.approx(theirs.total_energy_j)
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 import hw_models
 from bsc.cost.compare import Comparison, compare
-from bsc.cost.counts import count_plan
+from bsc.cost.counts import count_mapping
 from bsc.hardware.check import check, total
 from bsc.hardware.target import Level, Target
-from tests.bsc.plans import ISAAC, coded, plan_of
+from tests.bsc.plans import ISAAC, coded, mapped
 
 LAWS = hw_models.laws()
-PLAN = plan_of(
+MAPPING = mapped(
     coded(np.random.default_rng(0).integers(-255, 256, (300, 40)), name="a", vectors=3),
     coded(np.random.default_rng(1).integers(-3, 4, (40, 10)), name="b", input="y", output="z"),
     eliminate=True,
@@ -24,7 +24,7 @@ PLAN = plan_of(
 
 
 def priced(target: Target) -> Comparison:
-    return compare(PLAN, target, LAWS["isaac"], LAWS)
+    return compare(MAPPING, target, LAWS["isaac"], LAWS)
 
 
 def read(target: Target) -> Target:
@@ -138,7 +138,7 @@ def targets(draw: st.DrawFn) -> Target:
 @settings(deadline=None, max_examples=30)
 @given(targets())
 def test_energies_and_areas_add_up_over_levels(target: Target) -> None:
-    cost, counts = priced(target).plan, count_plan(PLAN)
+    cost, counts = priced(target).plan, count_mapping(MAPPING)
     by_level = [math.fsum(cost.action_energy_j(name) or 0 for name in level.action) for level in target.level]
     assert cost.total_energy_j == pytest.approx(sum(by_level))
     assert cost.total_energy_j == pytest.approx(sum(cost.layer_energy_j(name) or 0 for name in cost.energy_j))
