@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.ir.passbase import Observation
+from bsc.ir.adc_pass import Observation
 from bsc.numeric.damage import Damage, Options, best_options, damage_of, fewest_clipped
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles

@@ -8,7 +8,7 @@ publication.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.compile.candidate import candidate_plan
-from bsc.compile.steps import lossless
+from bsc.compile.steps import Steps
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
-from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.encoding import CellFormat, choose_centres
@@ -39,20 +38,13 @@ MAX_VECTORS = 256
 RESULT_BITS = 8
 
 
-def choose_slice_widths(graph: Graph, passes: Sequence[Pass], target: Target, data: Dataset) -> tuple[Pass, ...]:
-    """The passes with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
-    mapped, _ = run_pipeline(graph, [lossless(step) for step in passes])
-    layers: dict[str, list[str]] = {}
-    for name, bits in choose_cuts(candidate_plan(mapped, target), data).items():
-        layers.setdefault("-".join(map(str, reversed(bits))), []).append(name)
-
-    def cut(step: Pass) -> tuple[Pass, ...]:
-        if not isinstance(step, SliceBits):
-            return (step,)
-        *some, (last, _) = layers.items()
-        return (*(replace(step, cut=bits, only=tuple(names)) for bits, names in some), replace(step, cut=last))
-
-    return tuple(each for step in passes for each in cut(step))
+def choose_slice_widths(graph: Graph, steps: Steps, target: Target, data: Dataset) -> Steps:
+    """The steps with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
+    mapped, _ = run_pipeline(graph, steps.lossless.all)
+    widths = choose_cuts(candidate_plan(mapped, target), data)
+    return Steps.of(
+        [each for step in steps.all for each in (step.with_widths(widths) if isinstance(step, SliceBits) else (step,))]
+    )
 
 
 def choose_cuts(plan: Plan, data: Dataset) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ from bsc.compile import column_observer as module
 from bsc.compile.column_observer import LayerObservation, ResolutionTables, observe
 from bsc.compile.driver import compile_model
 from bsc.compile.options import CompileOptions, default_pipeline
-from bsc.ir.passbase import Observation
+from bsc.ir.adc_pass import Observation
 from bsc.numeric.damage import FACTORS
 from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.sharing import Granularity, sharing_groups
