@@ -24,9 +24,10 @@ from bsc.errors import DoesNotFitError
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.ir.adc_pass import AdcPass, PolicyWord
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, AdcGranularity, AdcPolicy, CrossbarLayer, Slicing, Tiling
+from bsc.ir.layer import AdcAssignment, CrossbarLayer, Slicing, Tiling
 from bsc.ir.passbase import check_options
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.layer import AdcGranularity, AdcPolicy
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.tiles import per_column, per_crossbar, per_row_group, per_tile
 

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from bsc.ir.adc_pass import AdcPass, Observation, PolicyWord, needs_data
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, AdcGranularity, AdcPolicy, CrossbarLayer, Observed, Slicing, Tiling
+from bsc.ir.layer import AdcAssignment, CrossbarLayer, Observed, Slicing, Tiling
 from bsc.ir.passbase import check_options
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.layer import AdcGranularity, AdcPolicy
 from bsc.numeric.allocation import bias_correction, cheapest_bits, taken
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.quantizer import input_cycles

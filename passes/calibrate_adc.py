@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.ir.adc_pass import AdcPass, Observation, PolicyWord, needs_data
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, AdcGranularity, AdcPolicy, CrossbarLayer
+from bsc.ir.layer import AdcAssignment, CrossbarLayer
 from bsc.ir.passbase import check_options
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.layer import AdcGranularity, AdcPolicy
 from bsc.numeric.allocation import bias_correction, covering_bits, taken
 from bsc.numeric.sharing import sharing_groups
 from bsc.numeric.windows import Windows

@@ -54,7 +54,7 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     def views(document: "PlanDocument") -> dict[str, str]:
         figures = report_document(document, report.summaries, comparison)
         texts = {"report.txt": to_text(report), REPORT: to_json(figures)}
-        return texts | {"report.html": plan_page(plan, figures, target.hierarchy)} if options["html"] else texts
+        return texts | {"report.html": plan_page(plan, figures)} if options["html"] else texts
 
     write_plan(plan, output, views=views, force=options["force"])
     if options["as_json"]:

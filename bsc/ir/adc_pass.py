@@ -12,8 +12,9 @@ from typing import ClassVar, Self
 from bsc.errors import DoesNotFitError, UsageError
 from bsc.hardware.target import Adc
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcGranularity, AdcPolicy, CrossbarLayer, Quantised, Slicing, Tiling
+from bsc.ir.layer import CrossbarLayer, Quantised, Slicing, Tiling
 from bsc.ir.passbase import LayerPass, required
+from bsc.mapping.layer import AdcGranularity, AdcPolicy
 from bsc.numeric.column_stats import Reach, reach
 from bsc.numeric.quantizer import max_digit
 from bsc.numeric.sharing import Granularity
