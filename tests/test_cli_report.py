@@ -82,7 +82,7 @@ def test_csv(plan: str) -> None:
     assert Path("layers.csv").read_bytes() == printed.stdout.encode()
     assert written.stdout == run("report", plan).stdout
     both = run("report", plan, "--csv", "layers.csv", "--json")
-    assert json.loads(both.stdout)["schema_version"] == 1
+    assert json.loads(both.stdout)["schema_version"] == 2
 
 
 def test_csv_that_cannot_be_written(plan: str) -> None:

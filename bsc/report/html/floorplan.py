@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.cost.crossbars import CrossbarTable, plan_crossbars
-from bsc.hardware.target import Hierarchy
 from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_part
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.report.document import Hardware
 
 # Type of every array of the page, as NumPy and as JavaScript name it.
 SHIPPED = {
@@ -38,16 +38,16 @@ class Floorplan:
 
     Attributes:
         tables: the crossbars of each layer.
-        hierarchy: how many crossbars make an IMA, and IMAs a tile.
+        hardware: how many crossbars make an IMA, and IMAs a tile.
     """
 
     tables: tuple[CrossbarTable, ...]
-    hierarchy: Hierarchy
+    hardware: Hardware
 
     @classmethod
-    def of(cls, plan: Plan, hierarchy: Hierarchy) -> "Floorplan":
+    def of(cls, plan: Plan, hardware: Hardware) -> "Floorplan":
         """Of a plan; reads each layer's arrays once."""
-        return cls(tables=tuple(plan_crossbars(plan)), hierarchy=hierarchy)
+        return cls(tables=tuple(plan_crossbars(plan)), hardware=hardware)
 
     def data(self) -> dict[str, Any]:
         """Everything but the cells, ready for JSON."""
@@ -56,8 +56,8 @@ class Floorplan:
             for name, (kind, _) in SHIPPED.items()
         }
         return {
-            "crossbars_per_ima": self.hierarchy.crossbars_per_ima,
-            "imas_per_tile": self.hierarchy.imas_per_tile,
+            "crossbars_per_ima": self.hardware.crossbars_per_ima,
+            "imas_per_tile": self.hardware.imas_per_tile,
             "layers": [
                 {
                     "name": table.layer.name,

@@ -46,10 +46,19 @@ def put(value: object, *keys: str | int) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
-        (put(2, "schema_version"), "schema_version: Input should be 1"),
+        (put(1, "schema_version"), "schema_version: Input should be 2"),
+        (put(3, "schema_version"), "schema_version: Input should be 2"),
         (put(1, "more"), "more: Extra inputs are not permitted"),
         (put({}, "layers"), "Value error, layers and slices are not those of the plan"),
         (put([], "layers", "fc", "slices"), "Value error, layers and slices are not those of the plan"),
+        (put([], "totals", "slices"), "Value error, slices of all layers together are not those of the plan"),
+        (put([], "cost", "adc_law_names"), "cost: Value error, ADC laws and their names do not fit together"),
+        (put({}, "cost", "adc_laws"), "cost: Value error, ADC laws and their names do not fit together"),
+        (put("mine", "cost", "adc_law"), "cost: Value error, ADC laws and their names do not fit together"),
+        (
+            put(-0.5, "layers", "fc", "mean_adc_bits"),
+            "layers.fc.mean_adc_bits: Input should be greater than or equal to 0",
+        ),
         (put({}, "cost", "conversions"), "Value error, costs are not those of the plan's layers"),
         (put({}, "cost", "isaac_offset_8_bit", "layers"), "Value error, costs are not those of the plan's layers"),
         (put(float("nan"), "cost", "plan", "energy_j"), "cost.plan.energy_j: Input should be a finite number"),
