@@ -93,7 +93,7 @@ def test_verification_report() -> None:
         "clipped    5 of 320 conversions\n"
         "float      largest difference 0.25, relative RMS n/a\n"
         "accuracy   quantised 75.00%, replayed 50.00%\n"
-        "drop       25.00 points: 1 samples lost, 0 gained; below 64.38 points with 95% confidence\n"
+        "drop       25.00 points: 1 samples lost, 0 gained; below 80.82 points with 95% confidence\n"
     )
 
 
