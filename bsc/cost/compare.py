@@ -7,7 +7,7 @@ import numpy as np
 
 from bsc.cost.counts import LayerCounts, count_offset, count_plan, count_uniform
 from bsc.cost.offer import not_offered
-from bsc.cost.price import ADC_ACTION, Cost, price
+from bsc.cost.price import Cost, price
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.plan.document import Plan
@@ -35,7 +35,7 @@ class LawCosts:
     @property
     def adc(self) -> float | None:
         """ADC energy of the uniform baseline over that of the plan; None is unknown."""
-        return ratio(self.uniform.action_energy_j(ADC_ACTION), self.plan.action_energy_j(ADC_ACTION))
+        return ratio(self.uniform.total_adc_energy_j, self.plan.total_adc_energy_j)
 
     @property
     def total(self) -> float | None:
@@ -74,15 +74,16 @@ class Comparison:
     @property
     def free_adc_bound(self) -> float | None:
         """Total saving over the uniform baseline if its ADCs cost nothing and nothing else changed."""
-        total, adc = self.uniform.total_energy_j, self.uniform.action_energy_j(ADC_ACTION)
+        total, adc = self.uniform.total_energy_j, self.uniform.total_adc_energy_j
         return None if total is None or adc is None else ratio(total, total - adc)
 
     def energy_by_kind(self) -> dict[str, float]:
         """The plan's known energy by how far its prices can be trusted: paper, survey, derived or assumed."""
         shares: dict[str, float] = {}
-        for name, action in self.target.action.priced().items():
-            kind = action.energy_j.kind
-            shares[kind] = shares.get(kind, 0.0) + (self.plan.action_energy_j(name) or 0.0)
+        for name, action in self.target.actions().items():
+            if action.energy_j is not None:
+                kind = action.energy_j.kind
+                shares[kind] = shares.get(kind, 0.0) + (self.plan.action_energy_j(name) or 0.0)
         return shares
 
 

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.cost.compare import BASELINE_BITS, Comparison, LawCosts
+from bsc.cost.counters import CONVERSIONS, counted, not_modelled
 from bsc.cost.counts import LayerCounts
 from bsc.cost.crossbars import CrossbarTable, crossbar_table
-from bsc.cost.price import ADC_ACTION, Cost
-from bsc.hardware.target import Target
+from bsc.cost.price import Cost
+from bsc.hardware.target import Target, label
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.tiles import column_tiles, crossbars_with_weights, per_column, per_row_group
 from bsc.plan.document import LayerArrays, ObservedRecord, Plan, PlanLayer
@@ -25,10 +26,7 @@ from bsc.plan.summary import layer_reach, observed_lossless, observed_lows, prov
 from bsc.report.document import (
     PROVED,
     SCHEMA_VERSION,
-    ActionLabel,
-    AreaLabel,
     BitCounts,
-    Hardware,
     LawSaving,
     LayerSpend,
     LayerTotals,
@@ -40,33 +38,13 @@ from bsc.report.document import (
     ReportDocument,
     SliceTotals,
     Spend,
+    TargetAction,
+    TargetArea,
+    TargetLevel,
 )
 
 RULE_OF_THREE = 3.0
 """0 of N alike and independent conversions lost something: with 95 % confidence p <= 3 / N, as (1 - p)**N >= 0.05."""
-
-ACTION_LABELS = {
-    "adc_conversion": "ADC conversions",
-    "dac_row": "DAC row drives",
-    "crossbar_cell": "crossbar reads",
-    "sample_hold": "sample and hold",
-    "shift_add": "shift and add",
-    "input_register_bit": "input register",
-    "output_register_word": "output register",
-    "edram_bit": "eDRAM buffer",
-    "bus_bit": "bus",
-}
-
-AREA_LABELS = {
-    "adc": "ADC area",
-    "dac": "DAC area",
-    "crossbar": "crossbar area",
-    "sample_hold": "sample-and-hold area",
-    "ima_rest": "rest of the IMAs",
-    "tile_rest": "rest of the tiles",
-}
-
-NOT_MODELLED = ("off-tile routing", "digital operators", "idle power", "programming of cells")
 
 _ADDED = (
     "weights",
@@ -142,13 +120,19 @@ def plan_totals(records: Sequence[PlanLayer], layers: Mapping[str, LayerTotals])
 def plan_cost(comparison: Comparison) -> PlanCost:
     """Cost of a plan and its baselines."""
     assert BASELINE_BITS == 8  # the names of the fields say so
-    by_kind = comparison.energy_by_kind()
+    target, by_kind = comparison.target, comparison.energy_by_kind()
     known = sum(by_kind.values())
     return PlanCost(
-        target=comparison.target.name,
-        target_sha256=target_sha256(comparison.target),
-        citation=comparison.target.citation,
-        hardware=_hardware(comparison.target, comparison.plan),
+        target=target.name,
+        target_sha256=target_sha256(target),
+        citation=target.citation,
+        cell_bits=target.crossbar.bits_per_cell,
+        adc_bits=target.adc.bits,
+        adc_flexibility=target.adc.granularity.value,
+        levels=_levels(target),
+        actions=_actions(target),
+        areas=_areas(target),
+        not_modelled=list(not_modelled(target)),
         adc_law=comparison.law.name,
         plan=_spend(comparison.plan, comparison.counts),
         uniform_8_bit=_spend(comparison.uniform, comparison.uniform_counts),
@@ -326,38 +310,50 @@ def _observation_totals(layers: Sequence[LayerTotals]) -> ObservationTotals | No
     )
 
 
-def _hardware(target: Target, cost: Cost) -> Hardware:
-    return Hardware(
-        cell_bits=target.crossbar.bits_per_cell,
-        adc_bits=target.adc.bits,
-        adc_flexibility=target.adc.granularity.value,
-        crossbars_per_ima=target.hierarchy.crossbars_per_ima,
-        imas_per_tile=target.hierarchy.imas_per_tile,
-        actions=[
-            ActionLabel(name=name, label=ACTION_LABELS[name], converts=name == ADC_ACTION) for name in cost.actions
-        ],
-        areas=[AreaLabel(name=name, label=label) for name, label in AREA_LABELS.items()],
-        not_modelled=list(NOT_MODELLED),
-    )
+def _levels(target: Target) -> list[TargetLevel]:
+    return [TargetLevel(name=level.name, plural=level.several, count=level.count) for level in target.level]
+
+
+def _actions(target: Target) -> list[TargetAction]:
+    return [
+        TargetAction(
+            name=name,
+            label=label(name, action),
+            level=level.name,
+            per=action.per,
+            counter=action.counter,
+            counts=counted(action.counter),
+            converts=action.counter == CONVERSIONS,
+        )
+        for level in target.level
+        for name, action in level.action.items()
+    ]
+
+
+def _areas(target: Target) -> list[TargetArea]:
+    return [
+        TargetArea(name=name, label=label(name, part), level=level.name)
+        for level in target.level
+        for name, part in level.area.items()
+    ]
 
 
 def _spend(cost: Cost, counts: Sequence[LayerCounts]) -> Spend:
     conversions = {layer.name: int(layer.conversions.sum()) for layer in counts}
     return Spend(
         conversions=sum(conversions.values()),
-        adc_energy_j=cost.action_energy_j(ADC_ACTION),
+        adc_energy_j=cost.total_adc_energy_j,
         energy_j=cost.total_energy_j,
         latency_s=cost.total_latency_s,
         area_m2=cost.total_area_m2,
         crossbars=cost.crossbars,
-        imas=cost.imas,
-        tiles=cost.tiles,
+        units=dict(cost.units),
         energy_by_action_j={action: cost.action_energy_j(action) for action in cost.actions},
         area_by_part_m2=None if cost.area_m2 is None else dict(cost.area_m2),
         layers={
             name: LayerSpend(
                 conversions=conversions[name],
-                adc_energy_j=actions[ADC_ACTION],
+                adc_energy_j=cost.layer_adc_energy_j(name),
                 energy_j=cost.layer_energy_j(name),
                 latency_s=cost.latency_s[name],
                 area_m2=None if cost.layer_area_m2 is None else cost.layer_area_m2[name],
@@ -370,7 +366,7 @@ def _spend(cost: Cost, counts: Sequence[LayerCounts]) -> Spend:
 
 def _law_saving(costs: LawCosts) -> LawSaving:
     return LawSaving(
-        adc_energy_j=costs.plan.action_energy_j(ADC_ACTION),
+        adc_energy_j=costs.plan.total_adc_energy_j,
         energy_j=costs.plan.total_energy_j,
         adc_ratio=costs.adc,
         total_ratio=costs.total,

@@ -20,18 +20,19 @@ def cost_table(cost: PlanCost) -> Table:
             cells += [format_si(baseline, unit), format_ratio(ratio(baseline, ours))]
         add_row(table, name, *cells)
 
-    for action in cost.hardware.actions:
+    for action in cost.actions:
         row(action.label, [spend.energy_by_action_j.get(action.name) for spend in spends], "J")
     table.add_section()
     row("energy", [spend.energy_j for spend in spends], "J")
     row("latency", [spend.latency_s for spend in spends], "s")
     table.add_section()
-    for part in cost.hardware.areas:
+    for part in cost.areas:
         if part.name in (cost.plan.area_by_part_m2 or {}):
             row(part.label, [(spend.area_by_part_m2 or {}).get(part.name) for spend in spends], "m²")
     row("area", [spend.area_m2 for spend in spends], "m²")
-    ours, flat, shifted = (f"{spend.crossbars} / {spend.imas} / {spend.tiles}" for spend in spends)
-    add_row(table, "crossbars / IMAs / tiles", ours, flat, "", shifted, "")
+    levels = cost.levels[:-1]
+    ours, flat, shifted = (" / ".join(str(spend.units[level.name]) for level in levels) for spend in spends)
+    add_row(table, " / ".join(level.plural for level in levels), ours, flat, "", shifted, "")
     return table
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bsc.plan.difference import SAME, ArrayDifference
 from bsc.plan.document import BudgetRecord, PlanDocument, PlanLayer, StepRecord, TensorRecord
-from bsc.report.document import ActionLabel, LayerSpend, ReportDocument, SlicedTotals, Spend
+from bsc.report.document import LayerSpend, ReportDocument, SlicedTotals, Spend, TargetAction
 from bsc.report.network import operators_text
 from bsc.report.pipelines import pipeline_difference
 from bsc.units import UNKNOWN
@@ -307,27 +307,29 @@ class _Figure:
 
 
 def _totals(report: ReportDocument) -> list[_Figure]:
-    cost, hardware = report.cost.plan, report.cost.hardware
-    actions = sorted(hardware.actions, key=lambda action: action.name)
-    areas = sorted(hardware.areas, key=lambda part: part.name) if cost.area_by_part_m2 is not None else []
+    spent, cost = report.cost.plan, report.cost
+    actions = sorted(cost.actions, key=lambda action: action.name)
+    areas = sorted(cost.areas, key=lambda part: part.name) if spent.area_by_part_m2 is not None else []
     return [
-        _Figure(key="energy_j", label="energy", unit="J", value=cost.energy_j),
-        *(_action(cost, action) for action in actions),
-        _Figure(key="latency_s", label="latency", unit="s", value=cost.latency_s),
-        _Figure(key="area_m2", label="area", unit="m²", value=cost.area_m2),
+        _Figure(key="energy_j", label="energy", unit="J", value=spent.energy_j),
+        *(_action(spent, action) for action in actions),
+        _Figure(key="latency_s", label="latency", unit="s", value=spent.latency_s),
+        _Figure(key="area_m2", label="area", unit="m²", value=spent.area_m2),
         *(
             _Figure(
                 key=f"area_by_part_m2.{part.name}",
                 label=part.label,
                 unit="m²",
-                value=(cost.area_by_part_m2 or {}).get(part.name),
+                value=(spent.area_by_part_m2 or {}).get(part.name),
             )
             for part in areas
         ),
-        _Figure(key="crossbars", label="crossbars", unit="crossbars", value=cost.crossbars),
-        _Figure(key="imas", label="IMAs", unit="IMAs", value=cost.imas),
-        _Figure(key="tiles", label="tiles", unit="tiles", value=cost.tiles),
-        *_resolutions(report.totals, cost),
+        _Figure(key="crossbars", label="crossbars", unit="crossbars", value=spent.crossbars),
+        *(
+            _Figure(key=f"units.{level.name}", label=level.plural, unit=level.plural, value=spent.units[level.name])
+            for level in cost.levels[1:-1]
+        ),
+        *_resolutions(report.totals, spent),
     ]
 
 
@@ -335,7 +337,7 @@ def _of_layer(report: ReportDocument, name: str) -> list[_Figure]:
     spend, totals = report.cost.plan.layers[name], report.layers[name]
     return [
         _Figure(key="energy_j", label="energy", unit="J", value=spend.energy_j),
-        *(_action(spend, action) for action in report.cost.hardware.actions if action.converts),
+        _Figure(key="adc_energy_j", label="ADC conversions", unit="J", value=spend.adc_energy_j),
         _Figure(key="latency_s", label="latency", unit="s", value=spend.latency_s),
         _Figure(key="area_m2", label="area", unit="m²", value=spend.area_m2),
         _Figure(key="crossbars", label="crossbars", unit="crossbars", value=totals.crossbars),
@@ -343,7 +345,7 @@ def _of_layer(report: ReportDocument, name: str) -> list[_Figure]:
     ]
 
 
-def _action(spend: Spend | LayerSpend, action: ActionLabel) -> _Figure:
+def _action(spend: Spend, action: TargetAction) -> _Figure:
     value = spend.energy_by_action_j.get(action.name)
     return _Figure(key=f"energy_by_action_j.{action.name}", label=action.label, unit="J", value=value)
 

@@ -180,12 +180,11 @@ class LayerSpend(FigureRecord):
     energy_j: Amount | None = figure("all actions of the layer", unit="J", source=PRICES)
     latency_s: Amount = figure("its input vectors one after another, converters included", unit="s", source=PRICES)
     area_m2: Amount | None = figure(
-        "its crossbars with their converters, drivers and sample-and-holds; the rest of IMAs and tiles is divided by "
-        "numbers of crossbars",
+        "areas on the level of its crossbars; those of larger levels are divided by numbers of crossbars",
         unit="m²",
         source=PRICES,
     )
-    energy_by_action_j: dict[str, Amount | None] = figure("energy by hardware action", unit="J", source=PRICES)
+    energy_by_action_j: dict[str, Amount | None] = figure("energy by action of the target", unit="J", source=PRICES)
 
 
 class Spend(FigureRecord):
@@ -194,17 +193,16 @@ class Spend(FigureRecord):
     conversions: Count = figure("of one inference, unit columns included", unit="conversions", source=COUNTS)
     adc_energy_j: Amount | None = figure("conversions alone", unit="J", source=PRICES)
     energy_j: Amount | None = figure(
-        "one inference, all actions below; not off-tile routing, digital operators, idle power or programming of cells",
-        unit="J",
-        source=PRICES,
+        "one inference, all actions below; not what `cost.not_modelled` names", unit="J", source=PRICES
     )
     latency_s: Amount = figure("one inference, layer after layer, one copy of each", unit="s", source=PRICES)
-    area_m2: Amount | None = figure("whole tiles in use", unit="m²", source=PRICES)
+    area_m2: Amount | None = figure("whole units of every level that the crossbars fill", unit="m²", source=PRICES)
     crossbars: Count = figure("crossbars that are driven", unit="crossbars", source=COUNTS)
-    imas: Count = figure("in-situ multiply-accumulate units that the crossbars fill", unit="IMAs", source=COUNTS)
-    tiles: Count = figure("tiles that the IMAs fill", unit="tiles", source=COUNTS)
-    energy_by_action_j: dict[str, Amount | None] = figure("energy by hardware action", unit="J", source=PRICES)
-    area_by_part_m2: dict[str, Amount] | None = figure("area by part of the chip", unit="m²", source=PRICES)
+    units: dict[str, Count] = figure(
+        "what the crossbars fill, whole ones, by name of the level of the target", unit="units", source=COUNTS
+    )
+    energy_by_action_j: dict[str, Amount | None] = figure("energy by action of the target", unit="J", source=PRICES)
+    area_by_part_m2: dict[str, Amount] | None = figure("area by part of the target", unit="m²", source=PRICES)
     layers: dict[str, LayerSpend] = Field(description="by name of the layer")
 
 
@@ -227,32 +225,34 @@ class LawSaving(FigureRecord):
     )
 
 
-class ActionLabel(FigureRecord):
-    """A hardware action of the price list."""
+class TargetLevel(FigureRecord):
+    """One level of the target."""
 
-    name: str = Field(description="key of energy_by_action_j")
-    label: str = Field(description="what it is called")
+    name: str = Field(description="of one")
+    plural: str = Field(description="of several")
+    count: PositiveInt | None = figure(
+        "how many make one of the next level; null for the last", unit="units", source=HARDWARE
+    )
+
+
+class TargetAction(FigureRecord):
+    """One action of the target."""
+
+    name: str = Field(description="key of energies by action")
+    label: str = Field(description="what reports call it")
+    level: str = Field(description="name of its level")
+    per: str = Field(description="what one action is")
+    counter: str = Field(description="name of what tells how often it happens")
+    counts: str = Field(description="what that counts")
     converts: bool = Field(description="it is a conversion of an ADC")
 
 
-class AreaLabel(FigureRecord):
-    """A part of the chip with an area of its own."""
+class TargetArea(FigureRecord):
+    """One area of the target."""
 
-    name: str = Field(description="key of area_by_part_m2")
-    label: str = Field(description="what it is called")
-
-
-class Hardware(FigureRecord):
-    """What reports say of the hardware that a plan is priced on."""
-
-    cell_bits: Count = figure("bits of the cells that prices are for", unit="bit", source=HARDWARE)
-    adc_bits: Count = figure("resolution that prices of converters are for", unit="bit", source=HARDWARE)
-    adc_flexibility: str = Field(description="what can have a resolution of its own: column, tile, slice, or fixed")
-    crossbars_per_ima: Count = figure("crossbars of an IMA", unit="crossbars", source=HARDWARE)
-    imas_per_tile: Count = figure("IMAs of a tile", unit="IMAs", source=HARDWARE)
-    actions: list[ActionLabel] = Field(description="in the order of the price list")
-    areas: list[AreaLabel] = Field(description="in the order of reports")
-    not_modelled: list[str] = Field(description="what no figure of cost includes")
+    name: str = Field(description="key of areas by part")
+    label: str = Field(description="what reports call it")
+    level: str = Field(description="name of its level")
 
 
 class PlanCost(FigureRecord):
@@ -261,7 +261,18 @@ class PlanCost(FigureRecord):
     target: str = Field(description="name of the hardware description")
     target_sha256: Sha256 = Field(description="of the description as JSON; that of target.json if it is the plan's own")
     citation: str = Field(description="the publication that the description follows")
-    hardware: Hardware
+    cell_bits: Count = figure("bits of the cells that the target has prices for", unit="bit", source=HARDWARE)
+    adc_bits: Count = figure("resolution that prices of converters are for", unit="bit", source=HARDWARE)
+    adc_flexibility: str = Field(
+        description="what can have a resolution of its own: each column, tile or slice; fixed for nothing"
+    )
+    levels: list[TargetLevel] = Field(description="of the target, that of the crossbars first", min_length=2)
+    actions: list[TargetAction] = Field(description="of the target, in the order of reports")
+    areas: list[TargetArea] = Field(description="of the target, in the order of reports")
+    not_modelled: list[str] = Field(
+        description="what costs leave out: what the model has no counter for, components that no priced action spends "
+        "the power of, and counters that no action names"
+    )
     adc_law: str = Field(description="how the price of a conversion follows its resolution")
     plan: Spend
     uniform_8_bit: Spend = Field(description="the same network, every slice column at 8 bits, nothing left out")
@@ -297,6 +308,18 @@ class PlanCost(FigureRecord):
     def _has_its_laws(self) -> Self:
         if sorted(self.adc_law_names) != sorted(self.adc_laws) or self.adc_law not in self.adc_laws:
             raise ValueError("ADC laws and their names do not fit together")
+        return self
+
+    @model_validator(mode="after")
+    def _is_of_its_target(self) -> Self:
+        levels, actions, areas = ({each.name for each in table} for table in (self.levels, self.actions, self.areas))
+        for spent in (self.plan, *self.baselines):
+            by_action = [spent.energy_by_action_j, *(layer.energy_by_action_j for layer in spent.layers.values())]
+            if any(set(energies) - actions for energies in by_action):
+                raise ValueError("energies are not those of the target's actions")
+            parts = areas if spent.area_by_part_m2 is None else set(spent.area_by_part_m2)
+            if set(spent.units) != levels or parts != areas:
+                raise ValueError("areas or units are not those of the target")
         return self
 
 

@@ -143,7 +143,7 @@ COLUMNS: tuple[LayerColumn | ActionColumn | SliceColumn, ...] = (
 def layer_csv(report: ReportDocument) -> str:
     """One row a layer; there are as many columns of slices as the layer with most has."""
     names, values = [], []
-    actions = [action.name for action in report.cost.hardware.actions if not action.converts]
+    actions = [action.name for action in report.cost.actions if not action.converts]
     for column in COLUMNS:
         for name, value in _written_out(column, actions, len(report.totals.slices)):
             names.append(name)

@@ -173,7 +173,7 @@ def _notes(report: ReportDocument) -> Text:
     layers, totals, cost = report.plan.layers, report.totals, report.cost
     shares = sorted(cost.energy_share_by_kind.items())
     basis = ", ".join(f"{kind} {share:.1%}" for kind, share in shares if share)
-    unknown = [each.label for each in cost.hardware.actions if cost.plan.energy_by_action_j.get(each.name) is None]
+    unknown = [each.label for each in cost.actions if cost.plan.energy_by_action_j.get(each.name) is None]
     basis += f" of what is known, without {', '.join(unknown)}" if basis and unknown else ""
     policies = ", ".join(_unique(map(_assignment, layers)))
     return Text(
@@ -182,7 +182,7 @@ def _notes(report: ReportDocument) -> Text:
         f"{basis_notes(report)}{_offer(cost)}"
         f"free ADCs         and no other change would save {format_ratio(cost.free_adc_bound)} of the total\n"
         f"prices rest on    {basis or UNKNOWN} ({cost.citation})\n"
-        f"not modelled      {', '.join(cost.hardware.not_modelled)}{_wider_cells(layers, cost.hardware.cell_bits)}"
+        f"not modelled      {', '.join(cost.not_modelled)}{_wider_cells(layers, cost.cell_bits)}"
     )
 
 
@@ -204,9 +204,8 @@ def _offer(cost: PlanCost) -> str:
     """A line where the hardware cannot do what the plan asks of its converters, else nothing."""
     if not cost.adc_not_offered:
         return ""
-    layers, hardware = cost.adc_not_offered, cost.hardware
-    fixed = hardware.adc_flexibility == "fixed"
-    offered = f"{hardware.adc_bits} bits alone" if fixed else f"one for each {hardware.adc_flexibility}"
+    layers, flexibility = cost.adc_not_offered, cost.adc_flexibility
+    offered = f"{cost.adc_bits} bits alone" if flexibility == "fixed" else f"one for each {flexibility}"
     first = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
     return (
         f"NOT OFFERED       the resolutions of {first}: ADCs of {cost.target} have {offered}; "

@@ -200,16 +200,16 @@ def _bases(report: ReportDocument) -> Iterator[str]:
 def _add_costs(rows: _Rows) -> None:
     spends = [report.cost.plan for report in rows.reports]
     rows.add("conversions", [each.conversions for each in spends], _count)
-    for action in rows.reports[0].cost.hardware.actions:
-        rows.add(action.label, [each.energy_by_action_j.get(action.name) for each in spends], _joules)
+    labels = {action.name: action.label for report in rows.reports for action in report.cost.actions}
+    for action, label in labels.items():
+        rows.add(label, [each.energy_by_action_j.get(action) for each in spends], _joules)
     rows.add("energy", [each.energy_j for each in spends], _joules)
     rows.add("latency", [each.latency_s for each in spends], _seconds)
     rows.add("area", [each.area_m2 for each in spends], _square_metres)
 
 
 def _add_energies_under(rows: _Rows, law: str) -> None:
-    conversions = next((each.label for each in rows.reports[0].cost.hardware.actions if each.converts), "conversions")
-    rows.add(f"{conversions}, law '{law}'", [_under(law, each).adc_energy_j for each in rows.reports], _joules)
+    rows.add(f"ADC conversions, law '{law}'", [_under(law, each).adc_energy_j for each in rows.reports], _joules)
     rows.add(f"energy, law '{law}'", [_under(law, each).energy_j for each in rows.reports], _joules)
 
 

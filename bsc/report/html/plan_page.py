@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
 from bsc.plan.document import Plan
-from bsc.report.document import ActionLabel, AreaLabel, PlanTotals, ReportDocument, SliceTotals
+from bsc.report.document import PlanTotals, ReportDocument, SliceTotals, TargetAction, TargetArea, TargetLevel
 from bsc.report.html.charts import RatioAxis, bit_histogram
 from bsc.report.html.floorplan import Floorplan, cells
 from bsc.report.html.network import network
@@ -14,13 +15,16 @@ from bsc.report.html.page import data_block, render
 from bsc.report.layer_rows import layer_rows
 from bsc.report.network import digital_operators, operators_text
 
+COLOURS = 9
+"""Of the style sheet, k0 to k8."""
+
 MAX_BYTES = 1_000_000
 """Of a page, unless its tables alone need more: cells of crossbars are left out for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostRow:
-    """An action or a part of the chip: its label, a colour's number, and its cost in the plan and both baselines."""
+    """An action or an area of the target: its label, a colour's number, and its cost in the plan and both baselines."""
 
     label: str
     colour: int
@@ -35,7 +39,7 @@ def plan_page(plan: Plan, report: ReportDocument, *, max_bytes: int = MAX_BYTES)
         report: of that plan: all else.
         max_bytes: what it may take; tables and the floorplan are always whole, cells fill what is left.
     """
-    floorplan = Floorplan.of(plan, report.cost.hardware)
+    floorplan = Floorplan.of(plan, report.cost.levels)
     page = _render(report, floorplan, {})
     return _render(report, floorplan, cells(plan, floorplan, max_bytes - len(page.encode())))
 
@@ -54,21 +58,21 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "laws": laws,
             "layers": layer_rows(report),
             "unpriced": [
-                action.label
-                for action in cost.hardware.actions
-                if cost.plan.energy_by_action_j.get(action.name) is None
+                action.label for action in cost.actions if cost.plan.energy_by_action_j.get(action.name) is None
             ],
             "policies": list(
                 dict.fromkeys(f"{each.adc_policy} per {each.adc_granularity}" for each in report.plan.layers)
             ),
             "pairs": any(each.subtraction == "analog" for each in report.plan.layers),
             "digital": operators_text(digital_operators(report.plan)) or "nothing",
-            "energy": _rows(cost.hardware.actions, [each.energy_by_action_j for each in (cost.plan, *cost.baselines)]),
-            "area": _rows(cost.hardware.areas, [each.area_by_part_m2 for each in (cost.plan, *cost.baselines)]),
+            "energy": _rows(cost.actions, [each.energy_by_action_j for each in (cost.plan, *cost.baselines)]),
+            "area": _rows(cost.areas, [each.area_by_part_m2 for each in (cost.plan, *cost.baselines)]),
             "axis": RatioAxis.over([ratio for _, each in laws for ratio in (each.adc_ratio, each.total_ratio)]),
             "histograms": _histograms(report.totals),
             "network": network(report.plan),
             "digital_steps": sum(step.digital is not None for step in report.plan.steps),
+            "filled": cost.levels[:-1],
+            "grouping": _grouping(cost.levels),
             "floorplan": data_block("floorplan-data", floorplan.data() | {"cells": shown}),
             "crossbars": sum(len(table.index) for table in floorplan.tables),
             "shown": len(shown),
@@ -76,8 +80,18 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
     )
 
 
+def _grouping(levels: Sequence[TargetLevel]) -> str:
+    """How crossbars fill larger levels: "IMAs (8 crossbars) and tiles (12 IMAs)"."""
+    shown = [
+        f"{larger.plural} ({level.count} {level.plural})"
+        for level, larger in pairwise(levels[:-1] if levels[2:] else levels)
+    ]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
 def _rows(
-    labels: Sequence[ActionLabel | AreaLabel], tables: Sequence[Mapping[str, float | None] | Mapping[str, float] | None]
+    labels: Sequence[TargetAction | TargetArea],
+    tables: Sequence[Mapping[str, float | None] | Mapping[str, float] | None],
 ) -> list[CostRow]:
     """Rows of a cost table; none if the plan's own are unknown."""
     if tables[0] is None:
@@ -85,7 +99,7 @@ def _rows(
     return [
         CostRow(
             label=each.label,
-            colour=number,
+            colour=number % COLOURS,
             costs=tuple(None if table is None else table.get(each.name) for table in tables),
         )
         for number, each in enumerate(labels)

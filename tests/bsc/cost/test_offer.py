@@ -6,7 +6,7 @@ import pytest
 
 import hw_models
 from bsc.cost.compare import compare
-from bsc.hardware.target import Granularity, Target
+from bsc.hardware.target import AdcFlexibility, Target
 from bsc.report.plan import PlanReport
 from bsc.report.text import to_text
 from passes.assign_adc import AssignAdc
@@ -16,7 +16,7 @@ from tests.bsc.report.reports import report_of
 LAWS = hw_models.laws()
 
 
-def offering(granularity: Granularity, bits: int = 8) -> Target:
+def offering(granularity: AdcFlexibility, bits: int = 8) -> Target:
     """ISAAC with other converters."""
     offer = ISAAC.adc.granularity.model_copy(update={"value": granularity})
     return ISAAC.model_copy(

@@ -36,7 +36,7 @@ def test_by_hand() -> None:
         "0",
     )
     assert float(row["energy_j"]) == report.cost.plan.energy_j
-    assert float(row["adc_energy_j"]) == report.cost.plan.energy_by_action_j["adc_conversion"]
+    assert float(row["adc_energy_j"]) == report.cost.plan.adc_energy_j
     assert float(row["area_m2"]) == report.cost.plan.area_m2
     assert float(row["uniform_8_bit_energy_j"]) == report.cost.uniform_8_bit.energy_j
 

@@ -13,6 +13,7 @@ from bsc.units import format_ratio, format_si
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import ISAAC, coded, plan_of
 from tests.bsc.report.reports import report_of
+from tests.bsc.targets import without_areas, without_price
 
 LAWS = hw_models.laws()
 
@@ -117,7 +118,7 @@ def test_crossbars_left_out_are_of_the_same_mapping(options: dict[str, object]) 
 
 
 def test_unknown_costs_are_not_zero() -> None:
-    target = ISAAC.model_copy(update={"action": ISAAC.action.model_copy(update={"bus_bit": None}), "area": None})
+    target = without_areas(without_price(ISAAC, "bus_bit"))
     text = page(small(target=target), target)
     assert "<b>n/a</b>an inference" in text
     assert "<b>n/a</b>area" in text
