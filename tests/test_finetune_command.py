@@ -54,9 +54,9 @@ def test_from_model_to_a_plan_within_the_budget(model: Path) -> None:
         "unlabelled.npz",
     ]
     assert run("compile", "mlp.finetuned.onnx", "--calib", "train.npz").exit_code == 0
-    plan = read_plan(Path("mlp.finetuned.bsc"))
-    for layer, bits in zip(plan.layers, (1, 2), strict=True):
-        assert layer_totals(layer, plan.arrays(layer)).largest_adc_bits <= bits
+    mapping = read_plan(Path("mlp.finetuned.bsc")).mapping
+    for layer, bits in zip(mapping.layers, (1, 2), strict=True):
+        assert layer_totals(layer, mapping.arrays(layer)).largest_adc_bits <= bits
     verified = run("verify", "mlp.finetuned.bsc", "--data", "train.npz", "--json")
     assert verified.exit_code == 0
     assert json.loads(verified.stdout)["accuracy"]["replayed"] > 0.9

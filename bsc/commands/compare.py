@@ -111,7 +111,7 @@ def _accuracy(name: str, plan: "Plan", path: Path, limit: int | None) -> float:
         raise ModelError(
             "BSC308",
             f"{path.name} has no labels to compare plans by",
-            seen=f"arrays for {', '.join(tensor.name for tensor in plan.document.inputs)} alone",
+            seen=f"arrays for {', '.join(tensor.name for tensor in plan.mapping.inputs)} alone",
             fix="add an array 'labels' with one class number a sample, or leave --data out",
         )
     with progress(f"replaying {name}", data.samples) as advance:

@@ -31,8 +31,8 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
         else:
             print_report(PlanReport(report=report))
         return
-    record = opened.layer(layer)
-    arrays = opened.arrays(record)
+    record = opened.mapping.layer(layer)
+    arrays = opened.mapping.arrays(record)
     if crossbar is not None:
         print_report(CrossbarReport(layer=record, arrays=arrays, index=CrossbarIndex.parse(crossbar, record, arrays)))
         return

@@ -3,22 +3,23 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.numeric.column_stats import Reach, reach
-from bsc.plan.document import LayerArrays, PlanLayer
 
 
-def proved_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
+def proved_lossless(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
     """Which conversions no input can make lose anything: (R, S, Q, N)."""
     bounds = layer_reach(layer, arrays)
     return _holds(arrays, bounds.low, bounds.high, bounds.step)
 
 
-def layer_reach(layer: PlanLayer, arrays: LayerArrays) -> Reach:
+def layer_reach(layer: MappedLayer, arrays: LayerArrays) -> Reach:
     """What the conversions of a layer can meet, from its recorded column sums."""
     return reach(arrays.sums, arrays.gcds, layer.cells, layer.max_drive)
 
 
-def observed_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
+def observed_lossless(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
     """Which conversions lost nothing on the calibration data: (R, S, Q, N); none where they were not observed."""
     if arrays.observed_sums is None:
         return np.zeros(arrays.adc_bits.shape, np.bool_)

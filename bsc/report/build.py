@@ -18,9 +18,11 @@ from bsc.cost.counts import LayerCounts
 from bsc.cost.crossbars import CrossbarTable, crossbar_table
 from bsc.cost.price import Cost
 from bsc.hardware.target import Target, label
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer, ObservedRecord
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.tiles import column_tiles, crossbars_with_weights, per_column, per_row_group
-from bsc.plan.document import LayerArrays, ObservedRecord, Plan, PlanLayer
+from bsc.plan.document import Plan
 from bsc.plan.folder import target_json
 from bsc.plan.summary import layer_reach, observed_lossless, observed_lows, proved_lossless
 from bsc.report.document import (
@@ -69,17 +71,17 @@ def report_document(plan: Plan, comparison: Comparison) -> ReportDocument:
         plan: the plan; its arrays are read once.
         comparison: its cost beside the baselines.
     """
-    layers = {layer.name: layer_totals(layer, plan.arrays(layer)) for layer in plan.layers}
+    layers = {layer.name: layer_totals(layer, plan.mapping.arrays(layer)) for layer in plan.mapping.layers}
     return ReportDocument(
         schema_version=SCHEMA_VERSION,
         plan=plan.document,
-        totals=plan_totals(plan.layers, layers),
+        totals=plan_totals(plan.mapping.layers, layers),
         layers=layers,
         cost=plan_cost(comparison),
     )
 
 
-def layer_totals(layer: PlanLayer, arrays: LayerArrays) -> LayerTotals:
+def layer_totals(layer: MappedLayer, arrays: LayerArrays) -> LayerTotals:
     """One layer."""
     _, starts = layer.column_tiles()
     dense_tiles = len(column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)[1])
@@ -97,7 +99,7 @@ def layer_totals(layer: PlanLayer, arrays: LayerArrays) -> LayerTotals:
     )
 
 
-def plan_totals(records: Sequence[PlanLayer], layers: Mapping[str, LayerTotals]) -> PlanTotals:
+def plan_totals(records: Sequence[MappedLayer], layers: Mapping[str, LayerTotals]) -> PlanTotals:
     """All layers together.
 
     Args:
@@ -152,7 +154,7 @@ def target_sha256(target: Target) -> str:
     return hashlib.sha256(target_json(target).encode()).hexdigest()
 
 
-def _slices(layer: PlanLayer, arrays: LayerArrays) -> list[SliceTotals]:
+def _slices(layer: MappedLayer, arrays: LayerArrays) -> list[SliceTotals]:
     _, starts = layer.column_tiles()
     existing = per_row_group(
         per_column(arrays.allocated, starts, layer.mapped_columns), layer.row_groups, layer.groups_per_tile

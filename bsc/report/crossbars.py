@@ -7,8 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
-from bsc.plan.document import LayerArrays, PlanLayer
 from bsc.report.document import ReportDocument
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN
@@ -45,7 +46,7 @@ class CrossbarReport:
         index: which crossbar.
     """
 
-    layer: PlanLayer
+    layer: MappedLayer
     arrays: LayerArrays
     index: CrossbarIndex
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bsc.plan.document import PlanLayer
+from bsc.mapping.layer import MappedLayer
 from bsc.report.document import LayerSpend, LayerTotals, ReportDocument
 from bsc.units import ratio
 
@@ -19,7 +19,7 @@ class LayerRow:
         offset: its cost in ISAAC's offset encoding.
     """
 
-    layer: PlanLayer
+    layer: MappedLayer
     totals: LayerTotals
     spend: LayerSpend
     uniform: LayerSpend

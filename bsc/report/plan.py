@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bsc.plan.document import PlanDocument, PlanLayer
+from bsc.mapping.layer import MappedLayer
+from bsc.plan.document import PlanDocument
 from bsc.report.basis import basis_notes
 from bsc.report.costs import cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
@@ -52,7 +53,7 @@ class LayerReport:
         totals: its figures.
     """
 
-    layer: PlanLayer
+    layer: MappedLayer
     totals: LayerTotals
 
     def __rich__(self) -> RenderableType:
@@ -110,7 +111,7 @@ def _layers(report: ReportDocument) -> Table:
     return _layer_table(report.plan.layers, [report.layers[layer.name] for layer in report.plan.layers])
 
 
-def _layer_table(layers: Sequence[PlanLayer], totals: Sequence[LayerTotals]) -> Table:
+def _layer_table(layers: Sequence[MappedLayer], totals: Sequence[LayerTotals]) -> Table:
     slices = max(len(each.slices) for each in totals)
     densities = f"% non-zero, slice {slices - 1}..0" if slices > 1 else "% non-zero"
     names = ("layer", "operator", "K×N", "vectors", "tiles", "crossbars", "utilised", densities)
@@ -186,7 +187,7 @@ def _notes(report: ReportDocument) -> Text:
     )
 
 
-def _wider_cells(layers: Iterable[PlanLayer], priced: int) -> str:
+def _wider_cells(layers: Iterable[MappedLayer], priced: int) -> str:
     """That cells store more than those the target has prices for."""
     bits = max((layer.bits_per_cell for layer in layers), default=0)
     if bits <= priced:
@@ -194,7 +195,7 @@ def _wider_cells(layers: Iterable[PlanLayer], priced: int) -> str:
     return f"; cells of up to {bits} bits have the prices of {priced}-bit cells"
 
 
-def _converted(layers: Iterable[PlanLayer]) -> str:
+def _converted(layers: Iterable[MappedLayer]) -> str:
     """What the ADCs convert."""
     pairs = any(layer.subtraction == "analog" for layer in layers)
     return "slice columns" if not pairs else "pairs of slice columns"
@@ -213,13 +214,13 @@ def _offer(cost: PlanCost) -> str:
     )
 
 
-def _assignment(layer: PlanLayer) -> str:
+def _assignment(layer: MappedLayer) -> str:
     """The ADC policy in words; resolutions that are the same for all are not shared over something."""
     alike = layer.adc_policy in ("isaac", "fixed")
     return layer.adc_policy if alike else f"{layer.adc_policy} per {layer.adc_granularity}"
 
 
-def _slices(layer: PlanLayer) -> str:
+def _slices(layer: MappedLayer) -> str:
     """How weights are cut and held, in words."""
     bits = sorted(set(layer.slice_bits))
     text = f"{layer.slices} slices of {' and '.join(map(str, bits))} bit"

@@ -50,8 +50,11 @@ def judge(out: Path, name: str, test: Samples, observe: int) -> dict[str, Any]:
     assert found.exact
     assert found.accuracy is not None
     laws = hw_models.laws()
-    spread = {each.law.name: each for each in compare(plan, target, laws["isaac"], laws).spread}
-    totals = plan_totals(plan.layers, {layer.name: layer_totals(layer, plan.arrays(layer)) for layer in plan.layers})
+    spread = {each.law.name: each for each in compare(plan.mapping, target, laws["isaac"], laws).spread}
+    totals = plan_totals(
+        plan.mapping.layers,
+        {layer.name: layer_totals(layer, plan.mapping.arrays(layer)) for layer in plan.mapping.layers},
+    )
     float_accuracy, quantised = _accuracies(model, test)
     return {
         "float": float_accuracy,
@@ -81,16 +84,16 @@ def _accuracies(model: Path, test: Samples) -> tuple[float, float]:
 def _observed(plan: Plan, calibration: Path, samples: int) -> PlanTotals:
     """Totals as if no column sum were larger than the largest that these images cause."""
     document = plan.document
-    replayer = Replayer(plan, ReplayOptions(statistics=True))
+    replayer = Replayer(plan.mapping, ReplayOptions(statistics=True))
     data = load_dataset(calibration, document.inputs, dynamic_batch=document.model.dynamic_batch, limit=samples)
-    for batch in data.batches(max(layer.input_values for layer in plan.layers)):
+    for batch in data.batches(max(layer.input_values for layer in plan.mapping.layers)):
         replayer.replayed(batch)
     layers = {}
-    for layer in plan.layers:
+    for layer in plan.mapping.layers:
         assert layer.max_drive == 1
         seen = replayer.columns[layer.name].highest
-        layers[layer.name] = layer_totals(layer, replace(plan.arrays(layer), sums=seen))
-    return plan_totals(plan.layers, layers)
+        layers[layer.name] = layer_totals(layer, replace(plan.mapping.arrays(layer), sums=seen))
+    return plan_totals(plan.mapping.layers, layers)
 
 
 def _bits(prefix: str, totals: PlanTotals) -> dict[str, Any]:

@@ -32,20 +32,20 @@ def test_a_coarser_resolution_is_offered_with_a_finer_one(offered: Any, asked: A
     target = offering(offered)
     assert target.adc.offers(asked) == expected
     plan = plan_of(coded([[1, 2], [3, -4]]), adc=AssignAdc(granularity=asked))
-    assert compare(plan, target, LAWS["isaac"], LAWS).not_offered == (() if expected else ("fc",))
+    assert compare(plan.mapping, target, LAWS["isaac"], LAWS).not_offered == (() if expected else ("fc",))
 
 
 @pytest.mark.parametrize(("bits", "expected"), [(7, ("fc",)), (8, ()), (9, ("fc",))])
 def test_a_fixed_converter_has_one_resolution(bits: int, expected: tuple[str, ...]) -> None:
     plan = plan_of(coded([[1, 2]]), adc=AssignAdc(policy="fixed", bits=bits))
-    assert compare(plan, offering("fixed"), LAWS["isaac"], LAWS).not_offered == expected
-    assert compare(plan, offering("slice"), LAWS["isaac"], LAWS).not_offered == ()
+    assert compare(plan.mapping, offering("fixed"), LAWS["isaac"], LAWS).not_offered == expected
+    assert compare(plan.mapping, offering("slice"), LAWS["isaac"], LAWS).not_offered == ()
 
 
 def test_a_fixed_converter_refuses_lossless_resolutions() -> None:
     one_bit = plan_of(coded([[1, 2]]))
-    assert compare(one_bit, offering("fixed"), LAWS["isaac"], LAWS).not_offered == ("fc",)
-    assert compare(one_bit, offering("fixed", bits=1), LAWS["isaac"], LAWS).not_offered == ()
+    assert compare(one_bit.mapping, offering("fixed"), LAWS["isaac"], LAWS).not_offered == ("fc",)
+    assert compare(one_bit.mapping, offering("fixed", bits=1), LAWS["isaac"], LAWS).not_offered == ()
 
 
 @pytest.mark.parametrize(

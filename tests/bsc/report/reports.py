@@ -16,7 +16,7 @@ LAWS = hw_models.laws()
 
 def report_of(plan: Plan, law: str = "isaac", target: Target = ISAAC) -> ReportDocument:
     """The report of a plan, on ISAAC by default."""
-    return report_document(plan, compare(plan, target, LAWS[law], LAWS))
+    return report_document(plan, compare(plan.mapping, target, LAWS[law], LAWS))
 
 
 def read_back(report: ReportDocument) -> ReportDocument:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bsc.plan.document import ObservedRecord
+from bsc.mapping.layer import ObservedRecord
 from bsc.report.build import layer_totals, observation, plan_totals
 from bsc.report.document import LayerTotals, ObservationTotals
 from passes.assign_adc import AssignAdc
-from tests.bsc.plans import coded, only_layer, plan_of, with_adc
+from tests.bsc.plans import coded, mapped, only_layer, plan_of, with_adc
 from tests.bsc.report.reports import report_of
 
 
@@ -24,7 +24,7 @@ def summary(*, adc: AssignAdc | None = None, eliminate: bool = True) -> LayerTot
       0 0 | 0        1 0 | 0        0 0 | 1
     """
     layer = coded([[3, 0, 0], [1, -2, 0], [2, 0, -2]], weight_bits=2)
-    return layer_totals(*only_layer(plan_of(layer, bits_per_cell=1, rows=2, cols=2, eliminate=eliminate, adc=adc)))
+    return layer_totals(*only_layer(mapped(layer, bits_per_cell=1, rows=2, cols=2, eliminate=eliminate, adc=adc)))
 
 
 def test_a_layer_by_hand() -> None:
@@ -62,7 +62,7 @@ def test_nothing_is_eliminated() -> None:
 
 def test_steps_and_wide_inputs() -> None:
     # Cells 2 and 2 under 2-bit digits: sums 0, 2, ... 12 in steps of 2, which is 6 codes and 0: 3 bits.
-    layer, arrays = only_layer(plan_of(coded([[2], [2]], weight_bits=2), dac_bits=2))
+    layer, arrays = only_layer(mapped(coded([[2], [2]], weight_bits=2), dac_bits=2))
     (part,) = layer_totals(layer, arrays).slices
     assert (part.largest_sum, part.proved_bits) == (12, {"0": 1, "3": 1})
     for bits, step, lossless in ((3, 2, 2), (4, 1, 2), (3, 1, 1), (2, 2, 1), (4, 4, 1), (0, 1, 1)):
@@ -73,7 +73,7 @@ def test_steps_and_wide_inputs() -> None:
 def test_packed_groups() -> None:
     # Three groups of 2 x 1, two on a 4 x 4 array: 4 and 2 cells of 16 hold a weight.
     layer = coded([[1, 1, 1], [1, 1, 1]], groups=3, weight_bits=1)
-    found = layer_totals(*only_layer(plan_of(layer, bits_per_cell=1, rows=4, cols=4, eliminate=True)))
+    found = layer_totals(*only_layer(mapped(layer, bits_per_cell=1, rows=4, cols=4, eliminate=True)))
     assert (found.crossbars, found.possible_crossbars) == (2, 4)
     assert found.utilisation == (4 + 2) / (2 * 16)
     assert found.slices[0].density == 1
@@ -81,13 +81,13 @@ def test_packed_groups() -> None:
 
 def test_full_arrays_are_fully_used() -> None:
     found = layer_totals(
-        *only_layer(plan_of(coded(np.full((4, 4), -1), weight_bits=1), bits_per_cell=1, rows=2, cols=2))
+        *only_layer(mapped(coded(np.full((4, 4), -1), weight_bits=1), bits_per_cell=1, rows=2, cols=2))
     )
     assert found.utilisation == 1
 
 
 def test_a_layer_of_zeros() -> None:
-    found = layer_totals(*only_layer(plan_of(coded(np.zeros((3, 2))), eliminate=True)))
+    found = layer_totals(*only_layer(mapped(coded(np.zeros((3, 2))), eliminate=True)))
     assert (found.column_tiles, found.crossbars, found.possible_crossbars, found.utilisation) == (0, 0, 8, 0)
     assert (found.columns, found.lossless) == (0, 0)
     assert {(part.density, part.columns, part.largest_sum) for part in found.slices} == {(0, 0, 0)}
@@ -96,7 +96,7 @@ def test_a_layer_of_zeros() -> None:
 def test_what_columns_rest_on() -> None:
     """Sums of 2, 1, 0 and 3 with gcds of 1: proved, held by what was observed, lost, and on no crossbar."""
     layer, arrays = only_layer(
-        plan_of(coded([[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 1]], weight_bits=1), bits_per_cell=1)
+        mapped(coded([[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 1]], weight_bits=1), bits_per_cell=1)
     )
     seen = np.zeros(arrays.sums.shape, np.uint16)
     seen[0, 0, 0] = [1, 1, 0, 2]
@@ -113,7 +113,7 @@ def test_what_columns_rest_on() -> None:
 
 def test_what_pairs_rest_on() -> None:
     """Four pairs of sums from -6 to 2 in steps of 2: codes of -3 to 1."""
-    layer, arrays = only_layer(plan_of(coded([[2] * 4, *[[-2] * 4] * 3], weight_bits=2), subtraction="analog"))
+    layer, arrays = only_layer(mapped(coded([[2] * 4, *[[-2] * 4] * 3], weight_bits=2), subtraction="analog"))
     assert arrays.adc_low is not None
 
     def of(values: list[int], dtype: type) -> NDArray[np.integer]:
@@ -191,13 +191,13 @@ def test_what_calibration_data_say_of_all_layers() -> None:
     """Two layers of a column that lost nothing in 8 and 16 conversions, one that did, and one never looked at."""
 
     def layer(covered: int, conversions: int | None) -> LayerTotals:
-        found = layer_totals(*only_layer(plan_of(coded([[1]], weight_bits=1), bits_per_cell=1)))
+        found = layer_totals(*only_layer(mapped(coded([[1]], weight_bits=1), bits_per_cell=1)))
         record = None if conversions is None else ObservedRecord(samples=1, vectors=1, conversions=conversions)
         changes = {"lossless": 1, "observed_lossless_columns": covered, "observed": record and observation(record)}
         return found.model_copy(update=changes)
 
     layers = {"a": layer(1, 8), "b": layer(1, 16), "c": layer(0, 4), "d": layer(0, None)}
-    records = [only_layer(plan_of(coded([[1]], name=name)))[0] for name in layers]
+    records = [only_layer(mapped(coded([[1]], name=name)))[0] for name in layers]
     found = plan_totals(records, layers).observed
     assert found == ObservationTotals(lossless_conversions=24, fewest_conversions=8, overflow_bound_95=3 / 8, losing=1)
     assert plan_totals(records[3:], layers).observed is None
@@ -208,7 +208,7 @@ def test_what_calibration_data_say_of_all_layers() -> None:
 def test_what_crossbars_hold() -> None:
     """Codes 3, -1 and 12 in two-bit slices on crossbars of two rows and one column; crossbars of zeros are left out."""
     adc = AssignAdc(policy="fixed", bits=3)
-    plan = plan_of(coded([[3, -1], [3, 0], [12, 0]]), rows=2, cols=1, eliminate=True, adc=adc)
+    plan = mapped(coded([[3, -1], [3, 0], [12, 0]]), rows=2, cols=1, eliminate=True, adc=adc)
     found = layer_totals(*only_layer(plan))
     assert [part.crossbars for part in found.slices] == [2, 1, 0, 0]
     assert [part.crossbars_by_adc_bits for part in found.slices] == [{"3": 2}, {"3": 1}, {}, {}]

@@ -17,13 +17,13 @@ from bsc.report.plan import LayerReport, PlanReport
 from bsc.report.target import TargetReport
 from bsc.report.text import to_text
 from bsc.report.verification import VerificationReport, verification_json
-from tests.bsc.plans import ISAAC, coded, only_layer, plan_of
+from tests.bsc.plans import ISAAC, coded, mapped, only_layer, plan_of
 from tests.bsc.report.reports import LAWS, report_of
 from tests.bsc.targets import without_areas, without_price
 
 
 def test_layer_report() -> None:
-    layer, arrays = only_layer(plan_of(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
+    layer, arrays = only_layer(mapped(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
     assert to_text(LayerReport(layer=layer, totals=layer_totals(layer, arrays))) == (
         "layer      fc (MatMul)\n"
         "weights    8 bit + sign, differential, 4 slices of 2 bit\n"
@@ -59,7 +59,7 @@ def test_layer_report() -> None:
 
 
 def test_crossbar_report() -> None:
-    layer, arrays = only_layer(plan_of(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
+    layer, arrays = only_layer(mapped(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
     index = CrossbarIndex.parse("0,0,0,+", layer, arrays)
     assert to_text(CrossbarReport(layer=layer, arrays=arrays, index=index)) == (
         "crossbar   fc 0,0,0,+ (row tile, column tile, slice, sign)\n"

@@ -69,7 +69,7 @@ def test_page_is_whole_in_itself() -> None:
 
 def test_figures_are_those_of_the_report() -> None:
     plan = small()
-    cost = compare(plan, ISAAC, LAWS["isaac"], LAWS)
+    cost = compare(plan.mapping, ISAAC, LAWS["isaac"], LAWS)
     text = page(plan)
     assert f"<b>{format_si(cost.plan.total_energy_j, 'J')}</b>an inference" in text
     isaac = next(each for each in cost.spread if each.law.name == "isaac")
@@ -101,7 +101,7 @@ def test_names_are_only_text() -> None:
 def test_more_is_not_called_less() -> None:
     """Sixteen rows at a time: fewer bits a conversion, but far more conversions."""
     plan = plan_of(coded(np.arange(512).reshape(256, 2) % 200), active_rows=8)
-    cost = compare(plan, ISAAC, LAWS["isaac"], LAWS)
+    cost = compare(plan.mapping, ISAAC, LAWS["isaac"], LAWS)
     isaac = next(each for each in cost.spread if each.law.name == "isaac")
     assert isaac.adc is not None
     assert isaac.adc < 1
