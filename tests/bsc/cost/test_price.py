@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import hw_models
 from bsc.cost.compare import Comparison, compare
 from bsc.cost.counts import count_mapping, count_offset, count_uniform
-from bsc.cost.price import Cost, add, price, ratio
+from bsc.cost.price import Cost, add, price
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.check import total
@@ -287,13 +287,6 @@ def test_a_plan_of_zeros_costs_no_conversion_and_has_no_ratio() -> None:
     assert comparison.spread[0].adc is None
     assert set(comparison.plan.units.values()) == {0}
     assert comparison.plan.total_area_m2 == 0
-
-
-@pytest.mark.parametrize(
-    ("baseline", "value", "expected"), [(6, 3, 2), (0, 3, 0), (6, 0, None), (None, 3, None), (6, None, None)]
-)
-def test_ratio(baseline: float | None, value: float | None, expected: float | None) -> None:
-    assert ratio(baseline, value) == expected
 
 
 def test_sums_of_unknown_values() -> None:
