@@ -35,7 +35,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.mark.parametrize("hardware", [PUMA, SMALLEST], ids=["puma", "smallest"])
 def test_every_crossbar_is_found(chromium: Any, hardware: Path, tmp_path: Path) -> None:
-    """5 row tiles of 4 slices and 2 signs, and as many slices and signs of 30 x 10 weights: 48 crossbars, some blocks."""
+    """5 row tiles of 4 slices and 2 signs, and as many slices and signs of 30 x 10 weights: 48 crossbars."""
     plan = tmp_path / "model.bsc"
     command = ["compile", str(save(mlp_model(150, 30, 10), tmp_path / "mlp.onnx")), "--granularity", "tile", "--html"]
     result = CliRunner().invoke(main, [*command, "--xbar", "32x32", "--hw", str(hardware), "-o", str(plan)])
