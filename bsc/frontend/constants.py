@@ -1,11 +1,13 @@
 """Constants that are derived from those of the file, and made only when somebody asks for their values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+
+from bsc.ir.sidetable import ArraySource
 
 MAX_MADE_WEIGHTS = 1 << 28
 """Weights that a few numbers of the file may be spread to."""
@@ -69,6 +71,25 @@ def scaled(tensor: ir.TensorProtocol, factor: float) -> ir.LazyTensor:
         tensor.dtype,
         ir.Shape(shape),
     )
+
+
+class OwnArrays(dict[str, ArraySource]):
+    """Arrays that the import makes, under keys that no constant of the model has.
+
+    Args:
+        constants: names of the model's constants.
+    """
+
+    def __init__(self, constants: Collection[str]) -> None:
+        super().__init__()
+        self._constants = constants
+
+    def add(self, wanted: str, array: ArraySource) -> str:
+        """Keep an array; the key is `wanted`, or that with primes behind it."""
+        while wanted in self._constants or wanted in self:
+            wanted += "'"
+        self[wanted] = array
+        return wanted
 
 
 class Derived:

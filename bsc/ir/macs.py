@@ -50,7 +50,7 @@ def multiplies_activations(graph: Graph, op: DigitalOp) -> bool:
 
 def _shape(graph: Graph, name: str) -> Shape | None:
     if graph.has_array(name):
-        return graph.array(name).shape
+        return graph.constant(name).shape
     return graph.tensors[name].shape if name in graph.tensors else None
 
 
