@@ -1,13 +1,14 @@
 """Constants that are derived from those of the file, and made only when somebody asks for their values."""
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from bsc.ir.sidetable import ArraySource
+from bsc.ir.sidetable import ArraySource, MappedArray
 
 MAX_MADE_WEIGHTS = 1 << 28
 """Weights that a few numbers of the file may be spread to."""
@@ -113,6 +114,18 @@ def tensor_of(value: ir.Value | None) -> ir.TensorProtocol:
     assert value is not None
     assert value.const_value is not None
     return value.const_value
+
+
+def values_of(tensor: ir.TensorProtocol) -> NDArray[Any]:
+    """The values of a tensor; those in a file are mapped for as long as the array is there, texts are `str`."""
+    if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes and tensor.dtype.bitwidth % 8 == 0:
+        sizes, offset = tuple(tensor.shape.numpy()), tensor.offset or 0
+        return np.asarray(MappedArray(Path(tensor.path), tensor.dtype.numpy(), sizes, offset))
+    values = tensor.numpy()
+    if tensor.dtype != ir.DataType.STRING:
+        return values
+    texts = [each.decode() if isinstance(each, bytes) else str(each) for each in values.ravel().tolist()]
+    return np.array(texts, dtype=object).reshape(values.shape)
 
 
 def check_bytes(value: ir.Value | None) -> None:

@@ -18,6 +18,8 @@ from bsc.frontend.formats import given_input, given_weights
 from bsc.ir.layer import CrossbarLayer
 from bsc.numeric.im2col import ConvGeometry, output_sizes
 
+UNFOLDED = "bsc.unfolded"
+"""Key of the metadata of a node that follows from constants alone: the first node on the way that is not folded."""
 MAX_VALUES = 1 << 40  # of one activation
 WEIGHT_TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
@@ -208,9 +210,18 @@ def _weight(node: ir.Node) -> tuple[ir.Value | None, str]:
         why = "both operands are constants" if static_input else _unfit(right, "weights are")
         return (None, why) if why else (right, "")
     source = right.producer()
-    if source is not None and all(value is None or value.is_initializer() for value in source.inputs):
-        return None, f"its weights come from {source.op_type}, which is not folded"
-    return None, "its weights are the left operand" if static_input else "both operands are activations"
+    unfolded = None if source is None else source.meta.get(UNFOLDED)
+    if unfolded is not None:
+        return (
+            None,
+            f"its weights come from {unfolded.op_type} {unfolded.name or ''}".rstrip() + ", which is not folded",
+        )
+    if static_input:
+        return (
+            None,
+            "its weights are computed at run time" if node.op_type == "Conv" else "its weights are the left operand",
+        )
+    return None, "both operands are activations"
 
 
 def _bias(node: ir.Node) -> tuple[ir.Value | None, str]:

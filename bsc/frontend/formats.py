@@ -25,9 +25,7 @@ _FORMATS: Mapping[ir.DataType, tuple[int, bool]] = {
 }
 
 
-def given_weights(
-    tensor: Coded, name: str, own: OwnArrays, *, transposed: bool, columns: int
-) -> GivenWeights | str:
+def given_weights(tensor: Coded, name: str, own: OwnArrays, *, transposed: bool, columns: int) -> GivenWeights | str:
     """The codes of a layer's weights.
 
     Args:

@@ -13,8 +13,8 @@ import onnx
 import onnx_ir as ir
 
 from bsc.errors import ModelError
-from bsc.frontend.constants import OwnArrays
-from bsc.frontend.crossbar_view import crossbar_layer
+from bsc.frontend.constants import OwnArrays, is_constant, values_of
+from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
 from bsc.frontend.model_file import cause, check_external_data, digest, load_model, size_on_disk
 from bsc.frontend.rewrite import STEPWISE, WHY, rewrite
 from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes, mark_batch_axes
@@ -148,10 +148,10 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
             arrays[name] = tensor
         elif tensor is not None:
             try:
-                np.asarray(tensor)
+                values_of(tensor)
             except Exception as error:
                 raise inconsistent(f"constant '{name}': {cause(error)}") from None
-            arrays[name] = tensor
+            arrays[name] = values_of(tensor) if tensor.dtype == ir.DataType.STRING else tensor
     return arrays
 
 
@@ -160,6 +160,7 @@ def _operators(model: ir.Model, own: OwnArrays, opsets: Mapping[str, int], refus
     names: set[str] = set()
     ops: list[Op] = []
     refused = False
+    _mark_unfolded(model)
     for index, node in enumerate(model.graph):
         node.name = name = _unique(node.name or f"{node.op_type}_{index}", names)
         layer, why = None, ""
@@ -180,6 +181,15 @@ def _operators(model: ir.Model, own: OwnArrays, opsets: Mapping[str, int], refus
         )
         refuse("", nothing)
     return ops
+
+
+def _mark_unfolded(model: ir.Model) -> None:
+    """Note at every operator that follows from constants alone which one was not folded: itself, or one before it."""
+    for node in model.graph:
+        sources = [value.producer() for value in node.inputs if value is not None and not is_constant(value)]
+        before = [source and source.meta.get(UNFOLDED) for source in sources]
+        if all(before) and node.op_type != "If":
+            node.meta[UNFOLDED] = before[0] if before else node
 
 
 def _apart(ops: list[Op], arrays: Mapping[str, ArraySource], own: OwnArrays, of_the_file: Collection[str]) -> list[Op]:

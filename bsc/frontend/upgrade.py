@@ -191,9 +191,7 @@ def _resize(old: Old) -> None:
         how = {"mode": "linear"}
     else:
         raise old.refuse(f"mode {mode}")
-    old.become(
-        "Resize", [x, old.constant([], np.float32), scales], coordinate_transformation_mode="asymmetric", **how
-    )
+    old.become("Resize", [x, old.constant([], np.float32), scales], coordinate_transformation_mode="asymmetric", **how)
 
 
 def _resized(old: Old, x: ir.Value | None, scales: ir.Value, **how: str) -> ir.Value:
