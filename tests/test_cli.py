@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from safetensors.numpy import load_file
 
-import bsc.compiler
+import bsc.compile.driver
 import bsc.plan.folder
 import hw_models
 from bsc.cli import main
@@ -451,7 +451,7 @@ def test_internal_error_shows_no_traceback(model: Path, monkeypatch: pytest.Monk
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(bsc.compiler, "compile_model", broken)
+    monkeypatch.setattr(bsc.compile.driver, "compile_model", broken)
     result = run("compile", model.name)
     assert (result.exit_code, result.stderr) == (
         1,
@@ -626,7 +626,7 @@ def test_bad_plans_and_data(command: str, plan: Path) -> None:
     (plan / "plan.json").write_text(document.replace('"schema_version": 3', '"schema_version": 2'))
     old = run(command, plan)
     assert old.exit_code == 3
-    assert "seen: plan.json: schema_version: Input should be 3\n" in old.stderr
+    assert "  seen: schema version 2, where this one reads 3\n" in old.stderr
 
 
 def test_devices_are_listed_and_shown() -> None:

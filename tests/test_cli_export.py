@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 import bsc.export.cells
 from bsc.cli import main
+from bsc.execution.session import quiet_session
 from bsc.export.cells import read_cells
-from bsc.ir.program import quiet_session
 from bsc.plan.folder import read_plan
 from bsc.replay.engine import Replayer
 from bsc.testing import mlp_model, save
@@ -44,7 +44,7 @@ def test_onnx(plan: Path) -> None:
     onnx.checker.check_model("mlp.crossbars.onnx", full_check=True)
     feeds = {"x": np.random.default_rng(0).standard_normal((4, 12)).astype(np.float32)}
     (y,) = quiet_session(Path("mlp.crossbars.onnx")).run(None, feeds)
-    np.testing.assert_array_equal(y, Replayer(read_plan(plan)).replayed(feeds)["y"])
+    np.testing.assert_array_equal(y, Replayer(read_plan(plan).mapping).replayed(feeds)["y"])
     first = Path("mlp.crossbars.onnx").read_bytes()
     assert run("export", plan, "--to", "onnx", "-o", "other.onnx").stderr == "wrote other.onnx\n"
     assert Path("other.onnx").read_bytes() == first

@@ -44,7 +44,7 @@ def report(plan: Path, **options: Any) -> None:
     FIGURES.md says what each figure and each column of the CSV file includes, and where it comes from.
     """
     import hw_models
-    from bsc.cost.crossbars import plan_crossbars
+    from bsc.cost.crossbars import mapping_crossbars
     from bsc.plan.folder import read_plan, to_json
     from bsc.report.document import report_document
     from bsc.report.html.plan_page import MAX_BYTES, plan_page
@@ -66,10 +66,10 @@ def report(plan: Path, **options: Any) -> None:
     document = report_document(opened.document, tables.summaries, comparison)
     if html is not None:
         limit = MAX_BYTES if size is None else int(size * 1e6)
-        write_text(html, plan_page(opened, document, target.hierarchy, max_bytes=limit))
+        write_text(html, plan_page(opened, document, max_bytes=limit))
     if csv_file is not None:
         write_text(csv_file, layer_csv(document))
     if as_json:
         click.echo(to_json(document), nl=False)
     elif not printing:
-        print_report(replace(tables, crossbars=plan_crossbars(opened)))
+        print_report(replace(tables, crossbars=mapping_crossbars(opened.mapping)))

@@ -13,6 +13,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from bsc.execution.session import quiet_session
 from bsc.frontend.constants import is_constant, known_shape, sizes_of, tensor_of, values_of
 from bsc.ir.macs import macs_of, may_multiply
 from bsc.ir.sidetable import SPILLED_BYTES, SideTable
@@ -129,9 +130,7 @@ class Folder:
         return [onnx.helper.make_opsetid(domain, version) for domain, version in self._opsets.items()]
 
     def _run(self, node: ir.Node, part: Sequence[ir.Node]) -> list[Any]:
-        """The results of `node`, by onnxruntime, operator by operator on one thread; None for those without a name."""
-        import onnxruntime
-
+        """The results of `node`, None for those without a name."""
         graph, feeds = onnx.GraphProto(name="constants"), {}
         graph.node.extend(ir.serde.serialize_node(each) for each in part)
         for value in _constants(part):
@@ -155,11 +154,7 @@ class Folder:
         names = [name for name in wanted if name]
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
         model = onnx.helper.make_model(graph, opset_imports=self._opset_ids(), ir_version=10)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = quiet_session(model.SerializeToString(), one_of_many=True)
         results = dict(zip(names, session.run(names, feeds), strict=True))
         return [results.get(name) for name in wanted]
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bsc.cost.price import ADC_ACTION, ratio
-from bsc.plan.document import PlanLayer
+from bsc.cost.price import ratio
+from bsc.mapping.layer import MappedLayer
 from bsc.report.document import LayerFigures, LayerSpend, ReportDocument, SliceFigures
 
 
@@ -21,7 +21,7 @@ class LayerRow:
         conversions: of one inference.
     """
 
-    layer: PlanLayer
+    layer: MappedLayer
     figures: LayerFigures
     spend: LayerSpend
     uniform: LayerSpend
@@ -31,7 +31,7 @@ class LayerRow:
     @property
     def adc_energy_j(self) -> float | None:
         """Energy of the conversions."""
-        return self.spend.energy_by_action_j.get(ADC_ACTION)
+        return self.spend.adc_energy_j
 
     @property
     def saving(self) -> float | None:

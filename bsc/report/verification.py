@@ -7,8 +7,8 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from bsc.numeric.paired_bound import CONFIDENCE
 from bsc.plan.document import Plan
-from bsc.replay.paired import CONFIDENCE
 from bsc.replay.per_layer import LayerDifference
 from bsc.replay.proofs import LayerProof
 from bsc.replay.verification import Verification
@@ -68,7 +68,7 @@ class VerificationReport:
 
     def _proofs(self, checked: Iterable[LayerProof]) -> Iterator[str]:
         conversions, lossless, vectors, attacked = np.sum([astuple(each) for each in checked], axis=0).tolist()
-        pairs = any(layer.subtraction == "analog" for layer in self.plan.layers)
+        pairs = any(layer.subtraction == "analog" for layer in self.plan.mapping.layers)
         yield (
             f"proofs     {conversions} {'pairs' if pairs else 'slice columns'} derived again from the cells, all as "
             f"recorded; {lossless} lossless for any input"

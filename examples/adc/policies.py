@@ -17,7 +17,8 @@ import click
 import numpy as np
 
 import hw_models
-from bsc.compiler import CompileOptions, compile_model, default_pipeline
+from bsc.compile.driver import compile_model
+from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.cost.compare import compare
 from bsc.errors import GateError
 from bsc.frontend.onnx_import import import_model
@@ -133,7 +134,7 @@ def compiled(model: Path, policy: Policy, law: str, files: dict[str, Path]) -> P
 def measured(plan: Plan, files: dict[str, Path]) -> dict[str, Any]:
     """Savings over uniform 8 bit by law, and accuracy on the reported images."""
     laws = hw_models.laws()
-    spread = compare(plan, plan.target, laws["isaac"], laws).spread
+    spread = compare(plan.mapping, plan.target, laws["isaac"], laws).spread
     data = load_dataset(files["report"], plan.document.inputs, dynamic_batch=plan.document.model.dynamic_batch)
     found = verify(plan, data, "report", None)
     assert found.accuracy is not None

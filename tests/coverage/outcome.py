@@ -12,7 +12,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 import hw_models
-from bsc.compiler import CompileOptions, compile_model, default_pipeline
+from bsc.compile.driver import compile_model
+from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.errors import BscError
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.replay.engine import Replayer
@@ -55,7 +56,7 @@ def outcome(case: Case) -> Outcome:
         try:
             compiled = compile_model(path, TARGET, CompileOptions(pipeline=PIPELINE))
             assert compiled.plan is not None
-            replayer = Replayer(compiled.plan)
+            replayer = Replayer(compiled.plan.mapping)
             results = replayer.replayed({name: case.feeds[name] for name in compiled.graph.inputs})
         except BscError as error:
             status: Status = "digital only" if error.code == "BSC306" else "refused"

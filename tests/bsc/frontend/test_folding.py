@@ -2,9 +2,11 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bsc.frontend import folding
 from bsc.ir.graph import DigitalOp, Graph
@@ -153,6 +155,7 @@ def test_large_results_lie_in_files(tmp_path: Path) -> None:
 def test_an_embedding_stays_as_small_as_it_is(tmp_path: Path) -> None:
     """What is dequantised for no product is not made four times as large."""
     text = "(int64[N,3] i) => (float[] y) { e = DequantizeLinear (t, s) g = Gather (e, i) y = MatMul (g, w) }"
-    numbers = {"t": np.ones((9, 4), np.int8), "s": np.array(0.5, np.float32), "w": random_weights(4, 2)}
+    table: NDArray[Any] = np.ones((9, 4), np.int8)
+    numbers = {"t": table, "s": np.array(0.5, np.float32), "w": random_weights(4, 2)}
     graph = imported(tiny_model(text, numbers), tmp_path)
     assert list(left(graph)) == ["DequantizeLinear", "Gather"]

@@ -89,10 +89,9 @@ def test_zeros_have_an_end(most: int, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_texts_stay_digital(texts: list[bytes], tmp_path: Path) -> None:
     """As an initialiser, and as each kind of Constant that texts can be in."""
     body = "h = MatMul (x, w) c = Greater (h, z) t = Where (c, s, a) u = Where (c, b, t)"
-    model = tiny_model(
-        f"(float[N,4] x) => (float[] h, string[] u) {{ {body} }}", {"w": random_weights(4, 3), "z": np.float32(0)}
-    )
-    model.graph.initializer.append(helper.make_tensor("s", onnx.TensorProto.STRING, [len(texts)], texts))
+    numbers = {"w": random_weights(4, 3), "z": np.zeros((), np.float32)}
+    model = tiny_model(f"(float[N,4] x) => (float[] h, string[] u) {{ {body} }}", numbers)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([each.decode() for each in texts], object), "s"))
     model.graph.node.insert(0, helper.make_node("Constant", [], ["a"], value_strings=texts))
     model.graph.node.insert(0, helper.make_node("Constant", [], ["b"], value_string=texts[0]))
     graph = imported(model, tmp_path)

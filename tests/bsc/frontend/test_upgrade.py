@@ -84,7 +84,7 @@ NUMBERS = {
     "ones": np.ones(3, np.float32),
     "half": np.full(3, 0.5, np.float32),
     "slopes": np.array([0.1, 0.2, 0.3], np.float32).reshape(3, 1, 1),
-    "zero": np.float32(0),
+    "zero": np.zeros((), np.float32),
     "places": np.zeros((2, 1, 2, 2), np.int64),
     "updates": np.ones((2, 1, 2, 2), np.float32),
 }
