@@ -35,8 +35,7 @@ def simulate(plan: Path, **options: Any) -> None:
     """Replay a plan, count its column sums, and try it on real devices."""
     from bsc.plan.folder import read_plan, to_json
     from bsc.replay.simulation import simulate as run
-    from bsc.report.figures import simulation_json
-    from bsc.report.simulation import SimulationReport
+    from bsc.report.simulation import SimulationReport, simulation_json
 
     device = _noise(options)
     trials = (options["trials"] or 10) if device is not None else 0
@@ -46,7 +45,7 @@ def simulate(plan: Path, **options: Any) -> None:
     )
     with progress("replaying", data.samples * (1 + trials)) as advance:
         found = run(
-            opened,
+            opened.mapping,
             data,
             source,
             options=replay_options(

@@ -27,8 +27,7 @@ def verify(plan: Path, **options: Any) -> None:
     from bsc.plan.folder import read_plan, to_json
     from bsc.replay.proofs import check_proofs
     from bsc.replay.verification import verify as run
-    from bsc.report.figures import verification_json
-    from bsc.report.verification import VerificationReport
+    from bsc.report.verification import VerificationReport, verification_json
 
     if options["per_layer"] and options["model"] is None:
         raise UsageError(
@@ -38,7 +37,7 @@ def verify(plan: Path, **options: Any) -> None:
             fix="add --model with the ONNX file that was compiled",
         )
     opened = read_plan(plan)
-    proofs = check_proofs(opened, options["seed"]) if options["proofs"] else None
+    proofs = check_proofs(opened.mapping, options["seed"]) if options["proofs"] else None
     data, source = open_data(
         opened, options["data"], limit=options["limit"], batch=options["batch"], seed=options["seed"]
     )

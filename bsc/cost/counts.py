@@ -1,7 +1,7 @@
-"""How often each hardware action happens in one inference of a plan, and of the baselines it is held against.
+"""What the crossbars of each layer do in one inference of a plan, and of the baselines it is compared with.
 
 Rows and columns that `eliminate` or `permute` chose are found by number: for every input vector one number of
-ceil(log2 K) bits is read from the tile buffer for each mapped row, and one of ceil(log2 N) for each mapped column. That
+ceil(log2 K) bits is read from the buffer for each mapped row, and one of ceil(log2 N) for each mapped column. That
 is an assumption, and on the safe side for rows that are only left out. A layer that maps all its lines in order needs
 no numbers.
 """
@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.cost.counters import COUNTERS, Activity
 from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import MappedModel
 from bsc.numeric.encoding import CellFormat, Encoding
-from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.tiles import column_tiles, column_widths, per_crossbar, per_tile
 from bsc.plan.correction import corrections
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 RESOLUTIONS = MAX_ADC_BITS + 1
 
@@ -30,7 +32,7 @@ class LayerCounts:
     Attributes:
         name: of the layer.
         conversions: by resolution, int64 (17,).
-        actions: every other action of a target's price list, by key.
+        counters: by name, every counter of `COUNTERS`.
         crossbars: crossbars by the largest resolution of their columns, int64 (17,).
         reads: times that every crossbar of the layer is read: once for each input cycle and row group of a tile.
         conversions_per_read: most conversions that one crossbar needs in one read.
@@ -42,7 +44,7 @@ class LayerCounts:
 
     name: str
     conversions: NDArray[np.int64]
-    actions: Mapping[str, int]
+    counters: Mapping[str, int]
     crossbars: NDArray[np.int64]
     reads: int
     conversions_per_read: int
@@ -52,35 +54,36 @@ class LayerCounts:
     array_cols: int
 
 
-def count_plan(plan: Plan) -> list[LayerCounts]:
-    """Count the actions of every layer of a plan."""
-    return [_count_layer(layer, plan.arrays(layer)) for layer in plan.layers]
+def count_mapping(mapping: MappedModel) -> list[LayerCounts]:
+    """Count the actions of every layer of a mapping."""
+    return [_count_layer(layer, mapping.arrays(layer)) for layer in mapping.layers]
 
 
-def count_uniform(plan: Plan, bits: int) -> list[LayerCounts]:
+def count_uniform(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
     """The same network on crossbars of that size, all rows driven, nothing eliminated, every column read at `bits`.
 
-    Slices are those of the plan if it cuts evenly, and else of the target's cells; pairs are subtracted digitally.
+    Slices are those of the mapping if it cuts evenly, and else of `cell_bits`; pairs are subtracted digitally.
     """
-    return [_count_dense(layer, _even(plan, layer, "differential"), bits) for layer in plan.layers]
+    return [_count_dense(layer, _even(layer, "differential", cell_bits), bits) for layer in mapping.layers]
 
 
-def count_offset(plan: Plan, bits: int) -> list[LayerCounts]:
+def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
     """The same weight codes in the offset encoding of [isaac16]: one crossbar a slice, and one unit column on each.
 
-    The sign needs one more bit than in the differential encoding, but there is no second polarity.
+    The sign needs one more bit than in the differential encoding, but there is no second polarity. Slices
+    are those of `count_uniform`.
     """
-    return [_count_dense(layer, _even(plan, layer, "offset"), bits) for layer in plan.layers]
+    return [_count_dense(layer, _even(layer, "offset", cell_bits), bits) for layer in mapping.layers]
 
 
-def _even(plan: Plan, layer: PlanLayer, encoding: Encoding) -> CellFormat:
+def _even(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
     """The format of a baseline."""
     even = len(set(layer.slice_bits[:-1])) <= 1 and layer.slice_bits[-1] <= layer.slice_bits[0]
-    bits = layer.slice_bits[0] if even else plan.target.crossbar.bits_per_cell
+    bits = layer.slice_bits[0] if even else cell_bits
     return CellFormat(weight_bits=layer.weight_bits, bits_per_cell=bits, encoding=encoding)
 
 
-def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
+def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     packed, starts = layer.column_tiles()
     widths = column_widths(starts, layer.mapped_columns)
     existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
@@ -97,8 +100,7 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     conversions[_unit_column_bits(layer)] += unit_columns
     crossbars = np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64)
     crossbars[_unit_column_bits(layer)] += int(alone.sum())
-    return _count(
-        layer,
+    activity = Activity(
         rows=layer.mapped_rows,
         groups=int(groups.max(initial=0)),
         conversions=conversions,
@@ -109,9 +111,10 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
         bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0)),
         index_bits=_index_bits(arrays.kept_rows, layer.rows) + _index_bits(arrays.kept_columns, layer.columns),
     )
+    return _count(layer, activity)
 
 
-def _driven_for_sums_alone(layer: PlanLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
+def _driven_for_sums_alone(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
     """Where no crossbar is allocated, but what cells do not hold needs the sum of the inputs: a unit column, (T, C)."""
     added = corrections(layer, arrays)[:, None, None] != 0
     needed = per_tile(np.logical_or, per_crossbar(np.logical_or, added, starts), layer.groups_per_tile)[:, :, 0, 0]
@@ -123,7 +126,7 @@ def _driven_for_sums_alone(layer: PlanLayer, arrays: LayerArrays, starts: tuple[
     return alone
 
 
-def largest_bits(layer: PlanLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.uint8]:
+def largest_bits(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.uint8]:
     """What the ADC of each crossbar must resolve, (T, C, S, P); a pair that is subtracted has one ADC, on its first."""
     largest = per_tile(np.maximum, per_crossbar(np.maximum, arrays.adc_bits, starts), layer.groups_per_tile)
     if _unit_columns(layer.cells):  # the same ADC reads it
@@ -144,20 +147,19 @@ def _unit_columns(cells: CellFormat) -> int:
     return int(cells.encoding != "differential")
 
 
-def _unit_column_bits(layer: PlanLayer) -> int:
+def _unit_column_bits(layer: MappedLayer) -> int:
     """Bits that hold the sum of all input digits of a row group."""
     return min((layer.active_rows * layer.max_drive).bit_length(), MAX_ADC_BITS)
 
 
-def _count_dense(layer: PlanLayer, cells: CellFormat, bits: int) -> LayerCounts:
+def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCounts:
     """Nothing eliminated; every column, the unit columns of each crossbar too, is converted at `bits`."""
     packed, starts = column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)
     row_tiles, planes = -(-layer.rows // layer.tile_rows), cells.slices * cells.polarities
     crossbars = row_tiles * len(starts) * planes
     columns = row_tiles * layer.columns * planes + crossbars * _unit_columns(cells)
     at_bits = np.arange(RESOLUTIONS) == bits
-    return _count(
-        layer,
+    activity = Activity(
         rows=layer.rows,
         groups=1,
         conversions=at_bits * np.int64(columns),
@@ -168,62 +170,27 @@ def _count_dense(layer: PlanLayer, cells: CellFormat, bits: int) -> LayerCounts:
         conversions_per_read=int(column_widths(starts, layer.columns).max()),
         bits_per_read=int(column_widths(starts, layer.columns).max()) * bits,
     )
+    return _count(layer, activity)
 
 
-def _count(
-    layer: PlanLayer,
-    *,
-    rows: int,
-    groups: int,
-    conversions: NDArray[np.int64],
-    crossbars: NDArray[np.int64],
-    rows_driven: int,
-    columns_sampled: int,
-    conversions_per_read: int,
-    bits_per_read: int,
-    index_bits: int = 0,
-) -> LayerCounts:
-    """From the counts of one input cycle, over all crossbars, to those of one inference.
-
-    Args:
-        layer: the layer.
-        rows: rows mapped.
-        groups: row groups of a tile, read one after another in a cycle.
-        conversions: by resolution, in all groups together.
-        crossbars: by largest resolution.
-        rows_driven: wordlines, in all groups together.
-        columns_sampled: bitlines held, in all groups together.
-        conversions_per_read: most that one crossbar needs.
-        bits_per_read: most bits that these have together.
-        index_bits: bits of the line numbers that are read for every vector.
-    """
-    cycles = layer.vectors * len(input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits))
-    moved_bits = layer.vectors * layer.input_bits * (layer.groups * rows + layer.columns)
-    converted = int(conversions.sum()) * cycles
+def _count(layer: MappedLayer, activity: Activity) -> LayerCounts:
+    """From what happens in one input cycle to the counts of one inference."""
+    cycles = activity.cycles(layer)
     return LayerCounts(
         name=layer.name,
-        conversions=conversions * cycles,
-        actions={
-            "dac_row": rows_driven * cycles,
-            "crossbar_cell": int(crossbars.sum()) * layer.tile_rows * layer.tile_cols * cycles,
-            "sample_hold": columns_sampled * cycles,
-            "shift_add": converted,
-            "input_register_bit": rows_driven * cycles * layer.dac_bits,
-            "output_register_word": converted,
-            "edram_bit": moved_bits + layer.vectors * index_bits,
-            "bus_bit": moved_bits,
-        },
-        crossbars=crossbars,
-        reads=cycles * groups,
-        conversions_per_read=conversions_per_read,
-        bits_per_read=bits_per_read,
+        conversions=activity.conversions * cycles,
+        counters={name: count(layer, activity) for name, count in COUNTERS.items()},
+        crossbars=activity.crossbars,
+        reads=cycles * activity.groups,
+        conversions_per_read=activity.conversions_per_read,
+        bits_per_read=activity.bits_per_read,
         dac_bits=layer.dac_bits,
         array_rows=layer.tile_rows,
         array_cols=layer.tile_cols,
     )
 
 
-def _rows_driven(layer: PlanLayer, packed: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
+def _rows_driven(layer: MappedLayer, packed: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Wordlines in use on the crossbars of each row and column tile, (T, C)."""
     if packed > 1:
         return widths[None, :] // (layer.columns // layer.groups) * layer.mapped_rows

@@ -12,7 +12,7 @@ OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "can't start new thre
 """What onnxruntime and Python say when the kernel gives them no more memory."""
 
 WRONG_OPTIMISERS = ("TransposeOptimizer", "TransposeOptimizer_CPUExecutionProvider")
-"""They turn Transpose and QuantizeLinear around, and then give rounded values to all that reads the transposed tensor."""
+"""They turn Transpose and QuantizeLinear around, and then give rounded values to all who read the tensor."""
 
 RunSession = Callable[[Any, list[str], Mapping[str, NDArray[Any]]], list[Any]]
 """From a session, names of outputs and feeds to the outputs; raises what onnxruntime raises."""

@@ -76,7 +76,7 @@ class Verification:
         Raises:
             GateError: BSC501 naming the first layer.
         """
-        for layer in plan.layers:
+        for layer in plan.mapping.layers:
             tally = self.tallies[layer.name]
             if layer.adc_policy == "lossless" and tally.differing:
                 raise GateError(
@@ -112,10 +112,10 @@ def verify(
         ModelError: BSC308 if a label is no output; BSC307 if `model` is not the plan's model, or if column sums
             are not those of the cells.
     """
-    replayer = Replayer(plan, options)
+    replayer = Replayer(plan.mapping, options)
     session = None if model is None else _float_session(plan, model)
     comparison = _compared_layers(plan, model) if per_layer and model is not None else None
-    name = plan.document.outputs[0].name
+    name = plan.mapping.outputs[0].name
     outputs: dict[str, list[NDArray[Any]]] = {"quantised": [], "replayed": [], "float": []}
 
     def replayed(batch: dict[str, NDArray[Any]]) -> NDArray[Any]:
@@ -125,7 +125,7 @@ def verify(
             _add(comparison, results, batch)
         return results[name]
 
-    for batch in data.batches(max((layer.input_values for layer in plan.layers), default=1)):
+    for batch in data.batches(max((layer.input_values for layer in plan.mapping.layers), default=1)):
         outputs["replayed"].append(replayed(batch))
         # Equal layer results mean equal outputs, so the second run is needed only for lossy plans.
         outputs["quantised"].append(outputs["replayed"][-1] if replayer.exact else replayer.quantised(batch)[name])
@@ -154,12 +154,12 @@ def _float_session(plan: Plan, model: Path) -> Any:
     from bsc.frontend.model_file import model_digest
 
     digest = model_digest(model)
-    if digest != plan.document.model.sha256:
+    if digest != plan.provenance.model.sha256:
         raise ModelError(
             "BSC307",
             f"model '{model.name}' is not the one the plan was made from",
-            seen=f"SHA-256 {digest[:12]}..., the plan records {plan.document.model.sha256[:12]}...",
-            fix=f"give the '{plan.document.model.file}' that was compiled, or compile again",
+            seen=f"SHA-256 {digest[:12]}..., the plan records {plan.provenance.model.sha256[:12]}...",
+            fix=f"give the '{plan.provenance.model.file}' that was compiled, or compile again",
         )
     try:
         with bounded_memory(SESSION_GROWTH * model.stat().st_size, SESSION_BYTES):
@@ -179,7 +179,7 @@ def _run_float(session: Any, output: str, batch: dict[str, NDArray[Any]]) -> NDA
 
 def _compared_layers(plan: Plan, model: Path) -> LayerComparison:
     try:
-        return LayerComparison(plan, model)
+        return LayerComparison(plan.mapping, model)
     except Exception as error:  # as above
         raise _unrunnable(error) from None
 

@@ -17,9 +17,10 @@ from bsc.compile.driver import check_model, compile_model
 from bsc.compile.layout import LayoutSearch
 from bsc.compile.options import CompileOptions, MappingOptions, resolve
 from bsc.errors import CODES, BscError
-from bsc.hardware.target import Granularity, Offer, Target
+from bsc.hardware.target import AdcFlexibility, Offer, Target
 from bsc.testing import mlp_model, random_weights, tiny_model
 from tests.bsc.plans import ISAAC
+from tests.bsc.targets import without_price
 
 LAW = hw_models.load_law("isaac")
 MLP = mlp_model(12, 8, 3).SerializeToString()
@@ -34,14 +35,10 @@ def small(body: str, *, x: str = "N,4", w: Any = None, **options: Any) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def with_adcs(offer: Granularity, bits: int = 8) -> Target:
+def with_adcs(offer: AdcFlexibility, bits: int = 8) -> Target:
     """The target with converters of that kind."""
     value = Offer(value=offer, kind="assumed", source="a test")
     return ISAAC.model_copy(update={"adc": ISAAC.adc.model_copy(update={"granularity": value, "bits": bits})})
-
-
-def without_price(action: str) -> Target:
-    return ISAAC.model_copy(update={"action": ISAAC.action.model_copy(update={action: None})})
 
 
 @pytest.fixture
@@ -120,9 +117,11 @@ REFUSED: dict[str, list[Case]] = {
         Case(pipeline="quantize,slice-bits,tile{only=fc9},assign-adc"),
     ],
     "BSC206": [
-        Case(target=without_price("bus_bit"), words={"granularity": "tile"}),
+        Case(target=without_price(ISAAC, "bus_bit"), words={"granularity": "tile"}),
         Case(
-            target=without_price("adc_conversion"), words={"adc": "budgeted"}, options={"calibration": Path(UNLABELLED)}
+            target=without_price(ISAAC, "adc_conversion"),
+            words={"adc": "budgeted"},
+            options={"calibration": Path(UNLABELLED)},
         ),
     ],
     "BSC207": [Case(options={"search": SEARCH}, pipeline="quantize,slice-bits,eliminate,tile,assign-adc")],
@@ -220,10 +219,10 @@ OFFERED: dict[str, tuple[Mapping[str, Any], str]] = {
 """Plans in words, and the converters, of 8 bits where they are fixed, that can have their resolutions."""
 
 
-@pytest.mark.parametrize("offer", get_args(Granularity))
+@pytest.mark.parametrize("offer", get_args(AdcFlexibility))
 @pytest.mark.parametrize("plan", OFFERED)
 @pytest.mark.usefixtures("folder")
-def test_both_know_what_converters_offer(plan: str, offer: Granularity) -> None:
+def test_both_know_what_converters_offer(plan: str, offer: AdcFlexibility) -> None:
     words, offered = OFFERED[plan]
     options = BUDGET if words.get("adc") == "budgeted" else {"calibration": Path(UNLABELLED)}
     error = agreed(Case(target=with_adcs(offer), words=words, options=options))

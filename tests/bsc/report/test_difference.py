@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsc.plan.document import BudgetRecord, CalibrationRecord, StepRecord
+from bsc.mapping.model import StepRecord
+from bsc.plan.document import BudgetRecord, CalibrationRecord
 from bsc.plan.folder import to_json
 from bsc.report.difference import Change, Difference, FigureChange, alike, difference, difference_json, in_words
 from bsc.report.difference_text import DifferenceReport
@@ -32,7 +33,7 @@ def between(old: ReportDocument, new: ReportDocument) -> Difference:
 
 
 def figure(old: float | None, new: float | None) -> FigureChange:
-    return FigureChange(layer=None, figure="energy_j", unit="J", old=old, new=new)
+    return FigureChange(layer=None, figure="energy_j", label="energy", unit="J", old=old, new=new)
 
 
 def test_a_report_and_itself() -> None:
