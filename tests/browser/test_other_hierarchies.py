@@ -33,9 +33,23 @@ def chromium() -> Iterator[Any]:
         yield started
 
 
-@pytest.mark.parametrize("hardware", [PUMA, SMALLEST], ids=["puma", "smallest"])
-def test_every_crossbar_is_found(chromium: Any, hardware: Path, tmp_path: Path) -> None:
+def with_count(hardware: Path, count: int, folder: Path) -> Path:
+    """The smallest hardware with as many arrays."""
+    changed = folder / "mine.toml"
+    text = hardware.read_text(encoding="utf-8")
+    assert "count = 64" in text
+    changed.write_text(text.replace("count = 64", f"count = {count}"), encoding="utf-8")
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("hardware", "count"),
+    [(PUMA, None), (SMALLEST, None), (SMALLEST, 53), (SMALLEST, 7)],
+    ids=["puma", "smallest", "prime", "blocks of a prime"],
+)
+def test_every_crossbar_is_found(chromium: Any, hardware: Path, count: int | None, tmp_path: Path) -> None:
     """5 row tiles of 4 slices and 2 signs, and as many slices and signs of 30 x 10 weights: 48 crossbars."""
+    hardware = hardware if count is None else with_count(hardware, count, tmp_path)
     plan = tmp_path / "model.bsc"
     command = ["compile", str(save(mlp_model(150, 30, 10), tmp_path / "mlp.onnx")), "--granularity", "tile", "--html"]
     result = CliRunner().invoke(main, [*command, "--xbar", "32x32", "--hw", str(hardware), "-o", str(plan)])
