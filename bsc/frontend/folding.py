@@ -154,7 +154,7 @@ class Folder:
         names = [name for name in wanted if name]
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
         model = onnx.helper.make_model(graph, opset_imports=self._opset_ids(), ir_version=10)
-        session = quiet_session(model.SerializeToString(), one_of_many=True)
+        session = quiet_session(model.SerializeToString(), as_written=True)
         results = dict(zip(names, session.run(names, feeds), strict=True))
         return [results.get(name) for name in wanted]
 
