@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from bsc.errors import UsageError
 from bsc.hardware.target import Target
@@ -42,13 +42,38 @@ MAX_PRODUCTS = 1 << 53
 InputStep = Annotated[float, Field(ge=STEP_RANGE[0], le=STEP_RANGE[1])]
 
 
+class SetInputRecord(Record):
+    """An input of the model that was made a constant; no command asks for it."""
+
+    name: str
+    dtype: str
+    shape: tuple[NonNegativeInt, ...]
+    values: tuple[int | float, ...] = Field(min_length=1, description="all of them in order, or one for all")
+
+
+class ImportRecord(Record):
+    """How the imported graph was checked against the model's own file, which *exact* rests on."""
+
+    inputs: Literal["data", "made-up", "none"] = Field(
+        description="what both ran on in floating point: calibration data, made-up inputs, or none if they did not run"
+    )
+    samples: NonNegativeInt
+    difference: NonNegativeFloat = Field(
+        description="largest difference of a result from onnxruntime's, as a share of the largest value there"
+    )
+    reason: str = Field(description="why they did not run; empty if they did")
+
+
 class ModelRecord(Record):
     """The model a plan was made from."""
 
     file: str = Field(description="file name without folders")
     sha256: Sha256 = Field(description="of the file's digest followed by those of its external data files")
     opsets: dict[str, int] = Field(description="ONNX domain to version")
-    dynamic_batch: bool = Field(description="the first axis of the inputs is free; counts are for a batch of one")
+    dynamic_batch: bool = Field(description="any number of samples may run at once; counts are for a batch of one")
+    constants: tuple[SetInputRecord, ...] = Field(default=(), description="inputs that were made constants")
+    check: ImportRecord | None = Field(default=None, description="null where there was no model file to check against")
+    notes: tuple[str, ...] = Field(default=(), description="what is worth knowing of how the model was read")
 
 
 class CalibrationRecord(Record):
@@ -89,6 +114,18 @@ class TensorRecord(Record):
     name: str
     shape: tuple[NonNegativeInt, ...] | None = Field(description="null where it is not known before a run")
     dtype: str
+    batch_axis: NonNegativeInt | None = Field(
+        default=None, description="the axis that samples lie along; null where there is none, or none that is known"
+    )
+    values: tuple[float, float] | None = Field(
+        default=None, description="lowest and highest value of an input, as far as is known"
+    )
+
+    @model_validator(mode="after")
+    def _has_its_batch_axis(self) -> Self:
+        if self.batch_axis is not None and self.shape is not None and self.batch_axis >= len(self.shape):
+            raise ValueError("the batch axis is none of the tensor's")
+        return self
 
 
 class StepRecord(Record):

@@ -19,12 +19,14 @@ from bsc.plan.document import (
     BudgetRecord,
     CalibrationRecord,
     ConvRecord,
+    ImportRecord,
     LayerArrays,
     ModelRecord,
     ObservedRecord,
     Plan,
     PlanDocument,
     PlanLayer,
+    SetInputRecord,
     StepRecord,
     TensorRecord,
 )
@@ -70,6 +72,9 @@ def make_plan(
             sha256=graph.info.sha256,
             opsets=dict(graph.info.opsets),
             dynamic_batch=graph.info.dynamic_batch,
+            constants=tuple(SetInputRecord(**asdict(each)) for each in graph.info.constants),
+            check=None if graph.info.check is None else ImportRecord(**asdict(graph.info.check)),
+            notes=graph.info.notes,
         ),
         target=target.name,
         calibration=calibration,
@@ -90,7 +95,7 @@ def make_plan(
 
 def _tensor_record(graph: Graph, name: str) -> TensorRecord:
     tensor = graph.tensors[name]
-    return TensorRecord(name=name, shape=tensor.shape, dtype=tensor.dtype)
+    return TensorRecord(**asdict(tensor))
 
 
 def _checked_record(layer: CrossbarLayer, index: int) -> PlanLayer:

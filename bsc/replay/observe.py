@@ -114,7 +114,7 @@ def _kept_codes(
         return products[name](driven)
 
     for batch in data.batches(max((layer.input_values for layer, _ in loaded.layers.values()), default=1)):
-        samples = len(next(iter(batch.values())))
+        samples = data.rows(batch)
         share = samples / data.samples
         loaded.run(batch, run_layer)
         advance(samples)
