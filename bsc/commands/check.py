@@ -17,7 +17,8 @@ def check(model: Path, input_shape: tuple[str, ...], *, as_json: bool) -> None:
     The model is compiled with the default options, and nothing is written.
     """
     import hw_models
-    from bsc.compiler import CompileOptions, check_model, default_pipeline
+    from bsc.compile.driver import check_model
+    from bsc.compile.options import CompileOptions, default_pipeline
     from bsc.frontend.shapes import parse_input_shape
     from bsc.plan.folder import to_json
     from bsc.report.coverage import CoverageReport, coverage_json

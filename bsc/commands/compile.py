@@ -9,11 +9,11 @@ from bsc.commands.output import compare_plan, plan_report, print_report
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
-    from bsc.compiler import CompileOptions
+    from bsc.compile.layout import LayoutChoice
+    from bsc.compile.options import CompileOptions
     from bsc.hardware.adc_law import AdcLaw
     from bsc.hardware.target import Target
     from bsc.plan.document import PlanDocument
-    from bsc.search import Choice
 
 REPORT = "report.json"
 
@@ -97,7 +97,7 @@ REPORT = "report.json"
 def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     """Compile MODEL.onnx into a plan folder and print its report."""
     import hw_models
-    from bsc.compiler import compile_model
+    from bsc.compile.driver import compile_model
     from bsc.plan.folder import check_free, to_json, write_plan
     from bsc.report.document import report_document
     from bsc.report.html.plan_page import plan_page
@@ -136,8 +136,7 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
 
 
 def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", options: dict[str, Any]) -> "CompileOptions":
-    from bsc.choices import ADAPTIVE, Choices, recipe
-    from bsc.compiler import CompileOptions
+    from bsc.compile.options import ADAPTIVE, CompileOptions, MappingOptions, resolve
     from bsc.frontend.shapes import parse_input_shape
 
     text = options["passes"]
@@ -154,7 +153,7 @@ def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", option
     search, adaptive = None, options["cut"] == ADAPTIVE
     if text is None:
         said = {name: options[name] for name in choosing if _given(ctx, name)}
-        found = recipe(Choices(**said | {"adc": _policy(ctx, options)}), target, law)
+        found = resolve(MappingOptions(**said | {"adc": _policy(ctx, options)}), target, law)
         text, search, adaptive = found.pipeline, found.search, found.adaptive_cut
     return CompileOptions(
         pipeline=text,
@@ -187,7 +186,7 @@ def _policy(ctx: click.Context, options: dict[str, Any]) -> str | None:
     )
 
 
-def _describe(choice: "Choice") -> str:
+def _describe(choice: "LayoutChoice") -> str:
     from bsc.units import format_si
 
     energy, before = format_si(choice.energy_j, "J"), format_si(choice.energy_before_j, "J")

@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 import bsc
-from bsc.choices import Recipe
-from bsc.compiler import CompileOptions, Imported, compile_model, import_calibrated
+from bsc.compile.driver import State, compile_model, import_calibrated
+from bsc.compile.options import CompileOptions, ResolvedOptions
 from bsc.cost.counts import RESOLUTIONS, LayerCounts, count_plan
 from bsc.errors import BscError, UsageError
 from bsc.hardware.adc_law import AdcLaw
@@ -35,7 +35,7 @@ MOST: Final = 1 << 62
 _TABLES: Final = ("conversions", "crossbars")
 _AT_LEAST_1: Final = frozenset({"dac_bits", "array_rows", "array_cols"})
 
-_IMPORTED: dict[str, Imported] = {}
+_IMPORTED: dict[str, State] = {}
 """What was imported last, in this process: reading and calibrating a model takes longer than most pipelines."""
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -73,7 +73,7 @@ class Work:
     """
 
     model: Input
-    recipe: Recipe
+    recipe: ResolvedOptions
     target: Target
     law: AdcLaw
     max_accuracy_drop: float | None
@@ -221,17 +221,17 @@ def _count(work: Work) -> Counted:
     return Counted(key=work.key, pipeline=document.pipeline, counts=tuple(count_plan(plan)), accuracy=replayed)
 
 
-def _import(work: Work, options: CompileOptions) -> Imported:
+def _import(work: Work, options: CompileOptions) -> State:
     """The model and its data, from the last time if they were the same."""
     files = [(each.path, each.sha256) for each in (work.model, work.calibration) if each is not None]
     key = repr((files, sorted(work.input_shapes.items()), options.test_accuracy))
     if key not in _IMPORTED:
         _IMPORTED.clear()
-        imported = import_calibrated(work.model.path, options)
+        imported = import_calibrated(work.model.path, work.target, options)
         _require_same(work.model, imported.graph.info.sha256)
         if work.calibration is not None:
-            assert imported.data is not None
-            _require_same(work.calibration, imported.data.sha256)
+            assert imported.calibration is not None
+            _require_same(work.calibration, imported.calibration.sha256)
         _IMPORTED[key] = imported
     return _IMPORTED[key]
 

@@ -20,7 +20,7 @@ from bsc.atomic import new_folder, output_errors, require_free
 from bsc.errors import ModelError, UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.hardware.target import Target
-from bsc.ir.program import tensors
+from bsc.ir.onnx_walk import tensors
 from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
 from bsc.record import Record, first_mistake
 

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.execution.program import Program
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
-from bsc.ir.program import Program, schedule
+from bsc.ir.schedule import schedule
 from bsc.numeric.im2col import from_vectors, to_vectors
 from bsc.replay.dataset import Dataset, require_finite
 

@@ -20,10 +20,12 @@ import onnx
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
+from bsc.execution.program import GROWTH, Program
+from bsc.execution.session import quiet_session
 from bsc.ir.graph import Graph, ImportCheck
 from bsc.ir.input_values import Values
 from bsc.ir.layer import CrossbarLayer, Reuse
-from bsc.ir.program import GROWTH, LayerStep, Program, Segment, Step, quiet_session, schedule
+from bsc.ir.schedule import LayerStep, Segment, Step, schedule
 from bsc.limits import bounded_memory
 from bsc.replay.calibrate import float_result
 from bsc.replay.dataset import Dataset, random_dataset

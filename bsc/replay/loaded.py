@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.ir.program import Program
+from bsc.execution.program import Program
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.replay.activations import input_codes, output, zero_part
 

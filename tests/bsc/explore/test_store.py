@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bsc.cost.counts import LayerCounts
-from bsc.cost.designs import FIGURES, Design
 from bsc.errors import BscError, ModelError, UsageError
+from bsc.explore.designs import FIGURES, Design
 from bsc.explore.mapping import Counted, counts_from_json, counts_to_json
 from bsc.explore.store import Store, open_store
 
