@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.input_options import check_option, model_inputs, set_option, shape_option, values_option
 from bsc.commands.output import compare_plan, plan_report, print_report
 from bsc.errors import UsageError
 
@@ -84,7 +85,10 @@ REPORT = "report.json"
     metavar="FILE.npz",
     help="Labelled data to test the drop on.  [default: every other sample of --calib]",
 )
-@click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
+@shape_option
+@set_option
+@values_option
+@check_option
 @click.option("--passes", metavar="TEXT", help="The pipeline as text, in place of the options above.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Plan folder to write.  [default: MODEL.bsc]")
 @click.option("--force", is_flag=True, help="Replace a plan folder that exists.")
@@ -137,7 +141,6 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
 
 def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", options: dict[str, Any]) -> "CompileOptions":
     from bsc.compile.options import ADAPTIVE, CompileOptions, MappingOptions, resolve
-    from bsc.frontend.shapes import parse_input_shape
 
     text = options["passes"]
     choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute")
@@ -157,7 +160,7 @@ def _compile_options(ctx: click.Context, target: "Target", law: "AdcLaw", option
         text, search, adaptive = found.pipeline, found.search, found.adaptive_cut
     return CompileOptions(
         pipeline=text,
-        input_shapes=dict(map(parse_input_shape, options["input_shape"])),
+        **model_inputs(options),
         calibration=options["calib"],
         dump_ir=options["dump_ir"],
         stop_after=options["stop_after"],

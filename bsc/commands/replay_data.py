@@ -5,23 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
     from bsc.plan.document import Plan
     from bsc.replay.dataset import Dataset
     from bsc.replay.engine import ReplayOptions
-
-
-input_option = click.option(
-    "--input",
-    multiple=True,
-    metavar="NAME=VALUES",
-    help="Values that an input is made up of, as ids=0..50256, or the one it has, as sample_rate=16000; may be repeated.",
-)
-"""What both say of inputs that are not in a file."""
 
 
 def open_data(
@@ -38,7 +27,8 @@ def open_data(
         given: what --input says, one each.
 
     Raises:
-        UsageError: BSC201 if the model fixes another batch, or for an --input that cannot be read; BSC202 if the file cannot be opened.
+        UsageError: BSC201 if the model fixes another batch, or for an --input that cannot be read; BSC202 if the file
+            cannot be opened.
         ModelError: BSC308 if the file does not fit the model.
     """
     from bsc.ir.input_values import parse_input, require_inputs

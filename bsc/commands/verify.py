@@ -5,14 +5,15 @@ from typing import Any
 
 import click
 
+from bsc.commands.input_options import values_option
 from bsc.commands.output import print_report, progress
-from bsc.commands.replay_data import input_option, open_data, replay_options
+from bsc.commands.replay_data import open_data, replay_options
 
 
 @click.command(short_help="Replay a plan and compare it with its models.")
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs, and labels if any.")
-@input_option
+@values_option
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE.onnx", help="The float model, to compare with.")
 @click.option("--per-layer", is_flag=True, help="With --model, compare the results of every layer too.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N samples.")
@@ -46,7 +47,7 @@ def verify(plan: Path, **options: Any) -> None:
         limit=options["limit"],
         batch=options["batch"],
         seed=options["seed"],
-        given=options["input"],
+        given=options["values"],
     )
     how = replay_options(options["device"], every_conversion=options["every_conversion"], statistics=False)
     with progress("replaying", data.samples) as advance:

@@ -30,6 +30,7 @@ from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import Dataset, load_dataset
+from bsc.replay.import_check import check_import, unchecked
 from bsc.replay.paired import PairedAccuracy
 
 
@@ -107,16 +108,41 @@ def refuse_unseen(job: Job, state: State) -> State:
 
 def read_model(job: Job, state: State) -> State:
     """Import: the ONNX file becomes a graph. A node that cannot be compiled is refused."""
-    graph = import_model(job.model, job.options.input_shapes, refuse=job.refuse)
+    options = job.options
+    graph = import_model(
+        job.model,
+        options.input_shapes,
+        constants=options.constants,
+        values=options.input_values,
+        refuse=job.refuse,
+    )
     job.trace.dump("import", graph)
     return replace(state, imported=graph)
 
 
-def calibrate_inputs(job: Job, state: State) -> State:
-    """Calibrate: note the range of every layer's input on calibration data."""
+def read_data(job: Job, state: State) -> State:
+    """Read calibration and held-out data."""
     calibration, held_out = _load_data(job.options, state.graph)
-    graph = state.graph if calibration is None else calibrate(state.graph, calibration)
-    return replace(state, mapped=graph, calibration=calibration, held_out=held_out)
+    return replace(state, calibration=calibration, held_out=held_out)
+
+
+def check_against_file(job: Job, state: State) -> State:
+    """Check: the graph in floating point must compute what onnxruntime computes of the file."""
+    if not job.options.import_check:
+        return replace(state, imported=unchecked(state.graph, "--no-import-check"))
+    graph = check_import(state.graph, job.model, state.calibration)
+    calibration, held_out = state.calibration, state.held_out
+    if state.graph.info.dynamic_batch and not graph.info.dynamic_batch:
+        calibration = None if calibration is None else calibration.one_at_a_time()
+        held_out = None if held_out is None else held_out.one_at_a_time()
+    return replace(state, imported=graph, calibration=calibration, held_out=held_out)
+
+
+def calibrate_inputs(_: Job, state: State) -> State:
+    """Calibrate: note the range of every layer's input on calibration data."""
+    if state.calibration is None:
+        return state
+    return replace(state, mapped=calibrate(state.graph, state.calibration))
 
 
 def cut(job: Job, state: State) -> State:
@@ -180,6 +206,8 @@ def test_accuracy(job: Job, state: State) -> State:
 
 IMPORT: Sequence[Stage] = (
     read_model,
+    read_data,
+    check_against_file,
     calibrate_inputs,
 )
 """What rests on the model and its data alone: `bsc explore` does it once for many mappings."""

@@ -1,8 +1,8 @@
 """Which axis of which input is the batch: found out from names, from what the user says, and from two batch sizes.
 
 An axis is the batch if the user calls it N or its name says so, whichever axis of whichever input it is. A first axis
-without a name is taken for it, and so is one with a name that tells nothing, if the outputs grow with it. All other open sizes are the user's to give. A model of fixed sizes has a batch where the first axes of inputs and
-outputs agree.
+without a name is taken for it, and so is one with a name that tells nothing, if the outputs grow with it. All other
+open sizes are the user's to give. A model of fixed sizes has a batch where the first axes of inputs and outputs agree.
 """
 
 import re
@@ -200,7 +200,7 @@ def _mark(model: ir.Model, axes: Mapping[str, int]) -> list[bool | None]:
             axis = axes.get(value.name or "")
             if axis is not None:
                 value.meta[BATCH_AXES] = (axis,)
-                value.shape = ir.Shape(_with_size(value.shape or (), axis, batch))
+                value.shape = ir.Shape(_with_size(list(value.shape or ()), axis, batch))
         infer_shapes(model)
         shapes.append([known_shape(value) for value in values])
     for value, two, one in zip(values, *shapes, strict=True):

@@ -5,7 +5,7 @@ becomes is decided in `bsc.frontend.crossbar_view`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from bsc.frontend.sharing import share_crossbars
 from bsc.frontend.simplify import inconsistent, simplify
 from bsc.frontend.upgrade import CONVERTED, upgraded
 from bsc.ir.graph import UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
-from bsc.ir.input_values import Values
+from bsc.ir.input_values import Values, require_inputs
 from bsc.ir.sidetable import ArraySource, MappedArray
 from bsc.limits import bounded_memory
 
@@ -44,6 +44,7 @@ def import_model(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     *,
     constants: Mapping[str, tuple[int | float, ...]] | None = None,
+    values: Mapping[str, Values] | None = None,
     as_written: bool = False,
     refuse: Refuse | None = None,
 ) -> Graph:
@@ -54,6 +55,7 @@ def import_model(
         input_shapes: sizes for inputs whose shape the model leaves open, by input name; `shapes.FREE` for the batch.
             Where the batch can be found out it needs no entry.
         constants: inputs that are no inputs any more: all their values, or one for all, by name.
+        values: lowest and highest value of inputs, in place of what the operators say that read them.
         as_written: take operators as the file has them. Otherwise they are rewritten so that more of them go onto
             crossbars, and operators that read one weight share its crossbars.
         refuse: gets what would be raised for a single node, which is then digital in the graph; for "", that
@@ -63,8 +65,8 @@ def import_model(
         The graph, shapes known for every crossbar layer.
 
     Raises:
-        UsageError: BSC201 for a shape or constant that names no input or contradicts the model; BSC202 if the file
-            cannot be opened.
+        UsageError: BSC201 for a shape, constant or value that names no input or contradicts the model; BSC202 if the
+            file cannot be opened.
         ModelError: BSC301 to BSC306.
     """
     model = load_model(path)
@@ -74,9 +76,8 @@ def import_model(
     model = upgraded(model, path)
     try:
         with bounded_memory(GROWTH * size):
-            return _graph(
-                model, path, sha256, input_shapes or {}, constants or {}, refuse or _raise, as_written=as_written
-            )
+            given = _Given(input_shapes or {}, constants or {}, values or {})
+            return _graph(model, path, sha256, given, refuse or _raise, as_written=as_written)
     except MemoryError:
         raise ModelError(
             "BSC312",
@@ -86,12 +87,20 @@ def import_model(
         ) from None
 
 
-def _graph(  # noqa: PLR0917
+@dataclass(frozen=True)
+class _Given:
+    """What the user says of a model's inputs, by their names; as `import_model` has it."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    constants: Mapping[str, tuple[int | float, ...]]
+    values: Mapping[str, Values]
+
+
+def _graph(
     model: ir.Model,
     path: Path,
     sha256: str,
-    input_shapes: Mapping[str, tuple[int, ...]],
-    constants: Mapping[str, tuple[int | float, ...]],
+    given: "_Given",
     refuse: Refuse,
     *,
     as_written: bool,
@@ -99,11 +108,12 @@ def _graph(  # noqa: PLR0917
     opsets = _check_opsets(model, path)
     common.RemoveInitializersFromInputsPass()(model)
     declared = {value.name or "": declared_sizes(value) for value in model.graph.inputs}
-    sizes = give_shapes(model, input_shapes)
-    made_constant = set_inputs(model, constants, sizes)
+    sizes = give_shapes(model, given.shapes)
+    made_constant = set_inputs(model, given.constants, sizes)
     simplify(model)
     batch = fix_batch(model, declared, sizes)
-    ranges = input_ranges(model)
+    require_inputs(given.values, [value.name or "" for value in model.graph.inputs])
+    ranges = input_ranges(model) | dict(given.values)
     if not as_written:
         rewrite(model)
     forget_inner_shapes(model)

@@ -55,7 +55,7 @@ def _proposed(value: ir.Value, sizes: tuple[Size, ...] | None, batch: int | None
 
 
 def _guess(size: Size, axis: int, rank: int, name: str) -> int:
-    terms = [term.strip().lower() for term in (size or "").split("+")]
+    terms = [term.strip().lower() for term in str(size or "").split("+")]
     if len(terms) > 1:  # as "past_sequence_length + sequence_length"
         return sum(int(term) if term.isdecimal() else _guess(term, axis, rank, "") for term in terms)
     if any(word in terms[0] or word in name.lower() for word in PAST):

@@ -114,5 +114,5 @@ def _holds(kind: np.dtype[np.generic], values: tuple[int | float, ...]) -> bool:
         return True
     if kind.kind not in "biu":
         return False
-    low, high = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+    low, high = (0, 1) if kind.kind == "b" else (int(np.iinfo(str(kind)).min), int(np.iinfo(str(kind)).max))
     return all(float(value).is_integer() and low <= value <= high for value in values)

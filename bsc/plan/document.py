@@ -20,6 +20,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 
 from bsc.errors import UsageError
 from bsc.hardware.target import Target
+from bsc.ir.graph import SetInput
 from bsc.ir.layer import AdcGranularity, AdcPolicy
 from bsc.ir.schedule import LayerStep, Segment, Step
 from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
@@ -49,6 +50,10 @@ class SetInputRecord(Record):
     dtype: str
     shape: tuple[NonNegativeInt, ...]
     values: tuple[int | float, ...] = Field(min_length=1, description="all of them in order, or one for all")
+
+    def array(self) -> NDArray[Any]:
+        """The constant."""
+        return SetInput(**dict(self)).array()
 
 
 class ImportRecord(Record):

@@ -86,6 +86,10 @@ class Dataset:
         """The first samples; whole batches if the model fixes their size."""
         return self if samples == self.samples else self._blocks(np.arange(samples // self._block), self._block)
 
+    def one_at_a_time(self) -> "Dataset":
+        """The same samples for a model that does not take several at once."""
+        return replace(self, batch=1, free_batch=False)
+
     def halves(self) -> tuple["Dataset", "Dataset"]:
         """Every other sample, and the others; whole batches if the model fixes their size.
 
@@ -165,7 +169,8 @@ def load_dataset(
         for spec in specs
         if spec.batch_axis is None and spec.shape is not None and inputs[spec.name].ndim > len(spec.shape)
     )
-    size = 1 if dynamic_batch else max((spec.shape[axes[spec.name]] for spec in specs if spec.name in axes and spec.shape), default=1)
+    sizes = [spec.shape[axes[spec.name]] for spec in specs if spec.name in axes and spec.shape]
+    size = 1 if dynamic_batch else max(sizes, default=1)
     counts = {name: inputs[name].shape[axis] for name, axis in axes.items()}
     counts |= {name: len(inputs[name]) * size for name in single}
     samples = next(iter(counts.values()), 1)
@@ -227,7 +232,8 @@ def random_dataset(
     for spec in specs:
         axis = axes.get(spec.name)
         shape = tuple(
-            (blocks if dynamic_batch else blocks * old) if at == axis else old for at, old in enumerate(shapes[spec.name])
+            (blocks if dynamic_batch else blocks * old) if at == axis else old
+            for at, old in enumerate(shapes[spec.name])
         )
         inputs[spec.name] = made_up(spec, shape, generator, (given or {}).get(spec.name))
     return Dataset(
@@ -306,7 +312,9 @@ def _fit(path: Path, spec: InputSpec, arrays: Mapping[str, NDArray[Any]]) -> NDA
     elif axis is None:
         fits = values.shape in (shape, (*values.shape[:1], *shape))
     else:
-        fits = values.ndim == len(shape) and all(at == axis or values.shape[at] == size for at, size in enumerate(shape))
+        fits = values.ndim == len(shape) and all(
+            at == axis or values.shape[at] == size for at, size in enumerate(shape)
+        )
     if not fits:
         sizes = [str(size) for size in shape or ()] if shape is not None else ["..."]
         if axis is not None:

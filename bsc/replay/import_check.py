@@ -23,7 +23,6 @@ from bsc.errors import ModelError
 from bsc.execution.program import GROWTH, Program
 from bsc.execution.session import quiet_session
 from bsc.ir.graph import Graph, ImportCheck
-from bsc.ir.input_values import Values
 from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.ir.schedule import LayerStep, Segment, Step, schedule
 from bsc.limits import bounded_memory
@@ -44,7 +43,7 @@ ROUNDING = 64
 COMPARED_BYTES = 1 << 28
 """Of tensors of the file that are held at a time."""
 LARGE_FILE = 1 << 28
-"""Bytes of an ONNX file, weights beside it not counted, that is opened where it lies: its outputs alone are compared."""
+"""Bytes of an ONNX file, weights beside it not counted, from which on its outputs alone are compared."""
 PAIR_VALUES = 1 << 24
 """Values in the input vectors of the largest layer up to which two samples are run in place of one."""
 MOST_VALUES = 1 << 28
@@ -53,20 +52,17 @@ SESSION_BYTES = 1 << 28
 SECONDS = 600.0
 
 
-class _CannotRun(Exception):
+class _CannotRunError(Exception):
     """onnxruntime cannot run the file; the text says why."""
 
 
-def check_import(
-    graph: Graph, path: Path, data: Dataset | None, given: Mapping[str, Values] | None = None, *, seed: int = 0
-) -> Graph:
+def check_import(graph: Graph, path: Path, data: Dataset | None, *, seed: int = 0) -> Graph:
     """A graph that knows how it was checked.
 
     Args:
         graph: as imported.
         path: the file.
         data: inputs to check it on; None for made-up ones.
-        given: lowest and highest values of made-up inputs, in place of those that are known.
         seed: of made-up inputs.
 
     Raises:
@@ -77,13 +73,13 @@ def check_import(
     if values > MOST_VALUES:
         return unchecked(graph, f"a layer of {values} input values for one sample is more than is run")
     pair = graph.info.dynamic_batch and 2 * values <= PAIR_VALUES
-    chosen = _inputs(graph, data, given, 2 if pair else 1, seed)
+    chosen = _inputs(graph, data, 2 if pair else 1, seed)
     original = _Original(graph, path)
     try:
         feeds = next(chosen.batches())
         try:
             wanted = original.run(feeds)
-        except _CannotRun:
+        except _CannotRunError:
             if chosen.rows(feeds) < 2:
                 raise
             chosen = chosen.first(1)
@@ -91,7 +87,7 @@ def check_import(
             wanted = original.run(feeds)
             graph = _one_at_a_time(graph)
         coupled = chosen.rows(feeds) == 2 and _influence_each_other(graph, chosen, original, wanted)
-    except _CannotRun as error:
+    except _CannotRunError as error:
         return unchecked(graph, str(error))
     difference = _compare(graph, feeds, original, wanted)
     notes = graph.info.notes
@@ -110,13 +106,11 @@ def unchecked(graph: Graph, reason: str) -> Graph:
     return graph.with_info(replace(graph.info, check=ImportCheck(inputs="none", reason=reason)))
 
 
-def _inputs(
-    graph: Graph, data: Dataset | None, given: Mapping[str, Values] | None, samples: int, seed: int
-) -> Dataset:
+def _inputs(graph: Graph, data: Dataset | None, samples: int, seed: int) -> Dataset:
     if data is not None:
         return data.first(max(min(samples, data.samples), 1 if data.free_batch else data.batch))
     specs = [graph.tensors[name] for name in graph.inputs]
-    return random_dataset(specs, dynamic_batch=graph.info.dynamic_batch, samples=samples, seed=seed, given=given)
+    return random_dataset(specs, dynamic_batch=graph.info.dynamic_batch, samples=samples, seed=seed)
 
 
 def _one_at_a_time(graph: Graph) -> Graph:
@@ -161,7 +155,7 @@ class _Original:
             self.results += tuple(next(_lots(graph, shared), []))
 
     def run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None = None) -> dict[str, Any]:
-        """Tensors by name, by default the outputs and what layers make. Raises `_CannotRun`."""
+        """Tensors by name, by default the outputs and what layers make. Raises `_CannotRunError`."""
         wanted = tuple(self.results if names is None else names)
         size = self._path.stat().st_size
         try:
@@ -172,7 +166,7 @@ class _Original:
                 results = _run(self._session[1], wanted, dict(feeds) | self._constants)
         except Exception as error:  # onnxruntime raises a kind of its own for each failure
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise _CannotRun(f"onnxruntime cannot run the file: {said[:200]}") from None
+            raise _CannotRunError(f"onnxruntime cannot run the file: {said[:200]}") from None
         return dict(zip(wanted, results, strict=True))
 
     def _open(self, wanted: Sequence[str]) -> Any:
@@ -200,9 +194,7 @@ def _run(session: Any, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list
     return results
 
 
-def _compare(
-    graph: Graph, feeds: Mapping[str, NDArray[Any]], original: _Original, wanted: Mapping[str, Any]
-) -> float:
+def _compare(graph: Graph, feeds: Mapping[str, NDArray[Any]], original: _Original, wanted: Mapping[str, Any]) -> float:
     """The largest difference of outputs and layers, as a share of the largest value there.
 
     Raises:
@@ -242,9 +234,7 @@ def _difference(got: Any, wanted: Any, tolerance: float, rounding: float = 0.0) 
     if not isinstance(wanted, np.ndarray) or not isinstance(got, np.ndarray):
         return _difference_of_others(got, wanted, tolerance)
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
-        return _Difference(
-            wrong=f"{got.dtype} of shape {got.shape} in place of {wanted.dtype} of shape {wanted.shape}"
-        )
+        return _Difference(wrong=f"{got.dtype} of shape {got.shape} in place of {wanted.dtype} of shape {wanted.shape}")
     floats = wanted.dtype.kind == "f" or wanted.dtype.name in COARSE
     if not floats or wanted.dtype.kind in "OUS":
         return _difference_of_integers(got, wanted, tolerance)
@@ -279,8 +269,8 @@ def _difference_of_others(got: Any, wanted: Any, tolerance: float) -> _Differenc
     if isinstance(wanted, list) and isinstance(got, list) and len(got) == len(wanted):
         parts = [_difference(one, other, tolerance) for one, other in zip(got, wanted, strict=True)]
     elif isinstance(wanted, dict) and isinstance(got, dict) and got.keys() == wanted.keys():
-        keys = list(wanted)
-        parts = [_difference(*(np.array([each[key] for key in keys]) for each in (got, wanted)), tolerance)]
+        one, other = (np.array([each[key] for key in wanted]) for each in (got, wanted))
+        parts = [_difference(one, other, tolerance)]
     else:
         return _Difference(wrong="" if got == wanted else "another value")
     return max(parts, key=lambda part: (bool(part.wrong), part.share), default=_Difference())

@@ -33,6 +33,7 @@ def verification_json(found: Verification, proofs: Mapping[str, LayerProof] | No
         "layers": {name: asdict(tally) for name, tally in found.tallies.items()},
         "float_difference_max": found.difference_max,
         "float_difference_relative_rms": found.difference_rms,
+        "outputs": None if found.outputs is None else {name: asdict(each) for name, each in found.outputs.items()},
         "accuracy": None if found.accuracy is None else asdict(found.accuracy),
         "proofs": None if proofs is None else {name: asdict(proof) for name, proof in proofs.items()},
         "accuracy_drop": None
