@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.compile.candidate import candidate_plan
-from bsc.errors import GateError, ModelError
+from bsc.errors import GateError, ModelError, UsageError
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
-from bsc.numeric.paired_bound import CONFIDENCE
+from bsc.numeric.paired_bound import CONFIDENCE, fewest_samples, unchanged_bound
 from bsc.plan.document import BudgetRecord, Plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
@@ -153,6 +153,38 @@ def require_labels(data: Dataset, option: str) -> None:
             f"the data of {option} have no labels",
             seen="no integer array called label, labels or y",
             fix="add the class of every sample; an accuracy budget is tested with them",
+        )
+
+
+def require_held_out(held_out: Dataset, calibration: Dataset | None, max_drop: float | None) -> None:
+    """Refuse held-out data that are not held out, or too few to show what is asked for, before any work is done.
+
+    Args:
+        held_out: labelled data.
+        calibration: the data that choices are made with, or None.
+        max_drop: accuracy that may be lost, a share of samples; None if it is only measured.
+
+    Raises:
+        UsageError: BSC201 for the same data twice.
+        GateError: BSC505 if not even a plan that classifies every sample as the quantised model does could pass.
+    """
+    if calibration is not None and held_out.sha256 == calibration.sha256:
+        raise UsageError(
+            "BSC201",
+            "--held-out and --calib give the same data",
+            seen=f"SHA-256 {held_out.sha256[:12]}... twice",
+            fix="give other data, or leave --held-out out: then every other sample of --calib is held out",
+        )
+    if max_drop is not None and (least := unchanged_bound(held_out.samples)) > max_drop:
+        advice = "raise --max-accuracy-drop"
+        if max_drop > 0:
+            advice = f"give {fewest_samples(max_drop)} held-out samples or more, or {advice}"
+        raise GateError(
+            "BSC505",
+            f"too few held-out samples to show that accuracy stays within {100 * max_drop:g} points",
+            seen=f"{held_out.samples} held-out samples: if none is lost, at most {100 * least:.2f} points with "
+            f"{CONFIDENCE:.0%} confidence",
+            fix=advice,
         )
 
 

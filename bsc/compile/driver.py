@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import hw_models
-from bsc.compile.accuracy_budget import budget_record, keep_budget, measure_accuracy, require_labels
+from bsc.compile.accuracy_budget import budget_record, keep_budget, measure_accuracy, require_held_out, require_labels
 from bsc.compile.layout import LayoutChoice, choose_layout
 from bsc.compile.observation import with_observations
 from bsc.compile.options import CompileOptions
@@ -364,7 +364,10 @@ def _load_data(options: CompileOptions, graph: Graph) -> tuple[Dataset | None, D
             require_labels(data, option)
         return data
 
-    data = load(options.calibration, "--calib")
-    if options.test_accuracy and options.held_out is None and data is not None:
-        return data.halves()
-    return data, load(options.held_out, "--held-out")
+    calibration, held_out = load(options.calibration, "--calib"), load(options.held_out, "--held-out")
+    if held_out is not None:
+        require_held_out(held_out, calibration, options.max_accuracy_drop)
+    elif options.test_accuracy and calibration is not None:
+        calibration, held_out = calibration.halves()
+        require_held_out(held_out, None, options.max_accuracy_drop)
+    return calibration, held_out
