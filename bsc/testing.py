@@ -97,11 +97,10 @@ def imported(
     model: onnx.ModelProto,
     folder: Path,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    *,
-    as_written: bool = False,
+    **options: Any,
 ) -> Graph:
-    """The graph of a model, by way of the file `folder / "model.onnx"`."""
-    return import_model(save(model, folder / "model.onnx"), input_shapes, as_written=as_written)
+    """The graph of a model, by way of the file `folder / "model.onnx"`; options as `import_model` has them."""
+    return import_model(save(model, folder / "model.onnx"), input_shapes, **options)
 
 
 def random_feeds(graph: Graph, *, batch: int = 1, seed: int = 0) -> dict[str, NDArray[Any]]:

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bsc.commands.input_options import check_option, model_inputs, set_option, shape_option, values_option
+from bsc.commands.input_options import (
+    check_option,
+    model_inputs,
+    said_of_import,
+    set_option,
+    shape_option,
+    values_option,
+)
 from bsc.commands.output import compare_plan, plan_report, print_report
 from bsc.errors import UsageError
 
@@ -117,6 +124,8 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     if options["time_passes"]:
         for step in compiled.times:
             click.echo(f"{step.name:16} {step.seconds:8.3f} s", err=True)
+    for line in said_of_import(compiled.graph.info):
+        click.echo(line, err=True)
     for choice in compiled.choices:
         click.echo(_describe(choice), err=True)
     plan = compiled.plan

@@ -1,9 +1,12 @@
 """What `bsc compile`, `bsc check` and the replaying commands can be told of a model's inputs."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from bsc.ir.graph import ModelInfo
 
 shape_option = click.option(
     "--input-shape",
@@ -46,6 +49,7 @@ def model_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def said_of_import(check: object, notes: Sequence[str]) -> list[str]:
-    """Lines of a compilation that are about how the model was read."""
-    return [*([] if check is None else [f"import: {check}"]), *(f"note: {note}" for note in notes)]
+def said_of_import(info: "ModelInfo") -> list[str]:
+    """What is worth a line of how a model was read."""
+    doubts = () if info.check is None or info.check.inputs != "none" else (f"the import is {info.check}",)
+    return [f"note: {note}" for note in (*doubts, *info.notes)]

@@ -22,7 +22,7 @@ from bsc.frontend.shapes import BATCH_AXES, FREE, Size, infer_shapes
 BATCH_NAME = re.compile(r"batch|(^|[^a-z])(n|b|bs)($|[^a-z])")
 """Open sizes that are the batch, in small letters."""
 OTHER_NAME = re.compile(
-    r"time|seq|len|frame|step|token|past|width|height|audio|wav|channel|feature|position|(^|[^a-z])[tslhwdck]($|[^a-z])"
+    r"time|seq|len|frame|step|token|past|width|height|audio|wav|channel|feature|position|^[tslhwdck]$"
 )
 """Open sizes that are something else."""
 PLAIN_AXES = 2

@@ -26,7 +26,8 @@ def input_ranges(model: ir.Model) -> dict[str, Values]:
     for value in model.graph.inputs:
         if value.dtype is not None and value.dtype.is_integer():
             found = list(_ranges(value, RULES))
-            if not found and math.prod(known_shape(value) or (2,)) == 1:  # larger ones are compared to make masks
+            shape = known_shape(value)
+            if not found and shape is not None and math.prod(shape) == 1:  # larger ones are compared to make masks
                 found = list(_ranges(value, COMPARED))[:1]
             low = max((each[0] for each in found), default=None)
             high = min((each[1] for each in found), default=None)

@@ -40,7 +40,7 @@ def _proposed(value: ir.Value, sizes: tuple[Size, ...] | None, batch: int | None
     """Sizes that the operators behind an input can take."""
     demanded = _demanded(value)
     if sizes is None:
-        rank = max((rank for rank, _, _ in demanded), default=2)
+        rank = max((rank for rank, _, _ in demanded), default=0) or 2
         sizes, batch = (None,) * rank, 0
     known = {axis % len(sizes): size for rank, axis, size in demanded if rank in (0, len(sizes))}
     proposed: list[int] = []

@@ -28,6 +28,7 @@ from bsc.ir.schedule import LayerStep, Segment, Step, schedule
 from bsc.limits import bounded_memory
 from bsc.replay.calibrate import float_result
 from bsc.replay.dataset import Dataset, random_dataset
+from bsc.replay.original import open_session, read_file
 
 TOLERANCE = 1e-4
 """Difference that sums in another order may make by the end of a network, as a share of a tensor's largest value."""
@@ -42,8 +43,6 @@ ROUNDING = 64
 
 COMPARED_BYTES = 1 << 28
 """Of tensors of the file that are held at a time."""
-LARGE_FILE = 1 << 28
-"""Bytes of an ONNX file, weights beside it not counted, from which on its outputs alone are compared."""
 PAIR_VALUES = 1 << 24
 """Values in the input vectors of the largest layer up to which two samples are run in place of one."""
 MOST_VALUES = 1 << 28
@@ -88,7 +87,8 @@ def check_import(graph: Graph, path: Path, data: Dataset | None, *, seed: int = 
             graph = _one_at_a_time(graph)
         coupled = chosen.rows(feeds) == 2 and _influence_each_other(graph, chosen, original, wanted)
     except _CannotRunError as error:
-        return unchecked(graph, str(error))
+        inputs = " on made-up inputs" if data is None else ""
+        return unchecked(graph, f"onnxruntime cannot run the file{inputs}: {error}")
     difference = _compare(graph, feeds, original, wanted)
     notes = graph.info.notes
     if coupled:
@@ -143,12 +143,11 @@ class _Original:
         self._path = path
         self._outputs = graph.outputs
         self._constants = {each.name: each.array() for each in graph.info.constants}
-        self._proto: onnx.ModelProto | None = None
+        self._proto = read_file(path)
         self._session: tuple[tuple[str, ...], Any] | None = None
         self.results = graph.outputs
         self.tensors: dict[str, onnx.NodeProto] = {}
-        if path.stat().st_size <= LARGE_FILE:
-            self._proto = onnx.load(path, load_external_data=False)
+        if self._proto is not None:
             self.tensors = {name: node for node in self._proto.graph.node for name in node.output if name}
             made = [name for op in graph.ops() if isinstance(op, CrossbarLayer | Reuse) for name in op.outputs]
             shared = [name for name in made if name in self.tensors and name not in graph.outputs]
@@ -166,17 +165,14 @@ class _Original:
                 results = _run(self._session[1], wanted, dict(feeds) | self._constants)
         except Exception as error:  # onnxruntime raises a kind of its own for each failure
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise _CannotRunError(f"onnxruntime cannot run the file: {said[:200]}") from None
+            raise _CannotRunError(said[:200]) from None
         return dict(zip(wanted, results, strict=True))
 
     def _open(self, wanted: Sequence[str]) -> Any:
-        if self._proto is None:
-            return quiet_session(self._path)
-        model = onnx.ModelProto()
-        model.CopyFrom(self._proto)
-        declared = {value.name for value in model.graph.output}
-        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in declared)
-        return quiet_session(model.SerializeToString(), weights=self._path.resolve().parent)
+        model = None if self._proto is None else onnx.ModelProto()
+        if model is not None and self._proto is not None:
+            model.CopyFrom(self._proto)
+        return open_session(self._path, model, wanted)
 
 
 def _run(session: Any, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:

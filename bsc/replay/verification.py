@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError
 from bsc.execution.program import GROWTH
-from bsc.execution.session import quiet_session, run_session
+from bsc.execution.session import run_session
 from bsc.limits import bounded_memory
 from bsc.plan.document import Plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer, ReplayOptions
+from bsc.replay.original import open_session, read_file
 from bsc.replay.paired import PairedAccuracy, paired_accuracy
 from bsc.replay.per_layer import LayerComparison, LayerDifference
 from bsc.replay.scores import DifferenceSum, OutputDifference, accuracy, require_scores, scored_output
@@ -181,7 +182,7 @@ def _float_session(plan: Plan, model: Path) -> Any:
         )
     try:
         with bounded_memory(SESSION_GROWTH * model.stat().st_size, SESSION_BYTES):
-            return quiet_session(model)
+            return open_session(model, read_file(model))
     except Exception as error:  # as above
         raise _unrunnable(error) from None
 
