@@ -121,9 +121,20 @@ def read_model(job: Job, state: State) -> State:
 
 
 def read_data(job: Job, state: State) -> State:
-    """Read calibration and held-out data."""
-    calibration, held_out = _load_data(job.options, state.graph)
+    """Read calibration and held-out data; without a file of its own, the latter is every other calibration sample."""
+    calibration = _load(job, state, job.options.calibration, "--calib")
+    held_out = _load(job, state, job.options.held_out, "--held-out")
+    if job.options.test_accuracy and held_out is None and calibration is not None:
+        calibration, held_out = calibration.halves()
     return replace(state, calibration=calibration, held_out=held_out)
+
+
+def refuse_data(job: Job, state: State) -> State:
+    """Refuse held-out data that cannot show what is asked for."""
+    if state.held_out is not None:
+        split = job.options.held_out is None
+        require_held_out(state.held_out, None if split else state.calibration, job.options.max_accuracy_drop)
+    return state
 
 
 def check_against_file(job: Job, state: State) -> State:
@@ -138,11 +149,9 @@ def check_against_file(job: Job, state: State) -> State:
     return replace(state, imported=graph, calibration=calibration, held_out=held_out)
 
 
-def calibrate_inputs(_: Job, state: State) -> State:
+def calibrate_inputs(_job: Job, state: State) -> State:
     """Calibrate: note the range of every layer's input on calibration data."""
-    if state.calibration is None:
-        return state
-    return replace(state, mapped=calibrate(state.graph, state.calibration))
+    return state if state.calibration is None else replace(state, mapped=calibrate(state.graph, state.calibration))
 
 
 def cut(job: Job, state: State) -> State:
@@ -204,17 +213,13 @@ def test_accuracy(job: Job, state: State) -> State:
     return replace(state, accuracy=measure_accuracy(state.graph, job.target, state.held_out))
 
 
-IMPORT: Sequence[Stage] = (
-    read_model,
-    read_data,
-    check_against_file,
-    calibrate_inputs,
-)
-"""What rests on the model and its data alone: `bsc explore` does it once for many mappings."""
-
 STAGES: Sequence[Stage] = (
     refuse_unseen,
-    *IMPORT,
+    read_model,
+    read_data,
+    refuse_data,
+    check_against_file,
+    calibrate_inputs,
     cut,
     prepare,
     lay_out,
@@ -223,6 +228,9 @@ STAGES: Sequence[Stage] = (
     test_accuracy,
 )
 """The way from an ONNX file to a plan."""
+
+IMPORT: Sequence[Stage] = (read_model, read_data, check_against_file, calibrate_inputs)
+"""Those that rest on the model and its data alone: `bsc explore` runs them once for many mappings."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -352,22 +360,11 @@ def _plan(job: Job, state: State) -> Plan | None:
     return make_plan(state.graph, job.target, format_pipeline(state.steps.all), calibration, budget)
 
 
-def _load_data(options: CompileOptions, graph: Graph) -> tuple[Dataset | None, Dataset | None]:
-    """Calibration and held-out data; without a file of its own, the latter is every other calibration sample."""
-    specs = [graph.tensors[name] for name in graph.inputs]
-
-    def load(path: Path | None, option: str) -> Dataset | None:
-        if path is None:
-            return None
-        data = load_dataset(path, specs, dynamic_batch=graph.info.dynamic_batch)
-        if options.test_accuracy:
-            require_labels(data, option)
-        return data
-
-    calibration, held_out = load(options.calibration, "--calib"), load(options.held_out, "--held-out")
-    if held_out is not None:
-        require_held_out(held_out, calibration, options.max_accuracy_drop)
-    elif options.test_accuracy and calibration is not None:
-        calibration, held_out = calibration.halves()
-        require_held_out(held_out, None, options.max_accuracy_drop)
-    return calibration, held_out
+def _load(job: Job, state: State, path: Path | None, option: str) -> Dataset | None:
+    if path is None:
+        return None
+    specs = [state.graph.tensors[name] for name in state.graph.inputs]
+    data = load_dataset(path, specs, dynamic_batch=state.graph.info.dynamic_batch)
+    if job.options.test_accuracy:
+        require_labels(data, option)
+    return data

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.cost.counts import LayerCounts
-from bsc.cost.price import ADC_ACTION, price
+from bsc.cost.price import price
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 
@@ -126,7 +126,7 @@ def judged(
     area_law = next((each for each in (law, own_law) if each.area), None)
     cost = price(counts, target, law, area_law)
     return {
-        "adc-energy": cost.action_energy_j(ADC_ACTION),
+        "adc-energy": cost.total_adc_energy_j,
         "energy": cost.total_energy_j,
         "latency": cost.total_latency_s,
         "area": cost.total_area_m2,

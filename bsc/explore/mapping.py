@@ -18,6 +18,7 @@ import numpy as np
 import bsc
 from bsc.compile.driver import State, compile_model, import_calibrated
 from bsc.compile.options import CompileOptions, ResolvedOptions
+from bsc.cost.counters import COUNTERS
 from bsc.cost.counts import RESOLUTIONS, LayerCounts, count_plan
 from bsc.errors import BscError, UsageError
 from bsc.hardware.adc_law import AdcLaw
@@ -166,8 +167,8 @@ def counts_from_json(text: str) -> tuple[LayerCounts, ...]:
     if not isinstance(layers, list):
         raise ValueError("counts are no list of layers")
     found = tuple(map(_layer_counts, layers))
-    if len({layer.name for layer in found}) < len(found) or len({frozenset(layer.actions) for layer in found}) > 1:
-        raise ValueError("counts of layers that are named alike or do other things")
+    if len({layer.name for layer in found}) < len(found):
+        raise ValueError("counts of layers that are named alike")
     for name in _TABLES:
         if sum(sum(getattr(layer, name).tolist()) for layer in found) > MOST:
             raise ValueError(f"counts of too many {name}")
@@ -178,19 +179,19 @@ def _layer_counts(each: Any) -> LayerCounts:
     """The counts of one layer, every number of them whole and possible."""
     if not isinstance(each, dict) or each.keys() != {field.name for field in fields(LayerCounts)}:
         raise ValueError("counts of another kind")
-    tables, actions = {name: each[name] for name in _TABLES}, each["actions"]
-    if not isinstance(each["name"], str) or not isinstance(actions, dict):
+    tables, counters = {name: each[name] for name in _TABLES}, each["counters"]
+    if not isinstance(each["name"], str) or not isinstance(counters, dict) or counters.keys() != COUNTERS.keys():
         raise ValueError("counts of another kind")
     if any(not isinstance(table, list) or len(table) != RESOLUTIONS for table in tables.values()):
         raise ValueError("counts of other resolutions")
-    alone = {name: value for name, value in each.items() if name not in (*_TABLES, "name", "actions")}
+    alone = {name: value for name, value in each.items() if name not in (*_TABLES, "name", "counters")}
     counted = [(name, value) for name, values in tables.items() for value in values]
-    for name, value in [*counted, *actions.items(), *alone.items()]:
+    for name, value in [*counted, *counters.items(), *alone.items()]:
         least = 1 if name in _AT_LEAST_1 else 0
         if type(value) is not int or not least <= value <= MOST:  # True is no count
             raise ValueError(f"counts with {name} that is {reprlib.repr(value)} and no whole number of {least} or more")
     arrays: dict[str, Any] = {name: np.array(table, np.int64) for name, table in tables.items()}
-    return LayerCounts(name=each["name"], actions=actions, **arrays, **alone)
+    return LayerCounts(name=each["name"], counters=counters, **arrays, **alone)
 
 
 def _tables(counts: LayerCounts) -> dict[str, list[int]]:

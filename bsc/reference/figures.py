@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 import hw_models
+from bsc.cost.counters import COUNTERS, counted
 from bsc.hardware.adc_law import AdcLaw
 from bsc.reference.markdown import table_row
 from bsc.report.document import Figures, ReportDocument
@@ -34,8 +35,11 @@ WORDS = {
     "ADC law": "how the energy of a conversion follows its resolution; it scales the target's own price of 8 bits, so "
     "that laws differ in shape alone. The paper's is `saberi`",
     "extrapolated": "a resolution in use lies outside what the source of the ADC law vouches for",
-    "crossbar, IMA, tile": "an array of cells with its converters; the unit that several of them share; what several "
-    "of those share. Areas count whole tiles",
+    "level": "the hardware is nested: crossbars, arrays of cells with their converters, are parts of larger units, "
+    "those of larger ones, up to the whole. A hardware description names its levels, for ISAAC crossbar, IMA, tile and "
+    "chip. Crossbars fill whole units of every level, and areas count these",
+    "counter": "what tells how often a hardware action happens in one inference. A hardware description gives actions "
+    "a price and names a counter for each",
 }
 
 
@@ -45,6 +49,7 @@ def figures() -> str:
     columns = "".join(_column(column, "") for column in LAYER_COLUMNS)
     columns += "".join(_column(column, "*i*") for column in SLICE_COLUMNS)
     words = "".join(table_row(word, meaning) for word, meaning in WORDS.items())
+    counters = "".join(table_row(f"`{name}`", counted(name)) for name in COUNTERS)
     laws = "".join(_law(law) for law in hw_models.laws().values())
     return f"""# What the figures mean
 
@@ -57,6 +62,11 @@ empty cell in CSV and n/a in text, never 0.
 | word | what it means |
 | --- | --- |
 {words}
+## Counters
+
+| counter | what it counts, in one inference |
+| --- | --- |
+{counters}
 ## ADC laws
 
 | law | energy of N bits | kind | vouched for | source |

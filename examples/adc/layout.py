@@ -19,7 +19,6 @@ from bsc.compile.driver import compile_model
 from bsc.compile.layout import LayoutSearch
 from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.cost.compare import compare
-from bsc.cost.price import ADC_ACTION
 from passes.permute import RowOrder
 from passes.tile import Tile
 
@@ -51,7 +50,7 @@ def energies(
     plan = compile_model(path, target, CompileOptions(pipeline=pipeline, search=search)).plan
     assert plan is not None
     cost = compare(plan, target, laws[law], laws).plan
-    return cost.action_energy_j(ADC_ACTION) or 0.0, cost.total_energy_j or 0.0
+    return cost.total_adc_energy_j or 0.0, cost.total_energy_j or 0.0
 
 
 def row(path: Path, granularity: str, law: str, *, active_rows: bool) -> str:

@@ -23,6 +23,7 @@ from bsc.replay.engine import Replayer
 from bsc.testing import mlp_model, save
 from passes.permute import RowOrder
 from tests.bsc.plans import ISAAC
+from tests.bsc.targets import without_price
 
 LAWS = hw_models.laws()
 ORDERS: tuple[RowOrder, ...] = ("as-is", "sorted", "balanced")
@@ -133,7 +134,7 @@ def test_a_single_order_is_obeyed(tmp_path: Path) -> None:
 
 
 def test_words_for_an_unknown_price(tmp_path: Path) -> None:
-    target = ISAAC.model_copy(update={"action": ISAAC.action.model_copy(update={"bus_bit": None})})
+    target = without_price(ISAAC, "bus_bit")
     with pytest.raises(UsageError) as caught:
         compiled(sparse_model(tmp_path), "tile", "isaac", target=target)
     assert str(caught.value) == (

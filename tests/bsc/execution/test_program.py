@@ -1,14 +1,20 @@
+import os
+import resource
 import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
-from bsc.execution.program import Program
+from bsc.execution.program import GROWTH, Program, working_bytes
+from bsc.execution.session import quiet_session
 from bsc.ir.schedule import LayerStep, Segment, schedule
+from bsc.limits import BASE_BYTES
+from bsc.numeric.im2col import ConvGeometry
 from bsc.testing import (
     assert_same_as_onnxruntime,
     float_layer,
@@ -108,3 +114,94 @@ def test_words_for_a_layer_behind_a_sequence() -> None:
         "  seen: a list\n"
         "  fix:  check the model with onnx.checker.check_model(full_check=True)"
     )
+
+
+def deep_model(layers: int, op: str = "Relu", width: int = 4) -> onnx.ModelProto:
+    """As many MatMul layers, a digital operator behind each, with weights of 1.4 / sqrt(width) to keep values alive."""
+    weights = {f"w{index}": 1.4 * random_weights(width, width, seed=index) for index in range(layers)}
+    body = "".join(f"h{index} = MatMul(a{index}, w{index})  a{index + 1} = {op}(h{index})\n" for index in range(layers))
+    return tiny_model(f"(float[N,{width}] a0) => (float[N,{width}] a{layers}) {{ {body} }}", weights)
+
+
+def test_hundreds_of_segments_take_no_threads_and_hardly_any_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    graph = imported(deep_model(400, "Tanh"), tmp_path)
+    steps = list(schedule(graph))
+    assert sum(isinstance(step, Segment) for step in steps) == 400
+    threads: set[int] = set()
+    memory: list[int] = []
+    compute = float_layer(graph)
+
+    def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
+        threads.add(len(list(Path("/proc/self/task").iterdir())))
+        memory.append(int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize())  # data
+        return compute(name, x)
+
+    feeds = random_feeds(graph, batch=3)
+    results = Program(steps, graph.outputs).run(feeds, run_layer)
+    assert max(threads) - min(threads) <= 1  # the one that all sessions run in
+    assert memory[-1] - memory[0] < 400 * (1 << 18)
+    (y,) = quiet_session(tmp_path / "model.onnx").run(None, feeds)
+    np.testing.assert_allclose(results["a400"], y, rtol=1e-3, atol=1e-6)
+
+
+def test_two_thousand_layers_have_the_results_of_onnxruntime(tmp_path: Path) -> None:
+    model = deep_model(2000)
+    assert_same_as_onnxruntime(model, imported(model, tmp_path), batch=2)
+
+
+BIG = 2 * BASE_BYTES
+
+
+@pytest.mark.parametrize(("granted", "fits"), [(BIG, True), (0, False)])
+def test_a_layer_may_take_what_it_says(granted: int, *, fits: bool) -> None:
+    def run_layer(_: str, x: NDArray[Any]) -> NDArray[Any]:
+        np.empty(BIG, np.uint8)
+        return x
+
+    program = Program([LayerStep(layer="fc", inputs=("x",), outputs=("y",))], ("y",))
+    feeds = {"x": np.ones((1, 4), np.float32)}
+    if fits:
+        assert program.run(feeds, run_layer, layer_bytes=lambda _name, _x: granted)["y"] is feeds["x"]
+        return
+    with pytest.raises(ModelError) as caught:
+        program.run(feeds, run_layer, layer_bytes=lambda _name, _x: granted)
+    assert str(caught.value) == (
+        "[BSC312] running the model takes more memory than its sizes account for, or than there is\n"
+        "  seen: tensor 'y' is made of 16 bytes\n"
+        "  fix:  check the model's shapes, such as pads, and run fewer samples at a time"
+    )
+
+
+def expansion(values: int) -> Segment:
+    """A segment that makes so many floats of what it reads."""
+    model = tiny_model("(float[1,1] x) => (float[] y) { y = Expand(x, sizes) }", {"sizes": np.array([1, values])})
+    return Segment(model=model.SerializeToString(), inputs=("x",), outputs=("y",), operators={"Expand": 1})
+
+
+def test_a_segment_may_take_a_thousand_times_what_it_reads_and_no_more() -> None:
+    values = BIG // 4
+    feeds = {"x": np.ones((1, 1), np.float32)}
+    with pytest.raises(ModelError, match="BSC312"):
+        Program([expansion(values)], ("y",)).run(feeds, float_layer_never)
+    wide = np.ones((BIG // GROWTH // 4, 1), np.float32)
+    model = tiny_model(
+        "(float[N,1] x) => (float[] y) { z = Expand(x, sizes)  y = ReduceMax <keepdims = 0> (z) }",
+        {"sizes": np.array([1, GROWTH])},
+    )
+    segment = Segment(model=model.SerializeToString(), inputs=("x",), outputs=("y",), operators={})
+    assert Program([segment], ("y",)).run({"x": wide}, float_layer_never)["y"] == 1
+
+
+def float_layer_never(name: str, x: NDArray[Any]) -> NDArray[Any]:
+    raise AssertionError(f"layer {name} is driven with {x.shape}")
+
+
+def test_working_bytes_by_hand() -> None:
+    conv = ConvGeometry(kernel=(3, 3), strides=(1, 1), dilations=(1, 1), pads=((0, 0), (0, 0)))
+    assert working_bytes((2, 1, 5, 4), conv, 9 + 7) == 2 * 3 * 2 * 16 * 64
+    assert working_bytes((2, 5, 4), None, 4 + 3) == 10 * 7 * 64
+    assert working_bytes((2, 1, 1, 5), conv, 16) == 0  # smaller than its kernel
+    assert working_bytes((2, 5, 4), conv, 16) == 0  # an activation that the layer refuses
