@@ -105,13 +105,11 @@ class ImportCheck:
     Attributes:
         inputs: what both ran on: "data", "made-up" inputs, or "none" if they did not run.
         samples: how many.
-        difference: largest difference of a result from the file's own, as a share of the largest value there.
         reason: why they did not run, else "".
     """
 
     inputs: Literal["data", "made-up", "none"]
     samples: int = 0
-    difference: float = 0.0
     reason: str = ""
 
     def __str__(self) -> str:

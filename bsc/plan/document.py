@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bsc.errors import UsageError
 from bsc.hardware.target import Target
@@ -63,9 +63,6 @@ class ImportRecord(Record):
         description="what both ran on in floating point: calibration data, made-up inputs, or none if they did not run"
     )
     samples: NonNegativeInt
-    difference: NonNegativeFloat = Field(
-        description="largest difference of a result from onnxruntime's, as a share of the largest value there"
-    )
     reason: str = Field(description="why they did not run; empty if they did")
 
 

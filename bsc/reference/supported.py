@@ -36,8 +36,8 @@ Written by `python -m bsc.reference.supported` from the compiler's own tables; a
 
 ONNX opsets {OPSETS.start} to {OPSETS.stop - 1}, and {CONVERTED.start} to {CONVERTED.stop - 1}, which are converted;
 operators of these domains: {domains}. Functions of the model's own may have any domain. Weights of type
-{", ".join(kind.name for kind in WEIGHT_TYPES)}, or quantised, in the file itself or in files below its folder. A free
-first axis of an input is the batch; other open sizes are given with `--input-shape`.
+{", ".join(kind.name for kind in WEIGHT_TYPES)}, or quantised, in the file itself or in files below its folder. The
+batch is found on any axis of any input; other open sizes are given with `--input-shape`, which an error asks for.
 
 {inspect.getdoc(simplify)}
 

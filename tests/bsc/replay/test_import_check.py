@@ -37,7 +37,6 @@ def check_of(graph: Graph) -> ImportCheck:
 def test_a_right_import_says_what_it_was_checked_on(tmp_path: Path) -> None:
     check = check_of(checked(mlp_model(8, 6, 4), tmp_path))
     assert (check.inputs, check.samples, check.reason) == ("made-up", 2, "")
-    assert 0 <= check.difference < TOLERANCE
     assert str(check) == "checked in onnxruntime on 2 made-up samples"
     fixed = check_of(checked(mlp_model(8, 6, 4, batch=1), tmp_path))
     assert str(fixed) == "checked in onnxruntime on 1 made-up sample"
@@ -218,11 +217,8 @@ def test_rounding_that_a_quantiser_makes_large_is_no_error(tmp_path: Path, monke
 
     monkeypatch.setattr(import_check, "TOLERANCE", 0.0)
     monkeypatch.setattr(import_check, "_first_wrong_step", noted)
-    graph = check_import(import_model(path), path, None)
+    assert check_of(check_import(import_model(path), path, None)).inputs == "made-up"
     assert steps == [None]
-    (note,) = graph.info.notes
-    assert note.startswith("results differ from the file's by ")
-    assert note.endswith(" of the largest, from rounding that grows")
     refused(wrong_weight(import_model(path), "v"), path)
 
 
@@ -259,7 +255,7 @@ LARGE = np.linspace(-1, 1, 5000, dtype=np.float32)
     ],
 )
 def test_what_counts_as_a_difference(got: Any, wanted: Any, tolerance: float, wrong: str) -> None:
-    assert _difference(got, wanted, tolerance).wrong == wrong
+    assert _difference(got, wanted, tolerance) == wrong
 
 
 def test_a_layer_whose_sums_cancel_may_differ_by_more_than_its_results(tmp_path: Path) -> None:
