@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from bsc.errors import DoesNotFitError, UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, AdcGranularity, AdcPolicy, CrossbarLayer, Slicing, Tiling
+from bsc.ir.layer import AdcAssignment, CrossbarLayer, Slicing, Tiling
 from bsc.ir.passbase import Pass, PassResult, required
+from bsc.mapping.layer import AdcGranularity, AdcPolicy
 from bsc.numeric.column_stats import lossless_bits, reach
 from bsc.numeric.quantizer import max_digit
 from bsc.numeric.tiles import per_column, per_crossbar, per_row_group, per_tile

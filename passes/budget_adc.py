@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer, Observed, Slicing, Tiling
+from bsc.ir.layer import AdcAssignment, CrossbarLayer, Observed, Slicing, Tiling
 from bsc.ir.passbase import Observation, Pass, PassResult, check_options, needs_data, required
+from bsc.mapping.layer import AdcGranularity
 from bsc.numeric.allocation import bias_correction, cheapest_bits, taken
 from bsc.numeric.column_stats import lossless_bits, reach
 from bsc.numeric.quantizer import input_cycles, max_digit

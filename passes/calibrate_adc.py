@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer
+from bsc.ir.layer import AdcAssignment, CrossbarLayer
 from bsc.ir.passbase import Observation, Pass, PassResult, check_options, needs_data, required
+from bsc.mapping.layer import AdcGranularity
 from bsc.numeric.allocation import bias_correction, covering_bits, taken
 from bsc.numeric.column_stats import reach
 from bsc.numeric.quantizer import max_digit

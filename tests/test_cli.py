@@ -626,7 +626,7 @@ def test_bad_plans_and_data(command: str, plan: Path) -> None:
     (plan / "plan.json").write_text(document.replace('"schema_version": 3', '"schema_version": 2'))
     old = run(command, plan)
     assert old.exit_code == 3
-    assert "seen: plan.json: schema_version: Input should be 3\n" in old.stderr
+    assert "  seen: schema version 2, where this one reads 3\n" in old.stderr
 
 
 def test_devices_are_listed_and_shown() -> None:

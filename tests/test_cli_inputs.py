@@ -63,7 +63,7 @@ def test_an_if_on_a_constant_lands_on_crossbars_and_no_command_asks_for_it() -> 
     compiled(SPEECH, "--set", "rate=16000")
     plan = read_plan(Path("model.bsc"))
     assert [tensor.name for tensor in plan.document.inputs] == ["x"]
-    (layer,) = plan.layers
+    (layer,) = plan.mapping.layers
     assert layer.rows == 8
     (constant,) = plan.document.model.constants
     assert (constant.name, constant.values) == ("rate", (16000,))

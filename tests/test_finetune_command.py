@@ -54,7 +54,7 @@ def test_from_model_to_a_plan_within_the_budget(model: Path) -> None:
         "unlabelled.npz",
     ]
     assert run("compile", "mlp.finetuned.onnx", "--calib", "train.npz").exit_code == 0
-    summaries = summarise(read_plan(Path("mlp.finetuned.bsc")))
+    summaries = summarise(read_plan(Path("mlp.finetuned.bsc")).mapping)
     for summary, bits in zip(summaries, (1, 2), strict=True):
         for part in summary.slices:
             assert np.flatnonzero(part.assigned).max(initial=0) <= bits

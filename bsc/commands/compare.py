@@ -50,7 +50,7 @@ def compare(plans: tuple[Path, ...], **options: Any) -> None:
             plan_figures(
                 name,
                 plan.document,
-                summarise(plan),
+                summarise(plan.mapping),
                 compare_plan(plan, hardware or plan.target, law),
                 paper_law=paper_law,
                 accuracy=None if options["data"] is None else _accuracy(name, plan, options["data"], options["limit"]),
@@ -87,7 +87,7 @@ def _accuracy(name: str, plan: "Plan", path: Path, limit: int | None) -> float:
         raise ModelError(
             "BSC308",
             f"{path.name} has no labels to compare plans by",
-            seen=f"arrays for {', '.join(tensor.name for tensor in plan.document.inputs)} alone",
+            seen=f"arrays for {', '.join(tensor.name for tensor in plan.mapping.inputs)} alone",
             fix="add an array 'labels' with one class number a sample, or leave --data out",
         )
     with progress(f"replaying {name}", data.samples) as advance:

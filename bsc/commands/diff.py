@@ -119,4 +119,4 @@ def _open(folder: Path, target: "Target | None", law: str | None) -> Side:
 
     plan = read_plan(folder)
     comparison = compare_plan(plan, target or plan.target, law)
-    return Side(report=report_document(plan.document, summarise(plan), comparison), plan=plan)
+    return Side(report=report_document(plan.document, summarise(plan.mapping), comparison), plan=plan)

@@ -27,12 +27,12 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
             raise UsageError("BSC201", "--crossbar needs --layer", seen=crossbar, fix="add --layer NAME")
         comparison = compare_plan(opened, opened.target, None)
         if as_json:
-            click.echo(to_json(report_document(opened.document, summarise(opened), comparison)), nl=False)
+            click.echo(to_json(report_document(opened.document, summarise(opened.mapping), comparison)), nl=False)
         else:
             print_report(plan_report(opened, comparison))
         return
-    record = opened.layer(layer)
-    arrays = opened.arrays(record)
+    record = opened.mapping.layer(layer)
+    arrays = opened.mapping.arrays(record)
     if crossbar is not None:
         print_report(CrossbarReport(layer=record, arrays=arrays, index=CrossbarIndex.parse(crossbar, record, arrays)))
         return

@@ -28,7 +28,7 @@ def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison
 
     laws = hw_models.laws()
     laws.setdefault(target.adc.law, hw_models.load_law(target.adc.law))
-    return compare(plan, target, hw_models.load_law(law or target.adc.law), laws)
+    return compare(plan.mapping, target, hw_models.load_law(law or target.adc.law), laws)
 
 
 def plan_report(plan: "Plan", comparison: "Comparison") -> "PlanReport":
@@ -36,7 +36,7 @@ def plan_report(plan: "Plan", comparison: "Comparison") -> "PlanReport":
     from bsc.plan.summary import summarise
     from bsc.report.plan import PlanReport
 
-    return PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison)
+    return PlanReport(document=plan.document, summaries=summarise(plan.mapping), comparison=comparison)
 
 
 def print_report(report: "RenderableType") -> None:

@@ -44,7 +44,7 @@ def report(plan: Path, **options: Any) -> None:
     FIGURES.md says what each figure and each column of the CSV file includes, and where it comes from.
     """
     import hw_models
-    from bsc.cost.crossbars import plan_crossbars
+    from bsc.cost.crossbars import mapping_crossbars
     from bsc.plan.folder import read_plan, to_json
     from bsc.report.document import report_document
     from bsc.report.html.plan_page import MAX_BYTES, plan_page
@@ -72,4 +72,4 @@ def report(plan: Path, **options: Any) -> None:
     if as_json:
         click.echo(to_json(document), nl=False)
     elif not printing:
-        print_report(replace(tables, crossbars=plan_crossbars(opened)))
+        print_report(replace(tables, crossbars=mapping_crossbars(opened.mapping)))

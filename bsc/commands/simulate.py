@@ -53,7 +53,7 @@ def simulate(plan: Path, **options: Any) -> None:
     )
     with progress("replaying", data.samples * (1 + trials)) as advance:
         found = run(
-            opened,
+            opened.mapping,
             data,
             source,
             options=replay_options(

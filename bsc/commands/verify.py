@@ -40,7 +40,7 @@ def verify(plan: Path, **options: Any) -> None:
             fix="add --model with the ONNX file that was compiled",
         )
     opened = read_plan(plan)
-    proofs = check_proofs(opened, options["seed"]) if options["proofs"] else None
+    proofs = check_proofs(opened.mapping, options["seed"]) if options["proofs"] else None
     data, source = open_data(
         opened,
         options["data"],

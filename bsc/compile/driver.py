@@ -159,7 +159,7 @@ def cut(job: Job, state: State) -> State:
     if not job.options.adaptive_cut:
         return state
     assert state.calibration is not None
-    passes = choose_slice_widths(state.graph, state.steps.all, job.target, state.calibration)
+    passes = choose_slice_widths(state.graph, state.steps.all, state.calibration)
     return replace(state, steps=Steps.of(passes))
 
 
@@ -197,7 +197,6 @@ def assign(job: Job, state: State) -> State:
         passes, accuracy = keep_budget(
             state.graph,
             state.steps.assign,
-            job.target,
             calibration=state.calibration,
             held_out=state.held_out,
             max_drop=max_drop,
@@ -210,7 +209,7 @@ def test_accuracy(job: Job, state: State) -> State:
     """Test: replay the plan beside the quantised model on held-out data, unless a budget has just done so."""
     if state.held_out is None or state.accuracy is not None or job.stops_early:
         return state
-    return replace(state, accuracy=measure_accuracy(state.graph, job.target, state.held_out))
+    return replace(state, accuracy=measure_accuracy(state.graph, state.held_out))
 
 
 STAGES: Sequence[Stage] = (

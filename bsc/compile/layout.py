@@ -9,15 +9,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bsc.compile.candidate import candidate_plan
 from bsc.compile.steps import lossless
-from bsc.cost.counts import count_plan
+from bsc.cost.counts import count_mapping
 from bsc.cost.price import Cost, price
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
+from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
 from passes.permute import Permute, RowOrder
@@ -108,7 +108,7 @@ def choose_layout(
         permute = _permute(candidate, () if len(tried) == len(names) else tuple(tried))
         laid = [*permute, replace(tile, active_rows=candidate.active_rows)]
         mapped, _ = run_pipeline(graph, [*laid, *rest, *proved])
-        return price(count_plan(candidate_plan(mapped, target)), target, what.law, None)
+        return price(count_mapping(mapping_of(mapped)), target, what.law, None)
 
     before = Candidate(rows=AS_IS, active_rows=tile.active_rows)
     reference = cost_of(before, names)

@@ -6,8 +6,8 @@ from bsc.compile.options import CompileOptions
 from bsc.compile.steps import ADC_PASSES, Steps
 from bsc.errors import BscError, DoesNotFitError, UsageError
 from bsc.hardware.target import Adc
-from bsc.ir.layer import UNIFORM_POLICIES
 from bsc.ir.passbase import Pass, needs_data
+from bsc.mapping.layer import UNIFORM_POLICIES
 from passes.assign_adc import ISAAC_BITS, AssignAdc
 from passes.budget_adc import BudgetAdc
 from passes.calibrate_adc import CalibrateAdc

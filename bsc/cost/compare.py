@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bsc.cost.counts import LayerCounts, count_offset, count_plan, count_uniform
+from bsc.cost.counts import LayerCounts, count_mapping, count_offset, count_uniform
 from bsc.cost.offer import not_offered
 from bsc.cost.price import Cost, price, ratio
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
-from bsc.plan.document import Plan
+from bsc.mapping.model import MappedModel
 
 BASELINE_BITS = 8
 
@@ -72,17 +72,17 @@ class Comparison:
         return shares
 
 
-def compare(plan: Plan, target: Target, law: AdcLaw, laws: Mapping[str, AdcLaw]) -> Comparison:
-    """Price a plan and its baselines.
+def compare(mapping: MappedModel, target: Target, law: AdcLaw, laws: Mapping[str, AdcLaw]) -> Comparison:
+    """Price a mapping and its baselines.
 
     Args:
-        plan: the plan; its arrays are read once.
-        target: hardware to price it on.
+        mapping: the mapping; its arrays are read once.
+        target: hardware to price it on; baselines of unevenly cut layers have its cells.
         law: ADC law of the main figures.
         laws: laws of the spread, by name; the target's default law tells areas where `law` does not.
     """
-    counts = count_plan(plan)
-    uniform = count_uniform(plan, BASELINE_BITS)
+    counts = count_mapping(mapping)
+    uniform = count_uniform(mapping, BASELINE_BITS, target.crossbar.bits_per_cell)
     area_law = next((each for each in (law, laws.get(target.adc.law)) if each is not None and each.area), None)
 
     def cost(layers: Sequence[LayerCounts], energy_law: AdcLaw) -> Cost:
@@ -105,8 +105,8 @@ def compare(plan: Plan, target: Target, law: AdcLaw, laws: Mapping[str, AdcLaw])
         law=law,
         plan=cost(counts, law),
         uniform=cost(uniform, law),
-        offset=cost(count_offset(plan, BASELINE_BITS), law),
+        offset=cost(count_offset(mapping, BASELINE_BITS, target.crossbar.bits_per_cell), law),
         spread=tuple(spread),
         counts=tuple(counts),
-        not_offered=tuple(not_offered(plan.layers, counts, target.adc)),
+        not_offered=tuple(not_offered(mapping.layers, counts, target.adc)),
     )

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from bsc.errors import ModelError
 from bsc.execution.session import RunSession, interruptible, out_of_memory, quiet_session
-from bsc.ir.schedule import LayerStep, Segment, Step
 from bsc.limits import bounded_memory
+from bsc.mapping.model import LayerStep, Segment, Step
 from bsc.numeric.im2col import ConvGeometry, vector_count
 
 GROWTH = 1000

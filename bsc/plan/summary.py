@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import MappedModel
 from bsc.numeric.column_stats import Reach, lossless_bits, reach
 from bsc.numeric.tiles import column_tiles, column_widths, crossbars_with_weights, per_column, per_row_group
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 RULE_OF_THREE = 3.0
 """0 of N alike and independent conversions lost something: with 95 % confidence p <= 3 / N, as (1 - p)**N >= 0.05."""
@@ -57,7 +59,7 @@ class LayerSummary:
         slices: least significant first.
     """
 
-    layer: PlanLayer
+    layer: MappedLayer
     column_tiles: int
     crossbars: int
     possible_crossbars: int
@@ -86,12 +88,12 @@ class LayerSummary:
         return sum(part.covered for part in self.slices)
 
 
-def summarise(plan: Plan) -> list[LayerSummary]:
+def summarise(mapping: MappedModel) -> list[LayerSummary]:
     """Summaries of every layer; reads each layer's arrays once."""
-    return [summarise_layer(layer, plan.arrays(layer)) for layer in plan.layers]
+    return [summarise_layer(layer, mapping.arrays(layer)) for layer in mapping.layers]
 
 
-def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
+def summarise_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerSummary:
     """Summary of one layer."""
     _, starts = layer.column_tiles()
     existing = per_row_group(
@@ -138,18 +140,18 @@ def summarise_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerSummary:
     )
 
 
-def proved_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
+def proved_lossless(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
     """Which conversions no input can make lose anything: (R, S, Q, N)."""
     bounds = layer_reach(layer, arrays)
     return _holds(arrays, bounds.low, bounds.high, bounds.step)
 
 
-def layer_reach(layer: PlanLayer, arrays: LayerArrays) -> Reach:
+def layer_reach(layer: MappedLayer, arrays: LayerArrays) -> Reach:
     """What the conversions of a layer can meet, from its recorded column sums."""
     return reach(arrays.sums, arrays.gcds, layer.cells, layer.max_drive)
 
 
-def observed_lossless(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
+def observed_lossless(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
     """Which conversions lost nothing on the calibration data: (R, S, Q, N); none where they were not observed."""
     if arrays.observed_sums is None:
         return np.zeros(arrays.adc_bits.shape, np.bool_)

@@ -25,8 +25,9 @@ from bsc.execution.program import GROWTH, Program
 from bsc.execution.session import quiet_session
 from bsc.ir.graph import Graph, ImportCheck
 from bsc.ir.layer import CrossbarLayer, Reuse
-from bsc.ir.schedule import LayerStep, Segment, Step, schedule
+from bsc.ir.schedule import schedule
 from bsc.limits import bounded_memory
+from bsc.mapping.model import LayerStep, Segment, Step
 from bsc.replay.calibrate import float_bytes, float_result
 from bsc.replay.dataset import Dataset, random_dataset
 from bsc.replay.original import open_session, read_file

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.ir.schedule import LayerStep
-from bsc.plan.document import Plan
+from bsc.mapping.model import LayerStep, MappedModel
 from bsc.replay.original import open_session, read_file
 
 
@@ -32,19 +31,19 @@ class LayerComparison:
     """Adds up differences, batch by batch.
 
     Args:
-        plan: the plan that is replayed.
+        mapping: what is replayed.
         model: bytes or path of the float model.
 
     Attributes:
         tensors: results of layers that the float model has as well.
     """
 
-    def __init__(self, plan: Plan, model: Path) -> None:
-        steps = [step for step in plan.steps() if isinstance(step, LayerStep)]
+    def __init__(self, mapping: MappedModel, model: Path) -> None:
+        steps = [step for step in mapping.program() if isinstance(step, LayerStep)]
         proto = read_file(model)
         known = set() if proto is None else {name for node in proto.graph.node for name in node.output}
         self._layer_of = {step.outputs[0]: step.layer for step in steps if step.outputs[0] in known}
-        self._layers = [layer.name for layer in plan.layers]
+        self._layers = [layer.name for layer in mapping.layers]
         self._sums = {name: np.zeros(2) for name in self._layers}  # squares of the error and of the reference
         self._largest = dict.fromkeys(self._layers, 0.0)
         self.tensors: Sequence[str] = tuple(self._layer_of)
@@ -63,7 +62,7 @@ class LayerComparison:
             self._largest[layer] = max(self._largest[layer], float(np.abs(error).max(initial=0)))
 
     def found(self) -> dict[str, LayerDifference]:
-        """Differences of every layer, by its name, in the order of the plan."""
+        """Differences of every layer, by its name, in the order of the mapping."""
         compared = set(self._layer_of.values())
         return {name: self._of(name) if name in compared else LayerDifference() for name in self._layers}
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.hardware.device import Device
-from bsc.plan.document import Plan
+from bsc.mapping.model import MappedModel
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer, ReplayOptions
 from bsc.replay.noisy import NoisyReplayer
@@ -69,7 +69,7 @@ class Simulation:
 
 
 def simulate(
-    plan: Plan,
+    mapping: MappedModel,
     data: Dataset,
     source: str,
     *,
@@ -82,7 +82,7 @@ def simulate(
     """Replay a plan exactly, and then on devices.
 
     Args:
-        plan: from its folder.
+        mapping: of a plan from its folder.
         data: inputs.
         source: what to call them.
         options: how the exact replay is done.
@@ -94,9 +94,9 @@ def simulate(
     Raises:
         ModelError: BSC308 if a label is no output.
     """
-    replayer = Replayer(plan, options)
-    name = scored_output(plan.document.outputs)
-    values = max((layer.input_values for layer in plan.layers), default=1)
+    replayer = Replayer(mapping, options)
+    name = scored_output(mapping.outputs)
+    values = max((layer.input_values for layer in mapping.layers), default=1)
 
     def run(replayed: Callable[[Any], dict[str, NDArray[Any]]]) -> list[NDArray[Any]]:
         outputs = []

@@ -85,7 +85,7 @@ class Verification:
         Raises:
             GateError: BSC501 naming the first layer.
         """
-        for layer in plan.layers:
+        for layer in plan.mapping.layers:
             tally = self.tallies[layer.name]
             if layer.adc_policy == "lossless" and tally.differing:
                 raise GateError(
@@ -126,13 +126,13 @@ def verify(
         ModelError: BSC308 if a label is no output; BSC307 if `model` is not the plan's model, or if column sums
             are not those of the cells.
     """
-    replayer = Replayer(plan, options)
+    replayer = Replayer(plan.mapping, options)
     session = None if model is None else _float_session(plan, model)
     comparison = _compared_layers(plan, model) if per_layer and model is not None else None
-    scored = scored_output(plan.document.outputs)
-    constants = {each.name: each.array() for each in plan.document.model.constants}
+    scored = scored_output(plan.mapping.outputs)
+    constants = {each.name: each.array() for each in plan.provenance.model.constants}
     scores: dict[str, list[NDArray[Any]]] = {"quantised": [], "replayed": [], "float": []}
-    differences = {tensor.name: DifferenceSum() for tensor in plan.document.outputs}
+    differences = {tensor.name: DifferenceSum() for tensor in plan.mapping.outputs}
 
     def take_in(batch: dict[str, NDArray[Any]]) -> None:
         """Compare one batch; of its results nothing but scores is kept until the next."""
@@ -151,7 +151,7 @@ def verify(
             if results:
                 scores[kind].append(results[scored])
 
-    for batch in data.batches(max((layer.input_values for layer in plan.layers), default=1)):
+    for batch in data.batches(max((layer.input_values for layer in plan.mapping.layers), default=1)):
         take_in(batch)
         advance(data.rows(batch))
     accuracies = paired = None
@@ -173,12 +173,12 @@ def _float_session(plan: Plan, model: Path) -> Any:
     from bsc.frontend.model_file import model_digest
 
     digest = model_digest(model)
-    if digest != plan.document.model.sha256:
+    if digest != plan.provenance.model.sha256:
         raise ModelError(
             "BSC307",
             f"model '{model.name}' is not the one the plan was made from",
-            seen=f"SHA-256 {digest[:12]}..., the plan records {plan.document.model.sha256[:12]}...",
-            fix=f"give the '{plan.document.model.file}' that was compiled, or compile again",
+            seen=f"SHA-256 {digest[:12]}..., the plan records {plan.provenance.model.sha256[:12]}...",
+            fix=f"give the '{plan.provenance.model.file}' that was compiled, or compile again",
         )
     try:
         with bounded_memory(SESSION_GROWTH * model.stat().st_size, SESSION_BYTES):
@@ -198,7 +198,7 @@ def _run_float(session: Any, outputs: list[str], batch: dict[str, NDArray[Any]])
 
 def _compared_layers(plan: Plan, model: Path) -> LayerComparison:
     try:
-        return LayerComparison(plan, model)
+        return LayerComparison(plan.mapping, model)
     except Exception as error:  # as above
         raise _unrunnable(error) from None
 

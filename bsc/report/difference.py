@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bsc.cost.side_by_side import pipeline_difference
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import StepRecord, TensorRecord
 from bsc.plan.difference import SAME, ArrayDifference
-from bsc.plan.document import BudgetRecord, PlanDocument, PlanLayer, StepRecord, TensorRecord
+from bsc.plan.document import BudgetRecord, PlanDocument
 from bsc.report.document import ReportDocument
 from bsc.report.layer_rows import mean_bits, proved_share
 from bsc.report.network import operators_text
@@ -246,12 +248,12 @@ def _hash(sha256: str | None) -> str:
     return UNKNOWN if sha256 is None else sha256[:HASH_DIGITS]
 
 
-def _size(layer: PlanLayer) -> str:
+def _size(layer: MappedLayer) -> str:
     return f"{layer.op_type} {layer.rows}×{layer.columns}"
 
 
 def _layer(
-    old_plan: PlanDocument, old: PlanLayer, new_plan: PlanDocument, new: PlanLayer, arrays: ArrayDifference | None
+    old_plan: PlanDocument, old: MappedLayer, new_plan: PlanDocument, new: MappedLayer, arrays: ArrayDifference | None
 ) -> LayerDifference:
     settings = _changes(
         *({name: value for name, value in each.model_dump().items() if name not in NOT_COMPARED} for each in (old, new))

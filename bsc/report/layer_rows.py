@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bsc.cost.price import ratio
-from bsc.plan.document import PlanLayer
+from bsc.mapping.layer import MappedLayer
 from bsc.report.document import LayerFigures, LayerSpend, ReportDocument, SliceFigures
 
 
@@ -21,7 +21,7 @@ class LayerRow:
         conversions: of one inference.
     """
 
-    layer: PlanLayer
+    layer: MappedLayer
     figures: LayerFigures
     spend: LayerSpend
     uniform: LayerSpend

@@ -14,8 +14,10 @@ from bsc.cost.compare import Comparison
 from bsc.cost.counters import not_modelled
 from bsc.cost.crossbars import CrossbarTable
 from bsc.hardware.target import Target
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
-from bsc.plan.document import LayerArrays, PlanDocument, PlanLayer
+from bsc.plan.document import PlanDocument
 from bsc.plan.summary import LayerSummary, SliceSummary, total
 from bsc.report.basis import basis_notes
 from bsc.report.costs import action_labels, cost_table, law_table, layer_cost_table
@@ -110,7 +112,7 @@ class CrossbarReport:
         index: which crossbar.
     """
 
-    layer: PlanLayer
+    layer: MappedLayer
     arrays: LayerArrays
     index: CrossbarIndex
 
@@ -269,13 +271,13 @@ def _offer(comparison: Comparison) -> str:
     )
 
 
-def _assignment(layer: PlanLayer) -> str:
+def _assignment(layer: MappedLayer) -> str:
     """The ADC policy in words; resolutions that are the same for all are not shared over something."""
     alike = layer.adc_policy in ("isaac", "fixed")
     return layer.adc_policy if alike else f"{layer.adc_policy} per {layer.adc_granularity}"
 
 
-def _slices(layer: PlanLayer) -> str:
+def _slices(layer: MappedLayer) -> str:
     """How weights are cut and held, in words."""
     bits = sorted(set(layer.slice_bits))
     text = f"{layer.slices} slices of {' and '.join(map(str, bits))} bit"

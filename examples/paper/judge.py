@@ -48,8 +48,8 @@ def judge(out: Path, name: str, test: Samples, observe: int) -> dict[str, Any]:
     assert found.exact
     assert found.accuracy is not None
     laws = hw_models.laws()
-    spread = {each.law.name: each for each in compare(plan, target, laws["isaac"], laws).spread}
-    summaries = summarise(plan)
+    spread = {each.law.name: each for each in compare(plan.mapping, target, laws["isaac"], laws).spread}
+    summaries = summarise(plan.mapping)
     float_accuracy, quantised = _accuracies(model, test)
     return {
         "float": float_accuracy,
@@ -79,15 +79,15 @@ def _accuracies(model: Path, test: Samples) -> tuple[float, float]:
 def _observed(plan: Plan, calibration: Path, samples: int) -> list[LayerSummary]:
     """Summaries as if no column sum were larger than the largest that these images cause."""
     document = plan.document
-    replayer = Replayer(plan, ReplayOptions(statistics=True))
+    replayer = Replayer(plan.mapping, ReplayOptions(statistics=True))
     data = load_dataset(calibration, document.inputs, dynamic_batch=document.model.dynamic_batch, limit=samples)
-    for batch in data.batches(max(layer.input_values for layer in plan.layers)):
+    for batch in data.batches(max(layer.input_values for layer in plan.mapping.layers)):
         replayer.replayed(batch)
     summaries = []
-    for layer in plan.layers:
+    for layer in plan.mapping.layers:
         assert layer.max_drive == 1
         seen = replayer.columns[layer.name].highest
-        summaries.append(summarise_layer(layer, replace(plan.arrays(layer), sums=seen)))
+        summaries.append(summarise_layer(layer, replace(plan.mapping.arrays(layer), sums=seen)))
     return summaries
 
 

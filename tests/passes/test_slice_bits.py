@@ -149,7 +149,7 @@ def test_layers_that_are_named_are_cut_otherwise() -> None:
         coded([[1]], name="second", input="h"),
         before=(SliceBits(cut="4-2-2", only=("second",)),),
     )
-    assert [layer.slice_bits for layer in plan.layers] == [(2, 2, 2, 2), (2, 2, 4)]
+    assert [layer.slice_bits for layer in plan.mapping.layers] == [(2, 2, 2, 2), (2, 2, 4)]
 
 
 def test_words_for_a_name_that_no_layer_has() -> None:

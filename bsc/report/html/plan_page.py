@@ -58,9 +58,9 @@ def plan_page(plan: Plan, report: ReportDocument, *, max_bytes: int = MAX_BYTES)
         report: of that plan.
         max_bytes: what it may take; tables and the floorplan are always whole, cells fill what is left.
     """
-    floorplan = Floorplan.of(plan, report.cost.levels)
+    floorplan = Floorplan.of(plan.mapping, report.cost.levels)
     page = _render(report, floorplan, {})
-    return _render(report, floorplan, cells(plan, floorplan, max_bytes - len(page.encode())))
+    return _render(report, floorplan, cells(plan.mapping, floorplan, max_bytes - len(page.encode())))
 
 
 def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[str, str]]) -> str:

@@ -15,8 +15,10 @@ LAWS = hw_models.laws()
 
 
 def figures(plan: Plan, name: str = "plan", accuracy: float | None = None) -> PlanFigures:
-    comparison = compare(plan, ISAAC, LAWS["isaac"], LAWS)
-    return plan_figures(name, plan.document, summarise(plan), comparison, paper_law=LAWS["saberi"], accuracy=accuracy)
+    comparison = compare(plan.mapping, ISAAC, LAWS["isaac"], LAWS)
+    return plan_figures(
+        name, plan.document, summarise(plan.mapping), comparison, paper_law=LAWS["saberi"], accuracy=accuracy
+    )
 
 
 def test_by_hand() -> None:

@@ -39,7 +39,7 @@ def emulated(model: onnx.ModelProto, feeds: Feeds) -> dict[str, NDArray[Any]]:
 
 def assert_same(plan: Plan, feeds: Feeds, model: onnx.ModelProto | None = None) -> None:
     """Values, types, shapes and even the signs of zeros are those of the replay."""
-    replayed = Replayer(plan).replayed(feeds)
+    replayed = Replayer(plan.mapping).replayed(feeds)
     results = emulated(model or emulation_model(plan), feeds)
     assert list(results) == list(replayed)
     for name, expected in replayed.items():
@@ -55,38 +55,45 @@ def with_converters(plan: Plan, bits: NDArray[Any], step: NDArray[Any]) -> Plan:
     """The plan with other converters; the arrays given are (2,) and larger, and repeat over all columns."""
 
     def arrays(layer: Any) -> Any:
-        made = plan.arrays(layer)
+        made = plan.mapping.arrays(layer)
         shape = made.adc_bits.shape
         return with_adc(made, np.resize(bits, shape), np.resize(step, shape))
 
-    return replace(plan, arrays=arrays)
+    return replace(plan, mapping=replace(plan.mapping, arrays=arrays))
 
 
 def corrected(plan: Plan) -> Plan:
     """The plan with whole numbers added to its results."""
 
     def arrays(layer: Any) -> Any:
-        return replace(plan.arrays(layer), correction=np.arange(layer.mapped_columns) * 1000 - 1500)
+        return replace(plan.mapping.arrays(layer), correction=np.arange(layer.mapped_columns) * 1000 - 1500)
 
-    return replace(plan, arrays=arrays)
+    return replace(plan, mapping=replace(plan.mapping, arrays=arrays))
 
 
 def typed(plan: Plan, dtype: str, opset: int) -> Plan:
     """The plan for a model of another element type and opset; sizes are left open."""
-    document = plan.document
-    model = document.model.model_copy(update={"opsets": {"": opset}, "dynamic_batch": True})
+    record = plan.mapping.record
     tensors = {
         key: tuple(
             tensor.model_copy(update={"dtype": dtype, "shape": shape})
-            for tensor, shape in zip(getattr(document, key), [(1, *plan_shape(plan, key))], strict=True)
+            for tensor, shape in zip(getattr(record, key), [(1, *plan_shape(plan, key))], strict=True)
         )
         for key in ("inputs", "outputs")
     }
-    return replace(plan, document=document.model_copy(update={"model": model, **tensors}))
+    mapping = replace(plan.mapping, record=record.model_copy(update=tensors))
+    return replace(with_model(plan, opsets={"": opset}, dynamic_batch=True), mapping=mapping)
+
+
+def with_model(plan: Plan, **changed: Any) -> Plan:
+    """The plan with another record of its model."""
+    provenance = plan.provenance
+    model = provenance.model.model_copy(update=changed)
+    return replace(plan, provenance=provenance.model_copy(update={"model": model}))
 
 
 def plan_shape(plan: Plan, key: str) -> tuple[int, ...]:
-    layer = plan.layers[0]
+    layer = plan.mapping.layers[0]
     if layer.conv is None:
         return (layer.rows if key == "inputs" else layer.columns,)
     taps = int(np.prod(layer.conv.kernel))
@@ -295,7 +302,7 @@ def test_digital_operators_add_in_the_order_of_the_replay(tmp_path: Path) -> Non
 def test_a_permuted_layer_equals_the_replay(adc: AssignAdc) -> None:
     codes = np.random.default_rng(0).integers(-255, 256, (20, 9)) * (np.arange(9) != 4)
     plan = plan_of(coded(codes, bias="b"), rows=8, cols=4, permute=Permute(), adc=adc, arrays={"b": np.arange(9.0)})
-    kept = plan.arrays(plan.layers[0]).kept_columns
+    kept = plan.mapping.arrays(plan.mapping.layers[0]).kept_columns
     assert kept is not None
     assert (len(kept), bool((np.diff(kept) > 0).all())) == (8, False)
     assert_same(plan, {"x": 9 * np.abs(normal(3, 20))})
@@ -358,7 +365,7 @@ def test_a_changed_constant_is_found(kind: str, tmp_path: Path) -> None:
     values = numpy_helper.to_array(tensor).copy()
     values.reshape(-1)[values.reshape(-1).argmax()] -= 1 if values.dtype == np.uint8 else values.max() / 7
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    assert (emulated(exported, feeds)["y"] != Replayer(plan).replayed(feeds)["y"]).any()
+    assert (emulated(exported, feeds)["y"] != Replayer(plan.mapping).replayed(feeds)["y"]).any()
 
 
 def test_columns_of_zeros_are_left_out_and_no_others() -> None:
@@ -419,19 +426,17 @@ def test_words_for_a_plan_that_is_too_large(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_words_for_segments_that_contradict_the_plan(tmp_path: Path) -> None:
     plan = model_plan(CNN, tmp_path)
-    document = plan.document
-    opsets = {"": 18}
-    other = document.model_copy(update={"model": document.model.model_copy(update={"opsets": opsets})})
     with pytest.raises(ModelError) as caught:
-        emulation_model(replace(plan, document=other))
+        emulation_model(with_model(plan, opsets={"": 18}))
     assert str(caught.value) == (
         "[BSC307] operator sets of 'digital/0000.onnx' contradict the plan\n"
         "  seen: version 17 of domain '', elsewhere 18\n"
         "  fix:  compile the model again"
     )
-    none = document.model_copy(update={"model": document.model.model_copy(update={"opsets": {}}), "steps": ()})
+    nothing = plan.mapping.record.model_copy(update={"steps": (), "layers": (), "outputs": plan.mapping.inputs})
+    none = replace(with_model(plan, opsets={}), mapping=replace(plan.mapping, record=nothing))
     with pytest.raises(ModelError) as caught:
-        emulation_model(replace(plan, document=none))
+        emulation_model(none)
     assert caught.value.seen == "none of the standard domain"
 
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from bsc.plan.summary import LayerSummary, summarise, summarise_layer, total
 from passes.assign_adc import AssignAdc
-from tests.bsc.plans import coded, only_layer, plan_of, with_adc
+from tests.bsc.plans import coded, mapped, only_layer, with_adc
 
 
 def histogram(counts: NDArray[np.int64]) -> dict[int, int]:
@@ -23,7 +23,7 @@ def summary(*, adc: AssignAdc | None = None, eliminate: bool = True) -> LayerSum
       0 0 | 0        1 0 | 0        0 0 | 1
     """
     layer = coded([[3, 0, 0], [1, -2, 0], [2, 0, -2]], weight_bits=2)
-    (found,) = summarise(plan_of(layer, bits_per_cell=1, rows=2, cols=2, eliminate=eliminate, adc=adc))
+    (found,) = summarise(mapped(layer, bits_per_cell=1, rows=2, cols=2, eliminate=eliminate, adc=adc))
     return found
 
 
@@ -62,7 +62,7 @@ def test_nothing_is_eliminated() -> None:
 
 def test_steps_and_wide_inputs() -> None:
     # Cells 2 and 2 under 2-bit digits: sums 0, 2, ... 12 in steps of 2, which is 6 codes and 0: 3 bits.
-    layer, arrays = only_layer(plan_of(coded([[2], [2]], weight_bits=2), dac_bits=2))
+    layer, arrays = only_layer(mapped(coded([[2], [2]], weight_bits=2), dac_bits=2))
     (part,) = summarise_layer(layer, arrays).slices
     assert (part.largest_sum, histogram(part.proved)) == (12, {0: 1, 3: 1})
     for bits, step, lossless in ((3, 2, 2), (4, 1, 2), (3, 1, 1), (2, 2, 1), (4, 4, 1), (0, 1, 1)):
@@ -73,19 +73,19 @@ def test_steps_and_wide_inputs() -> None:
 def test_packed_groups() -> None:
     # Three groups of 2 x 1, two on a 4 x 4 array: 4 and 2 cells of 16 hold a weight.
     layer = coded([[1, 1, 1], [1, 1, 1]], groups=3, weight_bits=1)
-    (found,) = summarise(plan_of(layer, bits_per_cell=1, rows=4, cols=4, eliminate=True))
+    (found,) = summarise(mapped(layer, bits_per_cell=1, rows=4, cols=4, eliminate=True))
     assert (found.crossbars, found.possible_crossbars) == (2, 4)
     assert found.utilisation == (4 + 2) / (2 * 16)
     assert found.slices[0].density == 1
 
 
 def test_full_arrays_are_fully_used() -> None:
-    (found,) = summarise(plan_of(coded(np.full((4, 4), -1), weight_bits=1), bits_per_cell=1, rows=2, cols=2))
+    (found,) = summarise(mapped(coded(np.full((4, 4), -1), weight_bits=1), bits_per_cell=1, rows=2, cols=2))
     assert found.utilisation == 1
 
 
 def test_a_layer_of_zeros() -> None:
-    (found,) = summarise(plan_of(coded(np.zeros((3, 2))), eliminate=True))
+    (found,) = summarise(mapped(coded(np.zeros((3, 2))), eliminate=True))
     assert (found.column_tiles, found.crossbars, found.possible_crossbars, found.utilisation) == (0, 0, 8, 0)
     assert (found.columns, found.lossless) == (0, 0)
     assert {(part.density, part.columns, part.largest_sum) for part in found.slices} == {(0, 0, 0)}
@@ -94,7 +94,7 @@ def test_a_layer_of_zeros() -> None:
 def test_what_columns_rest_on() -> None:
     """Sums of 2, 1, 0 and 3 with gcds of 1: proved, held by what was observed, lost, and on no crossbar."""
     layer, arrays = only_layer(
-        plan_of(coded([[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 1]], weight_bits=1), bits_per_cell=1)
+        mapped(coded([[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 1]], weight_bits=1), bits_per_cell=1)
     )
     seen = np.zeros(arrays.sums.shape, np.uint16)
     seen[0, 0, 0] = [1, 1, 0, 2]
@@ -112,7 +112,7 @@ def test_what_columns_rest_on() -> None:
 
 def test_what_pairs_rest_on() -> None:
     """Four pairs of sums from -6 to 2 in steps of 2: codes of -3 to 1."""
-    layer, arrays = only_layer(plan_of(coded([[2] * 4, *[[-2] * 4] * 3], weight_bits=2), subtraction="analog"))
+    layer, arrays = only_layer(mapped(coded([[2] * 4, *[[-2] * 4] * 3], weight_bits=2), subtraction="analog"))
     assert arrays.adc_low is not None
 
     def of(values: list[int], dtype: type) -> NDArray[np.integer]:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
-from bsc.plan.document import TensorRecord
+from bsc.mapping.model import TensorRecord
 from bsc.replay.dataset import Dataset, load_dataset, random_dataset
 
 X = TensorRecord(name="x", shape=(1, 2), dtype="float32", batch_axis=0)

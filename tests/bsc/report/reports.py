@@ -14,7 +14,7 @@ LAWS = hw_models.laws()
 
 def report_of(plan: Plan, law: str = "isaac") -> ReportDocument:
     """The report of a plan on ISAAC."""
-    return report_document(plan.document, summarise(plan), compare(plan, ISAAC, LAWS[law], LAWS))
+    return report_document(plan.document, summarise(plan.mapping), compare(plan.mapping, ISAAC, LAWS[law], LAWS))
 
 
 def changed(report: ReportDocument, path: str, value: Any) -> ReportDocument:

@@ -21,8 +21,8 @@ def two_plans() -> tuple[PlanFigures, PlanFigures]:
     same = coded([[7]], name="same", input="y", output="z")
     first = plan_of(coded([[3, 255], [-1, 255]]), same)
     other = plan_of(coded([[3, 255], [-1, 255]]), same, adc=AssignAdc(granularity="slice"))
-    changed = other.document.model_copy(update={"pipeline": "made,otherwise"})
-    return figures(first, "first", 0.75), figures(replace(other, document=changed), "other", 0.5)
+    changed = other.provenance.model_copy(update={"pipeline": "made,otherwise"})
+    return figures(first, "first", 0.75), figures(replace(other, provenance=changed), "other", 0.5)
 
 
 def test_two_plans() -> None:

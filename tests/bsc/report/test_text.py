@@ -23,12 +23,12 @@ from bsc.report.plan import CrossbarReport, LayerReport, PlanReport
 from bsc.report.target import TargetReport
 from bsc.report.text import to_text
 from bsc.report.verification import VerificationReport, imported
-from tests.bsc.plans import ISAAC, coded, only_layer, plan_of
+from tests.bsc.plans import ISAAC, coded, mapped, only_layer, plan_of
 from tests.bsc.targets import without_areas, without_price
 
 
 def test_layer_report() -> None:
-    layer, arrays = only_layer(plan_of(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
+    layer, arrays = only_layer(mapped(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
     assert to_text(LayerReport(summary=summarise_layer(layer, arrays))) == (
         "layer      fc (MatMul)\n"
         "weights    8 bit + sign, differential, 4 slices of 2 bit\n"
@@ -64,7 +64,7 @@ def test_layer_report() -> None:
 
 
 def test_crossbar_report() -> None:
-    layer, arrays = only_layer(plan_of(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
+    layer, arrays = only_layer(mapped(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
     index = CrossbarIndex.parse("0,0,0,+", layer, arrays)
     assert to_text(CrossbarReport(layer=layer, arrays=arrays, index=index)) == (
         "crossbar   fc 0,0,0,+ (row tile, column tile, slice, sign)\n"
@@ -106,13 +106,13 @@ def test_verification_report() -> None:
 def test_verification_of_several_outputs() -> None:
     """A line for each; what has no numbers is counted, and what *exact* is relative to is said."""
     plan = plan_of(coded([[1]]))
-    model = plan.document.model.model_copy(
+    model = plan.provenance.model.model_copy(
         update={
             "check": ImportRecord(inputs="made-up", samples=2, reason=""),
             "notes": ("the model takes one sample at a time",),
         }
     )
-    checked = replace(plan, document=plan.document.model_copy(update={"model": model}))
+    checked = replace(plan, provenance=plan.provenance.model_copy(update={"model": model}))
     outputs = {
         "label": OutputDifference(values=4, differing=1, largest=None, relative_rms=None),
         "scores": OutputDifference(values=8, differing=8, largest=0.5, relative_rms=0.25),
@@ -208,20 +208,20 @@ def test_citation_keys_of_a_target_are_shown() -> None:
 def test_names_with_brackets_are_not_markup() -> None:
     plan = plan_of(coded([[1, 2]], name="[bold]fc[/bold]"))
     laws = hw_models.laws()
-    comparison = compare(plan, ISAAC, laws["isaac"], laws)
-    report = PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison)
+    comparison = compare(plan.mapping, ISAAC, laws["isaac"], laws)
+    report = PlanReport(document=plan.document, summaries=summarise(plan.mapping), comparison=comparison)
     assert "[bold]fc[/bold]" in to_text(report)
 
 
 def test_json_has_the_figures_of_the_report() -> None:
     plan = plan_of(coded(np.arange(12).reshape(4, 3)))
     laws = hw_models.laws()
-    figures = cost_figures(compare(plan, ISAAC, laws["isaac"], laws))
+    figures = cost_figures(compare(plan.mapping, ISAAC, laws["isaac"], laws))
     json.dumps(figures.model_dump(mode="json"), allow_nan=False)
     parts = figures.plan.energy_by_action_j
     assert figures.plan.energy_j == math.fsum(energy or 0 for energy in parts.values())
     assert set(figures.adc_laws) == set(laws)
-    layer = layer_figures(summarise(plan)[0])
+    layer = layer_figures(summarise(plan.mapping)[0])
     assert [sum(part.assigned_bits.values()) for part in layer.slices] == [6, 6, 6, 6]
 
 
@@ -229,10 +229,12 @@ def test_unknown_prices_are_not_zero() -> None:
     target = without_areas(without_price(ISAAC, "bus_bit"))
     plan = plan_of(coded([[1, 2]]))
     laws = hw_models.laws()
-    comparison = compare(plan, target, laws["isaac"], laws)
+    comparison = compare(plan.mapping, target, laws["isaac"], laws)
     assert comparison.plan.total_energy_j is None
     assert cost_figures(comparison).plan.energy_by_action_j["bus_bit"] is None
-    lines = to_text(PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison)).splitlines()
+    lines = to_text(
+        PlanReport(document=plan.document, summaries=summarise(plan.mapping), comparison=comparison)
+    ).splitlines()
     for name in ("bus", "energy", "area"):
         (line,) = [line for line in lines if line.split()[:1] == [name]]
         assert line.split()[1:] == ["n/a"] * 5
@@ -250,6 +252,6 @@ def test_where_input_steps_come_from(steps: tuple[float | None, float | None], w
     first = coded([[1]], name="a", input_step=steps[0])
     plan = plan_of(first, coded([[1]], name="b", input_step=steps[1], input="y", output="z"))
     laws = hw_models.laws()
-    comparison = compare(plan, ISAAC, laws["isaac"], laws)
-    text = to_text(PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison))
+    comparison = compare(plan.mapping, ISAAC, laws["isaac"], laws)
+    text = to_text(PlanReport(document=plan.document, summaries=summarise(plan.mapping), comparison=comparison))
     assert f"; {words} digital" in " ".join(text.split())

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bsc.errors import BscError
-from bsc.plan.document import TensorRecord
+from bsc.mapping.model import TensorRecord
 from bsc.train.data import has_test_split, load_samples
 
 IMAGE = TensorRecord(name="image", shape=(1, 1, 2, 2), dtype="float32")

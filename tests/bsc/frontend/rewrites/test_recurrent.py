@@ -175,14 +175,14 @@ def test_codes_of_a_quantised_lstm(tmp_path: Path, *, per_channel: bool) -> None
     quantised = onnx.load(tmp_path / "q.onnx")
     assert [node.op_type for node in quantised.graph.node] == ["Transpose", "DynamicQuantizeLSTM"]
     plan = model_plan(quantised, tmp_path)
-    assert [(layer.op_type, layer.vectors) for layer in plan.layers] == [
+    assert [(layer.op_type, layer.vectors) for layer in plan.mapping.layers] == [
         ("DynamicQuantizeLSTM", count) for count in (5, 4) * 2
     ]
     codes = [tensor for tensor in quantised.graph.initializer if tensor.name == "w_quantized"]
     expected = onnx.numpy_helper.to_array(codes[0])[0].astype(int)
-    np.testing.assert_array_equal(plan.arrays(plan.layers[0]).codes, expected)
+    np.testing.assert_array_equal(plan.mapping.arrays(plan.mapping.layers[0]).codes, expected)
     x = {"x": np.random.default_rng(0).standard_normal((3, STEPS, SIZE)).astype(np.float32)}
-    replayer = Replayer(plan)
+    replayer = Replayer(plan.mapping)
     results = replayer.replayed(x)
     assert replayer.exact
     by_runtime, by_float = (

@@ -20,7 +20,7 @@ LAWS = hw_models.laws()
 
 
 def page(plan: Plan, target: Target = ISAAC, max_bytes: int = 1_000_000) -> str:
-    report = report_document(plan.document, summarise(plan), compare(plan, target, LAWS["isaac"], LAWS))
+    report = report_document(plan.document, summarise(plan.mapping), compare(plan.mapping, target, LAWS["isaac"], LAWS))
     return plan_page(plan, report, max_bytes=max_bytes)
 
 
@@ -71,7 +71,7 @@ def test_page_is_whole_in_itself() -> None:
 
 def test_figures_are_those_of_the_report() -> None:
     plan = small()
-    cost = compare(plan, ISAAC, LAWS["isaac"], LAWS)
+    cost = compare(plan.mapping, ISAAC, LAWS["isaac"], LAWS)
     text = page(plan)
     assert f"<b>{format_si(cost.plan.total_energy_j, 'J')}</b>an inference" in text
     isaac = next(each for each in cost.spread if each.law.name == "isaac")
@@ -103,7 +103,7 @@ def test_names_are_only_text() -> None:
 def test_more_is_not_called_less() -> None:
     """Sixteen rows at a time: fewer bits a conversion, but far more conversions."""
     plan = plan_of(coded(np.arange(512).reshape(256, 2) % 200), active_rows=8)
-    cost = compare(plan, ISAAC, LAWS["isaac"], LAWS)
+    cost = compare(plan.mapping, ISAAC, LAWS["isaac"], LAWS)
     isaac = next(each for each in cost.spread if each.law.name == "isaac")
     assert isaac.adc is not None
     assert isaac.adc < 1
@@ -113,7 +113,7 @@ def test_more_is_not_called_less() -> None:
 @pytest.mark.parametrize("options", [{"encoding": "offset"}, {"cut": "4-2-2"}, {}], ids=["offset", "cut", "pairs"])
 def test_crossbars_left_out_are_of_the_same_mapping(options: dict[str, object]) -> None:
     plan = plan_of(coded([[0, 0], [0, 3]]), eliminate=True, **options)  # type: ignore[arg-type]
-    (summary,) = summarise(plan)
+    (summary,) = summarise(plan.mapping)
     assert summary.crossbars < summary.possible_crossbars
     tile = f"<b>{summary.crossbars}</b>crossbars <span>{summary.possible_crossbars} if none were left out</span>"
     assert tile in page(plan)
