@@ -10,10 +10,10 @@ from bsc.compile.sensitivity import measure_sensitivity
 from bsc.cost.price import reading_prices
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
+from bsc.ir.adc_pass import Observation
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Observed
 from bsc.ir.mapped import mapping_of
-from bsc.ir.passbase import Observation
 from bsc.ir.sidetable import SideTable
 from bsc.replay.dataset import Dataset
 from passes.assign_adc import AssignAdc
