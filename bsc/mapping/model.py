@@ -20,11 +20,9 @@ class TensorRecord(Record):
     shape: tuple[NonNegativeInt, ...] | None = Field(description="null where it is not known before a run")
     dtype: str
     batch_axis: NonNegativeInt | None = Field(
-        default=None, description="the axis that samples lie along; null where there is none, or none that is known"
+        description="the axis that samples lie along; null where there is none, or none that is known"
     )
-    values: tuple[float, float] | None = Field(
-        default=None, description="lowest and highest value of an input, as far as is known"
-    )
+    values: tuple[float, float] | None = Field(description="lowest and highest value of an input, as far as is known")
 
     @model_validator(mode="after")
     def _has_its_batch_axis(self) -> Self:

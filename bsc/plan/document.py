@@ -57,9 +57,9 @@ class ModelRecord(Record):
     sha256: Sha256 = Field(description="of the file's digest followed by those of its external data files")
     opsets: dict[str, int] = Field(description="ONNX domain to version")
     dynamic_batch: bool = Field(description="any number of samples may run at once; counts are for a batch of one")
-    constants: tuple[SetInputRecord, ...] = Field(default=(), description="inputs that were made constants")
-    check: ImportRecord | None = Field(default=None, description="null where there was no model file to check against")
-    notes: tuple[str, ...] = Field(default=(), description="what is worth knowing of how the model was read")
+    constants: tuple[SetInputRecord, ...] = Field(description="inputs that were made constants")
+    check: ImportRecord | None = Field(description="null where there was no model file to check against")
+    notes: tuple[str, ...] = Field(description="what is worth knowing of how the model was read")
 
 
 class CalibrationRecord(Record):

@@ -2,6 +2,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
-from bsc.mapping.model import TensorRecord
+from bsc.ir.graph import TensorType
 from bsc.replay.dataset import Dataset, load_dataset, random_dataset
 
-X = TensorRecord(name="x", shape=(1, 2), dtype="float32", batch_axis=0)
-U = TensorRecord(name="u", shape=(1, 3), dtype="int64", batch_axis=0)
+X = TensorType(name="x", shape=(1, 2), dtype="float32", batch_axis=0)
+U = TensorType(name="u", shape=(1, 3), dtype="int64", batch_axis=0)
 
 
 def rows(count: int, width: int = 2) -> NDArray[np.float32]:
@@ -26,12 +27,12 @@ def saved(folder: Path, **arrays: Any) -> Path:
     return folder / "data.npz"
 
 
-def loaded(folder: Path, *specs: TensorRecord, limit: int | None = None, fixed: bool = False, **arrays: Any) -> Dataset:
+def loaded(folder: Path, *specs: TensorType, limit: int | None = None, fixed: bool = False, **arrays: Any) -> Dataset:
     return load_dataset(saved(folder, **arrays), specs or (X,), dynamic_batch=not fixed, limit=limit)
 
 
 def test_an_input_without_batch_goes_whole_with_every_batch(tmp_path: Path) -> None:
-    fixed = TensorRecord(name="f", shape=(3, 2), dtype="float32")
+    fixed = TensorType(name="f", shape=(3, 2), dtype="float32")
     data = loaded(tmp_path, fixed, X, f=rows(3), x=rows(300))
     assert (data.samples, data.shared) == (300, frozenset({"f"}))
     for batch, count in zip(data.batches(), (256, 44), strict=True):
@@ -72,7 +73,7 @@ def test_names_of_labels(name: str, tmp_path: Path) -> None:
 
 
 def test_an_input_that_is_called_y_is_no_label(tmp_path: Path) -> None:
-    data = loaded(tmp_path, X.model_copy(update={"name": "y"}), y=rows(2))
+    data = loaded(tmp_path, replace(X, name="y"), y=rows(2))
     np.testing.assert_array_equal(data.inputs["y"], rows(2))
     assert data.labels is None
 
@@ -83,7 +84,7 @@ def test_types_that_fit_are_converted(dtype: type[np.generic], tmp_path: Path) -
 
 
 def test_the_shape_of_a_sample_may_be_unknown(tmp_path: Path) -> None:
-    assert loaded(tmp_path, X.model_copy(update={"shape": None}), x=np.zeros((4, 9, 9), np.float32)).samples == 4
+    assert loaded(tmp_path, replace(X, shape=None), x=np.zeros((4, 9, 9), np.float32)).samples == 4
 
 
 @pytest.mark.parametrize(("limit", "samples"), [(1, 1), (3, 3), (9, 4), (None, 4)])
@@ -96,7 +97,7 @@ def test_limit(limit: int | None, samples: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("samples", "limit"), [(2, None), (4, None), (5, 4)])
 def test_a_fixed_batch_takes_its_multiples(samples: int, limit: int | None, tmp_path: Path) -> None:
-    spec = X.model_copy(update={"shape": (2, 2)})
+    spec = replace(X, shape=(2, 2))
     data = loaded(tmp_path, spec, x=rows(samples), limit=limit, fixed=True)
     assert [len(batch["x"]) for batch in data.batches()] == [2] * (data.samples // 2)
 
@@ -150,7 +151,7 @@ def test_words_for_data_that_does_not_fit(
 
 @pytest.mark.parametrize(("samples", "limit", "kept"), [(3, None, 3), (4, 1, 1)])
 def test_words_for_a_fixed_batch(samples: int, limit: int | None, kept: int, tmp_path: Path) -> None:
-    spec = X.model_copy(update={"shape": (2, 2)})
+    spec = replace(X, shape=(2, 2))
     seen = f"{kept} samples, the model takes 2 at a time"
     text = refusal(lambda: loaded(tmp_path, spec, x=rows(samples), limit=limit, fixed=True))
     assert text == words("number of samples", seen, MULTIPLE)
@@ -164,7 +165,7 @@ def test_words_for_a_fixed_batch(samples: int, limit: int | None, kept: int, tmp
     ],
 )
 def test_words_for_a_model_that_takes_something_else(change: dict[str, Any], text: str, tmp_path: Path) -> None:
-    assert refusal(lambda: loaded(tmp_path, X.model_copy(update=change), x=rows(2), fixed=True)) == text
+    assert refusal(lambda: loaded(tmp_path, replace(X, **change), x=rows(2), fixed=True)) == text
 
 
 def pickled(path: Path) -> None:
@@ -243,7 +244,7 @@ def test_halves_are_every_other_sample(tmp_path: Path) -> None:
 
 
 def test_halves_keep_batches_whole(tmp_path: Path) -> None:
-    wide = X.model_copy(update={"shape": (2, 2)})
+    wide = replace(X, shape=(2, 2))
     first, second = loaded(tmp_path, wide, fixed=True, x=rows(6)).halves()
     np.testing.assert_array_equal(first.inputs["x"], rows(6)[[0, 1, 4, 5]])
     np.testing.assert_array_equal(second.inputs["x"], rows(6)[[2, 3]])
@@ -264,7 +265,7 @@ def test_spread_samples(wanted: int, numbers: list[int], tmp_path: Path) -> None
 
 
 def test_random_data() -> None:
-    half = X.model_copy(update={"name": "h", "dtype": "float16", "shape": (1, 3)})
+    half = replace(X, name="h", dtype="float16", shape=(1, 3))
     data = random_dataset([X, half], dynamic_batch=True, samples=5, seed=1)
     assert {name: (values.shape, str(values.dtype)) for name, values in data.inputs.items()} == {
         "x": ((5, 2), "float32"),
@@ -278,7 +279,7 @@ def test_random_data() -> None:
 
 @pytest.mark.parametrize(("samples", "made"), [(1, 2), (2, 2), (3, 4)])
 def test_random_data_fills_whole_batches(samples: int, made: int) -> None:
-    data = random_dataset([X.model_copy(update={"shape": (2, 2)})], dynamic_batch=False, samples=samples, seed=0)
+    data = random_dataset([replace(X, shape=(2, 2))], dynamic_batch=False, samples=samples, seed=0)
     assert (data.samples, data.batch) == (made, 2)
 
 
@@ -294,7 +295,7 @@ def test_random_data_fills_whole_batches(samples: int, made: int) -> None:
 )
 @pytest.mark.parametrize("dynamic_batch", [False, True])
 def test_words_for_inputs_that_cannot_be_made_up(change: dict[str, Any], seen: str, *, dynamic_batch: bool) -> None:
-    spec = X.model_copy(update=change)
+    spec = replace(X, **change)
     text = refusal(lambda: random_dataset([spec], dynamic_batch=dynamic_batch, samples=2, seed=0))
     assert text.startswith(f"[BSC308] input 'x' cannot be made up\n  seen: {seen}\n  fix:  give real inputs")
 
@@ -302,21 +303,21 @@ def test_words_for_inputs_that_cannot_be_made_up(change: dict[str, Any], seen: s
 @pytest.mark.parametrize("dynamic_batch", [False, True])
 def test_fewer_samples_are_made_where_one_is_large(*, dynamic_batch: bool) -> None:
     """2**26 values, and always one sample: an image of 3x640x640 is no reason to refuse."""
-    wide = X.model_copy(update={"shape": (1, 3, 640, 640)})
+    wide = replace(X, shape=(1, 3, 640, 640))
     data = random_dataset([wide], dynamic_batch=dynamic_batch, samples=64, seed=0)
     assert data.samples == (1 << 26) // (3 * 640 * 640) == 54
-    larger = X.model_copy(update={"shape": (1, (1 << 26) + 1)})
+    larger = replace(X, shape=(1, (1 << 26) + 1))
     assert random_dataset([larger], dynamic_batch=dynamic_batch, samples=64, seed=0).samples == 1
 
 
 def test_made_up_inputs_of_any_kind() -> None:
     """Integers in the range that is known, a scalar, a state whose batch is its second axis, nothing at all."""
     specs = [
-        TensorRecord(name="ids", shape=(1, 50), dtype="int64", batch_axis=0, values=(3, 5)),
-        TensorRecord(name="mask", shape=(1, 50), dtype="bool", batch_axis=0),
-        TensorRecord(name="rate", shape=(), dtype="int32"),
-        TensorRecord(name="state", shape=(2, 1, 4), dtype="float32", batch_axis=1),
-        TensorRecord(name="past", shape=(1, 0, 4), dtype="float16", batch_axis=0),
+        TensorType(name="ids", shape=(1, 50), dtype="int64", batch_axis=0, values=(3, 5)),
+        TensorType(name="mask", shape=(1, 50), dtype="bool", batch_axis=0),
+        TensorType(name="rate", shape=(), dtype="int32"),
+        TensorType(name="state", shape=(2, 1, 4), dtype="float32", batch_axis=1),
+        TensorType(name="past", shape=(1, 0, 4), dtype="float16", batch_axis=0),
     ]
     data = random_dataset(specs, dynamic_batch=True, samples=6, seed=0, given={"rate": (16000, 16000)})
     assert {name: values.shape for name, values in data.inputs.items()} == {
@@ -335,8 +336,8 @@ def test_made_up_inputs_of_any_kind() -> None:
 # --- where the batch is ---
 
 
-STATE = TensorRecord(name="h", shape=(2, 1, 4), dtype="float32", batch_axis=1)
-RATE = TensorRecord(name="rate", shape=(), dtype="int64")
+STATE = TensorType(name="h", shape=(2, 1, 4), dtype="float32", batch_axis=1)
+RATE = TensorType(name="rate", shape=(), dtype="int64")
 
 
 def states(count: int) -> NDArray[np.float32]:
@@ -366,7 +367,7 @@ def test_an_input_without_batch_may_have_an_entry_for_every_run(tmp_path: Path) 
         assert (batch["rate"].shape, batch["rate"]) == ((), rate)
         np.testing.assert_array_equal(batch["x"], [row])
     assert [int(batch["rate"]) for batch in data.halves()[0].batches()] == [8000, 8000]
-    pair = X.model_copy(update={"shape": (2, 2)})
+    pair = replace(X, shape=(2, 2))
     fixed = loaded(tmp_path, pair, RATE, fixed=True, x=rows(6), rate=rates)
     assert [(len(batch["x"]), int(batch["rate"])) for batch in fixed.batches()] == [(2, 8000), (2, 16000), (2, 8000)]
     assert "seen: x: 4, rate: 3" in refusal(lambda: loaded(tmp_path, X, RATE, x=rows(4), rate=rates))
@@ -374,7 +375,7 @@ def test_an_input_without_batch_may_have_an_entry_for_every_run(tmp_path: Path) 
 
 @pytest.mark.parametrize(("values", "samples"), [(rows(5), 1), (np.stack([rows(5), rows(5) + 1]), 2)])
 def test_a_model_without_any_batch(values: NDArray[Any], samples: int, tmp_path: Path) -> None:
-    signal = TensorRecord(name="s", shape=(5, 2), dtype="float32")
+    signal = TensorType(name="s", shape=(5, 2), dtype="float32")
     data = loaded(tmp_path, signal, fixed=True, s=values)
     assert data.samples == samples
     assert [batch["s"].shape for batch in data.batches()] == [(5, 2)] * samples
