@@ -172,7 +172,10 @@ def test_a_state_whose_batch_is_its_second_axis() -> None:
 
 
 def test_what_exact_is_relative_to_is_said() -> None:
-    assert compiled(mlp_model(8, 6, 4)).stderr == "\nwrote model.bsc/\n"
+    result = compiled(mlp_model(8, 6, 4))
+    assert result.stderr == "\nwrote model.bsc/\n"
+    for printed in (result.stdout, run("inspect", "model.bsc").stdout):
+        assert "import     checked in onnxruntime on 2 made-up samples" in printed.splitlines()
     assert (
         "import     equals the file in onnxruntime on 2 made-up samples, but for rounding"
         in run("verify", "model.bsc").stdout
@@ -183,6 +186,7 @@ def test_no_import_check() -> None:
     result = compiled(mlp_model(8, 6, 4), "--no-import-check")
     assert result.stderr == "note: the import is not checked: --no-import-check\n\nwrote model.bsc/\n"
     said = run("verify", "model.bsc").stdout
+    assert "import     not checked: --no-import-check" in run("inspect", "model.bsc").stdout
     assert "import     not checked against the file: --no-import-check" in said
 
 
