@@ -6,7 +6,7 @@ import pytest
 from bsc.errors import ModelError
 from bsc.ir.passbase import Pass
 from bsc.mapping.model import TensorRecord
-from bsc.plan.document import CalibrationRecord, ModelRecord
+from bsc.plan.document import CalibrationRecord, ImportRecord, ModelRecord
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import random_dataset
@@ -33,7 +33,7 @@ def test_what_a_plan_records_of_its_model(tmp_path: Path) -> None:
         opsets={"": 17},
         dynamic_batch=True,
         constants=(),
-        check=None,
+        check=ImportRecord(inputs="made-up", samples=2, reason=""),
         notes=(),
     )
     assert (document.target, document.calibration) == ("isaac", None)
