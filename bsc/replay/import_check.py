@@ -49,8 +49,8 @@ PAIR_VALUES = 1 << 24
 """Values in the input vectors of the largest layer up to which two samples are run in place of one."""
 MOST_VALUES = 1 << 28
 """Likewise, up to which one is."""
-PLACES = re.compile(r"\S*/\S+:\d+ ")
-"""Lines of onnxruntime's own source, in its errors."""
+PLACES = re.compile(r"(?<!\w)[\"']?/[^\s\"']+[\"']?:?\s?")
+"""Files in onnxruntime's errors: lines of its source, and where a model lies, which no plan may tell."""
 SESSION_BYTES = 1 << 28
 SECONDS = 600.0
 

@@ -361,3 +361,21 @@ def test_samples_that_influence_each_other(body: str, coupled: bool, tmp_path: P
     assert graph.info.dynamic_batch
     note = "the result of a sample depends on the samples that it is run with"
     assert graph.info.notes == ((note,) if coupled else ())
+
+
+def test_weights_that_links_lead_to(tmp_path: Path) -> None:
+    """As model hubs lay them out: onnxruntime itself follows no link out of the folder."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "abc"
+    for folder in (blobs, snapshot):
+        folder.mkdir(parents=True)
+    onnx.save(mlp_model(8, 6), tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0, location="m.data")
+    for name, blob in (("m.onnx", "1111"), ("m.data", "2222")):
+        (tmp_path / name).rename(blobs / blob)
+        (snapshot / name).symlink_to(blobs / blob)
+    path = snapshot / "m.onnx"
+    assert check_of(check_import(import_model(path), path, None)).inputs == "made-up"
+
+
+def test_no_folder_of_this_machine_gets_into_a_reason(tmp_path: Path) -> None:
+    said = 'External data path does not exist: "/home/me/m.data", at /src/core/x.cc:150 Check of a/b failed'
+    assert import_check.PLACES.sub("", said) == "External data path does not exist: , at Check of a/b failed"
