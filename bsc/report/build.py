@@ -20,11 +20,11 @@ from bsc.cost.price import Cost
 from bsc.hardware.target import Target, label
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer, ObservedRecord
+from bsc.mapping.lossless import layer_reach, observed_lossless, observed_lows, proved_lossless
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.tiles import column_tiles, crossbars_with_weights, per_column, per_row_group
 from bsc.plan.document import Plan
 from bsc.plan.folder import target_json
-from bsc.plan.summary import layer_reach, observed_lossless, observed_lows, proved_lossless
 from bsc.report.document import (
     PROVED,
     SCHEMA_VERSION,
