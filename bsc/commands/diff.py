@@ -41,8 +41,8 @@ def diff(
     Exit status is 0 if they do not differ by more than the tolerance, 1 if they do, 2 or 3 after an error.
 
     With a tolerance of 0 all that is shown counts. Above 0 figures alone count, of the whole plan and of each layer,
-    that went up or down by more than this part of their old value: energies, latency, areas, crossbars, IMAs, tiles,
-    conversions, mean ADC bits and the share proved lossless; and layers that only one side has.
+    that went up or down by more than this part of their old value: energies, latency, areas, crossbars and what they
+    fill, conversions, mean ADC bits and the share proved lossless; and layers that only one side has.
 
     Another version of bsc, another file name of the model, and relative differences up to 1e-9 are not shown.
     """

@@ -24,9 +24,17 @@ MAX_BYTES = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class CostRow:
-    """An action or an area of the target: its label, a colour's number, and its cost in the plan and both baselines."""
+    """An action or an area of the target.
+
+    Attributes:
+        label: what it is called.
+        words: what one action is and how it is counted; empty for an area.
+        colour: number of a colour.
+        costs: in the plan and both baselines.
+    """
 
     label: str
+    words: str
     colour: int
     costs: tuple[float | None, ...]
 
@@ -99,6 +107,7 @@ def _rows(
     return [
         CostRow(
             label=each.label,
+            words=f"{each.per}; {each.counts}" if isinstance(each, TargetAction) else "",
             colour=number % COLOURS,
             costs=tuple(None if table is None else table.get(each.name) for table in tables),
         )

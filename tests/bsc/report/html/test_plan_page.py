@@ -126,6 +126,11 @@ def test_unknown_costs_are_not_zero() -> None:
     assert "of the known energy, without bus;" in text
 
 
+def test_rows_of_actions_say_how_they_are_counted() -> None:
+    words = "one bit carried between tile buffer and IMA; Bits of inputs and outputs carried between the buffer and the"
+    assert f'title="{words}' in page(small())
+
+
 def test_cells_are_left_out_where_there_is_no_room() -> None:
     assert '"cells":{}' in page(small(), max_bytes=0)
     assert "This file holds the cells of 0 of 8 crossbars" in page(small(), max_bytes=0)
