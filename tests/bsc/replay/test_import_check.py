@@ -376,6 +376,6 @@ def test_weights_that_links_lead_to(tmp_path: Path) -> None:
     assert check_of(check_import(import_model(path), path, None)).inputs == "made-up"
 
 
-def test_no_folder_of_this_machine_gets_into_a_reason(tmp_path: Path) -> None:
+def test_no_folder_of_this_machine_gets_into_a_reason() -> None:
     said = 'External data path does not exist: "/home/me/m.data", at /src/core/x.cc:150 Check of a/b failed'
     assert import_check.PLACES.sub("", said) == "External data path does not exist: , at Check of a/b failed"
