@@ -18,19 +18,21 @@ THREAD_BYTES: Final = 16 << 20
 def bounded_memory(more: int, base: int = BASE_BYTES) -> Iterator[None]:
     """Let the process grow by `base` and `more` bytes: whatever asks for more gets a `MemoryError` at once.
 
-    Native libraries get no memory either and raise what they raise then. On Linux only; elsewhere nothing is bounded.
-    Bounds of blocks within each other all hold.
+    Of `more`, no more than what the machine has left. Native libraries get no memory either and raise what they raise
+    then. On Linux only; elsewhere nothing is bounded. Bounds of blocks within each other all hold.
     """
     try:
         import resource
 
         status = Path("/proc/self/status").read_text(encoding="ascii")
+        memory = Path("/proc/meminfo").read_text(encoding="ascii")
         used = int(re.findall(r"^VmData:\s+(\d+) kB$", status, re.MULTILINE)[0]) * 1024
         before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        left = int(re.findall(r"^MemAvailable:\s+(\d+) kB$", memory, re.MULTILINE)[0]) * 1024
     except (ImportError, OSError, IndexError):
         yield
         return
-    bound = min(used + base + more + THREAD_BYTES * (os.cpu_count() or 1), 1 << 62)
+    bound = used + base + THREAD_BYTES * (os.cpu_count() or 1) + min(more, max(0, left - base))
     lower = [limit for limit in (before, hard) if limit != resource.RLIM_INFINITY]
     try:
         resource.setrlimit(resource.RLIMIT_DATA, (min([bound, *lower]), hard))

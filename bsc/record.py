@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from bsc.errors import UsageError
 
@@ -33,13 +34,33 @@ _KEY_ERRORS: Final = {
 }
 
 
+_FAULT: Final = "fault"
+
+
+def fault(problem: str, *, seen: str, fix: str) -> PydanticCustomError:
+    """What a validator raises for parts of a file that do not fit together; `read_record` prints all three texts.
+
+    Args:
+        problem: what is wrong, without the name of the file.
+        seen: what was found there.
+        fix: what to do about it.
+    """
+    return PydanticCustomError(_FAULT, "{problem}: {seen}", {"problem": problem, "seen": seen, "fix": fix})
+
+
 def leaves(table: Record | Mapping[str, object], kinds: tuple[type[L], ...], path: str = "") -> Iterator[tuple[str, L]]:
-    """Every value of some kinds in a table and the tables within it, by its key path such as `drift.nu`, in order."""
+    """Every value of some kinds in a table and the tables within it, by its key path such as `drift.nu`, in order.
+
+    Tables in a list are told apart by their `name`.
+    """
     for key, value in dict(table).items():
         if isinstance(value, kinds):
             yield f"{path}{key}", value
         elif isinstance(value, Record | Mapping):
             yield from leaves(value, kinds, f"{path}{key}.")
+        elif isinstance(value, tuple):
+            named = {each.name: each for each in value if isinstance(each, Record) and hasattr(each, "name")}
+            yield from leaves(named, kinds, f"{path}{key}.")
 
 
 def first_mistake(error: ValidationError) -> str:
@@ -74,9 +95,26 @@ def read_record(record: type[R], text: str, *, where: str, code: str) -> R:
         return record.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == _FAULT:
+            said = first["ctx"]
+            raise UsageError(code, f"{where}: {said['problem']}", seen=said["seen"], fix=said["fix"]) from error
+        key = _key_path(table, first["loc"])
         problem, fix = "cannot be used", first["msg"].removeprefix("Value error, ")
         if first["type"] in _KEY_ERRORS:
             problem, fix = _KEY_ERRORS[first["type"]]
             fix = fix.format(**first.get("ctx", {}))
         raise UsageError(code, f"{where}: key '{key}' {problem}", seen=reprlib.repr(first["input"]), fix=fix) from error
+
+
+def _key_path(table: object, location: tuple[int | str, ...]) -> str:
+    """A key as the file's author knows it, such as `level.tile.count`: of tables in a list their `name`, if any."""
+    parts = []
+    for part in location:
+        name: object = part
+        if isinstance(table, Mapping):
+            table = table.get(part)
+        elif isinstance(table, list) and isinstance(part, int):
+            table = table[part]
+            name = table.get("name", part) if isinstance(table, Mapping) else part
+        parts.append(str(name))
+    return ".".join(parts)

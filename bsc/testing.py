@@ -19,9 +19,10 @@ import onnx.parser
 from numpy.typing import DTypeLike, NDArray
 from onnx import helper, numpy_helper
 
+from bsc.execution.program import Program, RunLayer
 from bsc.frontend.onnx_import import import_model
 from bsc.ir.graph import Graph
-from bsc.ir.program import Program, RunLayer, schedule
+from bsc.ir.schedule import schedule
 from bsc.replay.calibrate import float_result
 
 

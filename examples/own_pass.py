@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import hw_models
-from bsc.compiler import CompileOptions, compile_model
+from bsc.compile.driver import compile_model
+from bsc.compile.options import CompileOptions
 from bsc.cost.compare import compare
 from bsc.ir.graph import Graph
 from bsc.ir.passbase import Pass, PassResult, required

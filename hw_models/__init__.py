@@ -6,6 +6,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from bsc.cost.counters import require_counters
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.device import Device
@@ -26,10 +27,13 @@ def load(name_or_path: str) -> Target:
     """
     if name_or_path in names():
         file = f"{name_or_path}.toml"
-        return Target.from_toml(files(__name__).joinpath(file).read_text(encoding="utf-8"), f"{__name__}/{file}")
-    if name_or_path.endswith(".toml"):
-        return Target.from_toml(_read(name_or_path), name_or_path)
-    raise _unknown("BSC206", "hardware description", name_or_path, names())
+        target = Target.from_toml(files(__name__).joinpath(file).read_text(encoding="utf-8"), f"{__name__}/{file}")
+    elif name_or_path.endswith(".toml"):
+        target = Target.from_toml(_read(name_or_path), name_or_path)
+    else:
+        raise _unknown("BSC206", "hardware description", name_or_path, names())
+    require_counters(target)
+    return target
 
 
 def device_names() -> list[str]:

@@ -5,11 +5,11 @@
     keeps    the model's outputs: a dropped row adds nothing, a dropped column is its bias alone
 
 The weights of a row count as zero if its input is proved to be always 0, those of a column if nothing reads its result:
-`bsc.ir.channels` says when. Rows that only so become zero are left out as well, by default unless a slice would need
-more bits on the crossbars that the rows behind them then move up to: what `bsc finetune --project` proves of a model
-must hold of its plan. They then stay as rows of zeros. It also tells `tile` not to allocate a crossbar whose slice,
-polarity and tile are all zero. Grouped layers keep their rows and columns, since each group has its own; they lose
-only empty crossbars.
+`bsc.analysis.channels` says when. Rows that only so become zero are left out as well, by default unless a slice would
+need more bits on the crossbars that the rows behind them then move up to: what `bsc finetune --project` proves of a
+model must hold of its plan. They then stay as rows of zeros. It also tells `tile` not to allocate a crossbar whose
+slice, polarity and tile are all zero. Grouped layers keep their rows and columns, since each group has its own; they
+lose only empty crossbars.
 """
 
 from dataclasses import dataclass, replace
@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.analysis.channels import ChannelFacts, analyse
 from bsc.errors import UsageError
-from bsc.ir.channels import ChannelFacts, analyse
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Kept
 from bsc.ir.passbase import Pass, PassResult, refuse_after, required

@@ -11,16 +11,16 @@ never was; otherwise they are two's complement. Without calibration data every i
 power-of-two step at run time. Formats: `bsc.numeric.quantizer`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.analysis.tensor_signs import non_negative_tensors
 from bsc.errors import ModelError, UsageError
 from bsc.ir.formats import InputFormat
-from bsc.ir.graph import DigitalOp, Graph
+from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Quantised
 from bsc.ir.passbase import Pass, PassResult
 from bsc.ir.sidetable import SideTable
@@ -29,20 +29,6 @@ from bsc.numeric.quantizer import STEP_RANGE, Scale, step_for, to_codes
 BLOCK_ROWS = 64
 MAX_WEIGHT_BITS = 15
 MAX_ACTIVATION_BITS = 16
-
-# fmt: off
-NON_NEGATIVE_OPS = frozenset({
-    "Abs", "Exp", "HardSigmoid", "ReduceL1", "ReduceL2", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt",
-})
-# Never negative when their first input is not ...
-SIGN_KEEPING_OPS = frozenset({
-    "AveragePool", "DepthToSpace", "Dropout", "Expand", "Flatten", "GlobalAveragePool", "GlobalMaxPool",
-    "Identity", "MaxPool", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Reshape", "Slice", "SpaceToDepth",
-    "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
-})
-# ... and when none of their inputs is.
-SIGN_KEEPING_OF_ALL = frozenset({"Add", "Concat", "Div", "Max", "Min", "Mul"})
-# fmt: on
 
 
 @dataclass(frozen=True)
@@ -139,30 +125,6 @@ class Quantize(Pass):
                 fix="scale the calibration data as the model expects it",
             )
         return InputFormat(bits=self.activation_bits, signed=signed, step=step)
-
-
-def non_negative_tensors(graph: Graph) -> set[str]:
-    """The tensors that the operators before them prove never negative."""
-    known: set[str] = set()
-
-    def proved(tensor: str) -> bool:
-        return tensor in known or (graph.has_array(tensor) and bool((graph.array(tensor) >= 0).all()))
-
-    for op in graph.ops():
-        if isinstance(op, DigitalOp) and not op.domain and _keeps_non_negative(op, proved):
-            known |= {name for name in op.outputs if name}
-    return known
-
-
-def _keeps_non_negative(op: DigitalOp, proved: Callable[[str], bool]) -> bool:
-    if op.op_type in NON_NEGATIVE_OPS:
-        return True
-    if op.op_type == "Clip":
-        lowest, highest = (*op.inputs[1:], "", "")[:2]
-        return (proved(op.inputs[0]) or proved(lowest)) and (not highest or proved(highest))
-    if op.op_type in SIGN_KEEPING_OPS:
-        return proved(op.inputs[0])
-    return op.op_type in SIGN_KEEPING_OF_ALL and all(proved(name) for name in op.inputs)
 
 
 def _check_finite(values: NDArray[Any], layer: CrossbarLayer, what: str) -> None:

@@ -1,10 +1,19 @@
 """Fixtures of the whole suite."""
 
 import difflib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says something of the machine's load and nothing of the code. In CI every run has the same
+# examples; elsewhere each has new ones.
+settings.register_profile(
+    "bsc", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("bsc")
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -25,7 +25,7 @@ import pytest
 from click.testing import CliRunner, Result
 from markupsafe import escape
 
-import bsc.compiler
+import bsc.compile.driver
 from bsc.cli import main
 from bsc.testing import mlp_model, save
 
@@ -48,6 +48,8 @@ adc = ["lossless", "fixed=2"]
 """
 ENDLESS = MANY + 'encoding = ["differential", "centre"]\nactive-rows = ["all", 2, 4, 8]\n'
 """For sweeps that must not end before they are stopped, however busy the machine is: 1,920 designs."""
+PATIENCE_S = 180
+"""How long a command may take on a machine that is busy with other things; none takes more than seconds of its own."""
 
 
 def run(*arguments: object) -> Result:
@@ -55,8 +57,8 @@ def run(*arguments: object) -> Result:
 
 
 def designs(path: Path | str) -> list[Any]:
-    """What has landed, by number."""
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    """What has landed, by number; writable, since whoever opens the file of a killed sweep rolls its journal back."""
+    connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True)
     with contextlib.closing(connection):
         return connection.execute("SELECT * FROM designs ORDER BY number").fetchall()
 
@@ -111,7 +113,7 @@ def test_designs_are_priced_as_compile_prices_them() -> None:
 
 def test_each_mapping_is_compiled_once_and_priced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[object] = []
-    original = bsc.compiler.compile_model
+    original = bsc.compile.driver.compile_model
 
     def counting(*arguments: Any) -> object:
         compiled.append(arguments)
@@ -358,7 +360,7 @@ def test_extras_that_are_missing(option: str, package: str, monkeypatch: pytest.
 
 
 def test_a_file_that_changes_under_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = bsc.compiler.import_calibrated
+    original = bsc.compile.driver.import_calibrated
 
     def replaced(path: Path, *arguments: Any) -> object:
         save(mlp_model(12, 9, 3), Path("mlp.onnx"))
@@ -396,7 +398,7 @@ def running(*arguments: object, **options: Any) -> Iterator[subprocess.Popen[str
 
 def wait_for(there: Callable[[], object], process: subprocess.Popen[str]) -> None:
     """Wait until something is so, as long as a process runs."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE_S
     while not there():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
@@ -424,6 +426,7 @@ def test_killed_twice_and_resumed_to_the_identical_result() -> None:
             wait_for(functools.partial(landed, "killed.sqlite", before + 5), process)
             workers += children(process.pid)
             process.kill()
+            process.wait()
         rows = designs("killed.sqlite")
         assert before < len(rows) < 240
         assert rows == [row for row in designs("whole.sqlite") if row[0] in {each[0] for each in rows}]
@@ -433,7 +436,7 @@ def test_killed_twice_and_resumed_to_the_identical_result() -> None:
     assert resumed.stdout == whole.stdout
     assert designs("killed.sqlite") == designs("whole.sqlite")
     assert Path("r.html").read_bytes() == Path("whole.html").read_bytes()
-    wait_until = time.monotonic() + 10  # workers see that nobody is there any more
+    wait_until = time.monotonic() + PATIENCE_S  # workers see that nobody is there any more
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < wait_until
         time.sleep(0.05)
@@ -444,7 +447,7 @@ def test_stopped_sweeps_say_how_to_go_on(number: signal.Signals, code: int) -> N
     with running(*command("endless.toml", "--jobs", 2)) as process:
         wait_for(lambda: landed("mlp.explore.sqlite", 3), process)
         process.send_signal(number)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, output) == (code, "")
     lines = errors.splitlines()
     assert re.fullmatch(r"\d+ of 1920 designs are in mlp.explore.sqlite; the same command goes on from there", lines[0])
@@ -460,7 +463,7 @@ def test_a_worker_that_dies_is_one_clear_error() -> None:
             with contextlib.suppress(ProcessLookupError):
                 if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
                     os.kill(child, signal.SIGKILL)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, output) == (2, "")
     assert re.fullmatch(
         r"error \[BSC210\] a worker was lost over design \d+ \(xbar \d+x\d+, weight-bits \d, cell-bits \d, .*\)"
@@ -512,7 +515,7 @@ def test_a_full_disk_keeps_what_was_done() -> None:
     limit = 40 << 10
     arguments = command("many.toml", "--jobs", 1)
     with running("prlimit", f"--fsize={limit}", *arguments) as process:
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, output) == (2, "")
     assert re.fullmatch(
         r"error \[BSC204\] results file 'mlp.explore.sqlite' cannot be written\n"
@@ -584,7 +587,7 @@ def test_a_sweep_on_dask_workers_one_of_which_is_killed() -> None:
         wait_for(lambda: landed("there.sqlite", 20), process)
         assert len(designs("there.sqlite")) < 240
         workers[0].kill()
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_S)
         assert (errors, process.returncode) == ("\nresults are in there.sqlite\n", 0)
         assert designs("there.sqlite") == designs("here.sqlite")
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 import bsc.export.cells
 from bsc.cli import main
+from bsc.execution.session import quiet_session
 from bsc.export.cells import read_cells
-from bsc.ir.program import quiet_session
 from bsc.plan.folder import read_plan
 from bsc.replay.engine import Replayer
 from bsc.testing import mlp_model, save

@@ -20,13 +20,13 @@ import passes
 from bsc.cli import main
 from bsc.errors import CODES
 from bsc.frontend.crossbar_view import crossbar_operators
-from bsc.glossary import figure_fields, glossary, is_numeric
 from bsc.ir.passbase import Pass
 from bsc.plan.document import PlanDocument
 from bsc.plan.folder import to_json
+from bsc.reference.figures import figure_fields, figures, is_numeric
+from bsc.reference.supported import supported
 from bsc.report.document import ReportDocument
 from bsc.report.layer_csv import LAYER_COLUMNS, SLICE_COLUMNS, Column
-from bsc.report.supported import supported
 from bsc.testing import mlp_model, save
 
 ROOT = Path(__file__).parent.parent
@@ -98,8 +98,8 @@ def test_report_schema_is_fresh() -> None:
 
 
 def test_figures_are_fresh() -> None:
-    """After a change of the records: python -m bsc.glossary > FIGURES.md."""
-    assert glossary() == text("FIGURES.md")
+    """After a change of the records: python -m bsc.reference.figures > FIGURES.md."""
+    assert figures() == text("FIGURES.md")
 
 
 FIELDS = {path: field for path, _, field in figure_fields(ReportDocument)}
@@ -193,7 +193,7 @@ def test_constraints_pin_every_dependency() -> None:
 
 
 def test_supported_operators_are_fresh() -> None:
-    """After a change of the tables: python -m bsc.report.supported > SUPPORTED.md."""
+    """After a change of the tables: python -m bsc.reference.supported > SUPPORTED.md."""
     assert supported() == text("SUPPORTED.md")
 
 

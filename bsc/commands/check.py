@@ -1,33 +1,30 @@
 """`bsc check`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from bsc.commands.mapping_options import compile_options, mapping_options
 from bsc.commands.output import print_report
 
 
 @click.command(short_help="Say what becomes of every operator of a model.")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
+@mapping_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
-def check(model: Path, input_shape: tuple[str, ...], *, as_json: bool) -> None:
-    """Say what 'bsc compile' would make of every operator of MODEL.onnx, and exit as it would.
+@click.pass_context
+def check(ctx: click.Context, /, model: Path, **options: Any) -> None:
+    """Say what 'bsc compile' would make of every operator of MODEL.onnx, and exit as it would with the same options.
 
-    The model is compiled with the default options, and nothing is written.
+    The model is compiled, and nothing is written.
     """
-    import hw_models
-    from bsc.compiler import CompileOptions, check_model, default_pipeline
-    from bsc.frontend.shapes import parse_input_shape
+    from bsc.compile.driver import check_model
     from bsc.plan.folder import to_json
     from bsc.report.coverage import CoverageReport, coverage_json
 
-    target = hw_models.load("isaac")
-    rows, cols = target.crossbar.rows, target.crossbar.cols
-    pipeline = default_pipeline(target, rows=rows, cols=cols, policy="lossless", granularity="column")
-    options = CompileOptions(pipeline=pipeline, input_shapes=dict(map(parse_input_shape, input_shape)))
-    found = check_model(model, target, options)
-    if as_json:
+    found = check_model(model, *compile_options(ctx, options))
+    if options["as_json"]:
         click.echo(to_json(coverage_json(found)), nl=False)
     else:
         print_report(CoverageReport(found=found))

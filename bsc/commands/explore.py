@@ -65,13 +65,13 @@ def explore(model: Path, space: Path, **options: Any) -> None:
     Results land in a SQLite file one by one: a sweep that was stopped goes on where it was when the same command is run
     again.
     """
+    from bsc.explore.files import exploration_csv, exploration_json
+    from bsc.explore.page import explore_page, explore_picture
+    from bsc.explore.report import ExplorationReport
     from bsc.explore.store import open_store
     from bsc.explore.sweep import Inputs, Sweep
     from bsc.frontend.shapes import parse_input_shape
     from bsc.plan.folder import to_json
-    from bsc.report.exploration import ExplorationReport
-    from bsc.report.exploration_files import exploration_csv, exploration_json
-    from bsc.report.html.explore_page import explore_page, explore_picture
 
     require_together("--limit", options["limit"], "--data", options["data"])
     if options["jobs"] and options["scheduler"]:

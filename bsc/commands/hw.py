@@ -26,12 +26,12 @@ def hw_list() -> None:
 def hw_show(name: str, *, as_json: bool) -> None:
     """Show a hardware description: every number with its kind and source."""
     import hw_models
-    from bsc.plan.folder import to_json
+    from bsc.plan.folder import target_json
     from bsc.report.target import TargetReport
 
     target = hw_models.load(name)
     if as_json:
-        click.echo(to_json(target.model_dump(mode="json", exclude_none=True)), nl=False)
+        click.echo(target_json(target), nl=False)
     else:
         print_report(TargetReport(target=target))
 

@@ -66,7 +66,7 @@ def report(plan: Path, **options: Any) -> None:
     document = report_document(opened.document, tables.summaries, comparison)
     if html is not None:
         limit = MAX_BYTES if size is None else int(size * 1e6)
-        write_text(html, plan_page(opened, document, target.hierarchy, max_bytes=limit))
+        write_text(html, plan_page(opened, document, max_bytes=limit))
     if csv_file is not None:
         write_text(csv_file, layer_csv(document))
     if as_json:

@@ -7,7 +7,7 @@ import numpy as np
 
 from bsc.cost.counts import LayerCounts, count_offset, count_plan, count_uniform
 from bsc.cost.offer import not_offered
-from bsc.cost.price import ADC_ACTION, Cost, price, ratio
+from bsc.cost.price import Cost, price, ratio
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.plan.document import Plan
@@ -59,15 +59,16 @@ class Comparison:
     @property
     def free_adc_bound(self) -> float | None:
         """Total saving over the uniform baseline if its ADCs cost nothing and nothing else changed."""
-        total, adc = self.uniform.total_energy_j, self.uniform.action_energy_j(ADC_ACTION)
+        total, adc = self.uniform.total_energy_j, self.uniform.total_adc_energy_j
         return None if total is None or adc is None else ratio(total, total - adc)
 
     def energy_by_kind(self) -> dict[str, float]:
         """The plan's known energy by how far its prices can be trusted: paper, survey, derived or assumed."""
         shares: dict[str, float] = {}
-        for name, action in self.target.action.priced().items():
-            kind = action.energy_j.kind
-            shares[kind] = shares.get(kind, 0.0) + (self.plan.action_energy_j(name) or 0.0)
+        for name, action in self.target.actions().items():
+            if action.energy_j is not None:
+                kind = action.energy_j.kind
+                shares[kind] = shares.get(kind, 0.0) + (self.plan.action_energy_j(name) or 0.0)
         return shares
 
 
@@ -95,7 +96,7 @@ def compare(plan: Plan, target: Target, law: AdcLaw, laws: Mapping[str, AdcLaw])
             LawRatio(
                 law=each,
                 extrapolated=each.extrapolated(resolutions),
-                adc=ratio(base.action_energy_j(ADC_ACTION), ours.action_energy_j(ADC_ACTION)),
+                adc=ratio(base.total_adc_energy_j, ours.total_adc_energy_j),
                 total=ratio(base.total_energy_j, ours.total_energy_j),
             )
         )

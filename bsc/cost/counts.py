@@ -1,7 +1,7 @@
-"""How often each hardware action happens in one inference of a plan, and of the baselines it is held against.
+"""What the crossbars of each layer do in one inference of a plan, and of the baselines it is compared with.
 
 Rows and columns that `eliminate` or `permute` chose are found by number: for every input vector one number of
-ceil(log2 K) bits is read from the tile buffer for each mapped row, and one of ceil(log2 N) for each mapped column. That
+ceil(log2 K) bits is read from the buffer for each mapped row, and one of ceil(log2 N) for each mapped column. That
 is an assumption, and on the safe side for rows that are only left out. A layer that maps all its lines in order needs
 no numbers.
 """
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.cost.counters import COUNTERS, Activity
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.numeric.encoding import CellFormat, Encoding
-from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.tiles import column_tiles, column_widths, per_crossbar, per_tile
 from bsc.plan.correction import corrections
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
@@ -30,7 +30,7 @@ class LayerCounts:
     Attributes:
         name: of the layer.
         conversions: by resolution, int64 (17,).
-        actions: every other action of a target's price list, by key.
+        counters: by name, every counter of `COUNTERS`.
         crossbars: crossbars by the largest resolution of their columns, int64 (17,).
         reads: times that every crossbar of the layer is read: once for each input cycle and row group of a tile.
         conversions_per_read: most conversions that one crossbar needs in one read.
@@ -42,7 +42,7 @@ class LayerCounts:
 
     name: str
     conversions: NDArray[np.int64]
-    actions: Mapping[str, int]
+    counters: Mapping[str, int]
     crossbars: NDArray[np.int64]
     reads: int
     conversions_per_read: int
@@ -97,8 +97,7 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     conversions[_unit_column_bits(layer)] += unit_columns
     crossbars = np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64)
     crossbars[_unit_column_bits(layer)] += int(alone.sum())
-    return _count(
-        layer,
+    activity = Activity(
         rows=layer.mapped_rows,
         groups=int(groups.max(initial=0)),
         conversions=conversions,
@@ -109,6 +108,7 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
         bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0)),
         index_bits=_index_bits(arrays.kept_rows, layer.rows) + _index_bits(arrays.kept_columns, layer.columns),
     )
+    return _count(layer, activity)
 
 
 def _driven_for_sums_alone(layer: PlanLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -156,8 +156,7 @@ def _count_dense(layer: PlanLayer, cells: CellFormat, bits: int) -> LayerCounts:
     crossbars = row_tiles * len(starts) * planes
     columns = row_tiles * layer.columns * planes + crossbars * _unit_columns(cells)
     at_bits = np.arange(RESOLUTIONS) == bits
-    return _count(
-        layer,
+    activity = Activity(
         rows=layer.rows,
         groups=1,
         conversions=at_bits * np.int64(columns),
@@ -168,55 +167,20 @@ def _count_dense(layer: PlanLayer, cells: CellFormat, bits: int) -> LayerCounts:
         conversions_per_read=int(column_widths(starts, layer.columns).max()),
         bits_per_read=int(column_widths(starts, layer.columns).max()) * bits,
     )
+    return _count(layer, activity)
 
 
-def _count(
-    layer: PlanLayer,
-    *,
-    rows: int,
-    groups: int,
-    conversions: NDArray[np.int64],
-    crossbars: NDArray[np.int64],
-    rows_driven: int,
-    columns_sampled: int,
-    conversions_per_read: int,
-    bits_per_read: int,
-    index_bits: int = 0,
-) -> LayerCounts:
-    """From the counts of one input cycle, over all crossbars, to those of one inference.
-
-    Args:
-        layer: the layer.
-        rows: rows mapped.
-        groups: row groups of a tile, read one after another in a cycle.
-        conversions: by resolution, in all groups together.
-        crossbars: by largest resolution.
-        rows_driven: wordlines, in all groups together.
-        columns_sampled: bitlines held, in all groups together.
-        conversions_per_read: most that one crossbar needs.
-        bits_per_read: most bits that these have together.
-        index_bits: bits of the line numbers that are read for every vector.
-    """
-    cycles = layer.vectors * len(input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits))
-    moved_bits = layer.vectors * layer.input_bits * (layer.groups * rows + layer.columns)
-    converted = int(conversions.sum()) * cycles
+def _count(layer: PlanLayer, activity: Activity) -> LayerCounts:
+    """From what happens in one input cycle to the counts of one inference."""
+    cycles = activity.cycles(layer)
     return LayerCounts(
         name=layer.name,
-        conversions=conversions * cycles,
-        actions={
-            "dac_row": rows_driven * cycles,
-            "crossbar_cell": int(crossbars.sum()) * layer.tile_rows * layer.tile_cols * cycles,
-            "sample_hold": columns_sampled * cycles,
-            "shift_add": converted,
-            "input_register_bit": rows_driven * cycles * layer.dac_bits,
-            "output_register_word": converted,
-            "edram_bit": moved_bits + layer.vectors * index_bits,
-            "bus_bit": moved_bits,
-        },
-        crossbars=crossbars,
-        reads=cycles * groups,
-        conversions_per_read=conversions_per_read,
-        bits_per_read=bits_per_read,
+        conversions=activity.conversions * cycles,
+        counters={name: count(layer, activity) for name, count in COUNTERS.items()},
+        crossbars=activity.crossbars,
+        reads=cycles * activity.groups,
+        conversions_per_read=activity.conversions_per_read,
+        bits_per_read=activity.bits_per_read,
         dac_bits=layer.dac_bits,
         array_rows=layer.tile_rows,
         array_cols=layer.tile_cols,

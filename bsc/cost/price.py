@@ -1,9 +1,8 @@
 """What a plan costs: counts of hardware actions times the prices of a target.
 
 Pricing the same counts under another target or ADC law takes milliseconds. Energy is for one inference, latency
-runs the layers one after another with one copy of each, area covers the tiles the crossbars fill. Not modelled,
-and never shown as 0: off-tile routing, activation functions and other digital operators, static power while
-idle, and programming the cells.
+runs the layers one after another with one copy of each, area covers what the crossbars fill on every level but the
+last. What is not modelled (`bsc.cost.counters.not_modelled`) is never shown as 0.
 """
 
 import math
@@ -12,13 +11,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bsc.cost.counters import (
+    CONVERSIONS,
+    OF_OWN_DAC,
+    cells_read,
+    columns_sampled,
+    conversion_actions,
+    driver_bits,
+    partial_results,
+    require_counters,
+    rows_driven,
+)
 from bsc.cost.counts import LayerCounts
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
-from bsc.hardware.target import Area, Target
+from bsc.hardware.target import Action, AreaBasis, AreaPart, Target
 from bsc.ir.graph import Prices
-
-ADC_ACTION = "adc_conversion"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -26,22 +34,25 @@ class Cost:
     """Prices of one inference; None is unknown.
 
     Attributes:
-        energy_j: by layer, then by action.
+        energy_j: by layer, then by action of the target.
+        adc_actions: the actions that are conversions.
         latency_s: by layer.
-        area_m2: by part of the chip; None when the target gives no areas.
-        layer_area_m2: by layer; parts that layers share are divided by their numbers of crossbars. None likewise.
-        crossbars: crossbars of all layers.
-        imas: in-situ multiply-accumulate units they fill.
-        tiles: tiles those fill.
+        area_m2: by area of the target; None when it gives none.
+        layer_area_m2: by layer; what layers share is divided by their numbers of crossbars. None likewise.
+        units: what the crossbars fill on every level, themselves first: whole ones, by name of the level.
     """
 
     energy_j: Mapping[str, Mapping[str, float | None]]
+    adc_actions: tuple[str, ...]
     latency_s: Mapping[str, float]
     area_m2: Mapping[str, float] | None
     layer_area_m2: Mapping[str, float] | None
-    crossbars: int
-    imas: int
-    tiles: int
+    units: Mapping[str, int]
+
+    @property
+    def crossbars(self) -> int:
+        """Crossbars of all layers."""
+        return next(iter(self.units.values()))
 
     @property
     def actions(self) -> list[str]:
@@ -56,6 +67,15 @@ class Cost:
         """Energy of one layer over all actions."""
         return add(self.energy_j[layer].values())
 
+    def layer_adc_energy_j(self, layer: str) -> float | None:
+        """Energy of the conversions of one layer."""
+        return add(self.energy_j[layer][action] for action in self.adc_actions)
+
+    @property
+    def total_adc_energy_j(self) -> float | None:
+        """Energy of all conversions."""
+        return add(map(self.action_energy_j, self.adc_actions))
+
     @property
     def total_energy_j(self) -> float | None:
         """Energy of everything that is modelled."""
@@ -68,7 +88,7 @@ class Cost:
 
     @property
     def total_area_m2(self) -> float | None:
-        """Area of the tiles in use."""
+        """Area of what the crossbars fill."""
         return None if self.area_m2 is None else math.fsum(self.area_m2.values())
 
 
@@ -97,22 +117,29 @@ def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: 
         area_law: how converter area does, a law with `area`; None when no law tells.
 
     Raises:
-        UsageError: BSC207 when a law has no entry for a resolution in use.
+        UsageError: BSC207 when a law has no entry for a resolution in use; BSC206 for a target that cannot be counted.
     """
-    crossbars = int(sum(layer.crossbars.sum() for layer in counts))
-    imas = -(-crossbars // target.hierarchy.crossbars_per_ima)
-    tiles = -(-imas // target.hierarchy.imas_per_tile)
+    require_counters(target)
+    units = _units(target, int(sum(layer.crossbars.sum() for layer in counts)))
     own = _own_areas(counts, target, area_law)
-    shared = None if own is None or target.area is None else _shared_areas(target.area, imas, tiles)
+    shared = None if own is None else _shared_areas(target, units)
     return Cost(
         energy_j={layer.name: _energy(layer, target, law) for layer in counts},
+        adc_actions=conversion_actions(target),
         latency_s={layer.name: layer.reads * _read_s(layer, target) for layer in counts},
         area_m2=None if own is None or shared is None else {name: sum(parts) for name, parts in own.items()} | shared,
         layer_area_m2=None if own is None or shared is None else _layer_areas(counts, own, shared),
-        crossbars=crossbars,
-        imas=imas,
-        tiles=tiles,
+        units=units,
     )
+
+
+def _units(target: Target, crossbars: int) -> dict[str, int]:
+    """What so many crossbars fill, by level."""
+    units, number = {}, crossbars
+    for level in target.level:
+        units[level.name] = number
+        number = -(-number // (level.count or 1))
+    return units
 
 
 def _read_s(layer: LayerCounts, target: Target) -> float:
@@ -128,68 +155,76 @@ def _read_s(layer: LayerCounts, target: Target) -> float:
 def reading_prices(target: Target, law: AdcLaw) -> Prices:
     """What the cost model charges for reading crossbars, in the form that passes take.
 
-    A conversion comes with its shift-and-add and its store in the output register; 0 bits is no conversion.
+    A conversion comes with what is done to its result; 0 bits is no conversion. Actions without a price are left out.
 
     Raises:
-        UsageError: BSC206 if the target has no price for conversions.
+        UsageError: BSC206 if the target has no price for conversions, or cannot be counted.
     """
-    prices = {name: action.energy_j.value for name, action in target.action.priced().items()}
-    if ADC_ACTION not in prices:
+    require_counters(target)
+    actions = target.actions().values()
+
+    def price_j(*counters: str) -> float:
+        known = (action.energy_j.value for action in actions if action.counter in counters and action.energy_j)
+        return math.fsum(known)
+
+    if any(target.actions()[name].energy_j is None for name in conversion_actions(target)):
         raise UsageError(
             "BSC206",
             f"target '{target.name}' gives no energy of a conversion",
-            seen="no table [action.adc_conversion]",
+            seen=f"no energy_j in action '{conversion_actions(target)[0]}'",
             fix="add it to the hardware description, or choose another ADC policy",
         )
-    behind = prices.get("shift_add", 0.0) + prices.get("output_register_word", 0.0)
     relative = np.array(law.energy) / law.energy[target.adc.bits]
+    behind = price_j(partial_results.__name__)
     return Prices(
-        conversion_j=(0.0, *(relative[1:] * prices[ADC_ACTION] + behind).tolist()),
-        row_j=prices.get("dac_row", 0.0) + prices.get("input_register_bit", 0.0) * target.dac.bits,
-        cell_j=prices.get("crossbar_cell", 0.0),
-        column_j=prices.get("sample_hold", 0.0),
+        conversion_j=(0.0, *(relative[1:] * price_j(CONVERSIONS) + behind).tolist()),
+        row_j=price_j(rows_driven.__name__) + price_j(driver_bits.__name__) * target.dac.bits,
+        cell_j=price_j(cells_read.__name__),
+        column_j=price_j(columns_sampled.__name__),
     )
 
 
 def _energy(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[str, float | None]:
-    prices = {name: action.energy_j.value for name, action in target.action.priced().items()}
-    energies: dict[str, float | None] = {ADC_ACTION: None}
-    if ADC_ACTION in prices:
-        used = np.flatnonzero(layer.conversions)
-        anchor = law.relative_energy(np.array([target.adc.bits]))[0]
-        relative = law.relative_energy(used) / anchor
-        energies[ADC_ACTION] = float(layer.conversions[used] @ relative) * prices[ADC_ACTION]
-    if layer.dac_bits != target.dac.bits:
-        prices.pop("dac_row", None)  # the price of a row holds for the target's own DAC
-    for name, count in layer.actions.items():
-        energies[name] = count * prices[name] if name in prices else None
-    return energies
+    """By action; None where a price is unknown."""
+    used = np.flatnonzero(layer.conversions)
+    relative = law.relative_energy(used) / law.relative_energy(np.array([target.adc.bits]))[0]
+    at_own_bits = float(layer.conversions[used] @ relative)
+
+    def energy(action: Action) -> float | None:
+        if action.energy_j is None or (action.counter in OF_OWN_DAC and layer.dac_bits != target.dac.bits):
+            return None
+        times = at_own_bits if action.counter == CONVERSIONS else layer.counters[action.counter]
+        return times * action.energy_j.value
+
+    return {name: energy(action) for name, action in target.actions().items()}
 
 
 def _own_areas(counts: Sequence[LayerCounts], target: Target, law: AdcLaw | None) -> dict[str, list[float]] | None:
-    """Areas that belong to crossbars, by part and then for each layer."""
-    area = target.area
-    if area is None or law is None or any(layer.dac_bits != target.dac.bits for layer in counts):
+    """Areas that belong to crossbars, by name and then for each layer."""
+    if not target.areas() or law is None or any(layer.dac_bits != target.dac.bits for layer in counts):
         return None
     used = np.flatnonzero(np.sum([layer.crossbars for layer in counts], axis=0))
     relative = law.relative_area(used) / law.relative_area(np.array([target.adc.bits]))[0]
-    adcs = [float(layer.crossbars[used] @ relative) * target.adc.per_crossbar for layer in counts]
-    arrays = [int(layer.crossbars.sum()) for layer in counts]
 
-    def lines(each: Sequence[int], line_m2: float) -> list[float]:
-        return [crossbars * count * line_m2 for crossbars, count in zip(arrays, each, strict=True)]
+    def area(layer: LayerCounts, part: AreaPart) -> float:
+        crossbars = int(layer.crossbars.sum())
+        numbers: dict[AreaBasis, float] = {
+            "one": crossbars,
+            "converter": float(layer.crossbars[used] @ relative) * target.adc.per_crossbar,
+            "row": crossbars * layer.array_rows,
+            "column": crossbars * layer.array_cols,
+            "cell": crossbars * (layer.array_rows * layer.array_cols),
+        }
+        return numbers[part.per] * part.area_m2.value
 
+    return {name: [area(layer, part) for layer in counts] for name, part in target.level[0].area.items()}
+
+
+def _shared_areas(target: Target, units: Mapping[str, int]) -> dict[str, float]:
+    """Areas that crossbars share, by name; the last level is not filled but has them all."""
     return {
-        "adc": [count * area.adc_m2.value for count in adcs],
-        "dac": lines([layer.array_rows for layer in counts], area.dac_row_m2.value),
-        "crossbar": lines([layer.array_rows * layer.array_cols for layer in counts], area.crossbar_cell_m2.value),
-        "sample_hold": lines([layer.array_cols for layer in counts], area.sample_hold_column_m2.value),
+        name: units[level.name] * part.area_m2.value for level in target.level[1:] for name, part in level.area.items()
     }
-
-
-def _shared_areas(area: Area, imas: int, tiles: int) -> dict[str, float]:
-    """Areas that crossbars share, by part."""
-    return {"ima_rest": imas * area.ima_fixed_m2.value, "tile_rest": tiles * area.tile_fixed_m2.value}
 
 
 def _layer_areas(
@@ -198,7 +233,7 @@ def _layer_areas(
     """By layer, what is shared divided by crossbars."""
     crossbars = [int(layer.crossbars.sum()) for layer in counts]
     rest = sum(shared.values()) / max(sum(crossbars), 1)
-    parts = zip(*own.values(), strict=True)
     return {
-        layer.name: math.fsum(each) + count * rest for layer, count, each in zip(counts, crossbars, parts, strict=True)
+        layer.name: math.fsum(parts[index] for parts in own.values()) + crossbars[index] * rest
+        for index, layer in enumerate(counts)
     }

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.cost.compare import Comparison
-from bsc.cost.price import ADC_ACTION, Cost, price
+from bsc.cost.price import Cost, price
 from bsc.hardware.adc_law import AdcLaw
 from bsc.plan.document import PlanDocument
 from bsc.plan.summary import LayerSummary, total
@@ -94,7 +94,7 @@ def plan_figures(
         summary.layer.name: _figures(
             [summary],
             conversions=conversions[summary.layer.name],
-            adc_energy_j=cost.energy_j[summary.layer.name][ADC_ACTION],
+            adc_energy_j=cost.layer_adc_energy_j(summary.layer.name),
             energy_j=cost.layer_energy_j(summary.layer.name),
             latency_s=cost.latency_s[summary.layer.name],
         )
@@ -108,7 +108,7 @@ def plan_figures(
         whole=_figures(
             summaries,
             conversions=sum(conversions.values()),
-            adc_energy_j=cost.action_energy_j(ADC_ACTION),
+            adc_energy_j=cost.total_adc_energy_j,
             energy_j=cost.total_energy_j,
             latency_s=cost.total_latency_s,
         ),

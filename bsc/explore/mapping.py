@@ -16,8 +16,9 @@ from typing import Any, Final
 import numpy as np
 
 import bsc
-from bsc.choices import Recipe
-from bsc.compiler import CompileOptions, Imported, compile_model, import_calibrated
+from bsc.compile.driver import State, compile_model, import_calibrated
+from bsc.compile.options import CompileOptions, ResolvedOptions
+from bsc.cost.counters import COUNTERS
 from bsc.cost.counts import RESOLUTIONS, LayerCounts, count_plan
 from bsc.errors import BscError, UsageError
 from bsc.hardware.adc_law import AdcLaw
@@ -35,7 +36,7 @@ MOST: Final = 1 << 62
 _TABLES: Final = ("conversions", "crossbars")
 _AT_LEAST_1: Final = frozenset({"dac_bits", "array_rows", "array_cols"})
 
-_IMPORTED: dict[str, Imported] = {}
+_IMPORTED: dict[str, State] = {}
 """What was imported last, in this process: reading and calibrating a model takes longer than most pipelines."""
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -73,7 +74,7 @@ class Work:
     """
 
     model: Input
-    recipe: Recipe
+    recipe: ResolvedOptions
     target: Target
     law: AdcLaw
     max_accuracy_drop: float | None
@@ -166,8 +167,8 @@ def counts_from_json(text: str) -> tuple[LayerCounts, ...]:
     if not isinstance(layers, list):
         raise ValueError("counts are no list of layers")
     found = tuple(map(_layer_counts, layers))
-    if len({layer.name for layer in found}) < len(found) or len({frozenset(layer.actions) for layer in found}) > 1:
-        raise ValueError("counts of layers that are named alike or do other things")
+    if len({layer.name for layer in found}) < len(found):
+        raise ValueError("counts of layers that are named alike")
     for name in _TABLES:
         if sum(sum(getattr(layer, name).tolist()) for layer in found) > MOST:
             raise ValueError(f"counts of too many {name}")
@@ -178,19 +179,19 @@ def _layer_counts(each: Any) -> LayerCounts:
     """The counts of one layer, every number of them whole and possible."""
     if not isinstance(each, dict) or each.keys() != {field.name for field in fields(LayerCounts)}:
         raise ValueError("counts of another kind")
-    tables, actions = {name: each[name] for name in _TABLES}, each["actions"]
-    if not isinstance(each["name"], str) or not isinstance(actions, dict):
+    tables, counters = {name: each[name] for name in _TABLES}, each["counters"]
+    if not isinstance(each["name"], str) or not isinstance(counters, dict) or counters.keys() != COUNTERS.keys():
         raise ValueError("counts of another kind")
     if any(not isinstance(table, list) or len(table) != RESOLUTIONS for table in tables.values()):
         raise ValueError("counts of other resolutions")
-    alone = {name: value for name, value in each.items() if name not in (*_TABLES, "name", "actions")}
+    alone = {name: value for name, value in each.items() if name not in (*_TABLES, "name", "counters")}
     counted = [(name, value) for name, values in tables.items() for value in values]
-    for name, value in [*counted, *actions.items(), *alone.items()]:
+    for name, value in [*counted, *counters.items(), *alone.items()]:
         least = 1 if name in _AT_LEAST_1 else 0
         if type(value) is not int or not least <= value <= MOST:  # True is no count
             raise ValueError(f"counts with {name} that is {reprlib.repr(value)} and no whole number of {least} or more")
     arrays: dict[str, Any] = {name: np.array(table, np.int64) for name, table in tables.items()}
-    return LayerCounts(name=each["name"], actions=actions, **arrays, **alone)
+    return LayerCounts(name=each["name"], counters=counters, **arrays, **alone)
 
 
 def _tables(counts: LayerCounts) -> dict[str, list[int]]:
@@ -221,17 +222,17 @@ def _count(work: Work) -> Counted:
     return Counted(key=work.key, pipeline=document.pipeline, counts=tuple(count_plan(plan)), accuracy=replayed)
 
 
-def _import(work: Work, options: CompileOptions) -> Imported:
+def _import(work: Work, options: CompileOptions) -> State:
     """The model and its data, from the last time if they were the same."""
     files = [(each.path, each.sha256) for each in (work.model, work.calibration) if each is not None]
     key = repr((files, sorted(work.input_shapes.items()), options.test_accuracy))
     if key not in _IMPORTED:
         _IMPORTED.clear()
-        imported = import_calibrated(work.model.path, options)
+        imported = import_calibrated(work.model.path, work.target, options)
         _require_same(work.model, imported.graph.info.sha256)
         if work.calibration is not None:
-            assert imported.data is not None
-            _require_same(work.calibration, imported.data.sha256)
+            assert imported.calibration is not None
+            _require_same(work.calibration, imported.calibration.sha256)
         _IMPORTED[key] = imported
     return _IMPORTED[key]
 

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from bsc.cost.designs import FIGURES, Design
 from bsc.errors import CODES
+from bsc.explore.designs import FIGURES, Design
 from bsc.explore.mapping import Counted, counts_from_json, counts_to_json
 
 ALWAYS_KNOWN: Final = frozenset({"latency", "crossbars"})

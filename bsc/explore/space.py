@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, StrictBool, ValidationInfo, field_validator
 
-from bsc.choices import ADAPTIVE, SEARCH, Choices, parse_policy, parse_xbar
+from bsc.compile.options import ADAPTIVE, SEARCH, MappingOptions, parse_policy, parse_xbar
 from bsc.errors import UsageError
 from bsc.numeric.encoding import Encoding, Subtraction
 from bsc.record import Record, Text, read_record
@@ -235,7 +235,7 @@ def designs(space: Space, grid: Grid) -> Sequence[int]:
     return random.Random(space.seed).sample(range(len(grid)), min(space.points, len(grid)))
 
 
-def choices(values: Mapping[str, Value | None]) -> Choices:
+def choices(values: Mapping[str, Value | None]) -> MappingOptions:
     """The plan that the values of a design ask for."""
     said = {name.replace("-", "_"): value for name, value in values.items() if name not in ("model", "hw", "adc-law")}
     rows, adc = said["active_rows"], said["adc"]
@@ -243,7 +243,7 @@ def choices(values: Mapping[str, Value | None]) -> Choices:
     if isinstance(adc, str) and is_budgeted(adc):
         said["adc"] = BUDGETED
     said["flip"] = bool(said["flip"])
-    return Choices(**said)  # type: ignore[arg-type]
+    return MappingOptions(**said)  # type: ignore[arg-type]
 
 
 def is_budgeted(adc: str) -> bool:

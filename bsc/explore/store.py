@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
 
-from bsc.cost.designs import FIGURES, Design
 from bsc.errors import ModelError, UsageError
+from bsc.explore.designs import FIGURES, Design
 from bsc.explore.mapping import Counted
 from bsc.explore.rows import counted_from_row, counted_row, design_from_row, design_row, shortened, storable
 
 APPLICATION_ID: Final = 0x62736378  # "bscx"
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 BUSY_S: Final = 30.0
 
 _TABLES: Final = (

@@ -14,10 +14,11 @@ from typing import Any
 
 import bsc
 import hw_models
-from bsc.budget import require_labels
-from bsc.choices import recipe
-from bsc.cost.designs import Design, Exploration, judged, oriented
+from bsc.compile.accuracy_budget import require_labels
+from bsc.compile.options import resolve
+from bsc.compile.refusals import not_offered
 from bsc.errors import BscError, ModelError, UsageError
+from bsc.explore.designs import Design, Exploration, judged, oriented
 from bsc.explore.extra import require
 from bsc.explore.mapping import Counted, Input, Work
 from bsc.explore.pareto import pareto_front
@@ -38,7 +39,6 @@ from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.pipeline import parse_pipeline
-from bsc.refusals import require_offered
 from bsc.replay.dataset import load_dataset
 from passes import PASSES
 
@@ -260,8 +260,9 @@ class Sweep:
         values = self.grid.values(number)
         target = self._targets[str(values["hw"] or DEFAULT_HARDWARE)]
         law = self._laws[str(values["adc-law"] or target.adc.law)]
-        found = recipe(choices(values), target, law)
-        require_offered(parse_pipeline(found.pipeline, PASSES), target.adc)
+        found = resolve(choices(values), target, law)
+        for error in not_offered(parse_pipeline(found.pipeline, PASSES), target.adc):
+            raise error
         work = Work(
             model=self._models[str(values["model"])],
             recipe=found,

@@ -8,7 +8,7 @@ from typing import Literal
 
 import onnx
 
-from bsc.errors import BscError, ModelError
+from bsc.errors import BscError
 from bsc.ir.graph import DigitalOp, Graph, Op
 from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.ir.macs import digital_macs, layer_macs, multiplies_activations
@@ -83,7 +83,7 @@ class Coverage:
         return self.macs["crossbar"] / total if total else None
 
 
-def cover(graph: Graph, refused: Mapping[str, ModelError]) -> tuple[NodeCoverage, ...]:
+def cover(graph: Graph, refused: Mapping[str, BscError]) -> tuple[NodeCoverage, ...]:
     """What becomes of every node.
 
     Args:
@@ -98,7 +98,7 @@ def cover(graph: Graph, refused: Mapping[str, ModelError]) -> tuple[NodeCoverage
     return tuple(nodes)
 
 
-def _node(graph: Graph, op: Op, error: ModelError | None) -> NodeCoverage:
+def _node(graph: Graph, op: Op, error: BscError | None) -> NodeCoverage:
     if isinstance(op, Reuse):  # its multiply-accumulates are counted with those of the layer
         operator = next(layer.op_type for layer in graph.layers() if layer.name == op.layer)
         why = f"it shares the crossbars of '{op.layer}'"

@@ -8,10 +8,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from bsc.errors import ModelError, UsageError
+from bsc.execution.session import quiet_session
 from bsc.frontend.bounds import may_fold
 from bsc.frontend.constants import known_shape
 from bsc.frontend.model_file import quiet
-from bsc.ir.program import quiet_session
 
 FREE_BATCH = "N"
 BATCH_AXES = "bsc.batch-axes"

@@ -1,11 +1,11 @@
 """Re-add a hardware description: its parts must give back the sub-totals and powers that were published."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from bsc.errors import GateError
-from bsc.hardware.target import Area, Component, Scope, Target
+from bsc.hardware.target import AreaBasis, Component, Covers, Level, Target
 from bsc.units import format_si
 
 Measure = Literal["power_w", "area_m2"]
@@ -59,7 +59,7 @@ class CheckLine:
 
 
 def check(target: Target) -> list[CheckLine]:
-    """Compare sub-totals, then actions at full rate, then the areas that follow the arrays."""
+    """Compare sub-totals, then actions at full rate, then the areas that follow the arrays, level by level."""
     return [*_sub_totals(target), *_full_rates(target), *_areas(target)]
 
 
@@ -79,28 +79,25 @@ def require_consistent(target: Target) -> None:
         )
 
 
-def total(target: Target, scope: Scope, measure: Measure) -> float:
-    """Power in W or area in m² of a part of the chip, added up from the component rows."""
-    hierarchy = target.hierarchy
-    ima = _add(target.component.ima.values(), measure)
-    peripherals = _add(target.component.tile.values(), measure)
-    imas = hierarchy.imas_per_tile * ima
-    tile = imas + peripherals
-    tiles = hierarchy.tiles_per_chip * tile
-    chip = tiles + _add(target.component.chip.values(), measure)
-    sums: dict[Scope, float] = {
-        "ima": ima,
-        "imas": imas,
-        "tile_peripherals": peripherals,
-        "tile": tile,
-        "tiles": tiles,
-        "chip": chip,
-    }
-    return sums[scope]
+def total(target: Target, level: str, measure: Measure, covers: Covers = "one") -> float:
+    """Power in W or area in m² of a part of the design, added up from the component rows.
 
-
-def _add(rows: Iterable[Component], measure: Measure) -> float:
-    return sum(_share(row, measure) for row in rows)
+    Args:
+        target: the description.
+        level: name of a level.
+        measure: what is added up.
+        covers: one of that level, all in one of the next larger level, or one without the level within it.
+    """
+    within = 0.0
+    for each in target.level:
+        rest = sum(_share(row, measure) for row in each.component.values())
+        one = within + rest
+        all_of_them = (each.count or 1) * one
+        if each.name == level:
+            parts: dict[Covers, float] = {"one": one, "all": all_of_them, "rest": rest}
+            return parts[covers]
+        within = all_of_them
+    raise AssertionError(level)
 
 
 def _share(row: Component, measure: Measure) -> float:
@@ -112,36 +109,47 @@ def _sub_totals(target: Target) -> Iterator[CheckLine]:
     for entry in target.published:
         values: dict[Measure, float] = {"power_w": entry.power_w, "area_m2": entry.area_m2}
         for measure, published in values.items():
-            computed = total(target, entry.scope, measure)
+            computed = total(target, entry.level, measure, entry.covers)
             name = f"{measure.partition('_')[0]} of {entry.name}"
             yield CheckLine(name, _UNITS[measure], published, computed, entry.tolerance)
 
 
 def _full_rates(target: Target) -> Iterator[CheckLine]:
-    components = target.components()
-    for name, action in target.action.priced().items():
-        if action.at_full_rate is None:
-            continue
-        row = components[action.at_full_rate.component]
-        computed = action.energy_j.value * action.at_full_rate.per_s
-        yield CheckLine(f"{name} at full rate", "W", _share(row, "power_w"), computed, _ACTION_TOLERANCE)
+    """One line for each component that actions say they spend the power of."""
+    spent: dict[str, list[tuple[str, float]]] = {}
+    for name, action in target.actions().items():
+        if action.component is not None and action.at_full_rate is not None and action.energy_j is not None:
+            power_w = action.energy_j.value * action.at_full_rate.per_s
+            spent.setdefault(action.component, []).append((name, power_w))
+    for component, actions in spent.items():
+        row = target.components()[component]
+        names, powers_w = zip(*actions, strict=True)
+        yield CheckLine(
+            f"{' + '.join(names)} at full rate", "W", _share(row, "power_w"), sum(powers_w), _ACTION_TOLERANCE
+        )
 
 
 def _areas(target: Target) -> Iterator[CheckLine]:
-    if target.area is None or not target.component.ima:
+    """One line for each level but the last that has components: where areas are given, they give the same."""
+    if not target.areas():
         return
-    ima = target.hierarchy.crossbars_per_ima * _crossbar_area(target, target.area) + target.area.ima_fixed_m2.value
-    scopes: dict[Scope, float] = {"ima": ima, "tile_peripherals": target.area.tile_fixed_m2.value}
-    for scope, computed in scopes.items():
-        yield CheckLine(f"[area] of {scope}", "m²", total(target, scope, "area_m2"), computed, _AREA_TOLERANCE)
+    within = 0.0
+    for level in target.level[:-1]:
+        one = within + _repeated_area(level, target)
+        if level.component:
+            name = f"areas of one {level.name}"
+            yield CheckLine(name, "m²", total(target, level.name, "area_m2"), one, _AREA_TOLERANCE)
+        within = (level.count or 1) * one
 
 
-def _crossbar_area(target: Target, area: Area) -> float:
-    """Area in m² of one array with its converters, row drivers and sample-and-holds."""
+def _repeated_area(level: Level, target: Target) -> float:
+    """Area in m² of one of a level without the level within it."""
     crossbar = target.crossbar
-    return (
-        target.adc.per_crossbar * area.adc_m2.value
-        + crossbar.rows * area.dac_row_m2.value
-        + crossbar.rows * crossbar.cols * area.crossbar_cell_m2.value
-        + crossbar.cols * area.sample_hold_column_m2.value
-    )
+    numbers: dict[AreaBasis, int] = {
+        "one": 1,
+        "converter": target.adc.per_crossbar,
+        "row": crossbar.rows,
+        "column": crossbar.cols,
+        "cell": crossbar.rows * crossbar.cols,
+    }
+    return sum(numbers[part.per] * part.area_m2.value for part in level.area.values())

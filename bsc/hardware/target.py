@@ -1,24 +1,31 @@
 """What a hardware description must say: the sizes and prices of one design, each with its source.
 
 A description is a TOML file in SI units, the unit being the suffix of the key; hw_models/isaac.toml is a
-complete one. Citation keys in brackets, here and in the files, are in hw_models/SOURCES.md.
+complete one. Its levels are nested, the arrays first and the whole last; names and number of levels are the
+description's own. Citation keys in brackets, here and in the files, are in hw_models/SOURCES.md.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, Self, get_args
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
-from bsc.errors import UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
-from bsc.record import Kind, Record, Text, leaves, read_record
+from bsc.record import Kind, Record, Text, fault, leaves, read_record
 
-Scope = Literal["ima", "imas", "tile_peripherals", "tile", "tiles", "chip"]
-"""A part of the chip that a publication gives a sub-total for; `imas` are those of a tile, `tiles` those of a chip."""
-
-Granularity = Literal["column", "tile", "slice", "fixed"]
+AdcFlexibility = Literal["column", "tile", "slice", "fixed"]
 """What can have an ADC resolution of its own, finest first: a slice column, a crossbar, a slice of a layer, nothing."""
 
+Covers = Literal["one", "all", "rest"]
+"""What a published sub-total adds up: one of a level, all that make one of the next larger level, or what one has
+besides the level within it."""
+
+AreaBasis = Literal["one", "converter", "row", "column", "cell"]
+"""What an area is repeated for: one of its level or, on the level of the arrays, a converter, row, column or cell."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Tolerance = Annotated[float, Field(gt=0, lt=1)]
 
@@ -66,7 +73,7 @@ class Offer(Record):
         note: what a reader should know before using it.
     """
 
-    value: Granularity
+    value: AdcFlexibility
     kind: Kind
     source: Text
     note: Text | None = None
@@ -93,9 +100,9 @@ class Adc(Record):
     granularity: Offer = Offer(value="column", kind="assumed", source="the description does not say")
     source: Text
 
-    def offers(self, granularity: Granularity) -> bool:
+    def offers(self, granularity: AdcFlexibility) -> bool:
         """Whether each `granularity` can have a resolution of its own; a coarser one always can where a finer can."""
-        finest_first: tuple[Granularity, ...] = get_args(Granularity)
+        finest_first: tuple[AdcFlexibility, ...] = get_args(AdcFlexibility)
         return finest_first.index(self.granularity.value) <= finest_first.index(granularity)
 
     @model_validator(mode="after")
@@ -111,21 +118,12 @@ class Timing(Record):
     read_s: Quantity
 
 
-class Hierarchy(Record):
-    """How many parts make the next larger one."""
-
-    crossbars_per_ima: PositiveInt
-    imas_per_tile: PositiveInt
-    tiles_per_chip: PositiveInt
-    source: Text
-
-
 class Component(Record):
     """One row of a published component table.
 
     Attributes:
         count: how many the row covers; its power and area are those of all of them.
-        shared_by: owners (IMAs, tiles or chips) that the row is divided over.
+        shared_by: how many of its level the row is divided over.
         spec: the row's description.
         power_w: power of the row at full activity.
         area_m2: area of the row.
@@ -138,99 +136,139 @@ class Component(Record):
     area_m2: Quantity
 
 
-class Components(Record):
-    """Component tables by level; a row belongs to one IMA, one tile or the chip."""
-
-    ima: Mapping[str, Component] = {}
-    tile: Mapping[str, Component] = {}
-    chip: Mapping[str, Component] = {}
-
-
-class Published(Record):
-    """A sub-total the publication prints, for `bsc.hardware.check` to re-add."""
-
-    name: Text
-    scope: Scope
-    power_w: Amount
-    area_m2: Amount
-    tolerance: Tolerance
-    source: Text
-
-
 class FullRate(Record):
-    """The activity at which an action spends all of a component's published power.
+    """The activity at which an action spends its component's published power, alone or with others that name it.
 
     Attributes:
-        component: level and name, such as `ima.adc`.
-        per_s: actions a second of one owner (IMA, tile or chip).
+        per_s: actions a second in one of the component's level.
         source: the arithmetic.
     """
 
-    component: Text
     per_s: Amount
     source: Text
 
 
 class Action(Record):
-    """The price of one action; `per` says in words what one action is."""
+    """Something that takes energy.
 
-    energy_j: Quantity
+    Attributes:
+        counter: what tells how often it happens in one inference, a name in `bsc.cost.counters.COUNTERS`.
+        per: what one action is, in words.
+        label: what reports call it; by default its name.
+        component: level and name of the row whose power it spends, such as `tile.edram`.
+        energy_j: of one action, at `Adc.bits` for conversions; None is unknown, and so is every sum with it.
+        at_full_rate: activity that spends all of the component's power.
+    """
+
+    counter: Text
     per: Text
+    label: Text | None = None
+    component: Text | None = None
+    energy_j: Quantity | None = None
     at_full_rate: FullRate | None = None
 
 
-class Actions(Record):
-    """Every action the cost model charges; one that is left out has an unknown price.
+class AreaPart(Record):
+    """An area that follows from how many crossbars there are, and how large they are.
 
     Attributes:
-        adc_conversion: one conversion at `adc.bits`.
-        dac_row: one row driven for one input cycle.
-        crossbar_cell: one cell of an activated array for one read.
-        sample_hold: one column sampled.
-        shift_add: one partial result accumulated.
-        input_register_bit: one bit read by a row driver.
-        output_register_word: one partial result stored.
-        edram_bit: one bit read from or written to the tile buffer.
-        bus_bit: one bit carried between tile buffer and IMA.
+        per: what it is repeated for.
+        label: what reports call it; by default its name.
+        area_m2: of one; of a converter at `Adc.bits`.
     """
 
-    adc_conversion: Action | None = None
-    dac_row: Action | None = None
-    crossbar_cell: Action | None = None
-    sample_hold: Action | None = None
-    shift_add: Action | None = None
-    input_register_bit: Action | None = None
-    output_register_word: Action | None = None
-    edram_bit: Action | None = None
-    bus_bit: Action | None = None
-
-    def priced(self) -> dict[str, Action]:
-        """The actions that have a price, by name, in the order of the fields."""
-        return {name: action for name, action in self if action is not None}
+    per: AreaBasis = "one"
+    label: Text | None = None
+    area_m2: Quantity
 
 
-class Area(Record):
-    """Areas that follow the number and size of the arrays, and those that do not.
+class Buffer(Record):
+    """A memory of one of its level. A fact so far: no cost follows from it.
 
     Attributes:
-        adc_m2: one converter at `adc.bits`.
-        dac_row_m2: the driver of one row.
-        crossbar_cell_m2: one cell.
-        sample_hold_column_m2: the sample-and-hold of one column.
-        ima_fixed_m2: the rest of an IMA.
-        tile_fixed_m2: what a tile has besides its IMAs.
+        capacity_bit: what it holds.
+        banks: that can be accessed at the same time.
+        bandwidth_bit_per_s: of all accesses together.
     """
 
-    adc_m2: Quantity
-    dac_row_m2: Quantity
-    crossbar_cell_m2: Quantity
-    sample_hold_column_m2: Quantity
-    ima_fixed_m2: Quantity
-    tile_fixed_m2: Quantity
+    capacity_bit: Quantity
+    banks: PositiveInt = 1
+    bandwidth_bit_per_s: Quantity | None = None
+
+
+class Link(Record):
+    """A connection that one of its level has. A fact so far: no cost follows from it.
+
+    Attributes:
+        joins: what with what, in words.
+        count: how many alike.
+        shared_by: how many of its level have them together.
+        bandwidth_bit_per_s: of one.
+    """
+
+    joins: Text
+    count: PositiveInt = 1
+    shared_by: PositiveInt = 1
+    bandwidth_bit_per_s: Quantity
+
+
+class Level(Record):
+    """One level of the hierarchy; everything in it belongs to one such unit.
+
+    Attributes:
+        name: of one.
+        plural: of several; by default the name and an s.
+        count: how many make one of the next larger level; the last level has none.
+        source: where that is said.
+        component: rows of published tables.
+        action: what takes energy, and how often.
+        area: areas that follow the number and size of the arrays; none on any level where they are unknown.
+        buffer: memories.
+        link: connections.
+    """
+
+    name: Name
+    plural: Text | None = None
+    count: PositiveInt | None = None
+    source: Text
+    component: Mapping[Name, Component] = {}
+    action: Mapping[Name, Action] = {}
+    area: Mapping[Name, AreaPart] = {}
+    buffer: Mapping[Name, Buffer] = {}
+    link: Mapping[Name, Link] = {}
+
+    @property
+    def several(self) -> str:
+        """What several are called."""
+        return self.plural or f"{self.name}s"
+
+
+class Published(Record):
+    """A sub-total the publication prints, for `bsc.hardware.check` to re-add.
+
+    Attributes:
+        name: what it is called.
+        level: of which it is a total.
+        covers: what it adds up.
+        power_w: as printed.
+        area_m2: as printed.
+        tolerance: largest relative difference that rounding explains.
+        source: where it is printed.
+        note: what a reader should know before using it.
+    """
+
+    name: Text
+    level: Name
+    covers: Covers = "one"
+    power_w: Amount
+    area_m2: Amount
+    tolerance: Tolerance
+    source: Text
+    note: Text | None = None
 
 
 class Target(Record):
-    """One hardware design; `area` is None where areas are unknown."""
+    """One hardware design; its first level is that of the arrays, its last the whole."""
 
     name: Text
     description: Text
@@ -240,10 +278,7 @@ class Target(Record):
     dac: Dac
     adc: Adc
     timing: Timing
-    hierarchy: Hierarchy
-    action: Actions
-    area: Area | None = None
-    component: Components = Components()
+    level: Annotated[tuple[Level, ...], Field(strict=False, min_length=2)]
     published: Annotated[tuple[Published, ...], Field(strict=False)] = ()
 
     @classmethod
@@ -257,22 +292,128 @@ class Target(Record):
         Raises:
             UsageError: BSC206, for the first thing that is wrong with the text.
         """
-        target = read_record(cls, text, where=where, code="BSC206")
-        for name, action in target.action.priced().items():
-            full_rate = action.at_full_rate
-            if full_rate is not None and full_rate.component not in target.components():
-                raise UsageError(
-                    "BSC206",
-                    f"{where}: key 'action.{name}.at_full_rate.component' names no component",
-                    seen=repr(full_rate.component),
-                    fix=f"add the table [component.{full_rate.component}] or name one that is there",
-                )
-        return target
+        return read_record(cls, text, where=where, code="BSC206")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_levels(cls, table: Any) -> Any:
+        old = [key for key in _BEFORE_LEVELS if isinstance(table, Mapping) and key in table]
+        if old:
+            raise fault(
+                "this is the form that descriptions had before they had levels",
+                seen=f"the tables {', '.join(f'[{key}]' for key in old)}",
+                fix="write [[level]] for each level, arrays first, with its count in the next one, and move the tables "
+                "below it: [component.tile.edram] to [level.component.edram], [action.X] to [level.action.X] with the "
+                "name of a counter, areas to [level.area.X]; [[published]] names a level. hw_models/isaac.toml is an "
+                "example",
+            )
+        return table
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for wrong in (*_wrong_levels(self), *_wrong_names(self), *_wrong_areas(self)):
+            raise wrong
+        return self
+
+    def actions(self) -> dict[str, Action]:
+        """Every action by name, those of the arrays first."""
+        return {name: action for level in self.level for name, action in level.action.items()}
+
+    def areas(self) -> dict[str, AreaPart]:
+        """Every area by name, those of the arrays first."""
+        return {name: part for level in self.level for name, part in level.area.items()}
 
     def components(self) -> dict[str, Component]:
-        """Every component row by level and name, such as `ima.adc`."""
-        return {f"{level}.{name}": row for level, rows in self.component for name, row in rows.items()}
+        """Every component row by level and name, such as `tile.edram`."""
+        return {f"{level.name}.{name}": row for level in self.level for name, row in level.component.items()}
 
     def sources(self) -> dict[str, Quantity]:
-        """Every quantity by its key path, such as `action.dac_row.energy_j`, in the order of the fields."""
-        return dict(leaves(self, (Quantity,)))
+        """Every quantity by its key path, such as `tile.action.bus_bit.energy_j`, in the order of the file."""
+        return {key.removeprefix("level."): quantity for key, quantity in leaves(self, (Quantity,))}
+
+
+_BEFORE_LEVELS: Final = ("hierarchy", "component", "action", "area")
+"""Tables of the form that knew crossbars, IMAs, tiles and a chip by name."""
+
+
+def label(name: str, part: Action | AreaPart) -> str:
+    """What reports call an action or an area."""
+    return part.label or name.replace("_", " ")
+
+
+def _wrong_levels(target: Target) -> Iterator[Exception]:
+    """Levels that cannot be nested."""
+    last = target.level[-1]
+    for level, larger in pairwise(target.level):
+        if level.count is None:
+            yield fault(
+                f"level '{level.name}' does not say how many make one {larger.name}",
+                seen="no key 'count'",
+                fix="add it; the last [[level]] is the whole and the only one without",
+            )
+    if last.count is not None:
+        yield fault(
+            f"level '{last.name}' is the last and has a count",
+            seen=f"count = {last.count}",
+            fix="remove it, or add a [[level]] for what that many of them make",
+        )
+    levels = Counter(level.name for level in target.level)
+    yield from (_twice("level", name) for name, times in levels.items() if times > 1)
+
+
+def _wrong_names(target: Target) -> Iterator[Exception]:
+    """Names that are there twice, or that nothing has."""
+    for kind, names in (
+        ("action", [name for level in target.level for name in level.action]),
+        ("area", [name for level in target.level for name in level.area]),
+    ):
+        yield from (_twice(kind, name) for name, times in Counter(names).items() if times > 1)
+    components = target.components()
+    for name, action in target.actions().items():
+        if action.at_full_rate is not None and action.component is None:
+            yield fault(
+                f"action '{name}' has a full rate, but of no component",
+                seen="at_full_rate, and no key 'component'",
+                fix="name the component whose power it spends, such as tile.edram",
+            )
+        if action.component is not None and action.component not in components:
+            yield fault(
+                f"action '{name}' names no component of this description",
+                seen=repr(action.component),
+                fix=f"name a level and a component of it{_listed(components)}",
+            )
+    levels = [level.name for level in target.level]
+    for entry in target.published:
+        if entry.level not in levels:
+            yield fault(
+                f"published '{entry.name}' is of no level of this description",
+                seen=repr(entry.level),
+                fix=f"name a level{_listed(levels)}",
+            )
+        elif entry.covers == "all" and entry.level == levels[-1]:
+            yield fault(
+                f"published '{entry.name}' covers all of the last level",
+                seen=f"level = '{entry.level}', covers = 'all'",
+                fix="write covers = 'one': it is the whole",
+            )
+
+
+def _wrong_areas(target: Target) -> Iterator[Exception]:
+    """Areas that cannot be counted on their level."""
+    for level in target.level[1:]:
+        for name, part in level.area.items():
+            if part.per != "one":
+                yield fault(
+                    f"area '{name}' of level '{level.name}' is for each {part.per}",
+                    seen=f"per = '{part.per}'",
+                    fix=f"move it to level '{target.level[0].name}', which has {part.per}s, or give the area of "
+                    f"one {level.name}",
+                )
+
+
+def _twice(kind: str, name: str) -> Exception:
+    return fault(f"{kind} '{name}' is there twice", seen="the same name again", fix="give each a name of its own")
+
+
+def _listed(names: Mapping[str, object] | list[str]) -> str:
+    return f": {', '.join(names)}" if names else ""

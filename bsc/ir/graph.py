@@ -154,6 +154,8 @@ class Graph:
                 seen="an operator that needs its own result",
                 fix="export the model again; ONNX graphs must be acyclic",
             ) from None
+        self._places = {name: place for place, name in enumerate(self._order)}
+        self._reused_inputs = _reused_inputs(self.ops())
 
     def _position(self, name: str) -> int:
         position: int = self._net.nodes[name]["position"]
@@ -174,7 +176,7 @@ class Graph:
 
     def layer_inputs(self, layer: CrossbarLayer) -> tuple[str, ...]:
         """Every activation that the layer's crossbars are driven with, its own first."""
-        return (layer.input, *(op.input for op in self.ops() if isinstance(op, Reuse) and op.layer == layer.name))
+        return (layer.input, *self._reused_inputs.get(layer.name, ()))
 
     def producer(self, tensor: str) -> Op | None:
         """The operator that writes `tensor`; None for a model input or a constant."""
@@ -183,7 +185,8 @@ class Graph:
 
     def consumers(self, tensor: str) -> list[Op]:
         """The operators that read `tensor`."""
-        return [op for op in self.ops() if tensor in op.inputs]
+        names: set[str] = self._net.graph["readers"].get(tensor, set())
+        return [self.op(name) for name in sorted(names, key=self._places.__getitem__)]
 
     def array(self, key: str) -> NDArray[Any]:
         """One array of the side table; large ones are mapped for as long as the array is there."""
@@ -253,9 +256,21 @@ def _network(ops: Iterable[Op], tensors: Mapping[str, TensorType]) -> "nx.MultiD
         net.add_node(op.name, op=op, position=position)
     nodes: list[Op] = [net.nodes[name]["op"] for name in net]
     producers = {tensor: op.name for op in nodes for tensor in op.outputs if tensor}
+    readers: dict[str, set[str]] = {}
     for op in nodes:
         for tensor in op.inputs:
+            readers.setdefault(tensor, set()).add(op.name)
             if tensor in producers:
                 net.add_edge(producers[tensor], op.name, key=tensor, type=tensors.get(tensor))
     net.graph["producers"] = producers
+    net.graph["readers"] = readers
     return net
+
+
+def _reused_inputs(ops: Iterable[Op]) -> dict[str, list[str]]:
+    """Activations of the further operators that drive a layer's crossbars, by the layer's name."""
+    inputs: dict[str, list[str]] = {}
+    for op in ops:
+        if isinstance(op, Reuse):
+            inputs.setdefault(op.layer, []).append(op.input)
+    return inputs

@@ -142,7 +142,7 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What calibration data made of a tiled layer; see `bsc.replay.observe`. B counts resolutions from 0 bits on.
+    """What calibration data made of a tiled layer. B counts resolutions from 0 bits on.
 
     Attributes:
         samples: calibration samples.

@@ -47,6 +47,11 @@ def output_sizes(geometry: ConvGeometry, spatial: tuple[int, ...]) -> tuple[int,
     )
 
 
+def vector_count(x_shape: tuple[int, ...], conv: ConvGeometry | None) -> int:
+    """V, the input vectors that `to_vectors` cuts an activation of that shape into."""
+    return math.prod(x_shape[:-1]) if conv is None else x_shape[0] * math.prod(output_sizes(conv, x_shape[2:]))
+
+
 def to_vectors(x: NDArray[Any], conv: ConvGeometry | None, groups: int) -> NDArray[Any]:
     """Cut an activation into input vectors.
 
@@ -59,7 +64,7 @@ def to_vectors(x: NDArray[Any], conv: ConvGeometry | None, groups: int) -> NDArr
         (V, G, K); K runs over channels of the group, then taps. A convolution's V runs over B, then positions.
     """
     if conv is None:
-        return x.reshape(math.prod(x.shape[:-1]), 1, x.shape[-1])
+        return x.reshape(vector_count(x.shape, None), 1, x.shape[-1])
     padded = np.pad(x, ((0, 0), (0, 0), *conv.pads)) if any(map(any, conv.pads)) else x
     batch, channels = x.shape[:2]
     rows = channels // groups * math.prod(conv.kernel)

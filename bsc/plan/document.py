@@ -21,7 +21,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from bsc.errors import UsageError
 from bsc.hardware.target import Target
 from bsc.ir.layer import AdcGranularity, AdcPolicy
-from bsc.ir.program import LayerStep, Segment, Step
+from bsc.ir.schedule import LayerStep, Segment, Step
 from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
 from bsc.numeric.im2col import ConvGeometry
 from bsc.numeric.quantizer import STEP_RANGE, code_limits, max_digit

@@ -20,7 +20,7 @@ from bsc.atomic import new_folder, output_errors, require_free
 from bsc.errors import ModelError, UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.hardware.target import Target
-from bsc.ir.program import tensors
+from bsc.ir.onnx_walk import tensors
 from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
 from bsc.record import Record, first_mistake
 
@@ -95,16 +95,16 @@ def read_plan(folder: Path) -> Plan:
     return Plan(document=document, target=target, arrays=arrays, digital=digital)
 
 
-def to_json(value: Any) -> str:
+def to_json(value: Any, *, sort_keys: bool = True) -> str:
     """The one JSON form of every file: sorted keys, two spaces, a newline at the end; also of records."""
     if isinstance(value, Record):
         value = value.model_dump(mode="json")
-    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    return json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n"
 
 
 def target_json(target: Target) -> str:
-    """A hardware description as plan folders hold it."""
-    return to_json(target.model_dump(mode="json", exclude_none=True))
+    """A hardware description as plan folders hold it: in its own order, which is that of the rows of reports."""
+    return to_json(target.model_dump(mode="json", exclude_none=True), sort_keys=False)
 
 
 @contextlib.contextmanager

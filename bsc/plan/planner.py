@@ -13,7 +13,7 @@ from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Observed
 from bsc.ir.passbase import required
-from bsc.ir.program import LayerStep, schedule
+from bsc.ir.schedule import LayerStep, schedule
 from bsc.ir.sidetable import SideTable
 from bsc.plan.document import (
     BudgetRecord,

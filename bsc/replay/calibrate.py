@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.execution.program import Program, working_bytes
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
-from bsc.ir.program import Program, schedule
+from bsc.ir.schedule import schedule
 from bsc.numeric.im2col import from_vectors, to_vectors
 from bsc.replay.dataset import Dataset, require_finite
 
@@ -32,8 +33,13 @@ def calibrate(graph: Graph, data: Dataset) -> Graph:
 
     program = Program(schedule(graph), graph.outputs)
     largest = max((graph.array(layer.weight).nbytes for layer in layers.values()), default=0)
+
+    def layer_bytes(name: str, x: NDArray[Any]) -> int:
+        layer = layers[name]
+        return 4 * largest + working_bytes(x.shape, layer.conv, layer.groups * layer.rows + layer.columns)
+
     for batch in data.batches(max((layer.input_values for layer in layers.values()), default=1)):
-        program.run(batch, run_layer, layer_bytes=4 * largest)
+        program.run(batch, run_layer, layer_bytes=layer_bytes)
     return graph.with_ranges(ranges)
 
 

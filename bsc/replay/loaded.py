@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.ir.program import Program
+from bsc.execution.program import Program, working_bytes
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.replay.activations import input_codes, output, zero_part
 
@@ -41,6 +41,10 @@ class Layers(Mapping[str, tuple[PlanLayer, LayerArrays]]):
     def keeps(self, name: str) -> bool:
         """Whether the layer stays in memory; asked once it was read."""
         return name in self._kept
+
+    def record(self, name: str) -> PlanLayer:
+        """The layer's record, without its arrays."""
+        return self._records[name]
 
     def __getitem__(self, name: str) -> tuple[PlanLayer, LayerArrays]:
         layer = self._records[name]
@@ -95,4 +99,10 @@ class LoadedPlan:
             zeros = self._zeros.get(name)
             return output(layer, arrays, whole if zeros is None else whole - zeros, step, x)
 
-        return self._program.run(feeds, run_layer, keep, layer_bytes=4 * self.layers.largest + self.extra_bytes)
+        return self._program.run(feeds, run_layer, keep, layer_bytes=self._layer_bytes)
+
+    def _layer_bytes(self, name: str, x: NDArray[Any]) -> int:
+        layer = self.layers.record(name)
+        conv = None if layer.conv is None else layer.conv.geometry()
+        working = working_bytes(x.shape, conv, layer.groups * layer.rows + layer.columns)
+        return working + 4 * self.layers.largest + self.extra_bytes

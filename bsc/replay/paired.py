@@ -1,12 +1,11 @@
 """How much accuracy a plan loses: two classifiers on the same samples, and what that says of all samples."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-CONFIDENCE = 0.95
+from bsc.numeric.paired_bound import drop_bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ class PairedAccuracy:
 
     @property
     def drop_bound(self) -> float:
-        """The true drop is below this with 95 % confidence, one-sided."""
+        """The true drop is no larger than this with 95 % confidence, one-sided."""
         return drop_bound(self.lost, self.gained, self.samples)
 
     def scaled(self, samples: int) -> "PairedAccuracy":
@@ -51,36 +50,6 @@ def paired_accuracy(
     )
 
 
-def drop_bound(lost: int, gained: int, samples: int, *, confidence: float = CONFIDENCE) -> float:
-    """Upper end of the score interval for a difference of paired proportions.
-
-    It is the largest difference d that a score test does not reject,
-
-        (lost - gained - samples d) / sqrt(samples (2 q + d (1 - d))) = -z,
-
-    where q is the maximum-likelihood share of `gained` if the difference is d: the positive root of
-    2 n q**2 + (-lost - gained + (2 n - lost + gained) d) q - gained d (1 - d) = 0 (Tango, Statistics in Medicine 17,
-    1998, 891-908). It keeps its level for few discordant samples, where the normal interval is too short, and is above
-    0 even for none: z**2 / (n + z**2).
-
-    Args:
-        lost: samples that only the first is right on.
-        gained: samples that only the second is right on.
-        samples: n.
-        confidence: probability that the true difference is below, one-sided; above 0.5 and below 1.
-    """
-    assert 0 <= lost + gained <= samples, (lost, gained, samples)
-    z = _normal_quantile(confidence)
-    low, high = (lost - gained) / samples, 1.0
-    while low < (middle := (low + high) / 2) < high:
-        spread = samples * (2 * _share_gained(lost, gained, samples, middle) + middle * (1 - middle))
-        if lost - gained - samples * middle > -z * math.sqrt(max(spread, 0.0)):
-            low = middle
-        else:
-            high = middle
-    return high
-
-
 def samples_needed(counts: PairedAccuracy, limit: float) -> int | None:
     """Samples at which the bound would be within `limit`, were their rates the same; None if it never would be."""
     if counts.drop >= limit:
@@ -93,15 +62,3 @@ def samples_needed(counts: PairedAccuracy, limit: float) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if counts.scaled(middle).drop_bound <= limit else (middle, high)
     return high
-
-
-def _share_gained(lost: int, gained: int, samples: int, difference: float) -> float:
-    b = -lost - gained + (2 * samples - lost + gained) * difference
-    c = -gained * difference * (1 - difference)
-    return (math.sqrt(max(b * b - 8 * samples * c, 0.0)) - b) / (4 * samples)
-
-
-def _normal_quantile(probability: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(probability)

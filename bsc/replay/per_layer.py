@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from bsc.ir.program import LayerStep, quiet_session
+from bsc.execution.session import quiet_session
+from bsc.ir.schedule import LayerStep
 from bsc.plan.document import Plan
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError
-from bsc.ir.program import GROWTH, quiet_session, run_session
+from bsc.execution.program import GROWTH
+from bsc.execution.session import quiet_session, run_session
 from bsc.limits import bounded_memory
 from bsc.plan.document import Plan
 from bsc.replay.dataset import Dataset

@@ -3,31 +3,15 @@
 from rich.table import Table
 
 from bsc.cost.compare import Comparison
-from bsc.cost.price import ADC_ACTION, Cost, ratio
+from bsc.cost.price import Cost, ratio
+from bsc.hardware.target import Target, label
 from bsc.report.text import add_row, new_table
 from bsc.units import format_ratio, format_si
 
-ACTION_LABELS = {
-    "adc_conversion": "ADC conversions",
-    "dac_row": "DAC row drives",
-    "crossbar_cell": "crossbar reads",
-    "sample_hold": "sample and hold",
-    "shift_add": "shift and add",
-    "input_register_bit": "input register",
-    "output_register_word": "output register",
-    "edram_bit": "eDRAM buffer",
-    "bus_bit": "bus",
-}
 
-
-AREA_LABELS = {
-    "adc": "ADC area",
-    "dac": "DAC area",
-    "crossbar": "crossbar area",
-    "sample_hold": "sample-and-hold area",
-    "ima_rest": "rest of the IMAs",
-    "tile_rest": "rest of the tiles",
-}
+def action_labels(target: Target) -> dict[str, str]:
+    """What the actions of a target are called, in the order of reports."""
+    return {name: label(name, action) for name, action in target.actions().items()}
 
 
 def cost_table(comparison: Comparison) -> Table:
@@ -49,20 +33,21 @@ def cost_table(comparison: Comparison) -> Table:
         )
 
     costs = (plan, uniform, offset)
-    for action in plan.actions:
+    for action, text in action_labels(comparison.target).items():
         values = [cost.action_energy_j(action) for cost in costs]
-        row(ACTION_LABELS[action], (values[0], values[1], values[2]), "J")
+        row(text, (values[0], values[1], values[2]), "J")
     table.add_section()
     row("energy", (plan.total_energy_j, uniform.total_energy_j, offset.total_energy_j), "J")
     row("latency", (plan.total_latency_s, uniform.total_latency_s, offset.total_latency_s), "s")
     table.add_section()
+    parts = comparison.target.areas()
     for part in plan.area_m2 or {}:
         areas = [_area(cost, part) for cost in costs]
-        row(AREA_LABELS[part], (areas[0], areas[1], areas[2]), "m²")
+        row(label(part, parts[part]), (areas[0], areas[1], areas[2]), "m²")
     row("area", (plan.total_area_m2, uniform.total_area_m2, offset.total_area_m2), "m²")
-    counts = ((cost.crossbars, cost.imas, cost.tiles) for cost in costs)
-    shown = [f"{crossbars} / {imas} / {tiles}" for crossbars, imas, tiles in counts]
-    add_row(table, "crossbars / IMAs / tiles", shown[0], shown[1], "", shown[2], "")
+    levels = comparison.target.level[:-1]
+    shown = [" / ".join(str(cost.units[level.name]) for level in levels) for cost in costs]
+    add_row(table, " / ".join(level.several for level in levels), shown[0], shown[1], "", shown[2], "")
     return table
 
 
@@ -71,12 +56,12 @@ def layer_cost_table(comparison: Comparison) -> Table:
     plan, uniform = comparison.plan, comparison.uniform
     names = ("layer", "ADC energy", "energy", "uniform 8 bit", "ratio", "latency", "area")
     table = new_table("Cost by layer", names)
-    for name, actions in plan.energy_j.items():
+    for name in plan.energy_j:
         ours, flat = plan.layer_energy_j(name), uniform.layer_energy_j(name)
         add_row(
             table,
             name,
-            format_si(actions[ADC_ACTION], "J"),
+            format_si(plan.layer_adc_energy_j(name), "J"),
             format_si(ours, "J"),
             format_si(flat, "J"),
             format_ratio(ratio(flat, ours)),

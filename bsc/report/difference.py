@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bsc.cost.price import ADC_ACTION
 from bsc.cost.side_by_side import pipeline_difference
 from bsc.plan.difference import SAME, ArrayDifference
 from bsc.plan.document import BudgetRecord, PlanDocument, PlanLayer, StepRecord, TensorRecord
@@ -44,6 +43,7 @@ class FigureChange:
     Attributes:
         layer: its name; None for the whole plan.
         figure: its key, such as `energy_j`.
+        label: what reports call it.
         unit: SI, or what is counted; "1" for a share.
         old: on the old side; None is unknown.
         new: on the new side.
@@ -51,6 +51,7 @@ class FigureChange:
 
     layer: str | None
     figure: str
+    label: str
     unit: str
     old: float | None
     new: float | None
@@ -284,43 +285,55 @@ def _step(plan: PlanDocument, step: StepRecord) -> str:
 
 
 def _figures(layer: str | None, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[FigureChange]:
-    """Of figures (unit, value) by key, those that are not alike."""
+    """Of figures (label, unit, value) by key, those that are not alike."""
     found = []
     for key in dict.fromkeys((*old, *new)):
-        unit = (old.get(key) or new[key])[0]
-        before, after = (side[key][1] if key in side else None for side in (old, new))
+        label, unit, _ = old.get(key) or new[key]
+        before, after = (side[key][2] if key in side else None for side in (old, new))
         if not alike(before, after):
-            found.append(FigureChange(layer=layer, figure=key, unit=unit, old=before, new=after))
+            found.append(FigureChange(layer=layer, figure=key, label=label, unit=unit, old=before, new=after))
     return found
 
 
-def _totals(report: ReportDocument) -> dict[str, tuple[str, float | None]]:
-    cost = report.cost.plan
+def _totals(report: ReportDocument) -> dict[str, tuple[str, str, float | None]]:
+    """Label, unit and value by key."""
+    cost, spent = report.cost, report.cost.plan
     slices = [part for layer in report.layers.values() for part in layer.slices]
+    actions = {each.name: each.label for each in cost.actions}
+    areas = {each.name: each.label for each in cost.areas}
     return {
-        "energy_j": ("J", cost.energy_j),
-        **{f"energy_by_action_j.{name}": ("J", value) for name, value in sorted(cost.energy_by_action_j.items())},
-        "latency_s": ("s", cost.latency_s),
-        "area_m2": ("m²", cost.area_m2),
-        **{f"area_by_part_m2.{name}": ("m²", value) for name, value in sorted((cost.area_by_part_m2 or {}).items())},
-        "crossbars": ("crossbars", cost.crossbars),
-        "imas": ("IMAs", cost.imas),
-        "tiles": ("tiles", cost.tiles),
-        "conversions": ("conversions", sum(sum(counts.values()) for counts in report.cost.conversions.values())),
-        "mean_adc_bits": ("bit", mean_bits(slices)),
-        "proved_share": ("1", proved_share(slices)),
+        "energy_j": ("energy", "J", spent.energy_j),
+        **{
+            f"energy_by_action_j.{name}": (actions[name], "J", spent.energy_by_action_j.get(name))
+            for name in sorted(actions)
+        },
+        "latency_s": ("latency", "s", spent.latency_s),
+        "area_m2": ("area", "m²", spent.area_m2),
+        **{
+            f"area_by_part_m2.{name}": (areas[name], "m²", value)
+            for name, value in sorted((spent.area_by_part_m2 or {}).items())
+        },
+        "crossbars": ("crossbars", "crossbars", spent.crossbars),
+        **{f"units.{level.name}": (level.plural, level.plural, spent.units[level.name]) for level in cost.levels[1:-1]},
+        "conversions": (
+            "conversions",
+            "conversions",
+            sum(sum(counts.values()) for counts in cost.conversions.values()),
+        ),
+        "mean_adc_bits": ("mean ADC bits", "bit", mean_bits(slices)),
+        "proved_share": ("proved lossless", "1", proved_share(slices)),
     }
 
 
-def _of_layer(report: ReportDocument, name: str) -> dict[str, tuple[str, float | None]]:
-    spend, figures = report.cost.plan.layers[name], report.layers[name]
+def _of_layer(report: ReportDocument, name: str) -> dict[str, tuple[str, str, float | None]]:
+    spent, figures = report.cost.plan.layers[name], report.layers[name]
     return {
-        "energy_j": ("J", spend.energy_j),
-        f"energy_by_action_j.{ADC_ACTION}": ("J", spend.energy_by_action_j.get(ADC_ACTION)),
-        "latency_s": ("s", spend.latency_s),
-        "area_m2": ("m²", spend.area_m2),
-        "crossbars": ("crossbars", figures.crossbars),
-        "conversions": ("conversions", sum(report.cost.conversions[name].values())),
-        "mean_adc_bits": ("bit", mean_bits(figures.slices)),
-        "proved_share": ("1", proved_share(figures.slices)),
+        "energy_j": ("energy", "J", spent.energy_j),
+        "adc_energy_j": ("ADC conversions", "J", spent.adc_energy_j),
+        "latency_s": ("latency", "s", spent.latency_s),
+        "area_m2": ("area", "m²", spent.area_m2),
+        "crossbars": ("crossbars", "crossbars", figures.crossbars),
+        "conversions": ("conversions", "conversions", sum(report.cost.conversions[name].values())),
+        "mean_adc_bits": ("mean ADC bits", "bit", mean_bits(figures.slices)),
+        "proved_share": ("proved lossless", "1", proved_share(figures.slices)),
     }

@@ -9,24 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bsc.plan.difference import ArrayDifference
-from bsc.report.costs import ACTION_LABELS, AREA_LABELS
 from bsc.report.difference import Change, Difference, FigureChange
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN, format_si
 
 ABSENT = "-"
 MOST_DIGITS = 12
-
-LABELS = {
-    "energy_j": "energy",
-    **{f"energy_by_action_j.{action}": label for action, label in ACTION_LABELS.items()},
-    "latency_s": "latency",
-    "area_m2": "area",
-    **{f"area_by_part_m2.{part}": label for part, label in AREA_LABELS.items()},
-    "imas": "IMAs",
-    "mean_adc_bits": "mean ADC bits",
-    "proved_share": "proved lossless",
-}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -125,7 +113,7 @@ def _figures(figures: Sequence[FigureChange], tolerance: float) -> Table:
     for each in figures:
         layer = "" if each.layer == last else each.layer or "all"
         marks = ["yes" if each.beyond(tolerance) else ""] if beyond else []
-        add_row(table, layer, LABELS.get(each.figure, each.figure), *_shown(each), _change(each), *marks)
+        add_row(table, layer, each.label, *_shown(each), _change(each), *marks)
         last = each.layer
     return table
 

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
 from bsc.cost.compare import BASELINE_BITS, Comparison, LawRatio
+from bsc.cost.counters import counted, not_modelled
 from bsc.cost.price import Cost
+from bsc.hardware.target import label
 from bsc.plan.document import PlanDocument, Sha256
 from bsc.plan.folder import target_json
 from bsc.plan.summary import RULE_OF_THREE, LayerSummary, SliceSummary
@@ -53,31 +55,31 @@ class LayerSpend(Figures):
     """One layer of a plan, or of a baseline."""
 
     energy_j: Amount | None = figure("all actions of the layer", unit="J", source=PRICES)
+    adc_energy_j: Amount | None = figure("its conversions alone", unit="J", source=PRICES)
     latency_s: Amount = figure("its input vectors one after another, converters included", unit="s", source=PRICES)
     area_m2: Amount | None = figure(
-        "its crossbars with their converters, drivers and sample-and-holds; the rest of IMAs and tiles is divided by "
-        "numbers of crossbars",
+        "areas on the level of its crossbars; those of larger levels are divided by numbers of crossbars",
         unit="m²",
         source=PRICES,
     )
-    energy_by_action_j: dict[str, Amount | None] = figure("energy by hardware action", unit="J", source=PRICES)
+    energy_by_action_j: dict[str, Amount | None] = figure("energy by action of the target", unit="J", source=PRICES)
 
 
 class Spend(Figures):
     """What one inference costs on a plan, or on a baseline."""
 
     energy_j: Amount | None = figure(
-        "one inference, all actions below; not off-tile routing, digital operators, idle power or programming of cells",
-        unit="J",
-        source=PRICES,
+        "one inference, all actions below; not what `cost.not_modelled` names", unit="J", source=PRICES
     )
+    adc_energy_j: Amount | None = figure("its conversions alone", unit="J", source=PRICES)
     latency_s: Amount = figure("one inference, layer after layer, one copy of each", unit="s", source=PRICES)
-    area_m2: Amount | None = figure("whole tiles in use", unit="m²", source=PRICES)
+    area_m2: Amount | None = figure("whole units of every level that the crossbars fill", unit="m²", source=PRICES)
     crossbars: Count = figure("crossbars that are driven", unit="crossbars", source=COUNTS)
-    imas: Count = figure("in-situ multiply-accumulate units that the crossbars fill", unit="IMAs", source=COUNTS)
-    tiles: Count = figure("tiles that the IMAs fill", unit="tiles", source=COUNTS)
-    energy_by_action_j: dict[str, Amount | None] = figure("energy by hardware action", unit="J", source=PRICES)
-    area_by_part_m2: dict[str, Amount] | None = figure("area by part of the chip", unit="m²", source=PRICES)
+    units: dict[str, Count] = figure(
+        "what the crossbars fill, whole ones, by name of the level of the target", unit="units", source=COUNTS
+    )
+    energy_by_action_j: dict[str, Amount | None] = figure("energy by action of the target", unit="J", source=PRICES)
+    area_by_part_m2: dict[str, Amount] | None = figure("area by part of the target", unit="m²", source=PRICES)
     layers: dict[str, LayerSpend] = Field(description="by name of the layer")
 
 
@@ -98,12 +100,48 @@ class LawFigures(Figures):
     )
 
 
+class LevelFigures(Figures):
+    """One level of the target."""
+
+    name: str = Field(description="of one")
+    plural: str = Field(description="of several")
+    count: PositiveInt | None = figure(
+        "how many make one of the next level; null for the last", unit="units", source="the hardware description"
+    )
+
+
+class ActionFigures(Figures):
+    """One action of the target."""
+
+    name: str = Field(description="key of energies by action")
+    label: str = Field(description="what reports call it")
+    level: str = Field(description="name of its level")
+    per: str = Field(description="what one action is")
+    counter: str = Field(description="name of what tells how often it happens")
+    counts: str = Field(description="what that counts")
+
+
+class PartFigures(Figures):
+    """One area of the target."""
+
+    name: str = Field(description="key of areas by part")
+    label: str = Field(description="what reports call it")
+    level: str = Field(description="name of its level")
+
+
 class CostFigures(Figures):
     """A plan's cost beside its baselines."""
 
     target: str = Field(description="name of the hardware description")
     target_sha256: Sha256 = Field(description="of the description as JSON; that of target.json if it is the plan's own")
     citation: str = Field(description="the publication that the description follows")
+    levels: list[LevelFigures] = Field(description="of the target, that of the crossbars first", min_length=2)
+    actions: list[ActionFigures] = Field(description="of the target, in the order of reports")
+    areas: list[PartFigures] = Field(description="of the target, in the order of reports")
+    not_modelled: list[str] = Field(
+        description="what costs leave out: what the model has no counter for, components that no priced action spends "
+        "the power of, and counters that no action names"
+    )
     adc_law: str = Field(description="how the price of a conversion follows its resolution")
     plan: Spend
     uniform_8_bit: Spend = Field(description="the same network, every slice column at 8 bits, nothing left out")
@@ -125,6 +163,22 @@ class CostFigures(Figures):
         unit="conversions",
         source=COUNTS,
     )
+
+    def check_keys(self) -> None:
+        """Whether energies, areas and units are those of the target.
+
+        Raises:
+            ValueError: if they are not.
+        """
+        levels, actions, areas = ({each.name for each in table} for table in (self.levels, self.actions, self.areas))
+        for spent in (self.plan, self.uniform_8_bit, self.isaac_offset_8_bit):
+            by_action = [spent.energy_by_action_j, *(layer.energy_by_action_j for layer in spent.layers.values())]
+            if any(set(energies) - actions for energies in by_action):
+                raise ValueError("energies are not those of the target's actions")
+            if set(spent.units) != levels or (
+                spent.area_by_part_m2 is not None and set(spent.area_by_part_m2) != areas
+            ):
+                raise ValueError("areas or units are not those of the target")
 
 
 class ObservedFigures(Figures):
@@ -190,7 +244,7 @@ class LayerFigures(Figures):
 class ReportDocument(Figures):
     """The report of a plan."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     plan: PlanDocument = Field(description="plan.json, whole")
     layers: dict[str, LayerFigures] = Field(description="by name of the layer; plan.layers has their order")
     cost: CostFigures
@@ -204,6 +258,7 @@ class ReportDocument(Figures):
         spends = [spend.layers for spend in (cost.plan, cost.uniform_8_bit, cost.isaac_offset_8_bit)]
         if set(cost.conversions) != names or any(set(layers) != names for layers in spends):
             raise ValueError("costs are not those of the plan's layers")
+        cost.check_keys()
         return self
 
 
@@ -218,7 +273,7 @@ def report_document(
         comparison: its cost beside the baselines.
     """
     return ReportDocument(
-        schema_version=1,
+        schema_version=2,
         plan=document,
         layers={summary.layer.name: layer_figures(summary) for summary in summaries},
         cost=cost_figures(comparison),
@@ -232,6 +287,27 @@ def cost_figures(comparison: Comparison) -> CostFigures:
         target=comparison.target.name,
         target_sha256=hashlib.sha256(target_json(comparison.target).encode()).hexdigest(),
         citation=comparison.target.citation,
+        levels=[
+            LevelFigures(name=level.name, plural=level.several, count=level.count) for level in comparison.target.level
+        ],
+        actions=[
+            ActionFigures(
+                name=name,
+                label=label(name, action),
+                level=level.name,
+                per=action.per,
+                counter=action.counter,
+                counts=counted(action.counter),
+            )
+            for level in comparison.target.level
+            for name, action in level.action.items()
+        ],
+        areas=[
+            PartFigures(name=name, label=label(name, part), level=level.name)
+            for level in comparison.target.level
+            for name, part in level.area.items()
+        ],
+        not_modelled=list(not_modelled(comparison.target)),
         adc_law=comparison.law.name,
         plan=spend(comparison.plan),
         uniform_8_bit=spend(comparison.uniform),
@@ -259,11 +335,11 @@ def spend(cost: Cost) -> Spend:
     """One cost."""
     return Spend(
         energy_j=cost.total_energy_j,
+        adc_energy_j=cost.total_adc_energy_j,
         latency_s=cost.total_latency_s,
         area_m2=cost.total_area_m2,
         crossbars=cost.crossbars,
-        imas=cost.imas,
-        tiles=cost.tiles,
+        units=dict(cost.units),
         energy_by_action_j={action: cost.action_energy_j(action) for action in cost.actions},
         area_by_part_m2=None if cost.area_m2 is None else dict(cost.area_m2),
         layers={name: _layer_spend(cost, name, actions) for name, actions in cost.energy_j.items()},
@@ -290,6 +366,7 @@ def layer_figures(summary: LayerSummary) -> LayerFigures:
 def _layer_spend(cost: Cost, name: str, actions: Mapping[str, float | None]) -> LayerSpend:
     return LayerSpend(
         energy_j=cost.layer_energy_j(name),
+        adc_energy_j=cost.layer_adc_energy_j(name),
         latency_s=cost.latency_s[name],
         area_m2=None if cost.layer_area_m2 is None else cost.layer_area_m2[name],
         energy_by_action_j=dict(actions),

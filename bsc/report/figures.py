@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bsc.cost.price import ADC_ACTION, ratio
+from bsc.cost.price import ratio
 from bsc.cost.side_by_side import PlanFigures, pipeline_difference
 from bsc.replay.proofs import LayerProof
 from bsc.replay.simulation import Simulation
@@ -88,7 +88,7 @@ def _beside(plan: PlanFigures, first: PlanFigures) -> dict[str, Any]:
             "conversions": ratio(first.whole.conversions, plan.whole.conversions),
             "adc_energy": ratio(first.whole.adc_energy_j, plan.whole.adc_energy_j),
             "energy": ratio(first.whole.energy_j, plan.whole.energy_j),
-            "paper_adc_energy": ratio(first.paper.action_energy_j(ADC_ACTION), plan.paper.action_energy_j(ADC_ACTION)),
+            "paper_adc_energy": ratio(first.paper.total_adc_energy_j, plan.paper.total_adc_energy_j),
             "paper_energy": ratio(first.paper.total_energy_j, plan.paper.total_energy_j),
             "latency": ratio(first.whole.latency_s, plan.whole.latency_s),
             "area": ratio(reference.total_area_m2, ours.total_area_m2),

@@ -4,12 +4,11 @@ RFC 4180 but for lines, which end in a newline alone. Unknown figures are empty 
 spreadsheet may take one that starts with = + - or @ for a formula.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from bsc.cost.price import ADC_ACTION
-from bsc.report.costs import ACTION_LABELS
+from bsc.cost.counters import CONVERSIONS
 from bsc.report.csv_line import Cell, csv_line
 from bsc.report.document import COUNTS, PLAN, PRICES, PROOF, ReportDocument, SliceFigures
 from bsc.report.layer_rows import LayerRow, largest_bits, layer_rows, mean_bits
@@ -54,9 +53,13 @@ def _slice(name: str, unit: str, includes: str, source: str, value: Callable[[Sl
     return SliceColumn(name=name, unit=unit, includes=includes, source=source, value=value)
 
 
-def _action(row: LayerRow, action: str) -> float | None:
-    return row.spend.energy_by_action_j.get(action)
-
+ACTION_COLUMNS = Column(
+    name="action_energy_j",
+    unit="J",
+    includes="one column for each other action of the target, its name in place of `action`",
+    source=PRICES,
+)
+"""Stands for the columns that a report's own target decides."""
 
 MEAN = "mean over all columns or pairs, 0 for those that are never converted"
 
@@ -100,16 +103,8 @@ LAYER_COLUMNS = (
         lambda row: row.proved_share,
     ),
     _layer("energy_j", "J", "of one inference, all actions", PRICES, lambda row: row.spend.energy_j),
-    *(
-        _layer(
-            "adc_energy_j" if action == ADC_ACTION else f"{action}_energy_j",
-            "J",
-            f"{label} alone",
-            PRICES,
-            partial(_action, action=action),
-        )
-        for action, label in ACTION_LABELS.items()
-    ),
+    _layer("adc_energy_j", "J", "its conversions alone", PRICES, lambda row: row.adc_energy_j),
+    ACTION_COLUMNS,
     _layer("latency_s", "s", "its input vectors one after another", PRICES, lambda row: row.spend.latency_s),
     _layer("area_m2", "m²", "its crossbars, and its part of what they share", PRICES, lambda row: row.spend.area_m2),
     _layer("uniform_8_bit_energy_j", "J", "of the uniform 8-bit baseline", PRICES, lambda row: row.uniform.energy_j),
@@ -118,7 +113,7 @@ LAYER_COLUMNS = (
         "J",
         "its ADC conversions alone",
         PRICES,
-        lambda row: row.uniform.energy_by_action_j.get(ADC_ACTION),
+        lambda row: row.uniform.adc_energy_j,
     ),
     _layer(
         "isaac_offset_8_bit_energy_j",
@@ -132,7 +127,7 @@ LAYER_COLUMNS = (
         "J",
         "its ADC conversions alone",
         PRICES,
-        lambda row: row.offset.energy_by_action_j.get(ADC_ACTION),
+        lambda row: row.offset.adc_energy_j,
     ),
 )
 
@@ -147,12 +142,29 @@ SLICE_COLUMNS = (
 def layer_csv(report: ReportDocument) -> str:
     """One row a layer; there are as many columns of slices as the layer with most has."""
     count = max((len(layer.slices) for layer in report.layers.values()), default=0)
-    names: list[Cell] = [column.name for column in LAYER_COLUMNS]
+    columns = list(_layer_columns(report))
+    names: list[Cell] = [column.name for column in columns]
     names += [f"{column.name}{index}" for column in SLICE_COLUMNS for index in range(count)]
     lines = [csv_line(names)]
     for row in layer_rows(report):
         parts = [*row.figures.slices, *[None] * (count - len(row.figures.slices))]
-        cells: list[Cell] = [column.value(row) for column in LAYER_COLUMNS]
+        cells: list[Cell] = [column.value(row) for column in columns]
         cells += [None if part is None else column.value(part) for column in SLICE_COLUMNS for part in parts]
         lines.append(csv_line(cells))
     return "".join(lines)
+
+
+def _layer_columns(report: ReportDocument) -> Iterator[LayerColumn]:
+    """The columns of a report, with one for each action of its target that is no conversion."""
+    for column in LAYER_COLUMNS:
+        if isinstance(column, LayerColumn):
+            yield column
+        else:
+            for action in report.cost.actions:
+                if action.counter != CONVERSIONS:
+                    value = partial(_action, action=action.name)
+                    yield _layer(f"{action.name}_energy_j", "J", action.label, PRICES, value)
+
+
+def _action(row: LayerRow, action: str) -> float | None:
+    return row.spend.energy_by_action_j.get(action)

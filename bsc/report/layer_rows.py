@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bsc.cost.price import ADC_ACTION, ratio
+from bsc.cost.price import ratio
 from bsc.plan.document import PlanLayer
 from bsc.report.document import LayerFigures, LayerSpend, ReportDocument, SliceFigures
 
@@ -31,7 +31,7 @@ class LayerRow:
     @property
     def adc_energy_j(self) -> float | None:
         """Energy of the conversions."""
-        return self.spend.energy_by_action_j.get(ADC_ACTION)
+        return self.spend.adc_energy_j
 
     @property
     def saving(self) -> float | None:

@@ -11,13 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from bsc.cost.compare import Comparison
+from bsc.cost.counters import not_modelled
 from bsc.cost.crossbars import CrossbarTable
 from bsc.hardware.target import Target
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
 from bsc.plan.document import LayerArrays, PlanDocument, PlanLayer
 from bsc.plan.summary import LayerSummary, SliceSummary, total
 from bsc.report.basis import basis_notes
-from bsc.report.costs import ACTION_LABELS, cost_table, law_table, layer_cost_table
+from bsc.report.costs import action_labels, cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
 from bsc.report.network import digital_operators, network_table, operators_text
 from bsc.report.text import add_row, new_table
@@ -31,9 +32,6 @@ RESOLUTION_TITLES = {
     "observed": "that hold what calibration data showed",
     "proved": "proved to be enough",
 }
-
-
-NOT_MODELLED = "off-tile routing, digital operators, idle power, programming of cells"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -230,7 +228,8 @@ def _notes(document: PlanDocument, summaries: Sequence[LayerSummary], comparison
     known = sum(by_kind.values())
     basis = ", ".join(f"{kind} {energy / known:.1%}" for kind, energy in sorted(by_kind.items()) if energy)
     cost = comparison.plan
-    unknown = [ACTION_LABELS[name] for name in cost.actions if cost.action_energy_j(name) is None]
+    labels = action_labels(comparison.target)
+    unknown = [labels[name] for name in cost.actions if cost.action_energy_j(name) is None]
     basis += f" of what is known, without {', '.join(unknown)}" if basis and unknown else ""
     policies = ", ".join(_unique(_assignment(summary.layer) for summary in summaries))
     return Text(
@@ -239,7 +238,7 @@ def _notes(document: PlanDocument, summaries: Sequence[LayerSummary], comparison
         f"{basis_notes(summaries, document.budget)}{_offer(comparison)}"
         f"free ADCs         and no other change would save {format_ratio(comparison.free_adc_bound)} of the total\n"
         f"prices rest on    {basis or UNKNOWN} ({comparison.target.citation})\n"
-        f"not modelled      {NOT_MODELLED}{_wider_cells(summaries, comparison.target)}"
+        f"not modelled      {', '.join(not_modelled(comparison.target))}{_wider_cells(summaries, comparison.target)}"
     )
 
 

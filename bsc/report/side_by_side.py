@@ -7,9 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bsc.cost.price import ADC_ACTION, ratio
+from bsc.cost.price import ratio
 from bsc.cost.side_by_side import PROVED, Figures, PlanFigures, pipeline_difference
-from bsc.report.costs import ACTION_LABELS
+from bsc.report.costs import action_labels
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN, format_ratio, format_si
 
@@ -74,15 +74,16 @@ class SideBySideReport:
             self._accuracies(table)
         table.add_section()
         row("conversions", [each.conversions for each in whole], _count)
-        for action in costs[0].actions:
-            row(ACTION_LABELS[action], [cost.action_energy_j(action) for cost in costs], _joules)
+        labels = {name: text for plan in self.plans for name, text in action_labels(plan.comparison.target).items()}
+        for action, text in labels.items():
+            energies = [cost.action_energy_j(action) if action in cost.actions else None for cost in costs]
+            row(text, energies, _joules)
         row("energy", [cost.total_energy_j for cost in costs], _joules)
         row("latency", [cost.total_latency_s for cost in costs], _seconds)
         row("area", [cost.total_area_m2 for cost in costs], _square_metres)
         if self.paper_law != self.law:
             table.add_section()
-            conversions = [cost.action_energy_j(ADC_ACTION) for cost in papers]
-            row(f"{ACTION_LABELS[ADC_ACTION]}, law '{self.paper_law}'", conversions, _joules)
+            row(f"ADC conversions, law '{self.paper_law}'", [cost.total_adc_energy_j for cost in papers], _joules)
             row(f"energy, law '{self.paper_law}'", [cost.total_energy_j for cost in papers], _joules)
         table.add_section()
         for law in dict.fromkeys((self.law, self.paper_law)):

@@ -9,7 +9,7 @@ from bsc.hardware.target import Target
 from bsc.report.text import add_row, new_table
 from bsc.units import format_si
 
-UNITS = {"_j": "J", "_w": "W", "_m2": "m²", "_s": "s", "_hz": "Hz", "_m": "m"}
+UNITS = {"_bit_per_s": "bit/s", "_bit": "bit", "_j": "J", "_w": "W", "_m2": "m²", "_s": "s", "_hz": "Hz", "_m": "m"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,6 +28,10 @@ class TargetReport:
             f"{target.crossbar.rows}x{target.crossbar.cols} crossbars of {target.crossbar.bits_per_cell}-bit cells, "
             f"{target.dac.bits}-bit DACs, {target.adc.per_crossbar} ADC of {target.adc.bits} bit each"
         )
+        *inner, whole = target.level
+        levels = f"one {whole.name}" + ", each".join(
+            f" of {level.count} {level.name if level.count == 1 else level.several}" for level in reversed(inner)
+        )
         offer = target.adc.granularity
         one = "is fixed" if offer.value == "fixed" else f"can be set for each {offer.value}"
         resolution = f"ADC resolution {one} ({offer.kind}: {offer.source})"
@@ -36,4 +40,6 @@ class TargetReport:
         for key, quantity in target.sources().items():
             unit = next((unit for suffix, unit in UNITS.items() if key.endswith(suffix)), "")
             add_row(table, key, format_si(quantity.value, unit), quantity.kind, quantity.source)
-        return Group(Text(f"{target.name}: {target.description}\n{sizes}\n{resolution}\n{target.citation}\n"), table)
+        return Group(
+            Text(f"{target.name}: {target.description}\n{sizes}\n{levels}\n{resolution}\n{target.citation}\n"), table
+        )

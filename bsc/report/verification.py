@@ -7,8 +7,8 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from bsc.numeric.paired_bound import CONFIDENCE
 from bsc.plan.document import Plan
-from bsc.replay.paired import CONFIDENCE
 from bsc.replay.per_layer import LayerDifference
 from bsc.replay.proofs import LayerProof
 from bsc.replay.verification import Verification

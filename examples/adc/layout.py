@@ -15,10 +15,10 @@ import onnx
 from onnx import numpy_helper
 
 import hw_models
-from bsc.compiler import CompileOptions, compile_model, default_pipeline
+from bsc.compile.driver import compile_model
+from bsc.compile.layout import LayoutSearch
+from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.cost.compare import compare
-from bsc.cost.price import ADC_ACTION
-from bsc.search import Search
 from passes.permute import RowOrder
 from passes.tile import Tile
 
@@ -39,7 +39,9 @@ def pruned(path: Path, share: float, folder: Path) -> Path:
     return copy
 
 
-def energies(path: Path, granularity: str, law: str, order: RowOrder, search: Search | None) -> tuple[float, float]:
+def energies(
+    path: Path, granularity: str, law: str, order: RowOrder, search: LayoutSearch | None
+) -> tuple[float, float]:
     """ADC energy and energy of one inference, J."""
     target, laws = hw_models.load("isaac"), hw_models.laws()
     pipeline = default_pipeline(
@@ -48,13 +50,13 @@ def energies(path: Path, granularity: str, law: str, order: RowOrder, search: Se
     plan = compile_model(path, target, CompileOptions(pipeline=pipeline, search=search)).plan
     assert plan is not None
     cost = compare(plan, target, laws[law], laws).plan
-    return cost.action_energy_j(ADC_ACTION) or 0.0, cost.total_energy_j or 0.0
+    return cost.total_adc_energy_j or 0.0, cost.total_energy_j or 0.0
 
 
 def row(path: Path, granularity: str, law: str, *, active_rows: bool) -> str:
     """One row of the table."""
     every: tuple[RowOrder, ...] = ("as-is", *ORDERS)
-    search = Search(law=hw_models.laws()[law], orders=every, active_rows=active_rows)
+    search = LayoutSearch(law=hw_models.laws()[law], orders=every, active_rows=active_rows)
     plain = energies(path, granularity, law, "as-is", None)
     found = [energies(path, granularity, law, order, None) for order in ORDERS]
     found.append(energies(path, granularity, law, "as-is", search))

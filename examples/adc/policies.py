@@ -17,7 +17,8 @@ import click
 import numpy as np
 
 import hw_models
-from bsc.compiler import CompileOptions, compile_model, default_pipeline
+from bsc.compile.driver import compile_model
+from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.cost.compare import compare
 from bsc.errors import GateError
 from bsc.frontend.onnx_import import import_model

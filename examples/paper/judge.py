@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 import hw_models
-from bsc.compiler import CompileOptions, compile_model, default_pipeline
+from bsc.compile.driver import compile_model
+from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.cost.compare import compare
 from bsc.frontend.onnx_import import import_model
 from bsc.plan.document import Plan

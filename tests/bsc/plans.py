@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors.numpy import load_file, save_file
 
 import hw_models
-from bsc.compiler import CompileOptions, compile_model, default_pipeline
+from bsc.compile.driver import compile_model
+from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.hardware.target import Target
 from bsc.ir.layer import CrossbarLayer, Quantised
 from bsc.ir.passbase import Pass

@@ -1,4 +1,6 @@
+import re
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,9 @@ def test_the_smaller_of_two_bounds_holds_and_the_old_one_comes_back() -> None:
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
-def test_a_bound_beyond_all_numbers_is_none() -> None:
+def test_of_more_there_is_what_the_machine_has_left() -> None:
+    left = int(re.findall(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[0]) * 1024
     with bounded_memory(1 << 80):
-        np.empty(4 * BASE_BYTES, np.uint8)
+        np.empty(left // 2, np.uint8)
+        with pytest.raises(MemoryError):
+            np.empty(2 * left + 2 * BASE_BYTES, np.uint8)

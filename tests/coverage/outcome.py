@@ -12,7 +12,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 import hw_models
-from bsc.compiler import CompileOptions, compile_model, default_pipeline
+from bsc.compile.driver import compile_model
+from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.errors import BscError
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.replay.engine import Replayer

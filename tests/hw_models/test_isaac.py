@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import hw_models
+from bsc.cost.counters import COUNTERS, MISSING, not_modelled
 from bsc.errors import UsageError
 from bsc.hardware.check import check, require_consistent, total
-from bsc.hardware.target import Actions, Target
+from bsc.hardware.target import Target
 
 TEXT = files("hw_models").joinpath("isaac.toml").read_text(encoding="utf-8")
 SOURCES = files("hw_models").joinpath("SOURCES.md").read_text(encoding="utf-8")
@@ -41,26 +42,51 @@ def test_re_adds_to_what_was_published() -> None:
         "output_register_word at full rate",
         "edram_bit at full rate",
         "bus_bit at full rate",
-        "[area] of ima",
-        "[area] of tile_peripherals",
+        "areas of one IMA",
+        "areas of one tile",
     ]
 
 
 def test_by_hand() -> None:
     target = hw_models.load("isaac")
-    adc = target.action.adc_conversion
+    adc = target.actions()["adc_conversion"].energy_j
     assert adc is not None
     # 8 converters of 2 mW, each for 128 columns in 100 ns.
-    assert adc.energy_j.value == pytest.approx(2e-3 / (128 / 100e-9))
+    assert adc.value == pytest.approx(2e-3 / (128 / 100e-9))
     assert target.adc.rate_hz.value == pytest.approx(target.crossbar.cols / target.timing.read_s.value)
     tile_w = total(target, "tile", "power_w")
     assert tile_w / (tile_w - 12 * 16e-3) == pytest.approx(2.39, abs=0.005)
 
 
-def test_every_action_is_priced_and_proved_at_full_rate() -> None:
-    priced = hw_models.load("isaac").action.priced()
-    assert list(priced) == list(Actions.model_fields)
-    assert all(action.at_full_rate is not None for action in priced.values())
+def test_every_counter_is_priced_and_every_price_proved_at_full_rate() -> None:
+    actions = hw_models.load("isaac").actions().values()
+    assert {action.counter for action in actions} == set(COUNTERS)
+    assert all(action.energy_j is not None and action.at_full_rate is not None for action in actions)
+
+
+def test_what_is_not_modelled() -> None:
+    assert not_modelled(hw_models.load("isaac"))[len(MISSING) :] == (
+        "the tile's router, sigmoid, shift add, max pool and output register",
+        "the chip's hyper transport",
+    )
+
+
+def test_buffers_and_links_are_those_of_table_i() -> None:
+    levels = {level.name: level for level in hw_models.load("isaac").level}
+    buffers = {
+        f"{level.name} {name}": (buffer.capacity_bit.value / 8192, buffer.banks)
+        for level in levels.values()
+        for name, buffer in level.buffer.items()
+    }
+    assert buffers == {
+        "IMA input_register": (2, 1),
+        "IMA output_register": (0.25, 1),
+        "tile edram": (64, 2),
+        "tile output_register": (3, 1),
+    }
+    links = {name: link for level in levels.values() for name, link in level.link.items()}
+    assert links["mesh"].bandwidth_bit_per_s.value == 32 * 1e9
+    assert (links["hyper_transport"].count, links["hyper_transport"].bandwidth_bit_per_s.value) == (4, 6.4e9 * 8)
 
 
 IMA_ROWS = ["adc", "dac", "sample_hold", "crossbar", "shift_add", "input_register", "output_register"]
@@ -69,21 +95,22 @@ IMA_ROWS = ["adc", "dac", "sample_hold", "crossbar", "shift_add", "input_registe
 @pytest.mark.parametrize("measure", ["power_w", "area_m2"])
 @pytest.mark.parametrize(
     ("level", "row", "name"),
-    [("ima", row, "one IMA") for row in IMA_ROWS]
+    [("IMA", row, "one IMA") for row in IMA_ROWS]
     + [("tile", row, "tile peripherals") for row in ("edram", "bus", "router")]
     + [("chip", "hyper_transport", "chip with links")],
 )
 def test_a_component_that_is_off_by_a_tenth_is_found(level: str, row: str, name: str, measure: str) -> None:
     description: dict[str, Any] = tomllib.loads(TEXT)
-    description["component"][level][row][measure]["value"] *= 1.1
+    next(each for each in description["level"] if each["name"] == level)["component"][row][measure]["value"] *= 1.1
     failed = [line.name for line in check(Target.model_validate(description)) if not line.ok]
     assert f"{measure.partition('_')[0]} of {name}" in failed
 
 
-@pytest.mark.parametrize("name", list(Actions.model_fields))
+@pytest.mark.parametrize("name", list(hw_models.load("isaac").actions()))
 def test_a_price_that_is_off_by_a_hundredth_is_found(name: str) -> None:
     description: dict[str, Any] = tomllib.loads(TEXT)
-    description["action"][name]["energy_j"]["value"] *= 1.01
+    level = next(each for each in description["level"] if name in each.get("action", {}))
+    level["action"][name]["energy_j"]["value"] *= 1.01
     failed = [line.name for line in check(Target.model_validate(description)) if not line.ok]
     assert failed == [f"{name} at full rate"]
 

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import hw_models
+from bsc.compile.observation import with_observations
 from bsc.ir.graph import Graph, Prices
 from bsc.ir.layer import Observed
 from bsc.ir.passbase import Observation, Pass
 from bsc.numeric.encoding import Subtraction
-from bsc.observed import with_observations
 from bsc.plan.document import Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.dataset import Dataset

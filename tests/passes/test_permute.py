@@ -131,8 +131,8 @@ def test_numbers_are_charged() -> None:
     def moved(*passes: Any) -> int:
         graph = compiled(coded_layer(CODES), *passes, Tile(), AssignAdc())
         (counts,) = count_plan(make_plan(graph, ISAAC, "made by hand", None))
-        assert counts.actions["bus_bit"] == 8 * (len(mapped(graph)) + 4)
-        return counts.actions["edram_bit"] - counts.actions["bus_bit"]
+        assert counts.counters["moved_bits"] == 8 * (len(mapped(graph)) + 4)
+        return counts.counters["buffer_bits"] - counts.counters["moved_bits"]
 
     assert moved(*FIRST, Permute()) == 10
     assert moved(*FIRST) == 10

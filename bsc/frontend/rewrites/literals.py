@@ -177,7 +177,7 @@ def evaluate(b: Builder) -> Sequence[ir.Value] | None:
 
 def _run(b: Builder, inputs: Sequence[ir.Value]) -> list[NDArray[np.generic]] | None:
     """What onnxruntime computes; None if it cannot."""
-    from bsc.ir.program import quiet_session
+    from bsc.execution.session import quiet_session
 
     graph = onnx.GraphProto(name="constant")
     try:

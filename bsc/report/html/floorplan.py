@@ -6,6 +6,7 @@ Numbers travel as little-endian arrays, deflated and in base64; the page's scrip
 
 import base64
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.cost.crossbars import CrossbarTable, plan_crossbars
-from bsc.hardware.target import Hierarchy
 from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_part
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.report.document import LevelFigures
 
 # Type of every array of the page, as NumPy and as JavaScript name it.
 SHIPPED = {
@@ -34,20 +35,28 @@ SHIPPED = {
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Floorplan:
-    """Crossbars in the order in which they fill IMAs and tiles: layer after layer.
+    """Crossbars in the order in which they fill larger levels: layer after layer.
 
     Attributes:
         tables: the crossbars of each layer.
-        hierarchy: how many crossbars make an IMA, and IMAs a tile.
+        levels: of the hardware, that of the crossbars first.
     """
 
     tables: tuple[CrossbarTable, ...]
-    hierarchy: Hierarchy
+    levels: tuple[LevelFigures, ...]
 
     @classmethod
-    def of(cls, plan: Plan, hierarchy: Hierarchy) -> "Floorplan":
+    def of(cls, plan: Plan, levels: Sequence[LevelFigures]) -> "Floorplan":
         """Of a plan; reads each layer's arrays once."""
-        return cls(tables=tuple(plan_crossbars(plan)), hierarchy=hierarchy)
+        return cls(tables=tuple(plan_crossbars(plan)), levels=tuple(levels))
+
+    def groups(self) -> list[int]:
+        """How many of each level make one of the next, up to the blocks that are drawn: the largest below the whole.
+
+        Where there is nothing between crossbars and the whole, the whole is such a block.
+        """
+        counts = [level.count or 1 for level in self.levels[:-1]]
+        return counts[:-1] or counts
 
     def data(self) -> dict[str, Any]:
         """Everything but the cells, ready for JSON."""
@@ -56,8 +65,7 @@ class Floorplan:
             for name, (kind, _) in SHIPPED.items()
         }
         return {
-            "crossbars_per_ima": self.hierarchy.crossbars_per_ima,
-            "imas_per_tile": self.hierarchy.imas_per_tile,
+            "groups": self.groups(),
             "layers": [
                 {
                     "name": table.layer.name,

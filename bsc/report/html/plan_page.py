@@ -3,18 +3,19 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from bsc.hardware.target import Hierarchy
 from bsc.plan.document import Plan
-from bsc.report.costs import ACTION_LABELS, AREA_LABELS
-from bsc.report.document import ReportDocument, Spend
+from bsc.report.document import ActionFigures, LevelFigures, PartFigures, ReportDocument, Spend
 from bsc.report.html.charts import RatioAxis, bit_histogram
 from bsc.report.html.floorplan import Floorplan, cells
 from bsc.report.html.network import network
 from bsc.report.html.page import data_block, render
 from bsc.report.layer_rows import layer_rows, mean_bits
 from bsc.report.network import digital_operators, operators_text
-from bsc.report.plan import NOT_MODELLED
+
+COLOURS = 9
+"""Of the style sheet, k0 to k8."""
 
 MAX_BYTES = 1_000_000
 """Of a page, unless its tables alone need more: cells of crossbars are left out for it."""
@@ -42,23 +43,22 @@ class Basis:
 
 @dataclass(frozen=True, kw_only=True)
 class CostRow:
-    """An action or a part of the chip: its label, a colour's number, and its cost in the plan and both baselines."""
+    """An action or an area of the target: its label, a colour's number, and its cost in the plan and both baselines."""
 
     label: str
     colour: int
     costs: tuple[float | None, ...]
 
 
-def plan_page(plan: Plan, report: ReportDocument, hierarchy: Hierarchy, *, max_bytes: int = MAX_BYTES) -> str:
+def plan_page(plan: Plan, report: ReportDocument, *, max_bytes: int = MAX_BYTES) -> str:
     """The page.
 
     Args:
         plan: gives the arrays that the floorplan shows.
         report: of that plan.
-        hierarchy: of the hardware that it was priced on.
         max_bytes: what it may take; tables and the floorplan are always whole, cells fill what is left.
     """
-    floorplan = Floorplan.of(plan, hierarchy)
+    floorplan = Floorplan.of(plan, report.cost.levels)
     page = _render(report, floorplan, {})
     return _render(report, floorplan, cells(plan, floorplan, max_bytes - len(page.encode())))
 
@@ -77,22 +77,20 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "layers": layers,
             "basis": _basis(report),
             "possible": sum(figures.possible_crossbars for figures in report.layers.values()),
-            "unpriced": [
-                ACTION_LABELS[name] for name, energy in cost.plan.energy_by_action_j.items() if energy is None
-            ],
+            "unpriced": [each.label for each in cost.actions if cost.plan.energy_by_action_j.get(each.name) is None],
             "policies": list(
                 dict.fromkeys(f"{each.adc_policy} per {each.adc_granularity}" for each in report.plan.layers)
             ),
             "pairs": any(each.subtraction == "analog" for each in report.plan.layers),
             "digital": operators_text(digital_operators(report.plan)) or "nothing",
-            "energy": _rows(costs, "energy_by_action_j", ACTION_LABELS),
-            "area": _rows(costs, "area_by_part_m2", AREA_LABELS),
+            "energy": _rows(costs, "energy_by_action_j", cost.actions),
+            "area": _rows(costs, "area_by_part_m2", cost.areas),
             "axis": RatioAxis.over(ratios),
             "histograms": _histograms(report),
             "network": network(report.plan),
             "digital_steps": sum(step.digital is not None for step in report.plan.steps),
-            "hierarchy": floorplan.hierarchy,
-            "not_modelled": NOT_MODELLED,
+            "filled": cost.levels[:-1],
+            "grouping": _grouping(cost.levels),
             "floorplan": data_block("floorplan-data", floorplan.data() | {"cells": shown}),
             "crossbars": sum(len(table.index) for table in floorplan.tables),
             "shown": len(shown),
@@ -107,15 +105,28 @@ def _basis(report: ReportDocument) -> Basis:
     return Basis(proved=proved, calibrated=seen, assumed=total - proved - seen)
 
 
-def _rows(costs: Sequence[Spend], name: str, labels: dict[str, str]) -> list[CostRow]:
+def _grouping(levels: Sequence[LevelFigures]) -> str:
+    """How crossbars fill larger levels: "IMAs (8 crossbars) and tiles (12 IMAs)"."""
+    shown = [
+        f"{larger.plural} ({level.count} {level.plural})"
+        for level, larger in pairwise(levels[:-1] if levels[2:] else levels)
+    ]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _rows(costs: Sequence[Spend], name: str, parts: Sequence[ActionFigures | PartFigures]) -> list[CostRow]:
     """Rows of a cost table; none if the plan's own are unknown."""
     tables = [getattr(cost, name) for cost in costs]
     if tables[0] is None:
         return []
     return [
-        CostRow(label=label, colour=number, costs=tuple(None if table is None else table.get(key) for table in tables))
-        for number, (key, label) in enumerate(labels.items())
-        if key in tables[0]
+        CostRow(
+            label=part.label,
+            colour=number % COLOURS,
+            costs=tuple(None if table is None else table.get(part.name) for table in tables),
+        )
+        for number, part in enumerate(parts)
+        if part.name in tables[0]
     ]
 
 

@@ -1,4 +1,4 @@
-// The floorplan: crossbars in IMAs in tiles on one canvas, and a dialog for one of them.
+// The floorplan: crossbars in blocks of nested groups, on one canvas, and a dialog for one of them.
 
 const plan = JSON.parse(document.getElementById("floorplan-data").textContent);
 const floor = document.getElementById("floor");
@@ -42,37 +42,44 @@ const colours = {
 
 // Near a square, wider than high, as blocks of a chip are.
 const wide = (count) => { let width = Math.ceil(Math.sqrt(count)); while (count % width) width++; return width; };
-const ima = { wide: wide(plan.crossbars_per_ima) };
-ima.high = plan.crossbars_per_ima / ima.wide;
-const tile = { wide: wide(plan.imas_per_tile) };
-tile.high = plan.imas_per_tile / tile.wide;
-const perTile = plan.crossbars_per_ima * plan.imas_per_tile;
+// The groups that a crossbar is in, innermost first: how many parts across and down, and crossbars of one part.
+const nested = [];
+let perBlock = 1;
+for (const count of plan.groups) {
+  nested.push({ across: wide(count), down: count / wide(count), part: perBlock, parts: count });
+  perBlock *= count;
+}
 let chosen = 0, layout = null;
 
 function arrange() {
-  const room = floor.parentElement.clientWidth - 28, tiles = Math.max(1, Math.ceil(crossbars.count / perTile));
+  const room = floor.parentElement.clientWidth - 28, blocks = Math.max(1, Math.ceil(crossbars.count / perBlock));
   let best = null;
-  for (let side = 40; side >= 3; side--) {  // the largest crossbars whose tiles fit into a picture of some 480 pixels
+  for (let side = 40; side >= 3; side--) {  // the largest crossbars whose blocks fit into a picture of some 480 pixels
     const gap = side > 20 ? 6 : side > 9 ? 3 : side > 4 ? 2 : 1;
-    const width = tile.wide * (ima.wide * side + gap) + 3 * gap, height = tile.high * (ima.high * side + gap) + 3 * gap;
+    const pitches = [[side, side]];  // from one part to the next, across and down; a gap follows every group
+    for (const { across, down } of nested) {
+      const [x, y] = pitches.at(-1);
+      pitches.push([across * x + gap, down * y + gap]);
+    }
+    const [width, height] = pitches.pop().map((inner) => inner + 2 * gap);
     const across = Math.max(1, Math.floor(room / width));
-    best = { side, gap, width, height, across, down: Math.ceil(tiles / across), tiles };
+    best = { side, gap, width, height, pitches, across, down: Math.ceil(blocks / across), blocks };
     if (width <= room && best.down * height <= 480) break;
   }
   return best;
 }
 
-// Top left corner of a crossbar, and of its tile.
+// Top left corner of a crossbar, and of its block.
 function place(number) {
-  const { side, gap, width, height, across } = layout;
-  const inTile = number % perTile, tileNumber = Math.floor(number / perTile);
-  const imaNumber = Math.floor(inTile / plan.crossbars_per_ima), inIma = inTile % plan.crossbars_per_ima;
-  const left = (tileNumber % across) * width, top = Math.floor(tileNumber / across) * height;
-  return {
-    left, top,
-    x: left + 2 * gap + (imaNumber % tile.wide) * (ima.wide * side + gap) + (inIma % ima.wide) * side,
-    y: top + 2 * gap + Math.floor(imaNumber / tile.wide) * (ima.high * side + gap) + Math.floor(inIma / ima.wide) * side,
-  };
+  const { gap, width, height, pitches, across } = layout;
+  const block = Math.floor(number / perBlock), left = (block % across) * width, top = Math.floor(block / across) * height;
+  let x = left + 2 * gap, y = top + 2 * gap;
+  nested.forEach((group, level) => {
+    const part = Math.floor(number / group.part) % group.parts;
+    x += (part % group.across) * pitches[level][0];
+    y += Math.floor(part / group.across) * pitches[level][1];
+  });
+  return { left, top, x, y };
 }
 
 function fit(canvas, width, height) {
@@ -93,12 +100,12 @@ function draw() {
   const only = document.getElementById("layer").value;
   const context = fit(floor, layout.across * width, layout.down * height);
   context.strokeStyle = style("--line");
-  for (let number = 0; number < layout.tiles; number++) {
-    const { left, top } = place(number * perTile);
+  for (let number = 0; number < layout.blocks; number++) {
+    const { left, top } = place(number * perBlock);
     context.strokeRect(left + gap / 2, top + gap / 2, width - gap, height - gap);
   }
   context.fillStyle = style("--raised");
-  for (let number = 0; number < layout.tiles * perTile; number++) {
+  for (let number = 0; number < layout.blocks * perBlock; number++) {
     const { x, y } = place(number);
     const inside = Math.max(side - 1, side > 3 ? 1 : side);
     if (number < crossbars.count) {
@@ -140,17 +147,21 @@ function point(i) {
 function at(event) {
   const box = floor.getBoundingClientRect();
   const x = event.clientX - box.left, y = event.clientY - box.top;
-  const { side, gap, width, height, across } = layout;
+  const { gap, width, height, pitches, across } = layout;
   const column = Math.floor(x / width), row = Math.floor(y / height);
-  const dx = x - column * width - 2 * gap, dy = y - row * height - 2 * gap;
-  const [imaX, imaY] = [Math.floor(dx / (ima.wide * side + gap)), Math.floor(dy / (ima.high * side + gap))];
-  const [inX, inY] = [Math.floor((dx - imaX * (ima.wide * side + gap)) / side), Math.floor((dy - imaY * (ima.high * side + gap)) / side)];
-  if (column >= across || dx < 0 || dy < 0 || imaX >= tile.wide || imaY >= tile.high || inX >= ima.wide || inY >= ima.high) return null;
-  const number = (row * across + column) * perTile + (imaY * tile.wide + imaX) * plan.crossbars_per_ima + inY * ima.wide + inX;
+  let dx = x - column * width - 2 * gap, dy = y - row * height - 2 * gap, number = (row * across + column) * perBlock;
+  for (let level = nested.length - 1; level >= 0; level--) {
+    const group = nested[level], [pitchX, pitchY] = pitches[level];
+    const partX = Math.floor(dx / pitchX), partY = Math.floor(dy / pitchY);
+    if (column >= across || partX < 0 || partY < 0 || partX >= group.across || partY >= group.down) return null;
+    number += (partY * group.across + partX) * group.part;
+    dx -= partX * pitchX;
+    dy -= partY * pitchY;
+  }
   return number < crossbars.count ? number : null;
 }
 
-// Rows of crossbars go on through the IMAs beside each other, so that an arrow goes where it points.
+// Rows of crossbars go on through the groups beside each other, so that an arrow goes where it points.
 function neighbour(i, dx, dy) {
   const from = place(i);
   let best = i, distance = Infinity;

@@ -6,7 +6,6 @@ import pytest
 
 import hw_models
 from bsc.cost.compare import compare
-from bsc.cost.price import ADC_ACTION
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import ISAAC, coded, plan_of
 
@@ -32,7 +31,7 @@ def test_paper_law_gives_the_paper_ratios(bits: int, ratio: float) -> None:
 def test_free_adcs_bound_every_law() -> None:
     plan = plan_of(coded([[1, -2], [3, 4]]), adc=AssignAdc(policy="fixed", bits=1))
     comparison = compare(plan, ISAAC, LAWS["isaac"], LAWS)
-    total, adc = comparison.uniform.total_energy_j, comparison.uniform.action_energy_j(ADC_ACTION)
+    total, adc = comparison.uniform.total_energy_j, comparison.uniform.total_adc_energy_j
     assert total is not None
     assert adc is not None
     assert comparison.free_adc_bound == total / (total - adc)

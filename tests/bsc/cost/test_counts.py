@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bsc.cost.counters import CONVERSIONS
 from bsc.cost.counts import LayerCounts, count_offset, count_plan, count_uniform
 from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from passes.assign_adc import AssignAdc
@@ -39,7 +40,7 @@ def assert_counts(counts: LayerCounts, **expected: Any) -> None:
         "reads": counts.reads,
         "conversions_per_read": counts.conversions_per_read,
         "bits_per_read": counts.bits_per_read,
-        **counts.actions,
+        **{name: count for name, count in counts.counters.items() if name != CONVERSIONS},
     }
     assert {name: actual[name] for name in expected} == expected
 
@@ -54,14 +55,13 @@ def test_a_plan_by_hand() -> None:
         crossbars={1: 3, 2: 1},
         conversions_per_read=1,  # no crossbar has two columns with weights
         bits_per_read=2,
-        dac_row=42,  # (3 crossbars * 2 rows + 1 crossbar * 1 row) * 6
-        crossbar_cell=96,  # 4 crossbars * 4 cells * 6
-        sample_hold=48,  # 4 crossbars * 2 columns * 6
-        shift_add=24,  # as many as conversions
-        input_register_bit=42,  # a bit for every row that is driven
-        output_register_word=24,
-        edram_bit=30,  # 2 vectors * 3 bits * (3 rows in + 2 columns out)
-        bus_bit=30,
+        rows_driven=42,  # (3 crossbars * 2 rows + 1 crossbar * 1 row) * 6
+        cells_read=96,  # 4 crossbars * 4 cells * 6
+        columns_sampled=48,  # 4 crossbars * 2 columns * 6
+        partial_results=24,  # as many as conversions
+        driver_bits=42,  # a bit for every row that is driven
+        buffer_bits=30,  # 2 vectors * 3 bits * (3 rows in + 2 columns out)
+        moved_bits=30,
     )
     assert_counts(
         second,
@@ -69,10 +69,10 @@ def test_a_plan_by_hand() -> None:
         conversions={1: 4},
         crossbars={1: 1},
         conversions_per_read=1,
-        dac_row=4,
-        crossbar_cell=16,
-        sample_hold=4,
-        edram_bit=9,  # 1 vector * 4 bits * (1 row that is left + 1 column), and 1 bit that says which row
+        rows_driven=4,
+        cells_read=16,
+        columns_sampled=4,
+        buffer_bits=9,  # 1 vector * 4 bits * (1 row that is left + 1 column), and 1 bit that says which row
     )
 
 
@@ -84,16 +84,15 @@ def test_the_uniform_baseline_by_hand() -> None:
         conversions={8: 96},  # 2 row tiles * 2 slices * 2 polarities * 2 columns * 6
         crossbars={8: 8},
         conversions_per_read=2,
-        dac_row=72,  # 2 slices * 2 polarities * (2 + 1) rows * 6
-        crossbar_cell=192,  # 8 crossbars * 4 cells * 6
-        sample_hold=96,
-        shift_add=96,
-        input_register_bit=72,
-        output_register_word=96,
-        edram_bit=30,
-        bus_bit=30,
+        rows_driven=72,  # 2 slices * 2 polarities * (2 + 1) rows * 6
+        cells_read=192,  # 8 crossbars * 4 cells * 6
+        columns_sampled=96,
+        partial_results=96,
+        driver_bits=72,
+        buffer_bits=30,
+        moved_bits=30,
     )
-    assert_counts(second, conversions={8: 16}, crossbars={8: 4}, dac_row=32, edram_bit=12)
+    assert_counts(second, conversions={8: 16}, crossbars={8: 4}, rows_driven=32, buffer_bits=12)
 
 
 def test_the_offset_baseline_by_hand() -> None:
@@ -104,10 +103,10 @@ def test_the_offset_baseline_by_hand() -> None:
         conversions={8: 108},  # 2 row tiles * 3 slices with the sign * (2 columns + 1 unit column) * 6
         crossbars={8: 6},
         conversions_per_read=2,
-        dac_row=54,  # 3 slices * (2 + 1) rows * 6
-        crossbar_cell=144,
-        sample_hold=108,
-        edram_bit=30,
+        rows_driven=54,  # 3 slices * (2 + 1) rows * 6
+        cells_read=144,
+        columns_sampled=108,
+        buffer_bits=30,
     )
     assert_counts(second, conversions={8: 24}, crossbars={8: 3})  # 3 slices * (1 + 1) columns * 4
 
@@ -119,14 +118,14 @@ def test_a_plan_at_one_resolution_that_eliminates_nothing_is_the_uniform_baselin
     for actual, expected in zip(count_plan(plan), count_uniform(plan, bits), strict=True):
         assert histogram(actual.conversions) == histogram(expected.conversions)
         assert histogram(actual.crossbars) == histogram(expected.crossbars)
-        assert actual.actions == expected.actions
+        assert actual.counters == expected.counters
         assert actual.conversions_per_read == expected.conversions_per_read
 
 
 def test_wide_dacs_take_fewer_reads() -> None:
     (counts,) = count_plan(plan_of(coded([[1], [1]], input_bits=8, input_signed=True), dac_bits=3))
     # 7 bits in threes are 3 cycles, and one for the sign; two rows on one crossbar.
-    assert_counts(counts, reads=4 * 1, dac_row=8 * 8, input_register_bit=8 * 8 * 3)
+    assert_counts(counts, reads=4 * 1, rows_driven=8 * 8, driver_bits=8 * 8 * 3)
 
 
 def test_packed_groups_by_hand() -> None:
@@ -140,26 +139,30 @@ def test_packed_groups_by_hand() -> None:
         crossbars={2: 2},  # + only; 2 cells of 1 sum to 2
         conversions={2: 6},
         conversions_per_read=2,
-        dac_row=12,  # (2 groups * 2 rows + 1 group * 2 rows) * 2
-        sample_hold=6,
-        edram_bit=18,  # 2 bits * (3 groups * 2 rows + 3 columns)
+        rows_driven=12,  # (2 groups * 2 rows + 1 group * 2 rows) * 2
+        columns_sampled=6,
+        buffer_bits=18,  # 2 bits * (3 groups * 2 rows + 3 columns)
     )
-    assert_counts(count_uniform(plan, 8)[0], crossbars={8: 4}, dac_row=24, conversions={8: 12}, conversions_per_read=2)
-    assert_counts(count_offset(plan, 8)[0], crossbars={8: 4}, dac_row=24, conversions={8: 20}, conversions_per_read=2)
+    assert_counts(
+        count_uniform(plan, 8)[0], crossbars={8: 4}, rows_driven=24, conversions={8: 12}, conversions_per_read=2
+    )
+    assert_counts(
+        count_offset(plan, 8)[0], crossbars={8: 4}, rows_driven=24, conversions={8: 20}, conversions_per_read=2
+    )
 
 
 def test_groups_too_large_to_pack_by_hand() -> None:
     # Two groups of 3 rows and 2 columns on 2 x 2 arrays: two row tiles, and a column tile for each group.
     plan = plan_of(coded(np.ones((3, 4)), groups=2, weight_bits=1, input_bits=2), bits_per_cell=1, rows=2, cols=2)
     counts = count_uniform(plan, 8)[0]
-    assert_counts(counts, crossbars={8: 8}, dac_row=24, conversions={8: 32})  # (2 + 1) * 2 tiles * 2 signs * 2
+    assert_counts(counts, crossbars={8: 8}, rows_driven=24, conversions={8: 32})  # (2 + 1) * 2 tiles * 2 signs * 2
 
 
 def test_a_layer_of_zeros_does_nothing() -> None:
     plan = plan_of(coded(np.zeros((3, 2))), eliminate=True)
     (counts,) = count_plan(plan)
-    assert_counts(counts, conversions={}, crossbars={}, conversions_per_read=0, dac_row=0, sample_hold=0)
-    assert_counts(counts, edram_bit=16)  # only the results are stored: 8 bits * 2 columns
+    assert_counts(counts, conversions={}, crossbars={}, conversions_per_read=0, rows_driven=0, columns_sampled=0)
+    assert_counts(counts, buffer_bits=16)  # only the results are stored: 8 bits * 2 columns
     assert_counts(count_uniform(plan, 8)[0], crossbars={8: 8})
 
 
@@ -183,10 +186,16 @@ def test_row_groups_are_read_one_after_another() -> None:
         count_plan(plan_of(codes, bits_per_cell=1, rows=2, cols=1, active_rows=active))[0] for active in (2, 1)
     )
     assert_counts(
-        together, reads=2, conversions={1: 2, 2: 2}, dac_row=12, sample_hold=8, crossbar_cell=16, conversions_per_read=1
+        together,
+        reads=2,
+        conversions={1: 2, 2: 2},
+        rows_driven=12,
+        columns_sampled=8,
+        cells_read=16,
+        conversions_per_read=1,
     )
     assert_counts(
-        apart, reads=4, conversions={1: 6}, dac_row=12, sample_hold=12, crossbar_cell=16, conversions_per_read=1
+        apart, reads=4, conversions={1: 6}, rows_driven=12, columns_sampled=12, cells_read=16, conversions_per_read=1
     )
     (uniform,) = count_uniform(plan_of(codes, bits_per_cell=1, rows=2, cols=1, active_rows=1), 8)
     assert_counts(uniform, reads=2, conversions={8: 8})  # 2 tiles * 2 polarities * 2 cycles
@@ -200,7 +209,7 @@ def test_an_offset_plan_has_unit_columns() -> None:
         reads=2,
         conversions={1: 4, 2: 4},  # the unit column holds up to 2 inputs
         crossbars={2: 2},  # whose ADC reads the unit column too
-        sample_hold=8,
+        columns_sampled=8,
     )
 
 
@@ -222,17 +231,17 @@ def test_the_sum_of_the_inputs_is_needed_even_where_nothing_else_is() -> None:
     plan = plan_of(coded(matrix, weight_bits=1, input_bits=2), encoding="offset", **format_)
     (whole,) = count_plan(plan)
     # 2 slices on 2 column tiles: 4 crossbars a row tile, each with a column and a unit column of 2 bits; 2 cycles.
-    assert_counts(whole, conversions={1: 2 * 4, 2: 2 * (4 + 8)}, crossbars={2: 8}, dac_row=2 * 4 * 3)
+    assert_counts(whole, conversions={1: 2 * 4, 2: 2 * (4 + 8)}, crossbars={2: 8}, rows_driven=2 * 4 * 3)
     (left,) = count_plan(without_crossbars(plan, 0))
     assert_counts(
-        left, conversions={1: 2 * 4, 2: 2 * (4 + 1)}, crossbars={2: 5}, dac_row=2 * (4 + 2), sample_hold=2 * 9
+        left, conversions={1: 2 * 4, 2: 2 * (4 + 1)}, crossbars={2: 5}, rows_driven=2 * (4 + 2), columns_sampled=2 * 9
     )
     # Groups have inputs of their own, and so a unit column each; without an offset nothing is to be added.
     apart = coded([[1, 1]] * 3, groups=2, weight_bits=1, input_bits=2)
     (left,) = count_plan(without_crossbars(plan_of(apart, encoding="offset", **format_), 0))
-    assert_counts(left, conversions={1: 2 * 4, 2: 2 * (4 + 2)}, crossbars={2: 6}, dac_row=2 * (4 + 2 * 2))
+    assert_counts(left, conversions={1: 2 * 4, 2: 2 * (4 + 2)}, crossbars={2: 6}, rows_driven=2 * (4 + 2 * 2))
     plain = plan_of(coded(matrix, weight_bits=1, input_bits=2), eliminate=True, **format_)
-    assert_counts(count_plan(without_crossbars(plain, 0))[0], conversions={1: 4}, crossbars={1: 2}, dac_row=4)
+    assert_counts(count_plan(without_crossbars(plain, 0))[0], conversions={1: 4}, crossbars={1: 2}, rows_driven=4)
 
 
 def test_a_pair_has_one_adc() -> None:
@@ -246,14 +255,14 @@ def test_a_pair_has_one_adc() -> None:
         conversions={1: 4},
         crossbars={0: 1, 1: 1},  # the positive one has the converter
         conversions_per_read=2,
-        sample_hold=4,
-        shift_add=4,
-        dac_row=4,
-        crossbar_cell=16,
+        columns_sampled=4,
+        partial_results=4,
+        rows_driven=4,
+        cells_read=16,
     )
     (apart,) = count_plan(plan_of(codes, bits_per_cell=1, rows=2, cols=2, eliminate=True))
-    assert_counts(apart, conversions={1: 4}, crossbars={1: 2}, sample_hold=8, dac_row=4)
-    assert_counts(count_uniform(plan, 8)[0], conversions={8: 8}, crossbars={8: 2}, sample_hold=8)
+    assert_counts(apart, conversions={1: 4}, crossbars={1: 2}, columns_sampled=8, rows_driven=4)
+    assert_counts(count_uniform(plan, 8)[0], conversions={8: 8}, crossbars={8: 2}, columns_sampled=8)
 
 
 def test_the_baseline_of_unequal_slices_has_the_cells_of_the_target() -> None:
@@ -288,4 +297,4 @@ def test_unit_columns_of_a_ragged_tile_are_read_as_often_as_its_row_groups() -> 
         encoding="offset",
     )
     # 1 + 2 = 0b11 in each cell pair: three row groups of two slices, and a unit column on each crossbar, 2 cycles.
-    assert_counts(count_plan(plan)[0], conversions={1: (3 * 2 + 3 * 2) * 2}, sample_hold=(3 * 2 + 3 * 2) * 2)
+    assert_counts(count_plan(plan)[0], conversions={1: (3 * 2 + 3 * 2) * 2}, columns_sampled=(3 * 2 + 3 * 2) * 2)

@@ -6,7 +6,7 @@ import pytest
 
 import hw_models
 from bsc.cost.compare import compare
-from bsc.hardware.target import Granularity, Target
+from bsc.hardware.target import AdcFlexibility, Target
 from bsc.plan.summary import summarise
 from bsc.report.document import cost_figures
 from bsc.report.plan import PlanReport
@@ -17,7 +17,7 @@ from tests.bsc.plans import ISAAC, coded, plan_of
 LAWS = hw_models.laws()
 
 
-def offering(granularity: Granularity, bits: int = 8) -> Target:
+def offering(granularity: AdcFlexibility, bits: int = 8) -> Target:
     """ISAAC with other converters."""
     offer = ISAAC.adc.granularity.model_copy(update={"value": granularity})
     return ISAAC.model_copy(

@@ -12,7 +12,7 @@ from distributed import LocalCluster
 from distributed.scheduler import KilledWorker
 
 import hw_models
-from bsc.choices import Choices, recipe
+from bsc.compile.options import MappingOptions, resolve
 from bsc.explore.cluster import Cluster
 from bsc.explore.mapping import Counted, Input, Work
 
@@ -23,7 +23,7 @@ LAW = hw_models.load_law("isaac")
 def work(size: str) -> Work:
     return Work(
         model=Input(path=Path("m.onnx"), sha256="0"),
-        recipe=recipe(Choices(xbar=size), ISAAC, LAW),
+        recipe=resolve(MappingOptions(xbar=size), ISAAC, LAW),
         target=ISAAC,
         law=LAW,
         max_accuracy_drop=None,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import hw_models
-from bsc.choices import Choices, recipe
+from bsc.compile.options import MappingOptions, resolve
 from bsc.explore.local import Processes, cores
 from bsc.explore.mapping import Input, Work, count
 from bsc.frontend.model_file import model_digest
@@ -19,7 +19,7 @@ LAW = hw_models.load_law("isaac")
 def work(path: Path, **changes: Any) -> Work:
     settings: dict[str, Any] = {
         "model": Input(path=path, sha256=model_digest(path)),
-        "recipe": recipe(Choices(xbar="16x16"), ISAAC, LAW),
+        "recipe": resolve(MappingOptions(xbar="16x16"), ISAAC, LAW),
         "target": ISAAC,
         "law": LAW,
         "max_accuracy_drop": None,
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_workers_give_the_same_as_no_workers(path: Path) -> None:
-    works = [work(path, recipe=recipe(Choices(xbar=size), ISAAC, LAW)) for size in ("8x8", "16x16", "32x32")]
+    works = [work(path, recipe=resolve(MappingOptions(xbar=size), ISAAC, LAW)) for size in ("8x8", "16x16", "32x32")]
     with Processes(2) as processes:
         found = {answer.key: answer for answer in processes.run(iter(works))}
         again = [answer.key for answer in processes.run(works[:1])]  # the same workers serve several times
@@ -66,7 +66,7 @@ def test_another_version_of_bsc_is_no_use(path: Path) -> None:
 def test_keys_name_what_counts_follow_from(path: Path) -> None:
     plain = work(path)
     assert work(path, law=hw_models.load_law("saberi")).key == plain.key  # no price decides this plan
-    searched = recipe(Choices(xbar="16x16", permute="auto"), ISAAC, LAW)
+    searched = resolve(MappingOptions(xbar="16x16", permute="auto"), ISAAC, LAW)
     keys = {work(path, recipe=searched, law=hw_models.load_law(law)).key for law in ("isaac", "saberi")}
     assert len(keys) == 2
     assert work(path, model=Input(path=path, sha256="0")).key != plain.key

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsc.choices import Choices
+from bsc.compile.options import MappingOptions
 from bsc.errors import UsageError
 from bsc.explore.space import Grid, Space, choices, designs, max_accuracy_drop, needing_data
 
@@ -24,8 +24,8 @@ def test_the_last_axis_is_the_fastest() -> None:
         {"model": "m.onnx", "xbar": "64x64", "flip": "no", "active-rows": "all"},
         {"model": "m.onnx", "xbar": "128x128", "flip": "no", "active-rows": "16"},
     ]
-    assert choices(grid.values(1)) == Choices(xbar="64x64", flip=True, active_rows="16")
-    assert choices(grid.values(2)) == Choices(xbar="64x64")
+    assert choices(grid.values(1)) == MappingOptions(xbar="64x64", flip=True, active_rows="16")
+    assert choices(grid.values(2)) == MappingOptions(xbar="64x64")
 
 
 @given(st.lists(st.integers(1, 3), min_size=3, max_size=3), st.data())
@@ -38,7 +38,7 @@ def test_numbers_and_places_agree(sizes: list[int], data: st.DataObject) -> None
 
 def test_an_empty_space_has_the_default_design() -> None:
     grid = Grid(space(""), "m.onnx")
-    assert (len(grid), grid.texts(0), choices(grid.values(0))) == (1, {"model": "m.onnx"}, Choices())
+    assert (len(grid), grid.texts(0), choices(grid.values(0))) == (1, {"model": "m.onnx"}, MappingOptions())
 
 
 def test_random_designs_are_different_and_the_same_every_time() -> None:

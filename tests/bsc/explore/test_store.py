@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bsc.cost.counters import COUNTERS
 from bsc.cost.counts import LayerCounts
-from bsc.cost.designs import FIGURES, Design
 from bsc.errors import BscError, ModelError, UsageError
+from bsc.explore.designs import FIGURES, Design
 from bsc.explore.mapping import Counted, counts_from_json, counts_to_json
 from bsc.explore.store import Store, open_store
 
 COUNTS = LayerCounts(
     name="fc",
     conversions=np.arange(17, dtype=np.int64),
-    actions={"dac_row": 7},
+    counters=dict.fromkeys(COUNTERS, 7),
     crossbars=np.ones(17, np.int64),
     reads=8,
     conversions_per_read=128,
@@ -160,7 +161,7 @@ def later(path: Path) -> None:
         (lambda path: path.write_bytes(b"SQLite format 3\0" + b"x" * 2000), "file is not a database"),
         (foreign, "a database of something else"),
         (corrupted, ""),
-        (later, "results in format 99, this bsc reads 2"),
+        (later, "results in format 99, this bsc reads 3"),
     ],
     ids=["text", "header", "foreign", "corrupted", "later"],
 )
@@ -193,7 +194,7 @@ def test_counts_survive_as_text() -> None:
     (found,) = counts_from_json(counts_to_json([COUNTS]))
     for name in ("conversions", "crossbars"):
         assert getattr(found, name).tolist() == getattr(COUNTS, name).tolist()
-    assert (found.actions, found.array_rows, found.name) == (COUNTS.actions, 128, "fc")
+    assert (found.counters, found.array_rows, found.name) == (COUNTS.counters, 128, "fc")
 
 
 def test_full_disk_keeps_what_was_there(path: Path) -> None:

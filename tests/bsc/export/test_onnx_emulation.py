@@ -15,9 +15,9 @@ from onnx import helper, numpy_helper
 
 import bsc
 from bsc.errors import DoesNotFitError, ModelError, UsageError
+from bsc.execution.session import quiet_session
 from bsc.export import onnx_builder
 from bsc.export.onnx_emulation import emulation_model, write_emulation
-from bsc.ir.program import quiet_session
 from bsc.numeric.im2col import ConvGeometry
 from bsc.numeric.quantizer import code_limits
 from bsc.plan.document import Plan

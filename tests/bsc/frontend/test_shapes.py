@@ -5,8 +5,8 @@ import numpy as np
 import onnx
 import pytest
 
+from bsc.execution.session import quiet_session
 from bsc.frontend.onnx_import import import_model
-from bsc.ir.program import quiet_session
 from bsc.testing import random_weights, save, tiny_model
 
 

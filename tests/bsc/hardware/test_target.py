@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,7 +8,8 @@ from hypothesis import strategies as st
 from bsc.errors import GateError, UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.check import check, require_consistent, total
-from bsc.hardware.target import Target
+from bsc.hardware.target import Target, label
+from bsc.plan.folder import target_json
 
 SMALL = """
 name = "small"
@@ -29,34 +32,46 @@ rate_hz = { value = 20, kind = "derived", source = "2 columns in 0.1 s" }
 source = "made up"
 [timing]
 read_s = { value = 0.1, kind = "assumed", source = "made up" }
-[hierarchy]
-crossbars_per_ima = 2
-imas_per_tile = 3
-tiles_per_chip = 5
+[[level]]
+name = "array"
+count = 2
 source = "made up"
-[action.adc_conversion]
+[level.action.convert]
+counter = "conversions"
 energy_j = { value = 0.25, kind = "derived", source = "10 W / 40 a second" }
 per = "one conversion"
-at_full_rate = { component = "ima.adc", per_s = 40, source = "2 x 20 Hz" }
-[component.ima.adc]
+component = "core.adc"
+at_full_rate = { per_s = 40, source = "2 x 20 Hz" }
+[[level]]
+name = "core"
+count = 3
+source = "made up"
+[level.component.adc]
 count = 2
 spec = "8 bit"
 power_w = { value = 10, kind = "assumed", source = "made up" }
 area_m2 = { value = 1, kind = "assumed", source = "made up" }
-[component.tile.router]
+[[level]]
+name = "cluster"
+count = 5
+source = "made up"
+[level.component.router]
 count = 1
 shared_by = 4
 spec = "router"
 power_w = { value = 8, kind = "assumed", source = "made up" }
 area_m2 = { value = 4, kind = "assumed", source = "made up" }
-[component.chip.link]
+[[level]]
+name = "die"
+source = "made up"
+[level.component.link]
 count = 1
 spec = "link"
 power_w = { value = 100, kind = "assumed", source = "made up" }
 area_m2 = { value = 7, kind = "assumed", source = "made up" }
 [[published]]
-name = "the chip"
-scope = "chip"
+name = "the die"
+level = "die"
 power_w = 260
 area_m2 = 27
 tolerance = 1e-6
@@ -75,46 +90,105 @@ def changed(old: str, new: str) -> str:
 
 def test_totals_by_hand() -> None:
     target = read(SMALL)
-    assert total(target, "ima", "power_w") == 10
-    assert total(target, "imas", "power_w") == 3 * 10
-    assert total(target, "tile_peripherals", "power_w") == 8 / 4
-    assert total(target, "tile", "power_w") == 30 + 2
-    assert total(target, "tiles", "power_w") == 5 * 32
-    assert total(target, "chip", "power_w") == 160 + 100
-    assert total(target, "chip", "area_m2") == 5 * (3 * 1 + 1) + 7
+    assert total(target, "array", "power_w") == 0
+    assert total(target, "core", "power_w") == 10
+    assert total(target, "core", "power_w", "all") == 3 * 10
+    assert total(target, "core", "power_w", "rest") == 10
+    assert total(target, "cluster", "power_w", "rest") == 8 / 4
+    assert total(target, "cluster", "power_w") == 30 + 2
+    assert total(target, "cluster", "power_w", "all") == 5 * 32
+    assert total(target, "die", "power_w") == 160 + 100
+    assert total(target, "die", "area_m2") == 5 * (3 * 1 + 1) + 7
+
+
+@pytest.mark.parametrize("covers", ["one", "all", "rest"])
+def test_published_totals_name_a_level_and_what_they_cover(covers: Any) -> None:
+    entry = f'level = "cluster"\ncovers = "{covers}"'
+    line = check(read(changed('level = "die"', entry)))[0]
+    assert line.computed == {"one": 32, "all": 160, "rest": 2}[covers]
 
 
 def test_check_compares_every_published_value_and_full_rate() -> None:
     lines = check(read(SMALL))
     assert [(line.name, line.unit, line.published, line.computed, line.ok) for line in lines] == [
-        ("power of the chip", "W", 260, 260, True),
-        ("area of the chip", "m²", 27, 27, True),
-        ("adc_conversion at full rate", "W", 10, 10, True),
+        ("power of the die", "W", 260, 260, True),
+        ("area of the die", "m²", 27, 27, True),
+        ("convert at full rate", "W", 10, 10, True),
     ]
 
 
-def test_check_of_areas_that_follow_the_arrays() -> None:
-    # One converter, 4 row drivers, 8 cells and 2 sample-and-holds an array: 2 x (0.2 + 0.1 + 0.04 + 0.02) + 0.28 = 1.
-    area = """
-[area]
-adc_m2 = { value = 0.2, kind = "assumed", source = "made up" }
-dac_row_m2 = { value = 0.025, kind = "assumed", source = "made up" }
-crossbar_cell_m2 = { value = 0.005, kind = "assumed", source = "made up" }
-sample_hold_column_m2 = { value = 0.01, kind = "assumed", source = "made up" }
-ima_fixed_m2 = { value = 0.28, kind = "assumed", source = "made up" }
-tile_fixed_m2 = { value = 1.1, kind = "assumed", source = "made up" }
+def test_actions_of_one_component_spend_its_power_together() -> None:
+    other = """
+[level.action.hold]
+counter = "columns_sampled"
+per = "one column"
+component = "core.adc"
+energy_j = { value = 0.05, kind = "assumed", source = "made up" }
+at_full_rate = { per_s = 40, source = "2 x 20 Hz" }
+[[level]]
+name = "core"
 """
-    ima, tile = check(read(SMALL + area))[-2:]
-    assert (ima.name, ima.published, ima.ok) == ("[area] of ima", 1, True)
-    assert ima.computed == pytest.approx(1)
-    assert (tile.name, tile.published, tile.computed, tile.ok) == ("[area] of tile_peripherals", 1, 1.1, False)
+    text = changed('[[level]]\nname = "core"\n', other).replace("value = 0.25", "value = 0.2")
+    (line,) = check(read(text))[2:]
+    assert (line.name, line.published) == ("convert + hold at full rate", 10)
+    assert line.computed == pytest.approx(0.2 * 40 + 0.05 * 40)
+
+
+# One converter, 4 row drivers, 8 cells and 2 sample-and-holds an array: 2 x (0.2 + 0.1 + 0.04 + 0.02) + 0.28 = 1.
+AREAS = {
+    "array": """
+[level.area.converters]
+per = "converter"
+area_m2 = { value = 0.2, kind = "assumed", source = "made up" }
+[level.area.drivers]
+per = "row"
+area_m2 = { value = 0.025, kind = "assumed", source = "made up" }
+[level.area.cells]
+per = "cell"
+area_m2 = { value = 0.005, kind = "assumed", source = "made up" }
+[level.area.holds]
+per = "column"
+area_m2 = { value = 0.01, kind = "assumed", source = "made up" }
+""",
+    "core": """
+[level.area.core_rest]
+area_m2 = { value = 0.28, kind = "assumed", source = "made up" }
+""",
+    "cluster": """
+[level.area.cluster_rest]
+area_m2 = { value = 1.1, kind = "assumed", source = "made up" }
+""",
+}
+
+
+def with_areas(*levels: str) -> str:
+    text = SMALL
+    for level in levels:
+        count = {"array": 2, "core": 3, "cluster": 5}[level]
+        head = f'name = "{level}"\ncount = {count}\nsource = "made up"\n'
+        assert text.count(head) == 1
+        text = text.replace(head, head + AREAS[level])
+    return text
+
+
+def test_check_of_areas_that_follow_the_arrays() -> None:
+    core, cluster = check(read(with_areas("array", "core", "cluster")))[-2:]
+    assert (core.name, core.published, core.ok) == ("areas of one core", 1, True)
+    assert core.computed == pytest.approx(1)
+    assert (cluster.name, cluster.published, cluster.ok) == ("areas of one cluster", 4, False)
+    assert cluster.computed == pytest.approx(3 * 1 + 1.1)
+
+
+def test_a_level_whose_area_was_forgotten_is_found() -> None:
+    core, cluster = check(read(with_areas("array", "cluster")))[-2:]
+    assert (core.name, core.ok, cluster.ok) == ("areas of one core", False, False)
 
 
 def test_a_target_that_does_not_re_add_is_refused() -> None:
     with pytest.raises(GateError) as caught:
         require_consistent(read(changed("power_w = 260", "power_w = 260.1")))
     assert str(caught.value) == (
-        "[BSC502] target 'small': power of the chip does not re-add (1 such in all)\n"
+        "[BSC502] target 'small': power of the die does not re-add (1 such in all)\n"
         "  seen: 260 W from the parts, 260 W published, 100 mW apart where 260 µW is allowed\n"
         "  fix:  correct the part or the published value in the hardware description"
     )
@@ -131,21 +205,42 @@ def test_sources_lists_every_quantity() -> None:
         "node_m",
         "adc.rate_hz",
         "timing.read_s",
-        "action.adc_conversion.energy_j",
-        "component.ima.adc.power_w",
-        "component.ima.adc.area_m2",
-        "component.tile.router.power_w",
-        "component.tile.router.area_m2",
-        "component.chip.link.power_w",
-        "component.chip.link.area_m2",
+        "array.action.convert.energy_j",
+        "core.component.adc.power_w",
+        "core.component.adc.area_m2",
+        "cluster.component.router.power_w",
+        "cluster.component.router.area_m2",
+        "die.component.link.power_w",
+        "die.component.link.area_m2",
     ]
-    assert sources["action.adc_conversion.energy_j"].kind == "derived"
+    assert sources["array.action.convert.energy_j"].kind == "derived"
 
 
-def test_an_action_left_out_has_no_price() -> None:
-    target = read(SMALL)
-    assert target.action.dac_row is None
-    assert list(target.action.priced()) == ["adc_conversion"]
+def test_an_action_may_have_no_price() -> None:
+    price = 'energy_j = { value = 0.25, kind = "derived", source = "10 W / 40 a second" }\n'
+    target = read(changed(price, ""))
+    assert target.actions()["convert"].energy_j is None
+    assert [line.name for line in check(target)] == ["power of the die", "area of the die"]
+
+
+def test_labels_are_names_unless_they_are_given() -> None:
+    target = read(with_areas("core"))
+    (area,), (action,) = target.areas().items(), target.actions().items()
+    assert (label(*area), label(*action)) == ("core rest", "convert")
+    assert label("convert", action[1].model_copy(update={"label": "SAR steps"})) == "SAR steps"
+    assert [level.several for level in target.level] == ["arrays", "cores", "clusters", "dies"]
+    dice = read(changed('name = "die"\n', 'name = "die"\nplural = "dice"\n'))
+    assert dice.level[-1].several == "dice"
+
+
+def test_json_keeps_the_order_of_the_file() -> None:
+    target = read(with_areas("array", "core"))
+    again = Target.model_validate_json(target_json(target))
+    assert again == target
+    assert list(again.areas()) == list(target.areas()) == ["converters", "drivers", "cells", "holds", "core_rest"]
+
+
+LEVEL = '[[level]]\nname = "cluster"\ncount = 5\nsource = "made up"\n'
 
 
 @pytest.mark.parametrize(
@@ -183,11 +278,88 @@ def test_an_action_left_out_has_no_price() -> None:
             "  fix:  add the key to this table",
         ),
         (
-            'component = "ima.adc"',
-            'component = "ima.adx"',
-            "small.toml: key 'action.adc_conversion.at_full_rate.component' names no component\n"
-            "  seen: 'ima.adx'\n"
-            "  fix:  add the table [component.ima.adx] or name one that is there",
+            "count = 2\nspec",
+            "count = 2.5\nspec",
+            "small.toml: key 'level.core.component.adc.count' cannot be used\n"
+            "  seen: 2.5\n"
+            "  fix:  Input should be a valid integer",
+        ),
+        (
+            'name = "core"',
+            'name = "a core"',
+            "small.toml: key 'level.a core.name' cannot be used\n"
+            "  seen: 'a core'\n"
+            "  fix:  String should match pattern '^[A-Za-z][A-Za-z0-9_-]*$'",
+        ),
+        (
+            'component = "core.adc"',
+            'component = "core.adx"',
+            "small.toml: action 'convert' names no component of this description\n"
+            "  seen: 'core.adx'\n"
+            "  fix:  name a level and a component of it: core.adc, cluster.router, die.link",
+        ),
+        (
+            'component = "core.adc"\n',
+            "",
+            "small.toml: action 'convert' has a full rate, but of no component\n"
+            "  seen: at_full_rate, and no key 'component'\n"
+            "  fix:  name the component whose power it spends, such as tile.edram",
+        ),
+        (
+            "count = 5\n",
+            "",
+            "small.toml: level 'cluster' does not say how many make one die\n"
+            "  seen: no key 'count'\n"
+            "  fix:  add it; the last [[level]] is the whole and the only one without",
+        ),
+        (
+            'name = "die"\n',
+            'name = "die"\ncount = 1\n',
+            "small.toml: level 'die' is the last and has a count\n"
+            "  seen: count = 1\n"
+            "  fix:  remove it, or add a [[level]] for what that many of them make",
+        ),
+        (
+            'name = "cluster"',
+            'name = "core"',
+            "small.toml: level 'core' is there twice\n  seen: the same name again\n  fix:  give each a name of its own",
+        ),
+        (
+            LEVEL,
+            LEVEL + "[level.action.convert]\n" + 'counter = "moved_bits"\nper = "bit"\n',
+            "small.toml: action 'convert' is there twice\n"
+            "  seen: the same name again\n"
+            "  fix:  give each a name of its own",
+        ),
+        (
+            LEVEL,
+            LEVEL + AREAS["array"].replace("converter", "row"),
+            "small.toml: area 'rows' of level 'cluster' is for each row\n"
+            "  seen: per = 'row'\n"
+            "  fix:  move it to level 'array', which has rows, or give the area of one cluster",
+        ),
+        (
+            'level = "die"',
+            'level = "tile"',
+            "small.toml: published 'the die' is of no level of this description\n"
+            "  seen: 'tile'\n"
+            "  fix:  name a level: array, core, cluster, die",
+        ),
+        (
+            'level = "die"',
+            'level = "die"\ncovers = "all"',
+            "small.toml: published 'the die' covers all of the last level\n"
+            "  seen: level = 'die', covers = 'all'\n"
+            "  fix:  write covers = 'one': it is the whole",
+        ),
+        (
+            "[timing]",
+            "[hierarchy]\n[component.ima.adc]\n[timing]",
+            "small.toml: this is the form that descriptions had before they had levels\n"
+            "  seen: the tables [hierarchy], [component]\n"
+            "  fix:  write [[level]] for each level, arrays first, with its count in the next one, and move the tables "
+            "below it: [component.tile.edram] to [level.component.edram], [action.X] to [level.action.X] with the name "
+            "of a counter, areas to [level.area.X]; [[published]] names a level. hw_models/isaac.toml is an example",
         ),
         (
             "rows = 4",
@@ -200,6 +372,18 @@ def test_words_for_a_bad_description(old: str, new: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(changed(old, new))
     assert str(caught.value) == f"[BSC206] {words}"
+
+
+@pytest.mark.parametrize(("levels", "accepted"), [(1, False), (2, True)])
+def test_a_design_has_two_levels_or_more(levels: int, accepted: bool) -> None:
+    head = SMALL[: SMALL.index("[[level]]")]
+    die = '[[level]]\nname = "die"\nsource = "made up"\n'
+    array = '[[level]]\nname = "array"\ncount = 2\nsource = "made up"\n'
+    if accepted:
+        assert len(read(head + array + die).level) == levels
+    else:
+        with pytest.raises(UsageError, match=r"key 'level' has too few values"):
+            read(head + die)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "true"])

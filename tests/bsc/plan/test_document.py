@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from bsc.errors import UsageError
-from bsc.ir.program import LayerStep
+from bsc.ir.schedule import LayerStep
 from bsc.plan.document import PlanDocument, PlanLayer
 from tests.bsc.plans import coded, plan_of
 

@@ -6,7 +6,8 @@ import pytest
 from numpy.typing import ArrayLike
 
 from bsc.errors import ModelError
-from bsc.ir.program import Program, schedule
+from bsc.execution.program import Program
+from bsc.ir.schedule import schedule
 from bsc.replay.calibrate import calibrate, float_result
 from bsc.replay.dataset import Dataset
 from bsc.testing import conv_model, imported, mlp_model, random_feeds, tiny_model

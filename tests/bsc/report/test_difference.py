@@ -32,7 +32,7 @@ def between(old: ReportDocument, new: ReportDocument) -> Difference:
 
 
 def figure(old: float | None, new: float | None) -> FigureChange:
-    return FigureChange(layer=None, figure="energy_j", unit="J", old=old, new=new)
+    return FigureChange(layer=None, figure="energy_j", label="energy", unit="J", old=old, new=new)
 
 
 def test_a_report_and_itself() -> None:

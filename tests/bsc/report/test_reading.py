@@ -46,18 +46,24 @@ def put(value: object, *keys: str | int) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
-        (put(2, "schema_version"), "schema_version: Input should be 1"),
+        (put(1, "schema_version"), "schema_version: Input should be 2"),
         (put(1, "more"), "more: Extra inputs are not permitted"),
         (put({}, "layers"), "Value error, layers and slices are not those of the plan"),
         (put([], "layers", "fc", "slices"), "Value error, layers and slices are not those of the plan"),
         (put({}, "cost", "conversions"), "Value error, costs are not those of the plan's layers"),
         (put({}, "cost", "isaac_offset_8_bit", "layers"), "Value error, costs are not those of the plan's layers"),
+        (put({}, "cost", "plan", "units"), "Value error, areas or units are not those of the target"),
+        (put({"x": 1.0}, "cost", "plan", "area_by_part_m2"), "Value error, areas or units are not those of the target"),
+        (
+            put({"x": 1.0}, "cost", "uniform_8_bit", "layers", "fc", "energy_by_action_j"),
+            "Value error, energies are not those of the target's actions",
+        ),
         (put(float("nan"), "cost", "plan", "energy_j"), "cost.plan.energy_j: Input should be a finite number"),
         (put(float("inf"), "cost", "plan", "latency_s"), "cost.plan.latency_s: Input should be a finite number"),
-        (put(-1, "cost", "plan", "tiles"), "cost.plan.tiles: Input should be greater than or equal to 0"),
+        (put(-1, "cost", "plan", "units", "tile"), "cost.plan.units.tile: Input should be greater than or equal to 0"),
         (
-            put(1 << 63, "cost", "plan", "tiles"),
-            "cost.plan.tiles: Input should be less than or equal to 9223372036854775807",
+            put(1 << 63, "cost", "plan", "units", "tile"),
+            "cost.plan.units.tile: Input should be less than or equal to 9223372036854775807",
         ),
         (
             put({"17": 1}, "cost", "conversions", "fc"),

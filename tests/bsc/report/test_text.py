@@ -21,6 +21,7 @@ from bsc.report.target import TargetReport
 from bsc.report.text import to_text
 from bsc.report.verification import VerificationReport
 from tests.bsc.plans import ISAAC, coded, only_layer, plan_of
+from tests.bsc.targets import without_areas, without_price
 
 
 def test_layer_report() -> None:
@@ -177,7 +178,7 @@ def test_json_has_the_figures_of_the_report() -> None:
 
 
 def test_unknown_prices_are_not_zero() -> None:
-    target = ISAAC.model_copy(update={"action": ISAAC.action.model_copy(update={"bus_bit": None}), "area": None})
+    target = without_areas(without_price(ISAAC, "bus_bit"))
     plan = plan_of(coded([[1, 2]]))
     laws = hw_models.laws()
     comparison = compare(plan, target, laws["isaac"], laws)

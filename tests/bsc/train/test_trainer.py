@@ -161,7 +161,7 @@ def test_two_processes_train_as_one(graph: Graph, tmp_path: Path) -> None:
     here = Path(__file__).parent
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "worker.py")]
     arguments = [str(here), str(here.parents[2]), str(tmp_path / "model.onnx")]
-    subprocess.run([sys.executable, *command, *arguments], check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, *command, *arguments], check=True, capture_output=True, timeout=600)
     loaded: list[dict[str, NDArray[Any]]] = []
     for rank in range(2):
         with np.load(tmp_path / f"model.onnx.{rank}.npz") as archive:

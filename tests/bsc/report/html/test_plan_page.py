@@ -14,13 +14,14 @@ from bsc.report.html.plan_page import plan_page
 from bsc.units import format_ratio, format_si
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import ISAAC, coded, plan_of
+from tests.bsc.targets import without_areas, without_price
 
 LAWS = hw_models.laws()
 
 
 def page(plan: Plan, target: Target = ISAAC, max_bytes: int = 1_000_000) -> str:
     report = report_document(plan.document, summarise(plan), compare(plan, target, LAWS["isaac"], LAWS))
-    return plan_page(plan, report, target.hierarchy, max_bytes=max_bytes)
+    return plan_page(plan, report, max_bytes=max_bytes)
 
 
 def small(**options: object) -> Plan:
@@ -119,7 +120,7 @@ def test_crossbars_left_out_are_of_the_same_mapping(options: dict[str, object]) 
 
 
 def test_unknown_costs_are_not_zero() -> None:
-    target = ISAAC.model_copy(update={"action": ISAAC.action.model_copy(update={"bus_bit": None}), "area": None})
+    target = without_areas(without_price(ISAAC, "bus_bit"))
     text = page(small(target=target), target)
     assert "<b>n/a</b>an inference" in text
     assert "<b>n/a</b>area" in text

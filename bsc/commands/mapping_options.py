@@ -1,0 +1,162 @@
+"""The options that say how a model is to be mapped, of `bsc compile` and `bsc check` alike."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bsc.errors import UsageError
+
+if TYPE_CHECKING:
+    from bsc.compile.options import CompileOptions
+    from bsc.hardware.target import Target
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+OPTIONS = (
+    click.option("--xbar", metavar="ROWSxCOLS", help="Crossbar size, such as 128x128.  [default: the target's]"),
+    click.option("--hw", default="isaac", show_default=True, metavar="NAME|FILE.toml", help="Hardware description."),
+    click.option(
+        "--adc",
+        metavar="POLICY",
+        help="ADC resolution: lossless (proved for every slice column), calibrated (holds what --calib data showed), "
+        "calibrated=N (the same, N bits at most), budgeted (within --max-accuracy-drop), isaac (8 bit), fixed=N, or "
+        "raella (7 bits for pairs around centres, slices cut by measured error).  "
+        "[default: lossless, or what the target's ADCs are fixed at]",
+    ),
+    click.option(
+        "--granularity",
+        type=click.Choice(["column", "tile", "slice"]),
+        help="What shares one resolution: a slice column, a crossbar, or a slice of a layer.  "
+        "[default: the finest that the target's ADCs offer]",
+    ),
+    click.option(
+        "--encoding",
+        type=click.Choice(["differential", "offset", "centre"]),
+        default="differential",
+        show_default=True,
+        help="How cells hold a weight's sign: two columns, ISAAC's offset, or two columns around a centre.",
+    ),
+    click.option(
+        "--subtract",
+        type=click.Choice(["digital", "analog"]),
+        default="digital",
+        show_default=True,
+        help="Where the two columns of a weight are subtracted: after a conversion each, or before a single one.",
+    ),
+    click.option(
+        "--flip", is_flag=True, help="With offset or centre: store top - level in columns where that is less."
+    ),
+    click.option(
+        "--cut",
+        default="even",
+        show_default=True,
+        metavar="BITS",
+        help="Bits of each slice, such as 4-2-2, or adaptive: each layer by the error that --calib data show.",
+    ),
+    click.option(
+        "--active-rows", metavar="N|search", help="Drive N rows at a time, or what costs least.  [default: all]"
+    ),
+    click.option(
+        "--permute",
+        type=click.Choice(["auto", "none", "sorted", "balanced"]),
+        help="Order of rows: like beside like, sums alike, or what costs least.  "
+        "[default: none where each column has a resolution of its own, else auto]",
+    ),
+    click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]"),
+    click.option(
+        "--calib",
+        type=click.Path(path_type=Path),
+        metavar="FILE.npz",
+        help="Inputs that set input ranges, and resolutions that rest on data.",
+    ),
+    click.option(
+        "--max-accuracy-drop",
+        type=click.FloatRange(0, 100),
+        metavar="POINTS",
+        help="Find the cheapest resolutions that lose no more, with 95 % confidence; implies --adc budgeted.",
+    ),
+    click.option(
+        "--held-out",
+        type=click.Path(path_type=Path),
+        metavar="FILE.npz",
+        help="Labelled data to test the drop on.  [default: every other sample of --calib]",
+    ),
+    click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224."),
+    click.option("--passes", metavar="TEXT", help="The pipeline as text, in place of the options above."),
+)
+
+
+def mapping_options(command: Command) -> Command:
+    """Give a command all of `OPTIONS`, in that order."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Target, CompileOptions]":
+    """The hardware, and what the compiler must be told.
+
+    Args:
+        ctx: of the command.
+        options: values of `OPTIONS`, and of `--dump-ir` and `--stop-after` where the command has them.
+
+    Raises:
+        UsageError: for values that cannot be read or go together.
+    """
+    import hw_models
+    from bsc.compile.options import ADAPTIVE, CompileOptions, MappingOptions, resolve
+    from bsc.frontend.shapes import parse_input_shape
+
+    target = hw_models.load(options["hw"])
+    law = hw_models.load_law(options["adc_law"] or target.adc.law)
+    text = options["passes"]
+    choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute")
+    replaced = [name for name in choosing if _given(ctx, name)]
+    if text is not None and replaced:
+        flag = f"--{replaced[0].replace('_', '-')}"
+        raise UsageError(
+            "BSC201",
+            f"--passes and {flag} cannot be used together",
+            seen=f"--passes {text!r}",
+            fix=f"write what {flag} says into the pipeline text, or leave --passes out",
+        )
+    search, adaptive = None, options["cut"] == ADAPTIVE
+    if text is None:
+        said = {name: options[name] for name in choosing if _given(ctx, name)}
+        found = resolve(MappingOptions(**said | {"adc": _policy(ctx, options)}), target, law)
+        text, search, adaptive = found.pipeline, found.search, found.adaptive_cut
+    return target, CompileOptions(
+        pipeline=text,
+        input_shapes=dict(map(parse_input_shape, options["input_shape"])),
+        calibration=options["calib"],
+        dump_ir=options.get("dump_ir"),
+        stop_after=options.get("stop_after"),
+        search=search,
+        test_accuracy=options["held_out"] is not None or options["max_accuracy_drop"] is not None,
+        held_out=options["held_out"],
+        max_accuracy_drop=None if options["max_accuracy_drop"] is None else options["max_accuracy_drop"] / 100,
+        adc_law=law,
+        adaptive_cut=adaptive,
+    )
+
+
+def _policy(ctx: click.Context, options: dict[str, Any]) -> str | None:
+    """The ADC policy that was said, which an accuracy budget implies and which needs one."""
+    budgeted = options["max_accuracy_drop"] is not None
+    if budgeted and not _given(ctx, "adc"):
+        return "budgeted"
+    policy: str | None = options["adc"] or None
+    if budgeted == (policy == "budgeted"):
+        return policy
+    raise UsageError(
+        "BSC201",
+        "--adc budgeted and --max-accuracy-drop belong together",
+        seen=f"--adc {policy} {'with' if budgeted else 'without'} --max-accuracy-drop",
+        fix="give the points of accuracy that may be lost, as --max-accuracy-drop 0.5, and no other --adc",
+    )
+
+
+def _given(ctx: click.Context, option: str) -> bool:
+    return ctx.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE

@@ -1,0 +1,1 @@
+"""Compiling, stage by stage: `driver.py` is the list, the other files are what its stages do."""

@@ -1,0 +1,202 @@
+"""The accuracy budget: the cheapest `caution` of `budget-adc` whose accuracy drop on held-out data stays within it.
+
+Candidates are a ladder of cautions, known beforehand. Calibration data say which will just pass. Held-out data then
+test candidates from safe to aggressive in that fixed order, and the first failure ends the search. Testing in a fixed
+sequence needs no correction for the number of tests: the first candidate that is really too bad passes with at most
+5 % probability, and nothing behind it is tested unless it does (Bauer, Statistics in Medicine 10, 1991, 871-890;
+Angelopoulos et al., Learn then Test, arXiv 2110.01052, section 3).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.compile.candidate import candidate_plan
+from bsc.errors import GateError, ModelError, UsageError
+from bsc.hardware.target import Target
+from bsc.ir.graph import Graph
+from bsc.ir.passbase import Pass
+from bsc.ir.pipeline import run_pipeline
+from bsc.numeric.paired_bound import CONFIDENCE, fewest_samples, unchanged_bound
+from bsc.plan.document import BudgetRecord, Plan
+from bsc.replay.dataset import Dataset
+from bsc.replay.engine import Replayer
+from bsc.replay.paired import PairedAccuracy, paired_accuracy, samples_needed
+from bsc.replay.scores import require_scores
+from passes.budget_adc import BudgetAdc
+
+LADDER = tuple(float(f"{10 ** (step / 8):.3g}") for step in range(48, -25, -1))
+"""Cautions from 1,000,000 down to 0.001, eight a decade."""
+
+AHEAD = (16, 12, 8, 6, 4, 3, 2, 1)
+"""Rungs that are tested before the one that calibration data point to."""
+
+CALIBRATION_SAMPLES = 1024
+
+
+class Judge:
+    """Compares plans of one tiled model on one data set; the quantised model runs only once."""
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self._quantised: NDArray[Any] | None = None
+
+    def __call__(self, plan: Plan) -> PairedAccuracy:
+        """Replay a plan beside the quantised model."""
+        assert self.data.labels is not None
+        replayer = Replayer(plan)
+        if self._quantised is None:
+            self._quantised = self._outputs(plan, replayer.quantised)
+        return paired_accuracy(self._quantised, self._outputs(plan, replayer.replayed), self.data.labels)
+
+    def _outputs(self, plan: Plan, run: Callable[[Any], dict[str, NDArray[Any]]]) -> NDArray[Any]:
+        name, outputs = plan.document.outputs[0].name, []
+        for batch in self.data.batches(max((layer.input_values for layer in plan.layers), default=1)):
+            outputs.append(run(batch)[name])
+            require_scores(outputs[-1], self.data.labels)
+        return np.concatenate(outputs)
+
+
+def keep_budget(
+    graph: Graph,
+    passes: Sequence[Pass],
+    target: Target,
+    *,
+    calibration: Dataset,
+    held_out: Dataset,
+    max_drop: float,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[tuple[Pass, ...], PairedAccuracy]:
+    """Find the caution.
+
+    Args:
+        graph: observed and priced, before `passes`.
+        passes: with a `budget-adc`, whose caution is replaced.
+        target: the hardware.
+        calibration: labelled data that the graph was observed on.
+        held_out: labelled data that nothing else has seen.
+        max_drop: accuracy that may be lost, a share of samples.
+        advance: called with 1 for every candidate that is done.
+
+    Returns:
+        The passes with the caution, and how it did on the held-out data.
+
+    Raises:
+        GateError: BSC505 if not even the safest candidate stays within the budget.
+    """
+    rough, final = Judge(calibration.spread(CALIBRATION_SAMPLES)), Judge(held_out)
+
+    def judged(judge: Judge, caution: float) -> PairedAccuracy:
+        advance(1)
+        mapped, _ = run_pipeline(graph, with_caution(passes, caution))
+        return judge(candidate_plan(mapped, target))
+
+    # The rung before `low` would pass if held-out data were like calibration data, the one at `high` would not.
+    low, high = 0, len(LADDER)
+    while low < high:
+        middle = (low + high) // 2
+        expected = judged(rough, LADDER[middle]).scaled(held_out.samples)
+        low, high = (middle + 1, high) if expected.drop_bound <= max_drop else (low, middle)
+    first = [low - 1 - ahead for ahead in AHEAD]
+    accepted: tuple[float, PairedAccuracy] | None = None
+    for rung in [0, *(rung for rung in first if rung > 0), *range(max(low - 1, 1), len(LADDER))]:
+        counts = judged(final, LADDER[rung])
+        if counts.drop_bound > max_drop:
+            if accepted is None:
+                raise _broken(counts, max_drop)
+            break
+        accepted = LADDER[rung], counts
+    assert accepted is not None
+    return with_caution(passes, accepted[0]), accepted[1]
+
+
+def with_caution(passes: Sequence[Pass], caution: float) -> tuple[Pass, ...]:
+    """The passes with another caution."""
+    return tuple(replace(step, caution=caution) if isinstance(step, BudgetAdc) else step for step in passes)
+
+
+def measure_accuracy(graph: Graph, target: Target, held_out: Dataset) -> PairedAccuracy:
+    """How a finished plan does beside the quantised model on labelled data."""
+    return Judge(held_out)(candidate_plan(graph, target))
+
+
+def budget_record(
+    counts: PairedAccuracy, held_out: Dataset, law: str, *, split: bool, max_drop: float | None
+) -> BudgetRecord:
+    """What the plan says about its accuracy."""
+    return BudgetRecord(
+        max_drop=max_drop,
+        held_out_sha256=held_out.sha256,
+        split=split,
+        samples=counts.samples,
+        lost=counts.lost,
+        gained=counts.gained,
+        drop=counts.drop,
+        drop_bound=counts.drop_bound,
+        confidence=CONFIDENCE,
+        adc_law=law,
+    )
+
+
+def require_labels(data: Dataset, option: str) -> None:
+    """Refuse data without labels.
+
+    Raises:
+        ModelError: BSC308.
+    """
+    if data.labels is None:
+        raise ModelError(
+            "BSC308",
+            f"the data of {option} have no labels",
+            seen="no integer array called label, labels or y",
+            fix="add the class of every sample; an accuracy budget is tested with them",
+        )
+
+
+def require_held_out(held_out: Dataset, calibration: Dataset | None, max_drop: float | None) -> None:
+    """Refuse held-out data that are not held out, or too few to show what is asked for, before any work is done.
+
+    Args:
+        held_out: labelled data.
+        calibration: the data that choices are made with, or None.
+        max_drop: accuracy that may be lost, a share of samples; None if it is only measured.
+
+    Raises:
+        UsageError: BSC201 for the same data twice.
+        GateError: BSC505 if not even a plan that classifies every sample as the quantised model does could pass.
+    """
+    if calibration is not None and held_out.sha256 == calibration.sha256:
+        raise UsageError(
+            "BSC201",
+            "--held-out and --calib give the same data",
+            seen=f"SHA-256 {held_out.sha256[:12]}... twice",
+            fix="give other data, or leave --held-out out: then every other sample of --calib is held out",
+        )
+    if max_drop is not None and (least := unchanged_bound(held_out.samples)) > max_drop:
+        advice = "raise --max-accuracy-drop"
+        if max_drop > 0:
+            advice = f"give {fewest_samples(max_drop)} held-out samples or more, or {advice}"
+        raise GateError(
+            "BSC505",
+            f"too few held-out samples to show that accuracy stays within {100 * max_drop:g} points",
+            seen=f"{held_out.samples} held-out samples: if none is lost, at most {100 * least:.2f} points with "
+            f"{CONFIDENCE:.0%} confidence",
+            fix=advice,
+        )
+
+
+def _broken(counts: PairedAccuracy, max_drop: float) -> GateError:
+    needed = samples_needed(counts, max_drop)
+    advice = "raise --max-accuracy-drop"
+    if needed is not None:
+        advice = f"give about {needed} held-out samples, or {advice}"
+    return GateError(
+        "BSC505",
+        f"no ADC assignment keeps accuracy within {100 * max_drop:g} points of the quantised model",
+        seen=f"the safest loses {counts.lost} and gains {counts.gained} of {counts.samples} held-out samples: "
+        f"at most {100 * counts.drop_bound:.2f} points with {CONFIDENCE:.0%} confidence",
+        fix=advice,
+    )

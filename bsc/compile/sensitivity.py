@@ -1,0 +1,98 @@
+"""What damage in one slice of one layer does to the outputs of the model, measured.
+
+The damage that `bsc.numeric.damage` predicts leaves out that errors of neighbouring input cycles, slices and row tiles
+go together, and that later layers pass some errors on and swallow others. So each slice of each layer is degraded
+alone, by about a hundredth of the variance of the layer's results, and the noise that this makes in the model's first
+output is held against the damage that was predicted.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.compile.column_observer import LayerObservation
+from bsc.numeric.allocation import taken
+from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.plan.summary import layer_reach
+from bsc.replay.dataset import Dataset
+from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
+
+SAMPLES = 256
+"""Calibration samples that sensitivities are measured on."""
+
+DEGRADED_SHARE = 0.01
+"""Noise that a slice is degraded by, over the variance of the layer's results."""
+
+
+def measure_sensitivity(
+    plan: Plan,
+    data: Dataset,
+    observed: Mapping[str, LayerObservation],
+    *,
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[str, tuple[float, ...]]:
+    """Noise-to-signal ratio of the first output for a damage of one weight code squared, by layer and slice.
+
+    Args:
+        plan: of the tiled model; only layers that are degraded are read column by column.
+        data: calibration data; evenly spread samples of it are used.
+        observed: of every layer, with damages.
+        advance: called with 1 for every slice that is done.
+    """
+    replayer = Replayer(plan)
+    output = plan.document.outputs[0].name
+    batches = list(data.spread(SAMPLES).batches(max((layer.input_values for layer in plan.layers), default=1)))
+    exact = np.concatenate([replayer.quantised(batch)[output] for batch in batches]).astype(np.float64)
+    signal = float(exact.var(axis=0).mean()) or 1.0
+    found: dict[str, tuple[float, ...]] = {}
+    for name, (layer, arrays) in replayer.loaded.layers.items():
+        factors = []
+        for slice_ in range(layer.slices):
+            degraded, predicted = _degraded(layer, arrays, observed[name], slice_)
+            advance(1)
+            if predicted == 0:
+                factors.append(np.nan)
+                continue
+            engine = LayerEngine(layer, degraded, ReplayOptions())
+
+            def results(each: str, codes: NDArray[Any], name: str = name, engine: LayerEngine = engine) -> Any:
+                return engine.results(codes) if each == name else replayer.engine(each).integers(codes)
+
+            noisy = np.concatenate([replayer.loaded.run(batch, results)[output] for batch in batches])
+            factors.append(float(np.mean((noisy - exact) ** 2)) / signal / predicted)
+        found[name] = _without_gaps(factors, layer, observed[name])
+    return found
+
+
+def _degraded(layer: PlanLayer, arrays: LayerArrays, seen: LayerObservation, slice_: int) -> tuple[LayerArrays, float]:
+    """The arrays with one slice degraded, and the damage predicted for it, summed over columns."""
+    assert seen.tables is not None
+    tables, worth = seen.tables, layer.cells.read_worth()
+    top = tables.damage.shape[-1] - 1
+    most = DEGRADED_SHARE * seen.variance / max(1, layer.row_groups * layer.cells.conversions)
+    within = tables.damage[:, slice_] * worth[slice_, :, None, None].astype(np.float64) ** 2 <= most
+    bits = np.full(tables.damage.shape[:4], top)
+    bits[:, slice_] = within.argmax(axis=-1)  # the damage at `top` is 0
+    reached = layer_reach(layer, arrays)
+    bits = np.where(reached.high > reached.low, bits, 0)
+    damage = taken(tables.damage, bits)[:, slice_] * worth[slice_, :, None].astype(np.float64) ** 2
+    degraded = replace(
+        arrays,
+        adc_bits=bits.astype(np.uint8),
+        adc_step=np.maximum(taken(tables.step, bits), 1).astype(np.uint8),
+        adc_low=None if tables.low is None else np.where(bits > 0, taken(tables.low, bits), 0).astype(np.int32),
+    )
+    return degraded, float(damage.sum(dtype=np.float64))
+
+
+def _without_gaps(factors: list[float], layer: PlanLayer, seen: LayerObservation) -> tuple[float, ...]:
+    """For a slice that could not be degraded take the most sensitive other one, or noise as the layer itself has it."""
+    known = [factor for factor in factors if not np.isnan(factor)]
+    signal = seen.variance * layer.mapped_columns
+    own = 1 / signal if signal else 0.0
+    spare = max(known, default=own)
+    # Rounded, so that the last bits of a mean, in which machines differ, decide nothing.
+    return tuple(float(f"{spare if np.isnan(factor) else factor:.3g}") for factor in factors)

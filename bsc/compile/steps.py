@@ -1,0 +1,66 @@
+"""The passes of a pipeline, by the stage of the compilation that runs them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from bsc.errors import UsageError
+from bsc.ir.passbase import Pass
+from passes.assign_adc import AssignAdc
+from passes.budget_adc import BudgetAdc
+from passes.calibrate_adc import CalibrateAdc
+from passes.tile import Tile
+
+ADC_PASSES = AssignAdc | CalibrateAdc | BudgetAdc
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """A pipeline in three parts, each in order.
+
+    Attributes:
+        prepare: everything in front of the first `tile`.
+        layout: `tile` and what follows it, up to the ADC passes.
+        assign: the first pass that assigns ADC resolutions, and everything behind it.
+    """
+
+    prepare: tuple[Pass, ...]
+    layout: tuple[Pass, ...]
+    assign: tuple[Pass, ...]
+
+    @classmethod
+    def of(cls, passes: Sequence[Pass]) -> "Steps":
+        """Divide a pipeline."""
+        prepare = tuple(takewhile(lambda step: not isinstance(step, Tile | ADC_PASSES), passes))
+        rest = passes[len(prepare) :]
+        layout = tuple(takewhile(lambda step: not isinstance(step, ADC_PASSES), rest))
+        return cls(prepare=prepare, layout=layout, assign=tuple(rest[len(layout) :]))
+
+    @property
+    def all(self) -> tuple[Pass, ...]:
+        """The whole pipeline, in order."""
+        return (*self.prepare, *self.layout, *self.assign)
+
+    def until(self, name: str | None) -> "Steps":
+        """Without the passes behind the last one of that name; None leaves out none.
+
+        Raises:
+            UsageError: BSC205 if there is no such pass.
+        """
+        if name is None:
+            return self
+        names = [step.name for step in self.all]
+        if name not in names:
+            raise UsageError(
+                "BSC205",
+                f"--stop-after names no pass of the pipeline: '{name}'",
+                seen=f"passes {', '.join(names)}",
+                fix="use one of these names",
+            )
+        behind = names[::-1].index(name)
+        return Steps.of(self.all[: len(names) - behind])
+
+
+def lossless(step: Pass) -> Pass:
+    """A pass that stands in for one that needs data, for as long as there are none."""
+    return AssignAdc(granularity=step.granularity) if isinstance(step, CalibrateAdc | BudgetAdc) else step

@@ -1,0 +1,69 @@
+"""onnxruntime sessions as bsc uses them everywhere: quiet, on the CPU, operators as they are written."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "can't start new thread")
+"""What onnxruntime and Python say when the kernel gives them no more memory."""
+
+RunSession = Callable[[Any, list[str], Mapping[str, NDArray[Any]]], list[Any]]
+"""From a session, names of outputs and feeds to the outputs; raises what onnxruntime raises."""
+
+
+def quiet_session(model: bytes | Path, *, weights: Path | None = None, one_of_many: bool = False) -> Any:
+    """An onnxruntime session on the CPU that leaves the terminal alone; raises what onnxruntime raises.
+
+    Quantised operators are run as they are written: onnxruntime would move and fuse QuantizeLinear and
+    DequantizeLinear, which rounds in other places.
+
+    Args:
+        model: serialised, or its path.
+        weights: folder of the external data of a serialised model.
+        one_of_many: the session runs in its caller's thread and keeps no memory between runs. Otherwise it has a
+            thread for each core, 8 MB each, and an arena of its own, which hundreds of sessions cannot have.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if one_of_many:
+        options.intra_op_num_threads = 1
+        options.enable_cpu_mem_arena = False
+    if weights is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[RunSession]:
+    """Something that runs sessions so that an interrupt stops them, in the middle of an endless `Loop` too."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    with ThreadPoolExecutor(1) as thread:  # Python does not handle signals while its main thread is in native code
+
+        def run(session: Any, outputs: list[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
+            results: list[Any] = thread.submit(session.run, outputs, dict(feeds), options).result()
+            return results
+
+        try:
+            yield run
+        finally:
+            options.terminate = True
+
+
+def run_session(session: Any, outputs: list[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
+    """Run one session once, as `interruptible` does. Raises what onnxruntime raises."""
+    with interruptible() as run:
+        return run(session, outputs, feeds)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether onnxruntime got no memory: it has no error of its own for that."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)

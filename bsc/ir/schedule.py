@@ -1,0 +1,138 @@
+"""The order in which a mapped model runs: crossbar layers, and between them segments of digital operators.
+
+A segment is a small ONNX model of all the digital operators that can run once the same crossbar layers are
+done. Segments travel inside the plan folder, so that a replay needs nothing else.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from bsc.errors import DoesNotFitError, ModelError
+from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
+from bsc.ir.layer import CrossbarLayer, Reuse
+
+MAX_SEGMENT_BYTES = (1 << 31) - (1 << 20)
+"""Of a protobuf message, with room for names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Digital operators that run together.
+
+    Attributes:
+        model: serialised ONNX model.
+        inputs: tensors it reads.
+        outputs: tensors that later steps or the user read.
+        operators: number of operators by ONNX type.
+    """
+
+    model: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    operators: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerStep:
+    """One crossbar layer.
+
+    Attributes:
+        layer: its name.
+        inputs: the activation it reads.
+        outputs: the tensor it writes.
+    """
+
+    layer: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+Step = Segment | LayerStep
+
+
+def schedule(graph: Graph) -> Iterator[Step]:
+    """Put a graph's operators into an order of layers and digital segments; each segment is made when its turn comes.
+
+    Raises:
+        ModelError: BSC305 when a segment reads a tensor of unknown element type.
+        DoesNotFitError: BSC402 when the constants of a segment do not fit into an ONNX file.
+    """
+    depth = _crossbar_depths(graph)
+    deepest = max(depth.values(), default=0)
+    drives: list[list[CrossbarLayer | Reuse]] = [[] for _ in range(deepest + 1)]
+    digital: list[list[DigitalOp]] = [[] for _ in range(deepest + 1)]
+    last_read = dict.fromkeys(graph.outputs, deepest + 1)  # the last level at which a tensor is read
+    for op in graph.ops():
+        level = depth[op.name]
+        if isinstance(op, DigitalOp):
+            digital[level].append(op)
+        else:
+            drives[level].append(op)
+        last_read |= {name: max(level, last_read.get(name, 0)) for name in op.inputs}
+    for level in range(deepest + 1):
+        for op in drives[level]:
+            layer = op.layer if isinstance(op, Reuse) else op.name
+            yield LayerStep(layer=layer, inputs=op.inputs, outputs=op.outputs)
+        if digital[level]:
+            later = {name for op in digital[level] for name in op.outputs if last_read.get(name, 0) > level}
+            yield _segment(graph, digital[level], wanted=later)
+
+
+def _crossbar_depths(graph: Graph) -> dict[str, int]:
+    """For each operator, the most crossbar layers on a path to it, itself included."""
+    depth: dict[str, int] = {}
+    for op in graph.ops():
+        before = (graph.producer(name) for name in op.inputs)
+        reached = max((depth[source.name] for source in before if source is not None), default=0)
+        depth[op.name] = reached + (not isinstance(op, DigitalOp))
+    return depth
+
+
+def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
+    """One segment. Raises `DoesNotFitError` BSC402 if its constants do not fit into an ONNX file."""
+    made = {name for op in ops for name in op.outputs}
+    read = list(dict.fromkeys(name for op in ops for name in op.inputs if name and name not in made))
+    constants = [name for name in read if graph.has_array(name)]
+    inputs = [name for name in read if not graph.has_array(name)]
+    outputs = [name for op in ops for name in op.outputs if name and name in wanted]
+    size = sum(len(op.node) for op in ops) + sum(graph.array(name).nbytes for name in constants)
+    if size > MAX_SEGMENT_BYTES:
+        raise DoesNotFitError(
+            "BSC402",
+            f"digital operators before tensor '{outputs[-1]}' do not fit into an ONNX file",
+            seen=f"{size} bytes of constants",
+            fix="keep large tables, such as embeddings, out of the model that is compiled",
+        )
+    opsets = [helper.make_opsetid(domain, version) for domain, version in graph.info.opsets.items()]
+    model = helper.make_model(
+        helper.make_graph(
+            [onnx.NodeProto.FromString(op.node) for op in ops],
+            "segment",
+            [_value_info(graph, name) for name in inputs],
+            [onnx.ValueInfoProto(name=name) for name in outputs],
+            [numpy_helper.from_array(np.asarray(graph.array(name), order="C"), name) for name in constants],
+        ),
+        opset_imports=opsets,
+        ir_version=helper.find_min_ir_version_for(opsets, ignore_unknown=True),
+    )
+    serialised = model.SerializeToString(deterministic=True)
+    operators = Counter(op.op_type for op in ops)
+    return Segment(model=serialised, inputs=tuple(inputs), outputs=tuple(outputs), operators=operators)
+
+
+def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
+    """Element type only: sizes may change with the batch."""
+    dtype = graph.tensors[name].dtype
+    if dtype == UNKNOWN_DTYPE:
+        raise ModelError(
+            "BSC305",
+            f"the element type of tensor '{name}' is unknown",
+            seen="an operator before it that ONNX's shape inference does not know",
+            fix="replace the operators that make it by standard ONNX operators",
+        )
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)

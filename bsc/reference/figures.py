@@ -1,0 +1,159 @@
+"""FIGURES.md: every figure of a report, from the records and tables that it is made of.
+
+python -m bsc.reference.figures > FIGURES.md
+"""
+
+import typing
+from collections.abc import Iterator, Sequence
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+import hw_models
+from bsc.cost.counters import COUNTERS, counted
+from bsc.hardware.adc_law import AdcLaw
+from bsc.reference.markdown import table_row
+from bsc.report.document import Figures, ReportDocument
+from bsc.report.layer_csv import LAYER_COLUMNS, SLICE_COLUMNS, Column
+
+WORDS = {
+    "slice column": "the cells of one bitline on one crossbar that are driven together: one weight slice, one sign, "
+    "one column of one row group",
+    "conversion": "one reading of a slice column, or of a pair of them that is subtracted before its ADC: one for "
+    "every input vector and input cycle. Figures that say *in one input cycle of one vector* count each slice column "
+    "or pair once. One whose ADC has 0 bits never happens",
+    "unit column": "a column of ones that reads the sum of the inputs; offsets and centres are subtracted with it",
+    "lossless, proved": "no input whatever makes the conversion clip or round: its sums, bounded by the cells, lie "
+    "within the codes of the ADC, and the ADC's step divides all of them",
+    "observed": "nothing was lost on the calibration data, and no more is claimed",
+    "fixed": "a resolution that was chosen without regard to the cells",
+    "uniform 8 bit": "first baseline: the same network, sign-magnitude on pairs of crossbars, all rows driven, nothing "
+    "left out, every slice column read with 8 bits",
+    "ISAAC offset 8 bit": "second baseline: the same weight codes in the encoding of [isaac16]; one crossbar a slice "
+    "and none for a second sign, but one bit more and a unit column; read with 8 bits",
+    "ADC law": "how the energy of a conversion follows its resolution; it scales the target's own price of 8 bits, so "
+    "that laws differ in shape alone. The paper's is `saberi`",
+    "extrapolated": "a resolution in use lies outside what the source of the ADC law vouches for",
+    "level": "the hardware is nested: crossbars, arrays of cells with their converters, are parts of larger units, "
+    "those of larger ones, up to the whole. A hardware description names its levels, for ISAAC crossbar, IMA, tile and "
+    "chip. Crossbars fill whole units of every level, and areas count these",
+    "counter": "what tells how often a hardware action happens in one inference. A hardware description gives actions "
+    "a price and names a counter for each",
+}
+
+
+def figures() -> str:
+    """The whole page, as Markdown."""
+    sections = "".join(_section(record, paths) for record, paths in _records().items())
+    columns = "".join(_column(column, "") for column in LAYER_COLUMNS)
+    columns += "".join(_column(column, "*i*") for column in SLICE_COLUMNS)
+    words = "".join(table_row(word, meaning) for word, meaning in WORDS.items())
+    counters = "".join(table_row(f"`{name}`", counted(name)) for name in COUNTERS)
+    laws = "".join(_law(law) for law in hw_models.laws().values())
+    return f"""# What the figures mean
+
+Written by `python -m bsc.reference.figures` from the records that reports are made of; a test keeps it fresh. Keys in
+brackets are listed in [hw_models/SOURCES.md](hw_models/SOURCES.md). A figure that is not known is null in JSON, an
+empty cell in CSV and n/a in text, never 0.
+
+## Words
+
+| word | what it means |
+| --- | --- |
+{words}
+## Counters
+
+| counter | what it counts, in one inference |
+| --- | --- |
+{counters}
+## ADC laws
+
+| law | energy of N bits | kind | vouched for | source |
+| --- | --- | --- | --- | --- |
+{laws}
+## The report document
+
+`bsc report PLAN --json` prints it and `bsc compile` writes it, as report.json, into the plan folder. Its JSON Schema is
+[bsc/report/report.schema.json](bsc/report/report.schema.json). In paths `*` is any key or position. `plan` is
+plan.json, whole, described in [bsc/plan/plan.schema.json](bsc/plan/plan.schema.json): what was chosen, and no figures.
+{sections}
+## Columns of the CSV file
+
+`bsc report PLAN --csv FILE` writes one row a layer in the order of the plan, as RFC 4180 has it but with lines that end
+in a newline alone. Names are written as they are: a spreadsheet may take one that starts with = + - or @ for a formula.
+*i* is the number of a slice, 0 the least significant; a layer with fewer slices has empty cells there.
+
+| column | unit | what it includes | source |
+| --- | --- | --- | --- |
+{columns}"""
+
+
+def figure_fields(record: type[Figures], path: str = "") -> Iterator[tuple[str, type[Figures], FieldInfo]]:
+    """Every field of a record of figures and of those within it, down to what is no such record.
+
+    Yields:
+        Path with `*` for keys and positions, the record that has the field, and the field.
+    """
+    for name, field in record.model_fields.items():
+        inner = _figures_within(field.annotation)
+        if inner is None:
+            yield f"{path}{name}", record, field
+        else:
+            yield from figure_fields(inner[0], f"{path}{name}{inner[1]}.")
+
+
+def is_numeric(annotation: Any) -> bool:
+    """Whether values of a type hold numbers, truth values left out."""
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return issubclass(annotation, int | float) and not issubclass(annotation, bool)
+    return get_origin(annotation) is not typing.Literal and any(map(is_numeric, get_args(annotation)))
+
+
+def _figures_within(annotation: Any) -> tuple[type[Figures], str] | None:
+    """The record of figures that a field holds, maybe one of many, and how its path goes on."""
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return (annotation, "") if issubclass(annotation, Figures) else None
+    many = "" if isinstance(annotation, UnionType) else ".*"
+    found = [inner for inner in map(_figures_within, get_args(annotation)) if inner is not None]
+    return (found[0][0], many + found[0][1]) if found else None
+
+
+def _records() -> dict[type[Figures], dict[str, list[str]]]:
+    """Paths of the fields of every record of the report, by field; several where the record has several places."""
+    found: dict[type[Figures], dict[str, list[str]]] = {}
+    for path, record, _ in figure_fields(ReportDocument):
+        found.setdefault(record, {}).setdefault(path.rpartition(".")[2], []).append(path)
+    return found
+
+
+def _section(record: type[Figures], paths: dict[str, list[str]]) -> str:
+    rows = ""
+    for name, places in paths.items():
+        field = record.model_fields[name]
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        rows += table_row(
+            f"`{_joined(places)}`", str(extra.get("unit", "")), field.description or "", str(extra.get("source", ""))
+        )
+    head = "| path | unit | what it includes | source |\n| --- | --- | --- | --- |\n"
+    return f"\n### {(record.__doc__ or '').splitlines()[0].rstrip('.')}\n\n{head}{rows}"
+
+
+def _joined(paths: Sequence[str]) -> str:
+    """Paths that differ in one place, as one: `cost.{plan,uniform_8_bit}.energy_j`."""
+    parts = [dict.fromkeys(names) for names in zip(*(path.split(".") for path in paths), strict=True)]
+    return ".".join(next(iter(names)) if len(names) == 1 else f"{{{','.join(names)}}}" for names in parts)
+
+
+def _column(column: Column, index: str) -> str:
+    name = f"`{column.name}`{index}"
+    return table_row(name, column.unit, column.includes, column.source)
+
+
+def _law(law: AdcLaw) -> str:
+    low, high = law.valid_bits
+    return table_row(law.name, law.formula, law.kind, f"{low} to {high} bit", law.source)
+
+
+if __name__ == "__main__":
+    print(figures(), end="")
