@@ -7,7 +7,7 @@ from bsc.compile.steps import ADC_PASSES, Steps
 from bsc.errors import BscError, DoesNotFitError, UsageError
 from bsc.hardware.target import Adc
 from bsc.ir.layer import UNIFORM_POLICIES
-from bsc.ir.passbase import Pass, needs_data
+from bsc.ir.passbase import NO_MOMENTS, Pass, needs_data
 from passes.assign_adc import ISAAC_BITS, AssignAdc
 from passes.budget_adc import BudgetAdc
 from passes.calibrate_adc import CalibrateAdc
@@ -32,6 +32,7 @@ def refusals(steps: Steps, options: CompileOptions, adc: Adc) -> Iterator[BscErr
         yield _no_data_to_cut_by()
     if options.calibration is None:
         yield from (needs_data(step.name) for step in run.all if step.observes() is not None)
+        yield from (needs_data(step.name, NO_MOMENTS) for step in run.all if step.input_vectors())
 
 
 def not_offered(steps: Sequence[Pass], adc: Adc) -> Iterator[DoesNotFitError]:

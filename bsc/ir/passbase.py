@@ -17,6 +17,9 @@ from bsc.numeric.sharing import Granularity
 
 T = TypeVar("T")
 
+NO_MOMENTS = "no moments of the layers' inputs"
+"""What is seen of a layer for a pass that has `input_vectors`, without calibration data."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
@@ -65,6 +68,10 @@ class Pass(ABC):
     def run(self, graph: Graph) -> PassResult:
         """Rewrite the graph; the given one stays as it is."""
 
+    def input_vectors(self) -> int:
+        """Input vectors of each layer, about, whose moments must be attached before `run`; 0 for none."""
+        return 0
+
     def observes(self) -> Observation | None:
         """What must be attached to the graph's layers before `run`; None for a pass that needs no data."""
         return None
@@ -106,12 +113,12 @@ def check_options(step: Pass, *checks: tuple[str, bool, str]) -> None:
             )
 
 
-def needs_data(consumer: str) -> UsageError:
+def needs_data(consumer: str, seen: str = "no observations of the column sums") -> UsageError:
     """The error of a pass that was given no calibration data."""
     return UsageError(
         "BSC201",
         f"pass '{consumer}' needs calibration data",
-        seen="no observations of the column sums",
+        seen=seen,
         fix="give typical inputs with --calib FILE.npz",
     )
 

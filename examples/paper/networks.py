@@ -244,8 +244,8 @@ def pretrain(
         batch: images a step.
         flips: mirror and shift images.
         seed: of weights, order and augmentation.
-        optimizer: "sgd" with Nesterov's momentum of 0.9, or "adam", which gets a deep network without normalisation off the ground
-            in fewer epochs.
+        optimizer: "sgd" with Nesterov's momentum of 0.9, or "adam", which gets a deep network without normalisation off
+            the ground in fewer epochs.
         precision: "fp32" or "bf16", as in `bsc.train.options.FinetuneOptions`.
         smoothing: share of a label that is spread over all classes.
         checkpoint: written after every epoch; a run that was stopped goes on from it (on the CPU to the same weights).

@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,13 @@ def _measure(name: str, rounds: int, threads: int) -> dict[str, float]:
         times["plain"] += _timed(lambda done: _plain(network, data, done))
         for kind, settings in KINDS.items():
             common = {"epochs": 1, "optimizer": "sgd", "lr": 1e-6, "augment": "flip-crop", "precision": "bf16"}
-            trainer = Trainer(graph, data, None, FinetuneOptions(**common, threads=threads, **settings))
-            times[kind] += _timed(lambda done, trainer=trainer: trainer.run(on_step=lambda *_: done()))
+            options = FinetuneOptions.model_validate(common | {"threads": threads} | dict(settings))
+            times[kind] += _timed(partial(_tuned, Trainer(graph, data, None, options)))
     return {kind: statistics.median(values) for kind, values in times.items()}
+
+
+def _tuned(trainer: Trainer, done: OnStep) -> None:
+    trainer.run(on_step=lambda *_: done())
 
 
 def _timed(job: Callable[[OnStep], object]) -> list[float]:
@@ -94,7 +99,7 @@ def _timed(job: Callable[[OnStep], object]) -> list[float]:
 
 def _plain(network: Network, data: Samples, done: OnStep) -> None:
     """One epoch as anybody would write it."""
-    network = network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert data.labels is not None
     images, labels = torch.from_numpy(data.inputs["image"]), torch.from_numpy(data.labels)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
