@@ -106,7 +106,7 @@ class CapColumns(Pass):
             raise needs_data(self.name, NO_MOMENTS)
         rows, columns = _numbers(graph, layer)
         mean, covariance = graph.array(layer.moments.mean), graph.array(layer.moments.covariance)
-        width, each = layer.columns // layer.groups, len(codes[0]) // layer.groups
+        each = codes.shape[1] // layer.groups
         doublings, shift = np.zeros(codes.shape[1], np.int64), np.zeros(codes.shape[1])
         for group in range(layer.groups):
             here = np.flatnonzero(over[group * each : (group + 1) * each]) + group * each
@@ -114,18 +114,16 @@ class CapColumns(Pass):
             before = codes[:, here]
             codes[:, here], doublings[here] = self._codes(before, taken, slicing.cells, cap)
             shift[here] = mean[group][rows] @ (before - (codes[:, here] << doublings[here]))
-        assert width * layer.groups == layer.columns
         step = np.broadcast_to(graph.array(quant.weight_step), layer.columns).copy()
         bias = np.zeros(layer.columns) if layer.bias is None else graph.array(layer.bias).ravel().astype(np.float64)
         bias[columns] += shift * step[columns]
         step[columns] *= 2.0**doublings
-        changed = {"codes": f"{quant.codes}-capped", "weight_step": f"{layer.name}/weight-step-capped"}
-        arrays[changed["codes"]] = codes.astype(graph.array(quant.codes).dtype)
-        arrays[changed["weight_step"]] = step
-        arrays[key := f"{layer.name}/bias-capped"] = bias.astype(
-            np.float32 if layer.bias is None else graph.array(layer.bias).dtype
-        )
-        return replace(layer, bias=key, quant=replace(quant, **changed))
+        capped = replace(quant, codes=f"{quant.codes}-capped", weight_step=f"{layer.name}/weight-step-capped")
+        key = f"{layer.name}/bias-capped"
+        arrays[capped.codes] = codes.astype(graph.array(quant.codes).dtype)
+        arrays[capped.weight_step] = step
+        arrays[key] = bias.astype(np.float32 if layer.bias is None else graph.array(layer.bias).dtype)
+        return replace(layer, bias=key, quant=capped)
 
     def _over(self, codes: NDArray[np.int64], cells: CellFormat, cap: int) -> NDArray[np.bool_]:
         """Columns of which some slice of some row group is above the cap, (N,)."""

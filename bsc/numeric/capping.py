@@ -30,7 +30,7 @@ RANGE = 2.0**-16
 """Lowest price that is tried, as a share of the highest."""
 
 HAGGLING = 0.99
-"""Share of the prices that a row pays: of rows that want the same at the same price, the first there is room for get it."""
+"""Share of the prices that a row pays: of rows that want the same at the same price, the first get it."""
 
 BLOCK_COSTS = 1 << 22
 """Costs that are held at a time: 16 MB."""
@@ -191,7 +191,7 @@ def _costs(
         yield block, cost
 
 
-def _clearing(by_level: NDArray[np.float64], lanes: NDArray[np.bool_], cap: int) -> NDArray[np.float64]:
+def _clearing(by_level: NDArray[np.float32], lanes: NDArray[np.bool_], cap: int) -> NDArray[np.float64]:
     """The lowest price, about, at which each lane buys no more than the cap, (2, N)."""
     levels = np.arange(by_level.shape[-1])
     low = np.zeros(lanes.shape[::2])

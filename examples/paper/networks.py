@@ -252,7 +252,8 @@ def pretrain(
     """
     torch.manual_seed(seed)
     # The memory order that convolutions are fastest in.
-    network = NETWORKS[name]().to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = NETWORKS[name]()
+    network.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     decay = 5e-4
     steepest = (
         torch.optim.Adam(network.parameters(), lr=lr, weight_decay=decay)

@@ -29,7 +29,8 @@ def test_of_the_model_s_input_and_of_what_a_layer_makes_of_it(tmp_path: Path) ->
     weights, bias = graph.array("w0"), graph.array("b0")
     for name, inputs in (("fc0", x), ("fc1", np.maximum(x @ weights + bias, 0))):
         vectors, mean, covariance = moments(found, name)
-        assert (vectors, covariance.dtype) == (50, np.float32)
+        assert vectors == 50
+        assert covariance.dtype == np.float32
         np.testing.assert_allclose(mean, inputs.mean(axis=0)[None], atol=1e-6)
         np.testing.assert_allclose(covariance, np.cov(inputs.T, bias=True)[None], atol=1e-5)
     assert float_outputs(found, {"x": x})["y"].shape == (50, 2)  # nothing else has changed
