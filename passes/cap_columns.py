@@ -3,7 +3,7 @@
     before   codes (K, N) in the order they are mapped in, moments of the layer's inputs
     after    codes whose cells add up, in each slice, polarity and column of a row group, to at most
              (2**bits - 1) / (highest input digit); a weight step of each column and a bias that go with them
-    keeps    codes, step and bias of columns that are within the cap as they are
+    keeps    codes, step and bias of columns that need no more bits as they are
 
 No training and no labels: `bsc.numeric.capping` chooses the codes that change the layer's results on calibration data
 least. A column may get a step that is 2, 4 or 8 times coarser, since the same weight in fewer bits spends less of the
@@ -36,7 +36,7 @@ from bsc.ir.passbase import (
 )
 from bsc.ir.sidetable import SideTable
 from bsc.numeric.capping import Capped, cap_columns
-from bsc.numeric.column_stats import stored_stats
+from bsc.numeric.column_stats import lossless_bits, stored_stats
 from bsc.numeric.encoding import CellFormat
 from bsc.numeric.quantizer import max_digit
 
@@ -46,7 +46,7 @@ COARSEST = 3
 
 @dataclass(frozen=True)
 class CapColumns(Pass):
-    """Cap the slice columns of every layer; layers that keep to the cap already are left alone.
+    """Cap the slice columns of every layer; layers that need no more bits are left alone.
 
     Attributes:
         bits: what a conversion of one column may need, 1 to 16.
@@ -79,8 +79,8 @@ class CapColumns(Pass):
 
         Raises:
             ModelError: BSC309 for a layer that is not sliced, or that is tiled.
-            UsageError: BSC201 for a layer above the cap whose inputs were not looked at; BSC205 for one whose cells are
-                not `differential`, or a name that no layer has.
+            UsageError: BSC201 for a layer that needs more bits and whose inputs were not looked at; BSC205 for one
+                whose cells are not `differential`, or a name that no layer has.
         """
         layers: dict[str, CrossbarLayer] = {}
         arrays = SideTable()
@@ -91,7 +91,7 @@ class CapColumns(Pass):
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
 
     def _capped(self, graph: Graph, layer: CrossbarLayer, arrays: SideTable) -> CrossbarLayer | None:
-        """The layer with codes within the cap; None if they are."""
+        """The layer with other codes; None if none of its columns needs more bits."""
         slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
         quant = required(layer.quant, layer.name, self.name, "quantize")
         if slicing.cells.encoding != "differential":
@@ -99,7 +99,7 @@ class CapColumns(Pass):
         digit = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
         cap = ((1 << self.bits) - 1) // digit
         codes = graph.array(quant.codes).astype(np.int64)
-        over = self._over(codes, slicing.cells, cap)  # (N,)
+        over = self._over(codes, slicing.cells, digit)  # (N,)
         if not over.any():
             return None
         if layer.moments is None:
@@ -125,10 +125,11 @@ class CapColumns(Pass):
         arrays[key] = bias.astype(np.float32 if layer.bias is None else graph.array(layer.bias).dtype)
         return replace(layer, bias=key, quant=capped)
 
-    def _over(self, codes: NDArray[np.int64], cells: CellFormat, cap: int) -> NDArray[np.bool_]:
-        """Columns of which some slice of some row group is above the cap, (N,)."""
-        sums = stored_stats(codes, cells, self.group_rows).sums
-        return np.asarray((sums > cap).any(axis=(0, 1, 2)))
+    def _over(self, codes: NDArray[np.int64], cells: CellFormat, digit: int) -> NDArray[np.bool_]:
+        """Columns of which a conversion is not proved to need no more than `bits`, (N,)."""
+        stats = stored_stats(codes, cells, self.group_rows)
+        needed = lossless_bits(stats.sums.astype(np.uint32) * np.uint32(digit), stats.gcds)
+        return np.asarray((needed > self.bits).any(axis=(0, 1, 2)))
 
     def _codes(
         self, weights: NDArray[np.int64], moments: NDArray[Any], cells: CellFormat, cap: int
