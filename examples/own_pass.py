@@ -54,7 +54,7 @@ def main() -> None:
         options = CompileOptions(pipeline=pipeline, registry=PASSES | {DropSmall.name: DropSmall})
         plan = compile_model(MODEL, target, options).plan
         assert plan is not None
-        saving = {row.law.name: row for row in compare(plan, target, laws["isaac"], laws).spread}["isaac"]
+        saving = {row.law.name: row for row in compare(plan.mapping, target, laws["isaac"], laws).spread}["isaac"]
         print(f"threshold {threshold:2}: ADC {format_ratio(saving.adc)}, total {format_ratio(saving.total)}")
 
 

@@ -13,26 +13,29 @@ every column of an allocated crossbar 8 bits [isaac16] and `fixed` any other wid
 pairs half below zero: whether such a column is exact is known, not assumed.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.errors import DoesNotFitError, UsageError
+from bsc.errors import DoesNotFitError
 from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.ir.adc_pass import AdcPass, PolicyWord
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, AdcGranularity, AdcPolicy, CrossbarLayer, Slicing, Tiling
-from bsc.ir.passbase import Pass, PassResult, required
-from bsc.numeric.column_stats import lossless_bits, reach
-from bsc.numeric.quantizer import max_digit
+from bsc.ir.layer import AdcAssignment, CrossbarLayer, Slicing, Tiling
+from bsc.ir.passbase import check_options
+from bsc.ir.sidetable import SideTable
+from bsc.mapping.layer import AdcGranularity, AdcPolicy
+from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.tiles import per_column, per_crossbar, per_row_group, per_tile
 
 ISAAC_BITS = 8
 
 
 @dataclass(frozen=True)
-class AssignAdc(Pass):
+class AssignAdc(AdcPass):
     """Assign ADC resolutions to every tiled layer; layers that have them are left alone.
 
     Attributes:
@@ -43,47 +46,50 @@ class AssignAdc(Pass):
     """
 
     name = "assign-adc"
+    words = (
+        PolicyWord(name="lossless", meaning="proved for every slice column", options={"policy": "lossless"}),
+        PolicyWord(name="isaac", meaning="8 bits", options={"policy": "isaac"}),
+        PolicyWord(name="fixed", meaning="N bits", options={"policy": "fixed"}, number="bits"),
+    )
 
     policy: AdcPolicy = "lossless"
     granularity: AdcGranularity = "column"
     bits: int = ISAAC_BITS
 
     def __post_init__(self) -> None:
-        if not 1 <= self.bits <= MAX_ADC_BITS:
-            raise UsageError(
-                "BSC205",
-                f"pass 'assign-adc': bits must be 1 to {MAX_ADC_BITS}",
-                seen=str(self.bits),
-                fix="choose assign-adc{policy=fixed bits=8}",
-            )
+        check_options(self, ("bits", 1 <= self.bits <= MAX_ADC_BITS, f"1 to {MAX_ADC_BITS}"))
 
-    def run(self, graph: Graph) -> PassResult:
+    @property
+    def policy_name(self) -> AdcPolicy:
+        """The option itself."""
+        return self.policy
+
+    @property
+    def uniform_bits(self) -> int | None:
+        """Of "isaac" and "fixed"."""
+        return {"isaac": ISAAC_BITS, "fixed": self.bits}.get(self.policy)
+
+    def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterator[CrossbarLayer]:
         """See the module docstring.
 
         Raises:
             ModelError: BSC309 for a layer that is not tiled.
             DoesNotFitError: BSC401 when a lossless column needs more than 16 bits.
         """
-        layers: dict[str, CrossbarLayer] = {}
-        arrays: dict[str, NDArray[Any]] = {}
-        for layer in graph.layers():
-            if layer.adc is None:
-                bits, step, low = self._assign(graph, layer)
-                adc = AdcAssignment.of(layer.name, self.policy, self.granularity, low=low is not None)
-                arrays |= {adc.bits: bits, adc.step: step}
-                if adc.low is not None:
-                    assert low is not None
-                    arrays[adc.low] = low
-                layers[layer.name] = replace(layer, adc=adc)
-        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+        for layer in due:
+            bits, step, low = self._assign(graph, layer)
+            adc = AdcAssignment.of(layer.name, self.policy, self.granularity, low=low is not None)
+            arrays[adc.bits], arrays[adc.step] = bits, step
+            if adc.low is not None:
+                assert low is not None
+                arrays[adc.low] = low
+            yield replace(layer, adc=adc)
 
     def _assign(
         self, graph: Graph, layer: CrossbarLayer
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32] | None]:
         """Bits, step and, where it is not 0, lowest code of every conversion."""
-        slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
-        quant = required(layer.quant, layer.name, self.name, "quantize")
-        tiling = required(layer.tiling, layer.name, self.name, "tile")
+        _, slicing, tiling = self.tiled(layer)
         columns = layer.mapped_shape[1]
         paired = slicing.cells.subtraction == "analog"
 
@@ -95,15 +101,13 @@ class AssignAdc(Pass):
             crossbars = per_crossbar(combine, values, tiling.column_starts)
             return from_tiles(per_tile(combine, crossbars, tiling.groups_per_tile))
 
-        if self.policy != "lossless":
-            width = ISAAC_BITS if self.policy == "isaac" else self.bits
+        if (width := self.uniform_bits) is not None:
             exists = graph.array(tiling.allocated)
             read = from_tiles(np.asarray(exists.any(axis=3, keepdims=True)) if paired else exists)
             bits = np.where(read, np.uint8(width), np.uint8(0))
             lowest = np.where(read, np.int32(-(1 << (width - 1))), np.int32(0)) if paired else None
             return bits, np.ones(read.shape, np.uint8), lowest
-        highest = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
-        found = reach(graph.array(tiling.sums), graph.array(tiling.gcds), slicing.cells, highest)
+        found = self.reach(graph, layer)
         low, high, step = found.low, found.high, found.step
         converted = high > low
         if self.granularity == "slice":

@@ -16,26 +16,31 @@ plan for the noise that is predicted. How accurate it is, is not for this pass t
 --max-accuracy-drop` chooses `caution` by tests on held-out data.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.ir.adc_pass import AdcPass, Observation, PolicyWord, needs_data
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer, Observed, Slicing, Tiling
-from bsc.ir.passbase import Observation, Pass, PassResult, check_options, needs_data, required
+from bsc.ir.layer import AdcAssignment, CrossbarLayer, Observed, Slicing, Tiling
+from bsc.ir.passbase import check_options
+from bsc.ir.sidetable import SideTable
+from bsc.mapping.layer import AdcGranularity, AdcPolicy
 from bsc.numeric.allocation import bias_correction, cheapest_bits, taken
-from bsc.numeric.column_stats import lossless_bits, reach
-from bsc.numeric.quantizer import input_cycles, max_digit
+from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.sharing import sharing_groups
 from bsc.numeric.tiles import column_widths, per_column, per_crossbar, per_row_group, per_tile
+from passes.assign_adc import AssignAdc
 
 DEFAULT_CAUTION = 100.0
 
 
 @dataclass(frozen=True)
-class BudgetAdc(Pass):
+class BudgetAdc(AdcPass):
     """Assign ADC resolutions to every observed layer; layers that have them are left alone.
 
     Attributes:
@@ -47,6 +52,8 @@ class BudgetAdc(Pass):
     """
 
     name = "budget-adc"
+    words = (PolicyWord(name="budgeted", meaning="within --max-accuracy-drop"),)
+    has_caution = True
 
     granularity: AdcGranularity = "column"
     caution: float = DEFAULT_CAUTION
@@ -62,6 +69,19 @@ class BudgetAdc(Pass):
             ("seed", self.seed >= 0, "0 or more"),
         )
 
+    @property
+    def policy_name(self) -> AdcPolicy:
+        """Always the same."""
+        return "budgeted"
+
+    def lossless(self) -> AssignAdc:
+        """What is proved, which endless caution never exceeds."""
+        return AssignAdc(granularity=self.granularity)
+
+    def with_caution(self, caution: float) -> Self:
+        """The pass at another price of noise."""
+        return replace(self, caution=caution)
+
     def observes(self) -> Observation:
         """Column sums, the damage of every resolution, and what damage does to the outputs."""
         return Observation(
@@ -73,28 +93,24 @@ class BudgetAdc(Pass):
             sensitivity=True,
         )
 
-    def run(self, graph: Graph) -> PassResult:
+    def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterator[CrossbarLayer]:
         """See the module docstring.
 
         Raises:
             UsageError: BSC201 if a layer was not observed.
             ModelError: BSC309 for a layer that is not tiled.
         """
-        layers: dict[str, CrossbarLayer] = {}
-        arrays: dict[str, NDArray[Any]] = {}
-        waiting = [_Priced.of(graph, layer) for layer in graph.layers() if layer.adc is None]
-        whole = sum(priced.lossless_j for priced in waiting) or 1.0
-        for priced in waiting:
-            layers[priced.layer.name] = self._assign(graph, priced, whole, arrays)
-        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+        priced = [_Priced.of(self, graph, layer) for layer in due]
+        whole = sum(each.lossless_j for each in priced) or 1.0
+        return (self._assign(graph, each, whole, arrays) for each in priced)
 
-    def _assign(self, graph: Graph, priced: "_Priced", whole: float, arrays: dict[str, NDArray[Any]]) -> CrossbarLayer:
+    def _assign(self, graph: Graph, priced: "_Priced", whole: float, arrays: SideTable) -> CrossbarLayer:
         layer, tiling, observed = priced.layer, priced.tiling, priced.observed
         if observed.step is None or observed.damage is None or observed.sensitivity is None:
             raise needs_data(self.name)
         adc = AdcAssignment.of(
             layer.name,
-            "budgeted",
+            self.policy_name,
             self.granularity,
             low=observed.low is not None,
             correction=self.correct == "bias",
@@ -155,12 +171,10 @@ class _Priced:
     lossless_j: float
 
     @classmethod
-    def of(cls, graph: Graph, layer: CrossbarLayer) -> "_Priced":
-        quant = required(layer.quant, layer.name, BudgetAdc.name, "quantize")
-        slicing = required(layer.slicing, layer.name, BudgetAdc.name, "slice-bits")
-        tiling = required(layer.tiling, layer.name, BudgetAdc.name, "tile")
+    def of(cls, step: BudgetAdc, graph: Graph, layer: CrossbarLayer) -> "_Priced":
+        quant, slicing, tiling = step.tiled(layer)
         if layer.observed is None or graph.prices is None:
-            raise needs_data(BudgetAdc.name)
+            raise needs_data(step.name)
         prices = graph.prices
         cycles = input_cycles(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
         reads = layer.vectors * len(cycles)
@@ -179,8 +193,7 @@ class _Priced:
             existing = existing.sum(axis=3, keepdims=True)
         driving_j = reads * (existing * crossbar_j[..., None, None] + (existing > 0) * held_j[:, None, None])
 
-        digit = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
-        reached = reach(graph.array(tiling.sums), graph.array(tiling.gcds), slicing.cells, digit)
+        reached = step.reach(graph, layer)
         span = (reached.high - reached.low).astype(np.uint32)
         counts = np.bincount(lossless_bits(span, reached.step).ravel(), minlength=1)
         each = np.array(prices.conversion_j)

@@ -4,14 +4,15 @@
     after    bits and step (R, S, Q, N), for pairs that are subtracted before the ADC the lowest code too; 0 bits where
              nothing is converted
 
-Of N observed conversions of a column none lies outside its codes. If further conversions are like them, then at
-most 3 / N of them do, with 95 % confidence (0.95 = 1 - (1 - p)**N gives p = 3.0 / N). It is a statement about data,
-not a proof: never more bits are assigned than are proved to be enough, and where as many are, the proof stays.
+None of N observed input vectors drives a column beyond its codes. Of further ones that are like them and independent at
+most 3.0 / N do, for pairs 4.7 / N, with 95 % confidence; see `bsc.numeric.tolerance`. It is a statement about data, not
+a proof: never more bits are assigned than are proved to be enough, and where as many are, the proof stays.
 
 With `clip-share` some observed conversions may clip, with `most-bits` no column gets more bits than that. Both lose
 something, and then each column has the step and lowest code of least damage for its bits; see `bsc.numeric.damage`.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,18 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.ir.adc_pass import AdcPass, Observation, PolicyWord, needs_data
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, AdcGranularity, CrossbarLayer
-from bsc.ir.passbase import Observation, Pass, PassResult, check_options, needs_data, required
+from bsc.ir.layer import AdcAssignment, CrossbarLayer
+from bsc.ir.passbase import check_options
+from bsc.ir.sidetable import SideTable
+from bsc.mapping.layer import AdcGranularity, AdcPolicy
 from bsc.numeric.allocation import bias_correction, covering_bits, taken
-from bsc.numeric.column_stats import reach
-from bsc.numeric.quantizer import max_digit
 from bsc.numeric.sharing import sharing_groups
 from bsc.numeric.windows import Windows
+from passes.assign_adc import AssignAdc
 
 
 @dataclass(frozen=True)
-class CalibrateAdc(Pass):
+class CalibrateAdc(AdcPass):
     """Assign ADC resolutions to every observed layer; layers that have them are left alone.
 
     Attributes:
@@ -44,6 +47,10 @@ class CalibrateAdc(Pass):
     """
 
     name = "calibrate-adc"
+    words = (
+        PolicyWord(name="calibrated", meaning="holds what --calib data showed"),
+        PolicyWord(name="calibrated", meaning="the same, N bits at most", number="most-bits"),
+    )
 
     granularity: AdcGranularity = "column"
     spare_bits: int = 0
@@ -63,6 +70,15 @@ class CalibrateAdc(Pass):
             ("seed", self.seed >= 0, "0 or more"),
         )
 
+    @property
+    def policy_name(self) -> AdcPolicy:
+        """Always the same."""
+        return "calibrated"
+
+    def lossless(self) -> AssignAdc:
+        """What is proved, which is never fewer bits."""
+        return AssignAdc(granularity=self.granularity)
+
     def observes(self) -> Observation:
         """Column sums, and the damage of resolutions that lose something."""
         return Observation(
@@ -78,29 +94,22 @@ class CalibrateAdc(Pass):
     def _lossy(self) -> bool:
         return self.clip_share > 0 or self.most_bits > 0 or self.correct == "bias"
 
-    def run(self, graph: Graph) -> PassResult:
+    def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterator[CrossbarLayer]:
         """See the module docstring.
 
         Raises:
             UsageError: BSC201 if a layer was not observed.
             ModelError: BSC309 for a layer that is not tiled.
         """
-        layers: dict[str, CrossbarLayer] = {}
-        arrays: dict[str, NDArray[Any]] = {}
-        for layer in graph.layers():
-            if layer.adc is None:
-                layers[layer.name] = self._assign(graph, layer, arrays)
-        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+        return (self._assign(graph, layer, arrays) for layer in due)
 
-    def _assign(self, graph: Graph, layer: CrossbarLayer, arrays: dict[str, NDArray[Any]]) -> CrossbarLayer:
-        slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
-        quant = required(layer.quant, layer.name, self.name, "quantize")
-        tiling = required(layer.tiling, layer.name, self.name, "tile")
+    def _assign(self, graph: Graph, layer: CrossbarLayer, arrays: SideTable) -> CrossbarLayer:
+        _, slicing, tiling = self.tiled(layer)
         if (observed := layer.observed) is None:
             raise needs_data(self.name)
         adc = AdcAssignment.of(
             layer.name,
-            "calibrated",
+            self.policy_name,
             self.granularity,
             low=observed.lowest is not None,
             correction=self.correct == "bias",
@@ -111,8 +120,7 @@ class CalibrateAdc(Pass):
                 raise needs_data(self.name)
             return graph.array(key)
 
-        digit = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
-        reached = reach(graph.array(tiling.sums), graph.array(tiling.gcds), slicing.cells, digit)
+        reached = self.reach(graph, layer)
         groups = sharing_groups(self.granularity, reached.high.shape, tiling.column_starts, tiling.groups_per_tile)
         lowest = None if observed.lowest is None else graph.array(observed.lowest)
         windows = Windows.of(reached, lowest, graph.array(observed.highest), groups)

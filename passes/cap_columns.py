@@ -22,18 +22,10 @@ from numpy.typing import NDArray
 
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.ir.adc_pass import NO_MOMENTS, needs_data
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
-from bsc.ir.passbase import (
-    NO_MOMENTS,
-    Pass,
-    PassResult,
-    check_options,
-    needs_data,
-    refuse_after,
-    required,
-    selected,
-)
+from bsc.ir.passbase import Pass, PassResult, check_options, refuse_after, required, selected
 from bsc.ir.sidetable import SideTable
 from bsc.numeric.capping import Capped, cap_columns
 from bsc.numeric.column_stats import lossless_bits, stored_stats

@@ -12,6 +12,7 @@ slice, polarity and tile are all zero. Grouped layers keep their rows and column
 lose only empty crossbars.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,17 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.analysis.channels import ChannelFacts, analyse
-from bsc.errors import UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Kept
-from bsc.ir.passbase import Pass, PassResult, refuse_after, required
+from bsc.ir.passbase import LayerPass, check_options, refuse_after, required
 from bsc.ir.sidetable import SideTable
 from bsc.numeric.column_stats import lossless_bits, stored_stats
 from bsc.numeric.encoding import CellFormat
 
 
 @dataclass(frozen=True)
-class Eliminate(Pass):
+class Eliminate(LayerPass):
     """Drop what is zero from every quantised layer; layers already done are left alone.
 
     Attributes:
@@ -44,28 +44,19 @@ class Eliminate(Pass):
     dead: Literal["same-bits", "always"] = "same-bits"
 
     def __post_init__(self) -> None:
-        if self.rows < 1:
-            raise UsageError(
-                "BSC205",
-                "pass 'eliminate': rows must be 1 or more",
-                seen=str(self.rows),
-                fix="choose eliminate{rows=128}",
-            )
+        check_options(self, ("rows", self.rows >= 1, "1 or more"))
 
-    def run(self, graph: Graph) -> PassResult:
-        """See the module docstring. Raises `ModelError` BSC309 for a layer that is not quantised, or tiled already."""
-        layers: dict[str, CrossbarLayer] = {}
-        arrays = SideTable()
-        left = [layer for layer in graph.layers() if layer.kept is None]
-        for layer in left:
+    def due(self, layer: CrossbarLayer) -> bool:
+        """Whether nothing was left out of a layer yet. Raises `ModelError` BSC309 if it is not quantised, or tiled."""
+        if layer.kept is None:
             required(layer.quant, layer.name, self.name, "quantize")
             refuse_after(layer.tiling, layer.name, self.name, "tile")
-        if not left:
-            return PassResult(graph, ())
+        return layer.kept is None
+
+    def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterator[CrossbarLayer]:
+        """See the module docstring."""
         facts = analyse(graph)
-        for layer in left:
-            layers[layer.name] = self._without_zeros(graph, layer, facts, arrays)
-        return PassResult(graph.with_layers(layers, arrays), tuple(layers))
+        return (self._without_zeros(graph, layer, facts, arrays) for layer in due)
 
     def _without_zeros(
         self, graph: Graph, layer: CrossbarLayer, facts: ChannelFacts, arrays: SideTable

@@ -10,16 +10,16 @@ nothing and are not built, and others need a smaller ADC. The order of rows deci
 Grouped layers are left alone, since each group has its own rows and columns.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.errors import UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Kept
-from bsc.ir.passbase import Pass, PassResult, refuse_after, required, selected
+from bsc.ir.passbase import LayerPass, check_options, refuse_after, required, selected
 from bsc.ir.sidetable import SideTable
 from bsc.numeric.orders import balanced_rows, sorted_lines
 
@@ -30,7 +30,7 @@ ColumnOrder = Literal["as-is", "sorted"]
 
 
 @dataclass(frozen=True)
-class Permute(Pass):
+class Permute(LayerPass):
     """Permute every layer that `eliminate` is done with; layers that are permuted are left alone.
 
     Attributes:
@@ -49,35 +49,34 @@ class Permute(Pass):
     only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.group_rows < 1:
-            raise UsageError(
-                "BSC205",
-                "pass 'permute': group-rows must be 1 or more",
-                seen=str(self.group_rows),
-                fix="choose permute{group-rows=128}",
-            )
+        check_options(self, ("group-rows", self.group_rows >= 1, "1 or more"))
 
-    def run(self, graph: Graph) -> PassResult:
-        """See the module docstring.
+    def layers(self, graph: Graph) -> Iterator[CrossbarLayer]:
+        """Those of `only`. Raises `UsageError` BSC205 for a name that no layer has."""
+        return selected(graph, self.only, self.name)
+
+    def due(self, layer: CrossbarLayer) -> bool:
+        """Whether the lines of a layer can change places and have not yet.
 
         Raises:
             ModelError: BSC309 for a layer that is not sliced, or that `eliminate` has not run on or `tile` has.
-            UsageError: BSC205 for a name that no layer has.
         """
-        layers: dict[str, CrossbarLayer] = {}
-        arrays = SideTable()
-        for layer in selected(graph, self.only, self.name):
-            kept = required(layer.kept, layer.name, self.name, "eliminate")
-            required(layer.slicing, layer.name, self.name, "slice-bits")
-            if not kept.permuted and layer.groups == 1 and min(kept.shape):
-                refuse_after(layer.tiling, layer.name, self.name, "tile")
-                layers[layer.name] = self._permute(graph, layer, kept, arrays)
-        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+        kept = required(layer.kept, layer.name, self.name, "eliminate")
+        required(layer.slicing, layer.name, self.name, "slice-bits")
+        if kept.permuted or layer.groups > 1 or not min(kept.shape):
+            return False
+        refuse_after(layer.tiling, layer.name, self.name, "tile")
+        return True
 
-    def _permute(self, graph: Graph, layer: CrossbarLayer, kept: Kept, arrays: SideTable) -> CrossbarLayer:
+    def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterator[CrossbarLayer]:
+        """See the module docstring."""
+        return (self._permute(graph, layer, arrays) for layer in due)
+
+    def _permute(self, graph: Graph, layer: CrossbarLayer, arrays: SideTable) -> CrossbarLayer:
         assert layer.quant is not None
         assert layer.slicing is not None
-        cells, codes = layer.slicing.cells, graph.array(layer.quant.codes)
+        assert layer.kept is not None
+        kept, cells, codes = layer.kept, layer.slicing.cells, graph.array(layer.quant.codes)
         # Centres are chosen behind this, for the tiles that it makes.
         stored = cells.stored(codes, None, len(codes)) if cells.encoding == "offset" else codes
         columns = sorted_lines(stored.T, cells) if self.columns == "sorted" else None

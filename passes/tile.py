@@ -10,14 +10,14 @@ smaller than a crossbar share one block-diagonally. After `eliminate`, crossbars
 allocated.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bsc.errors import UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Tiling
-from bsc.ir.passbase import Pass, PassResult, required, selected
+from bsc.ir.passbase import Clash, LayerPass, check_options, required, selected
 from bsc.ir.sidetable import SideTable
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.encoding import choose_centres
@@ -25,7 +25,7 @@ from bsc.numeric.tiles import MAX_LINES, column_tiles, crossbars_with_weights
 
 
 @dataclass(frozen=True)
-class Tile(Pass):
+class Tile(LayerPass):
     """Tile every sliced layer; layers that are tiled already are left alone.
 
     Attributes:
@@ -36,6 +36,7 @@ class Tile(Pass):
     """
 
     name = "tile"
+    stage = "lay out"
 
     rows: int = 128
     cols: int = 128
@@ -43,37 +44,33 @@ class Tile(Pass):
     only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for option, value in (("rows", self.rows), ("cols", self.cols)):
-            if not 1 <= value <= MAX_LINES:
-                raise UsageError(
-                    "BSC205",
-                    f"pass 'tile': {option} must be 1 to {MAX_LINES}",
-                    seen=str(value),
-                    fix=f"choose tile{{{option}=128}}",
+        check_options(
+            self,
+            ("rows", 1 <= self.rows <= MAX_LINES, f"1 to {MAX_LINES}"),
+            ("cols", 1 <= self.cols <= MAX_LINES, f"1 to {MAX_LINES}"),
+            clashes=[
+                Clash(
+                    there=self.active_rows < 0 or (self.active_rows > 0 and self.rows % self.active_rows > 0),
+                    problem="active-rows must divide rows",
+                    seen=f"{self.active_rows} active of {self.rows} rows",
+                    fix=f"choose tile{{rows={self.rows} active-rows={self.rows}}} or a divisor of it",
                 )
-        if self.active_rows < 0 or (self.active_rows and self.rows % self.active_rows):
-            raise UsageError(
-                "BSC205",
-                "pass 'tile': active-rows must divide rows",
-                seen=f"{self.active_rows} active of {self.rows} rows",
-                fix=f"choose tile{{rows={self.rows} active-rows={self.rows}}} or a divisor of it",
-            )
+            ],
+        )
         if not self.active_rows:
             object.__setattr__(self, "active_rows", self.rows)  # so that the pipeline text says what is meant
 
-    def run(self, graph: Graph) -> PassResult:
-        """See the module docstring.
+    def layers(self, graph: Graph) -> Iterator[CrossbarLayer]:
+        """Those of `only`. Raises `UsageError` BSC205 for a name that no layer has."""
+        return selected(graph, self.only, self.name)
 
-        Raises:
-            ModelError: BSC309 for a layer that is not sliced.
-            UsageError: BSC205 for a name that no layer has.
-        """
-        layers: dict[str, CrossbarLayer] = {}
-        arrays = SideTable()
-        for layer in selected(graph, self.only, self.name):
-            if layer.tiling is None:
-                layers[layer.name] = self._lay(graph, layer, arrays)
-        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+    def due(self, layer: CrossbarLayer) -> bool:
+        """Whether a layer is not tiled yet."""
+        return layer.tiling is None
+
+    def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterator[CrossbarLayer]:
+        """See the module docstring. Raises `ModelError` BSC309 for a layer that is not sliced."""
+        return (self._lay(graph, layer, arrays) for layer in due)
 
     def _lay(self, graph: Graph, layer: CrossbarLayer, arrays: SideTable) -> CrossbarLayer:
         quant = required(layer.quant, layer.name, self.name, "quantize")

@@ -44,7 +44,7 @@ def test_onnx(plan: Path) -> None:
     onnx.checker.check_model("mlp.crossbars.onnx", full_check=True)
     feeds = {"x": np.random.default_rng(0).standard_normal((4, 12)).astype(np.float32)}
     (y,) = quiet_session(Path("mlp.crossbars.onnx")).run(None, feeds)
-    np.testing.assert_array_equal(y, Replayer(read_plan(plan)).replayed(feeds)["y"])
+    np.testing.assert_array_equal(y, Replayer(read_plan(plan).mapping).replayed(feeds)["y"])
     first = Path("mlp.crossbars.onnx").read_bytes()
     assert run("export", plan, "--to", "onnx", "-o", "other.onnx").stderr == "wrote other.onnx\n"
     assert Path("other.onnx").read_bytes() == first

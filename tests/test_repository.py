@@ -26,7 +26,7 @@ from bsc.plan.folder import to_json
 from bsc.reference.figures import figure_fields, figures, is_numeric
 from bsc.reference.supported import supported
 from bsc.report.document import ReportDocument
-from bsc.report.layer_csv import LAYER_COLUMNS, SLICE_COLUMNS, Column
+from bsc.report.layer_csv import COLUMNS, Column
 from bsc.testing import mlp_model, save
 
 ROOT = Path(__file__).parent.parent
@@ -56,9 +56,17 @@ def test_every_package_is_shipped() -> None:
     assert listed >= folders
 
 
+def subclasses(cls: type) -> Iterator[type]:
+    """Of any depth."""
+    each: type
+    for each in cls.__subclasses__():
+        yield each
+        yield from subclasses(each)
+
+
 def test_every_pass_is_registered_and_tested() -> None:
     files = {path.stem for path in (ROOT / "passes").glob("*.py")} - {"__init__"}
-    classes = {cls for cls in Pass.__subclasses__() if cls.__module__.startswith("passes.")}
+    classes = {cls for cls in subclasses(Pass) if cls.__module__.startswith("passes.")}
     assert set(passes.PASSES.values()) == classes
     assert {cls.__module__.removeprefix("passes.") for cls in classes} == files
     for stem in files:
@@ -147,7 +155,7 @@ def _numbers(value: object, path: str = "") -> Iterator[str]:
         yield path
 
 
-@pytest.mark.parametrize("column", [*LAYER_COLUMNS, *SLICE_COLUMNS], ids=lambda column: column.name)
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
 def test_every_column_is_described(column: Column) -> None:
     assert column.includes
     assert column.source

@@ -8,25 +8,24 @@ Angelopoulos et al., Learn then Test, arXiv 2110.01052, section 3).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.compile.candidate import candidate_plan
 from bsc.errors import GateError, ModelError, UsageError
-from bsc.hardware.target import Target
+from bsc.ir.adc_pass import AdcPass
 from bsc.ir.graph import Graph
+from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
+from bsc.mapping.model import MappedModel
 from bsc.numeric.paired_bound import CONFIDENCE, fewest_samples, unchanged_bound
-from bsc.plan.document import BudgetRecord, Plan
+from bsc.plan.document import BudgetRecord
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
 from bsc.replay.paired import PairedAccuracy, paired_accuracy, samples_needed
 from bsc.replay.scores import require_scores
-from passes.budget_adc import BudgetAdc
 
 LADDER = tuple(float(f"{10 ** (step / 8):.3g}") for step in range(48, -25, -1))
 """Cautions from 1,000,000 down to 0.001, eight a decade."""
@@ -38,23 +37,23 @@ CALIBRATION_SAMPLES = 1024
 
 
 class Judge:
-    """Compares plans of one tiled model on one data set; the quantised model runs only once."""
+    """Compares mappings of one tiled model on one data set; the quantised model runs only once."""
 
     def __init__(self, data: Dataset) -> None:
         self.data = data
         self._quantised: NDArray[Any] | None = None
 
-    def __call__(self, plan: Plan) -> PairedAccuracy:
-        """Replay a plan beside the quantised model."""
+    def __call__(self, mapping: MappedModel) -> PairedAccuracy:
+        """Replay a mapping beside the quantised model."""
         assert self.data.labels is not None
-        replayer = Replayer(plan)
+        replayer = Replayer(mapping)
         if self._quantised is None:
-            self._quantised = self._outputs(plan, replayer.quantised)
-        return paired_accuracy(self._quantised, self._outputs(plan, replayer.replayed), self.data.labels)
+            self._quantised = self._outputs(mapping, replayer.quantised)
+        return paired_accuracy(self._quantised, self._outputs(mapping, replayer.replayed), self.data.labels)
 
-    def _outputs(self, plan: Plan, run: Callable[[Any], dict[str, NDArray[Any]]]) -> NDArray[Any]:
-        name, outputs = plan.document.outputs[0].name, []
-        for batch in self.data.batches(max((layer.input_values for layer in plan.layers), default=1)):
+    def _outputs(self, mapping: MappedModel, run: Callable[[Any], dict[str, NDArray[Any]]]) -> NDArray[Any]:
+        name, outputs = mapping.outputs[0].name, []
+        for batch in self.data.batches(max((layer.input_values for layer in mapping.layers), default=1)):
             outputs.append(run(batch)[name])
             require_scores(outputs[-1], self.data.labels)
         return np.concatenate(outputs)
@@ -63,7 +62,6 @@ class Judge:
 def keep_budget(
     graph: Graph,
     passes: Sequence[Pass],
-    target: Target,
     *,
     calibration: Dataset,
     held_out: Dataset,
@@ -75,7 +73,6 @@ def keep_budget(
     Args:
         graph: observed and priced, before `passes`.
         passes: with a `budget-adc`, whose caution is replaced.
-        target: the hardware.
         calibration: labelled data that the graph was observed on.
         held_out: labelled data that nothing else has seen.
         max_drop: accuracy that may be lost, a share of samples.
@@ -92,7 +89,7 @@ def keep_budget(
     def judged(judge: Judge, caution: float) -> PairedAccuracy:
         advance(1)
         mapped, _ = run_pipeline(graph, with_caution(passes, caution))
-        return judge(candidate_plan(mapped, target))
+        return judge(mapping_of(mapped))
 
     # The rung before `low` would pass if held-out data were like calibration data, the one at `high` would not.
     low, high = 0, len(LADDER)
@@ -115,12 +112,14 @@ def keep_budget(
 
 def with_caution(passes: Sequence[Pass], caution: float) -> tuple[Pass, ...]:
     """The passes with another caution."""
-    return tuple(replace(step, caution=caution) if isinstance(step, BudgetAdc) else step for step in passes)
+    return tuple(
+        step.with_caution(caution) if isinstance(step, AdcPass) and step.has_caution else step for step in passes
+    )
 
 
-def measure_accuracy(graph: Graph, target: Target, held_out: Dataset) -> PairedAccuracy:
+def measure_accuracy(graph: Graph, held_out: Dataset) -> PairedAccuracy:
     """How a finished plan does beside the quantised model on labelled data."""
-    return Judge(held_out)(candidate_plan(graph, target))
+    return Judge(held_out)(mapping_of(graph))
 
 
 def budget_record(

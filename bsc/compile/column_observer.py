@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.ir.passbase import Observation
+from bsc.ir.adc_pass import Observation
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.lossless import layer_reach
+from bsc.mapping.model import MappedModel
 from bsc.numeric.damage import Damage, Options, best_options, damage_of, fewest_clipped
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.numeric.sharing import sharing_groups
 from bsc.numeric.windows import Windows
 from bsc.plan.cells import read_levels
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
-from bsc.plan.summary import layer_reach
 from bsc.replay.activations import mapped_codes
 from bsc.replay.columns import LaneCounts, Lanes, best_reader
 from bsc.replay.dataset import Dataset
@@ -75,17 +77,17 @@ class ResolutionTables:
 
 
 def observe(
-    plan: Plan, data: Dataset, wanted: Observation, *, advance: Callable[[int], None] = lambda _: None
+    mapping: MappedModel, data: Dataset, wanted: Observation, *, advance: Callable[[int], None] = lambda _: None
 ) -> dict[str, LayerObservation]:
     """Observe every layer.
 
     Args:
-        plan: of the tiled model; its ADC assignment is not looked at.
+        mapping: of the tiled model; its ADC assignment is not looked at.
         data: calibration data.
         wanted: what of it.
         advance: called with the number of samples whenever some have gone through the model.
     """
-    loaded = LoadedPlan(plan)
+    loaded = LoadedPlan(mapping)
     kept = _kept_codes(loaded, data, wanted, advance)
     return {
         name: _LayerObserver(layer, arrays, kept.pop(name), wanted).observation()
@@ -114,7 +116,7 @@ def _kept_codes(
         return products[name](driven)
 
     for batch in data.batches(max((layer.input_values for layer, _ in loaded.layers.values()), default=1)):
-        samples = len(next(iter(batch.values())))
+        samples = data.rows(batch)
         share = samples / data.samples
         loaded.run(batch, run_layer)
         advance(samples)
@@ -146,7 +148,7 @@ class _LayerObserver:
     """Reads the conversions of one layer."""
 
     def __init__(
-        self, layer: PlanLayer, arrays: LayerArrays, codes: NDArray[np.signedinteger], wanted: Observation
+        self, layer: MappedLayer, arrays: LayerArrays, codes: NDArray[np.signedinteger], wanted: Observation
     ) -> None:
         self.layer = layer
         self.arrays = arrays

@@ -31,6 +31,7 @@ from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import Dataset, load_dataset
+from bsc.replay.import_check import check_import, unchecked
 from bsc.replay.paired import PairedAccuracy
 
 
@@ -108,7 +109,14 @@ def refuse_unseen(job: Job, state: State) -> State:
 
 def read_model(job: Job, state: State) -> State:
     """Import: the ONNX file becomes a graph. A node that cannot be compiled is refused."""
-    graph = import_model(job.model, job.options.input_shapes, refuse=job.refuse)
+    options = job.options
+    graph = import_model(
+        job.model,
+        options.input_shapes,
+        constants=options.constants,
+        values=options.input_values,
+        refuse=job.refuse,
+    )
     job.trace.dump("import", graph)
     return replace(state, imported=graph)
 
@@ -130,6 +138,18 @@ def refuse_data(job: Job, state: State) -> State:
     return state
 
 
+def check_against_file(job: Job, state: State) -> State:
+    """Check: the graph in floating point must compute what onnxruntime computes of the file."""
+    if not job.options.import_check:
+        return replace(state, imported=unchecked(state.graph, "--no-import-check"))
+    graph = check_import(state.graph, job.model, state.calibration)
+    calibration, held_out = state.calibration, state.held_out
+    if state.graph.info.dynamic_batch and not graph.info.dynamic_batch:
+        calibration = None if calibration is None else calibration.one_at_a_time()
+        held_out = None if held_out is None else held_out.one_at_a_time()
+    return replace(state, imported=graph, calibration=calibration, held_out=held_out)
+
+
 def calibrate_inputs(_job: Job, state: State) -> State:
     """Calibrate: note the range of every layer's input on calibration data."""
     return state if state.calibration is None else replace(state, mapped=calibrate(state.graph, state.calibration))
@@ -149,8 +169,7 @@ def cut(job: Job, state: State) -> State:
     if not job.options.adaptive_cut:
         return state
     assert state.calibration is not None
-    passes = choose_slice_widths(state.graph, state.steps.all, job.target, state.calibration)
-    return replace(state, steps=Steps.of(passes))
+    return replace(state, steps=choose_slice_widths(state.graph, state.steps, state.calibration))
 
 
 def prepare(job: Job, state: State) -> State:
@@ -162,15 +181,14 @@ def lay_out(job: Job, state: State) -> State:
     """Lay out: put the layers on crossbars; with a search, in the way that costs least."""
     search = job.options.search
     if search is not None and job.to_run(state.steps).layout:
-        steps = state.steps
-        layout, choices = choose_layout(state.graph, steps.layout, steps.assign, job.target, search)
-        state = replace(state, steps=replace(steps, layout=layout), layout=choices)
+        steps, choices = choose_layout(state.graph, state.steps, job.target, search)
+        state = replace(state, steps=steps, layout=choices)
     return _with_passes(job, state, job.to_run(state.steps).layout)
 
 
 def observe(job: Job, state: State) -> State:
     """Observe: attach what the ADC passes ask for: column sums on calibration data, sensitivities and prices."""
-    wishes = (step.observes() for step in job.to_run(state.steps).assign)
+    wishes = (step.observes() for step in job.to_run(state.steps).adc)
     wanted = next((wish for wish in wishes if wish is not None), None)
     if wanted is None:
         return state
@@ -187,7 +205,6 @@ def assign(job: Job, state: State) -> State:
         passes, accuracy = keep_budget(
             state.graph,
             state.steps.assign,
-            job.target,
             calibration=state.calibration,
             held_out=state.held_out,
             max_drop=max_drop,
@@ -200,7 +217,7 @@ def test_accuracy(job: Job, state: State) -> State:
     """Test: replay the plan beside the quantised model on held-out data, unless a budget has just done so."""
     if state.held_out is None or state.accuracy is not None or job.stops_early:
         return state
-    return replace(state, accuracy=measure_accuracy(state.graph, job.target, state.held_out))
+    return replace(state, accuracy=measure_accuracy(state.graph, state.held_out))
 
 
 STAGES: Sequence[Stage] = (
@@ -208,6 +225,7 @@ STAGES: Sequence[Stage] = (
     read_model,
     read_data,
     refuse_data,
+    check_against_file,
     calibrate_inputs,
     note_moments,
     cut,
@@ -219,7 +237,7 @@ STAGES: Sequence[Stage] = (
 )
 """The way from an ONNX file to a plan."""
 
-IMPORT: Sequence[Stage] = (read_model, read_data, calibrate_inputs)
+IMPORT: Sequence[Stage] = (read_model, read_data, check_against_file, calibrate_inputs)
 """Those that rest on the model and its data alone: `bsc explore` runs them once for many mappings."""
 
 

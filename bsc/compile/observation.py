@@ -5,15 +5,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bsc.compile.candidate import candidate_plan
 from bsc.compile.column_observer import LayerObservation, observe
 from bsc.compile.sensitivity import measure_sensitivity
 from bsc.cost.price import reading_prices
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
+from bsc.ir.adc_pass import Observation
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Observed
-from bsc.ir.passbase import Observation
+from bsc.ir.mapped import mapping_of
 from bsc.ir.sidetable import SideTable
 from bsc.replay.dataset import Dataset
 from passes.assign_adc import AssignAdc
@@ -33,10 +33,10 @@ def with_observations(graph: Graph, target: Target, law: AdcLaw, data: Dataset, 
         ModelError: BSC309 for a layer that is not tiled.
         UsageError: BSC206 if the target has no price for conversions.
     """
-    # Any assignment makes a plan of the tiled graph; what its ADCs would do is not looked at.
-    plan = candidate_plan(AssignAdc(policy="fixed").run(graph).graph, target)
-    seen = observe(plan, data, wanted)
-    sensitivity = measure_sensitivity(plan, data, seen) if wanted.sensitivity else {}
+    # Any assignment makes a mapping of the tiled graph; what its ADCs would do is not looked at.
+    mapping = mapping_of(AssignAdc(policy="fixed").run(graph).graph)
+    seen = observe(mapping, data, wanted)
+    sensitivity = measure_sensitivity(mapping, data, seen) if wanted.sensitivity else {}
     layers: dict[str, CrossbarLayer] = {}
     arrays = SideTable()
     for layer in graph.layers():

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.compile.column_observer import LayerObservation
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.lossless import layer_reach
+from bsc.mapping.model import MappedModel
 from bsc.numeric.allocation import taken
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
-from bsc.plan.summary import layer_reach
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
 
@@ -28,7 +30,7 @@ DEGRADED_SHARE = 0.01
 
 
 def measure_sensitivity(
-    plan: Plan,
+    mapping: MappedModel,
     data: Dataset,
     observed: Mapping[str, LayerObservation],
     *,
@@ -37,14 +39,14 @@ def measure_sensitivity(
     """Noise-to-signal ratio of the first output for a damage of one weight code squared, by layer and slice.
 
     Args:
-        plan: of the tiled model; only layers that are degraded are read column by column.
+        mapping: of the tiled model; only layers that are degraded are read column by column.
         data: calibration data; evenly spread samples of it are used.
         observed: of every layer, with damages.
         advance: called with 1 for every slice that is done.
     """
-    replayer = Replayer(plan)
-    output = plan.document.outputs[0].name
-    batches = list(data.spread(SAMPLES).batches(max((layer.input_values for layer in plan.layers), default=1)))
+    replayer = Replayer(mapping)
+    output = mapping.outputs[0].name
+    batches = list(data.spread(SAMPLES).batches(max((layer.input_values for layer in mapping.layers), default=1)))
     exact = np.concatenate([replayer.quantised(batch)[output] for batch in batches]).astype(np.float64)
     signal = float(exact.var(axis=0).mean()) or 1.0
     found: dict[str, tuple[float, ...]] = {}
@@ -67,7 +69,9 @@ def measure_sensitivity(
     return found
 
 
-def _degraded(layer: PlanLayer, arrays: LayerArrays, seen: LayerObservation, slice_: int) -> tuple[LayerArrays, float]:
+def _degraded(
+    layer: MappedLayer, arrays: LayerArrays, seen: LayerObservation, slice_: int
+) -> tuple[LayerArrays, float]:
     """The arrays with one slice degraded, and the damage predicted for it, summed over columns."""
     assert seen.tables is not None
     tables, worth = seen.tables, layer.cells.read_worth()
@@ -88,7 +92,7 @@ def _degraded(layer: PlanLayer, arrays: LayerArrays, seen: LayerObservation, sli
     return degraded, float(damage.sum(dtype=np.float64))
 
 
-def _without_gaps(factors: list[float], layer: PlanLayer, seen: LayerObservation) -> tuple[float, ...]:
+def _without_gaps(factors: list[float], layer: MappedLayer, seen: LayerObservation) -> tuple[float, ...]:
     """For a slice that could not be degraded take the most sensitive other one, or noise as the layer itself has it."""
     known = [factor for factor in factors if not np.isnan(factor)]
     signal = seen.variance * layer.mapped_columns

@@ -8,22 +8,22 @@ publication.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.compile.candidate import candidate_plan
-from bsc.compile.steps import lossless
-from bsc.hardware.target import Target
+from bsc.compile.steps import Steps
 from bsc.ir.graph import Graph
-from bsc.ir.passbase import Pass
+from bsc.ir.mapped import mapping_of
 from bsc.ir.pipeline import run_pipeline
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import MappedModel
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.encoding import CellFormat, choose_centres
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerEngine, ReplayOptions
 from bsc.replay.loaded import LoadedPlan
@@ -39,37 +39,30 @@ MAX_VECTORS = 256
 RESULT_BITS = 8
 
 
-def choose_slice_widths(graph: Graph, passes: Sequence[Pass], target: Target, data: Dataset) -> tuple[Pass, ...]:
-    """The passes with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
-    mapped, _ = run_pipeline(graph, [lossless(step) for step in passes])
-    layers: dict[str, list[str]] = {}
-    for name, bits in choose_cuts(candidate_plan(mapped, target), data).items():
-        layers.setdefault("-".join(map(str, reversed(bits))), []).append(name)
-
-    def cut(step: Pass) -> tuple[Pass, ...]:
-        if not isinstance(step, SliceBits):
-            return (step,)
-        *some, (last, _) = layers.items()
-        return (*(replace(step, cut=bits, only=tuple(names)) for bits, names in some), replace(step, cut=last))
-
-    return tuple(each for step in passes for each in cut(step))
+def choose_slice_widths(graph: Graph, steps: Steps, data: Dataset) -> Steps:
+    """The steps with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
+    mapped, _ = run_pipeline(graph, steps.lossless.all)
+    widths = choose_cuts(mapping_of(mapped), data)
+    return Steps.of(
+        [each for step in steps.all for each in (step.with_widths(widths) if isinstance(step, SliceBits) else (step,))]
+    )
 
 
-def choose_cuts(plan: Plan, data: Dataset) -> dict[str, tuple[int, ...]]:
+def choose_cuts(mapping: MappedModel, data: Dataset) -> dict[str, tuple[int, ...]]:
     """Bits of every slice of each layer, least significant first.
 
     Args:
-        plan: of the model with any cut; its codes and its quantised inputs count.
+        mapping: of the model with any cut; its codes and its quantised inputs count.
         data: inputs, of which the first few are used.
     """
-    vectors = _input_vectors(plan, data)
-    last = plan.layers[-1].name if plan.layers else None
+    vectors = _input_vectors(mapping, data)
+    last = mapping.layers[-1].name if mapping.layers else None
     cuts = {}
-    for layer in plan.layers:
+    for layer in mapping.layers:
         if layer.name == last:
             cuts[layer.name] = (1,) * layer.weight_bits
         else:
-            cuts[layer.name] = _choose(layer, plan.arrays(layer), vectors[layer.name])
+            cuts[layer.name] = _choose(layer, mapping.arrays(layer), vectors[layer.name])
     return cuts
 
 
@@ -81,7 +74,7 @@ def compositions(bits: int) -> Iterator[tuple[int, ...]]:
                 yield cut
 
 
-def cut_error(layer: PlanLayer, arrays: LayerArrays, cut: tuple[int, ...], codes: NDArray[Any]) -> float:
+def cut_error(layer: MappedLayer, arrays: LayerArrays, cut: tuple[int, ...], codes: NDArray[Any]) -> float:
     """Error of a layer that is cut so, as the module's docstring says.
 
     Args:
@@ -102,7 +95,7 @@ def cut_error(layer: PlanLayer, arrays: LayerArrays, cut: tuple[int, ...], codes
     return float(abs(read - exact)[counts].mean()) if counts.any() else 0.0
 
 
-def _choose(layer: PlanLayer, arrays: LayerArrays, codes: NDArray[Any]) -> tuple[int, ...]:
+def _choose(layer: MappedLayer, arrays: LayerArrays, codes: NDArray[Any]) -> tuple[int, ...]:
     best: tuple[float, tuple[int, ...]] = (np.inf, ())
     for _, cuts in itertools.groupby(compositions(layer.weight_bits), key=len):
         found = min((cut_error(layer, arrays, cut, codes), cut) for cut in cuts)
@@ -112,7 +105,7 @@ def _choose(layer: PlanLayer, arrays: LayerArrays, codes: NDArray[Any]) -> tuple
     return best[1]
 
 
-def _recut(layer: PlanLayer, arrays: LayerArrays, cut: tuple[int, ...]) -> tuple[PlanLayer, LayerArrays]:
+def _recut(layer: MappedLayer, arrays: LayerArrays, cut: tuple[int, ...]) -> tuple[MappedLayer, LayerArrays]:
     """The layer around centres, its pairs subtracted before converters of `ADC_BITS`, with these slices."""
     cells = CellFormat(
         weight_bits=layer.weight_bits, bits_per_cell=max(cut), encoding="centre", subtraction="analog", cut=cut
@@ -137,9 +130,9 @@ def _recut(layer: PlanLayer, arrays: LayerArrays, cut: tuple[int, ...]) -> tuple
     )
 
 
-def _input_vectors(plan: Plan, data: Dataset) -> dict[str, NDArray[Any]]:
+def _input_vectors(mapping: MappedModel, data: Dataset) -> dict[str, NDArray[Any]]:
     """Input codes (V, G, K) of every layer in the quantised model."""
-    loaded = LoadedPlan(plan)
+    loaded = LoadedPlan(mapping)
     engines = {name: LayerEngine(layer, arrays, ReplayOptions()) for name, (layer, arrays) in loaded.layers.items()}
     seen: dict[str, NDArray[Any]] = {}
 

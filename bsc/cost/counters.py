@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from bsc.errors import UsageError
 from bsc.hardware.target import Target
+from bsc.mapping.layer import MappedLayer
 from bsc.numeric.quantizer import input_cycles
-from bsc.plan.document import PlanLayer
 
 MISSING: Final = ("off-tile routing", "digital operators", "idle power", "programming of cells")
 """What the model has no counter for, whatever the target."""
@@ -48,51 +48,51 @@ class Activity:
     bits_per_read: int
     index_bits: int = 0
 
-    def cycles(self, layer: PlanLayer) -> int:
+    def cycles(self, layer: MappedLayer) -> int:
         """Input cycles of one inference, over all vectors."""
         return layer.vectors * len(input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits))
 
 
-Count = Callable[[PlanLayer, Activity], int]
+Count = Callable[[MappedLayer, Activity], int]
 """Number of a layer in one inference."""
 
 
-def conversions(layer: PlanLayer, activity: Activity) -> int:
+def conversions(layer: MappedLayer, activity: Activity) -> int:
     """Conversions of the ADCs, each priced by its resolution as the ADC law says."""
     return int(activity.conversions.sum()) * activity.cycles(layer)
 
 
-def rows_driven(layer: PlanLayer, activity: Activity) -> int:
+def rows_driven(layer: MappedLayer, activity: Activity) -> int:
     """Rows driven, each once for every input cycle; priced for DACs of the target's own bits only."""
     return activity.rows_driven * activity.cycles(layer)
 
 
-def cells_read(layer: PlanLayer, activity: Activity) -> int:
+def cells_read(layer: MappedLayer, activity: Activity) -> int:
     """Cells of crossbars that are read, used or not, each once for every input cycle."""
     return int(activity.crossbars.sum()) * layer.tile_rows * layer.tile_cols * activity.cycles(layer)
 
 
-def columns_sampled(layer: PlanLayer, activity: Activity) -> int:
+def columns_sampled(layer: MappedLayer, activity: Activity) -> int:
     """Columns held for their conversion, each once for every input cycle and row group."""
     return activity.columns_sampled * activity.cycles(layer)
 
 
-def partial_results(layer: PlanLayer, activity: Activity) -> int:
+def partial_results(layer: MappedLayer, activity: Activity) -> int:
     """Results of conversions, each shifted, added and stored once."""
     return conversions(layer, activity)
 
 
-def driver_bits(layer: PlanLayer, activity: Activity) -> int:
+def driver_bits(layer: MappedLayer, activity: Activity) -> int:
     """Input bits that row drivers take in."""
     return rows_driven(layer, activity) * layer.dac_bits
 
 
-def buffer_bits(layer: PlanLayer, activity: Activity) -> int:
+def buffer_bits(layer: MappedLayer, activity: Activity) -> int:
     """Bits read from and written to the buffer: inputs, outputs and line numbers of every vector."""
     return moved_bits(layer, activity) + layer.vectors * activity.index_bits
 
 
-def moved_bits(layer: PlanLayer, activity: Activity) -> int:
+def moved_bits(layer: MappedLayer, activity: Activity) -> int:
     """Bits of inputs and outputs carried between the buffer and the arrays."""
     return layer.vectors * layer.input_bits * (layer.groups * activity.rows + layer.columns)
 

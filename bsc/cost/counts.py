@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from bsc.cost.counters import COUNTERS, Activity
 from bsc.hardware.adc_law import MAX_ADC_BITS
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import MappedModel
 from bsc.numeric.encoding import CellFormat, Encoding
 from bsc.numeric.tiles import column_tiles, column_widths, per_crossbar, per_tile
 from bsc.plan.correction import corrections
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 RESOLUTIONS = MAX_ADC_BITS + 1
 
@@ -52,35 +54,36 @@ class LayerCounts:
     array_cols: int
 
 
-def count_plan(plan: Plan) -> list[LayerCounts]:
-    """Count the actions of every layer of a plan."""
-    return [_count_layer(layer, plan.arrays(layer)) for layer in plan.layers]
+def count_mapping(mapping: MappedModel) -> list[LayerCounts]:
+    """Count the actions of every layer of a mapping."""
+    return [_count_layer(layer, mapping.arrays(layer)) for layer in mapping.layers]
 
 
-def count_uniform(plan: Plan, bits: int) -> list[LayerCounts]:
+def count_uniform(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
     """The same network on crossbars of that size, all rows driven, nothing eliminated, every column read at `bits`.
 
-    Slices are those of the plan if it cuts evenly, and else of the target's cells; pairs are subtracted digitally.
+    Slices are those of the mapping if it cuts evenly, and else of `cell_bits`; pairs are subtracted digitally.
     """
-    return [_count_dense(layer, _even(plan, layer, "differential"), bits) for layer in plan.layers]
+    return [_count_dense(layer, _even(layer, "differential", cell_bits), bits) for layer in mapping.layers]
 
 
-def count_offset(plan: Plan, bits: int) -> list[LayerCounts]:
+def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
     """The same weight codes in the offset encoding of [isaac16]: one crossbar a slice, and one unit column on each.
 
-    The sign needs one more bit than in the differential encoding, but there is no second polarity.
+    The sign needs one more bit than in the differential encoding, but there is no second polarity. Slices
+    are those of `count_uniform`.
     """
-    return [_count_dense(layer, _even(plan, layer, "offset"), bits) for layer in plan.layers]
+    return [_count_dense(layer, _even(layer, "offset", cell_bits), bits) for layer in mapping.layers]
 
 
-def _even(plan: Plan, layer: PlanLayer, encoding: Encoding) -> CellFormat:
+def _even(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
     """The format of a baseline."""
     even = len(set(layer.slice_bits[:-1])) <= 1 and layer.slice_bits[-1] <= layer.slice_bits[0]
-    bits = layer.slice_bits[0] if even else plan.target.crossbar.bits_per_cell
+    bits = layer.slice_bits[0] if even else cell_bits
     return CellFormat(weight_bits=layer.weight_bits, bits_per_cell=bits, encoding=encoding)
 
 
-def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
+def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     packed, starts = layer.column_tiles()
     widths = column_widths(starts, layer.mapped_columns)
     existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
@@ -111,7 +114,7 @@ def _count_layer(layer: PlanLayer, arrays: LayerArrays) -> LayerCounts:
     return _count(layer, activity)
 
 
-def _driven_for_sums_alone(layer: PlanLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
+def _driven_for_sums_alone(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
     """Where no crossbar is allocated, but what cells do not hold needs the sum of the inputs: a unit column, (T, C)."""
     added = corrections(layer, arrays)[:, None, None] != 0
     needed = per_tile(np.logical_or, per_crossbar(np.logical_or, added, starts), layer.groups_per_tile)[:, :, 0, 0]
@@ -123,7 +126,7 @@ def _driven_for_sums_alone(layer: PlanLayer, arrays: LayerArrays, starts: tuple[
     return alone
 
 
-def largest_bits(layer: PlanLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.uint8]:
+def largest_bits(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.uint8]:
     """What the ADC of each crossbar must resolve, (T, C, S, P); a pair that is subtracted has one ADC, on its first."""
     largest = per_tile(np.maximum, per_crossbar(np.maximum, arrays.adc_bits, starts), layer.groups_per_tile)
     if _unit_columns(layer.cells):  # the same ADC reads it
@@ -144,12 +147,12 @@ def _unit_columns(cells: CellFormat) -> int:
     return int(cells.encoding != "differential")
 
 
-def _unit_column_bits(layer: PlanLayer) -> int:
+def _unit_column_bits(layer: MappedLayer) -> int:
     """Bits that hold the sum of all input digits of a row group."""
     return min((layer.active_rows * layer.max_drive).bit_length(), MAX_ADC_BITS)
 
 
-def _count_dense(layer: PlanLayer, cells: CellFormat, bits: int) -> LayerCounts:
+def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCounts:
     """Nothing eliminated; every column, the unit columns of each crossbar too, is converted at `bits`."""
     packed, starts = column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)
     row_tiles, planes = -(-layer.rows // layer.tile_rows), cells.slices * cells.polarities
@@ -170,7 +173,7 @@ def _count_dense(layer: PlanLayer, cells: CellFormat, bits: int) -> LayerCounts:
     return _count(layer, activity)
 
 
-def _count(layer: PlanLayer, activity: Activity) -> LayerCounts:
+def _count(layer: MappedLayer, activity: Activity) -> LayerCounts:
     """From what happens in one input cycle to the counts of one inference."""
     cycles = activity.cycles(layer)
     return LayerCounts(
@@ -187,7 +190,7 @@ def _count(layer: PlanLayer, activity: Activity) -> LayerCounts:
     )
 
 
-def _rows_driven(layer: PlanLayer, packed: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
+def _rows_driven(layer: MappedLayer, packed: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Wordlines in use on the crossbars of each row and column tile, (T, C)."""
     if packed > 1:
         return widths[None, :] // (layer.columns // layer.groups) * layer.mapped_rows

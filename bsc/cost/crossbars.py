@@ -1,4 +1,4 @@
-"""Every crossbar of a plan as one row of a few arrays: where it belongs, what it holds, what its ADC must resolve."""
+"""Every crossbar of a mapping as one row of a few arrays: its place, what it holds, what its ADC must resolve."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.cost.counts import largest_bits
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import MappedModel
 from bsc.numeric.tiles import column_widths, per_crossbar, per_tile
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,7 +30,7 @@ class CrossbarTable:
         mean_bits: mean resolution over its columns, those of 0 bits included and unit columns not, float64 (X,).
     """
 
-    layer: PlanLayer
+    layer: MappedLayer
     index: NDArray[np.int64]
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
@@ -43,12 +45,12 @@ class CrossbarTable:
         return self.layer.tile_rows * self.layer.tile_cols
 
 
-def plan_crossbars(plan: Plan) -> list[CrossbarTable]:
+def mapping_crossbars(mapping: MappedModel) -> list[CrossbarTable]:
     """The crossbars of every layer; reads each layer's arrays once."""
-    return [crossbar_table(layer, plan.arrays(layer)) for layer in plan.layers]
+    return [crossbar_table(layer, mapping.arrays(layer)) for layer in mapping.layers]
 
 
-def crossbar_table(layer: PlanLayer, arrays: LayerArrays) -> CrossbarTable:
+def crossbar_table(layer: MappedLayer, arrays: LayerArrays) -> CrossbarTable:
     """The crossbars of one layer."""
     packed, starts = layer.column_tiles()
     index = np.argwhere(arrays.allocated)

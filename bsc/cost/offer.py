@@ -6,11 +6,10 @@ import numpy as np
 
 from bsc.cost.counts import LayerCounts
 from bsc.hardware.target import Adc
-from bsc.ir.layer import UNIFORM_POLICIES
-from bsc.plan.document import PlanLayer
+from bsc.mapping.layer import UNIFORM_POLICIES, MappedLayer
 
 
-def not_offered(layers: Sequence[PlanLayer], counts: Sequence[LayerCounts], adc: Adc) -> list[str]:
+def not_offered(layers: Sequence[MappedLayer], counts: Sequence[LayerCounts], adc: Adc) -> list[str]:
     """Names of the layers whose resolutions the converters cannot have.
 
     Args:
@@ -21,7 +20,7 @@ def not_offered(layers: Sequence[PlanLayer], counts: Sequence[LayerCounts], adc:
     return [layer.name for layer, each in zip(layers, counts, strict=True) if not _fits(layer, each, adc)]
 
 
-def _fits(layer: PlanLayer, counts: LayerCounts, adc: Adc) -> bool:
+def _fits(layer: MappedLayer, counts: LayerCounts, adc: Adc) -> bool:
     if adc.granularity.value == "fixed":
         return set(np.flatnonzero(counts.conversions).tolist()) <= {adc.bits}
     return layer.adc_policy in UNIFORM_POLICIES or adc.offers(layer.adc_granularity)

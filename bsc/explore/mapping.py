@@ -19,11 +19,11 @@ import bsc
 from bsc.compile.driver import State, compile_model, import_calibrated
 from bsc.compile.options import CompileOptions, ResolvedOptions
 from bsc.cost.counters import COUNTERS
-from bsc.cost.counts import RESOLUTIONS, LayerCounts, count_plan
+from bsc.cost.counts import RESOLUTIONS, LayerCounts, count_mapping
 from bsc.errors import BscError, UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
-from bsc.plan.document import Plan
+from bsc.mapping.model import MappedModel
 from bsc.replay.dataset import Dataset, load_dataset
 from bsc.replay.engine import Replayer
 from bsc.replay.scores import accuracy
@@ -218,8 +218,10 @@ def _count(work: Work) -> Counted:
             work.data.path, document.inputs, dynamic_batch=document.model.dynamic_batch, limit=work.limit
         )
         _require_same(work.data, data.sha256)
-        replayed = _accuracy(plan, data)
-    return Counted(key=work.key, pipeline=document.pipeline, counts=tuple(count_plan(plan)), accuracy=replayed)
+        replayed = _accuracy(plan.mapping, data)
+    return Counted(
+        key=work.key, pipeline=document.pipeline, counts=tuple(count_mapping(plan.mapping)), accuracy=replayed
+    )
 
 
 def _import(work: Work, options: CompileOptions) -> State:
@@ -237,11 +239,11 @@ def _import(work: Work, options: CompileOptions) -> State:
     return _IMPORTED[key]
 
 
-def _accuracy(plan: Plan, data: Dataset) -> float:
+def _accuracy(mapping: MappedModel, data: Dataset) -> float:
     """Share of the samples that the crossbars get right."""
     assert data.labels is not None
-    replayer, name = Replayer(plan), plan.document.outputs[0].name
-    batches = data.batches(max((layer.input_values for layer in plan.layers), default=1))
+    replayer, name = Replayer(mapping), mapping.outputs[0].name
+    batches = data.batches(max((layer.input_values for layer in mapping.layers), default=1))
     return accuracy([replayer.replayed(batch)[name] for batch in batches], data.labels)
 
 

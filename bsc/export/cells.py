@@ -35,9 +35,11 @@ from safetensors.numpy import save_file
 
 from bsc.atomic import new_folder, output_errors, require_free
 from bsc.errors import ModelError, UsageError
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import Lines, MappedLayer
 from bsc.numeric.encoding import Subtraction
 from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
-from bsc.plan.document import LayerArrays, Lines, Plan, PlanLayer, Sha256
+from bsc.plan.document import Plan, Sha256
 from bsc.plan.folder import to_json
 from bsc.record import Record
 
@@ -126,8 +128,9 @@ def write_cells(plan: Plan, folder: Path, *, force: bool = False) -> CellsIndex:
         (temporary / "layers").mkdir()
         layers: list[LayerCells] = []
         count = 0
-        for index, layer in enumerate(plan.layers):
-            layers.append(_write_layer(layer, plan.arrays(layer), temporary, f"layers/{index:04}.safetensors", count))
+        for index, layer in enumerate(plan.mapping.layers):
+            file = f"layers/{index:04}.safetensors"
+            layers.append(_write_layer(layer, plan.mapping.arrays(layer), temporary, file, count))
             count += len(layers[-1].crossbars)
         document = plan.document
         cells = CellsIndex(
@@ -213,7 +216,7 @@ def _shifts(bits_per_cell: int) -> NDArray[np.uint8]:
     return np.arange(8 // bits_per_cell, dtype=np.uint8) * np.uint8(bits_per_cell)
 
 
-def _write_layer(layer: PlanLayer, arrays: LayerArrays, folder: Path, file: str, first: int) -> LayerCells:
+def _write_layer(layer: MappedLayer, arrays: LayerArrays, folder: Path, file: str, first: int) -> LayerCells:
     records: list[CrossbarRecord] = []
     tensors: dict[str, NDArray[Any]] = {}
     flipped = np.zeros(arrays.adc_bits.shape, np.uint8) if arrays.flipped is None else arrays.flipped.astype(np.uint8)

@@ -21,7 +21,8 @@ from bsc.export.onnx_builder import GraphBuilder
 from bsc.export.onnx_layer import emulate
 from bsc.frontend.model_file import cause
 from bsc.ir.graph import UNKNOWN_DTYPE
-from bsc.plan.document import Plan, TensorRecord
+from bsc.mapping.model import TensorRecord
+from bsc.plan.document import Plan
 
 KIND = "an exported model"
 PRODUCER = "bsc export"
@@ -59,9 +60,11 @@ def emulation_model(plan: Plan) -> onnx.ModelProto:
         ModelError: BSC305 for a tensor of unknown element type; BSC307 if the plan's files contradict each other.
         DoesNotFitError: BSC402 if the model would be larger than an ONNX file can be.
     """
-    document = plan.document
+    document, mapping = plan.document, plan.mapping
     segments = {
-        step.digital: onnx.ModelProto.FromString(plan.digital(step.digital)) for step in document.steps if step.digital
+        step.digital: onnx.ModelProto.FromString(mapping.digital(step.digital))
+        for step in document.steps
+        if step.digital
     }
     opsets = _opsets(document.model.opsets, segments)
     taken = {name for segment in segments.values() for name in _names(segment.graph)}
@@ -75,9 +78,9 @@ def emulation_model(plan: Plan) -> onnx.ModelProto:
             _inline(graph, segments[step.digital], shared)
             dtypes |= _element_types(segments[step.digital])
             continue
-        layer = plan.layer(step.layer or "")
+        layer = mapping.layer(step.layer or "")
         dtype = _known(dtypes.get(step.inputs[0]), step.inputs[0])
-        emulate(graph, layer, plan.arrays(layer), x=step.inputs[0], dtype=dtype, output=step.outputs[0])
+        emulate(graph, layer, mapping.arrays(layer), x=step.inputs[0], dtype=dtype, output=step.outputs[0])
         dtypes[step.outputs[0]] = dtype.name
     imports = [helper.make_opsetid(domain, version) for domain, version in sorted(opsets.items())]
     free = document.model.dynamic_batch
@@ -139,7 +142,7 @@ def _inline(graph: GraphBuilder, segment: onnx.ModelProto, shared: dict[str, onn
         elif shared[tensor.name] != tensor:
             raise _contradiction(f"constant '{tensor.name}'", "different values in two digital segments")
         shared[tensor.name] = tensor
-    graph.nodes.extend(segment.graph.node)
+    graph.take_over(segment.graph.node)
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[str]:
@@ -189,11 +192,10 @@ def _value_info(tensor: TensorRecord, dtype: str | None, sizes: list[int | str |
 
 
 def _input_sizes(tensor: TensorRecord, *, free: bool) -> list[int | str | None] | None:
-    """Sizes of an input; a free first axis is 1 in the plan."""
+    """Sizes of an input; a free batch is 1 in the plan."""
     if tensor.shape is None:
         return None
-    batched = free and tensor.shape[:1] == (1,)
-    return [BATCH if batched and axis == 0 else size for axis, size in enumerate(tensor.shape)]
+    return [BATCH if free and axis == tensor.batch_axis else size for axis, size in enumerate(tensor.shape)]
 
 
 def _output_sizes(tensor: TensorRecord, *, free: bool) -> list[int | str | None] | None:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.export.onnx_builder import GraphBuilder
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.numeric.quantizer import SMALLEST_MAXIMUM, code_limits, input_cycles
 from bsc.plan.cells import cell_levels
 from bsc.plan.correction import corrections
-from bsc.plan.document import LayerArrays, PlanLayer
 
 EXACT_QUOTIENTS = 1 << 23
 """Below it a float32 quotient of whole numbers is a half only if the true one is, and rounds to the same code."""
@@ -41,7 +42,7 @@ class Vectors:
 
 
 def emulate(
-    graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, *, x: str, dtype: np.dtype[Any], output: str
+    graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, *, x: str, dtype: np.dtype[Any], output: str
 ) -> None:
     """Append the operators of a layer.
 
@@ -65,7 +66,7 @@ def emulate(
     _restore(graph, layer, graph.cast(y, dtype, f"{layer.name}/cast"), vectors.shape, output)
 
 
-def _vectors(graph: GraphBuilder, layer: PlanLayer, x: str, dtype: np.dtype[Any]) -> Vectors:
+def _vectors(graph: GraphBuilder, layer: MappedLayer, x: str, dtype: np.dtype[Any]) -> Vectors:
     """im2col by one Gather per spatial axis, whatever the sizes of the axes are."""
     name = layer.name
     wide = np.result_type(dtype, np.float32)
@@ -90,7 +91,7 @@ def _vectors(graph: GraphBuilder, layer: PlanLayer, x: str, dtype: np.dtype[Any]
     return Vectors(rows=rows, shape=shape, dtype=np.dtype(wide))
 
 
-def _windows(graph: GraphBuilder, layer: PlanLayer, x: str, sizes: str, axis: int) -> str:
+def _windows(graph: GraphBuilder, layer: MappedLayer, x: str, sizes: str, axis: int) -> str:
     """Turn a spatial axis into two: where a window lies, and the taps of the window."""
     assert layer.conv is not None
     name = f"{layer.name}/axis{axis}"
@@ -108,7 +109,7 @@ def _windows(graph: GraphBuilder, layer: PlanLayer, x: str, sizes: str, axis: in
     return graph.add("Gather", [x, places], f"{name}/gathered", axis=2 + 2 * axis)
 
 
-def _input_codes(graph: GraphBuilder, layer: PlanLayer, vectors: Vectors) -> tuple[str, str]:
+def _input_codes(graph: GraphBuilder, layer: MappedLayer, vectors: Vectors) -> tuple[str, str]:
     """Input codes (V, G, K) in the type of the vectors, and the value of one code, float64 (V, 1) or (1, 1)."""
     name, dtype = layer.name, vectors.dtype
     if layer.input_step is not None:
@@ -127,7 +128,7 @@ def _input_codes(graph: GraphBuilder, layer: PlanLayer, vectors: Vectors) -> tup
     return graph.add("Min", [bounded, graph.constant(f"{name}/high", [high], dtype)], f"{name}/codes"), exact
 
 
-def _dynamic_step(graph: GraphBuilder, layer: PlanLayer, vectors: Vectors) -> str:
+def _dynamic_step(graph: GraphBuilder, layer: MappedLayer, vectors: Vectors) -> str:
     """2**(ceil(log2 max|x|) - magnitude bits) of every vector, float64 (V, 1)."""
     name = layer.name
     bits = layer.input_bits - layer.input_signed
@@ -139,7 +140,7 @@ def _dynamic_step(graph: GraphBuilder, layer: PlanLayer, vectors: Vectors) -> st
     return graph.power_of_two(maximum, powers, worth, 2.0 ** (least - bits), f"{name}/dynamic-step")
 
 
-def _results(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, codes: str) -> str:
+def _results(graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, codes: str) -> str:
     """What the crossbars give: whole numbers, float64 (V, N) over the mapped columns; (V, 1) zeros if there are none.
 
     The way through int64 leaves no negative zero.
@@ -166,7 +167,7 @@ def _results(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, codes: 
     return graph.reshape(by_vector, [-1, layer.mapped_columns or 1], f"{name}/results")
 
 
-def _reads(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, driven: str) -> Iterator[str]:
+def _reads(graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, driven: str) -> Iterator[str]:
     """What shift-and-add makes of the conversions of each row group, float64 (G, V, 1, W)."""
     name, width = layer.name, layer.mapped_columns // layer.groups
     cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
@@ -214,13 +215,13 @@ def _reads(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, driven: s
         yield graph.add("MatMul", [weights, graph.reshape(read, shape, f"{here}/by-plane")], f"{here}/results")
 
 
-def _by_lane(layer: PlanLayer, values: NDArray[Any], planes: NDArray[np.intp]) -> NDArray[np.int64]:
+def _by_lane(layer: MappedLayer, values: NDArray[Any], planes: NDArray[np.intp]) -> NDArray[np.int64]:
     """Numbers of one row group (S, P, N) in the order of its column sums, (G, 1, planes * W)."""
     by_plane = values.reshape(-1, layer.groups, layer.mapped_columns // layer.groups)[planes].astype(np.int64)
     return by_plane.transpose(1, 0, 2).reshape(layer.groups, 1, -1)
 
 
-def _digits(graph: GraphBuilder, layer: PlanLayer, driven: str, cycles: tuple[tuple[int, int, int], ...]) -> str:
+def _digits(graph: GraphBuilder, layer: MappedLayer, driven: str, cycles: tuple[tuple[int, int, int], ...]) -> str:
     """Input digits of every cycle, float32 (G, V, C, K): bits of the two's complement codes (G, V, 1, K)."""
     name = f"{layer.name}/cycles"
     shifts, widths, _ = np.array(cycles).T.reshape(3, -1, 1)
@@ -234,7 +235,7 @@ def _digits(graph: GraphBuilder, layer: PlanLayer, driven: str, cycles: tuple[tu
     return graph.add("Sub", [shifted("from", shifts), above], f"{name}/digits")
 
 
-def _centres(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, driven: str) -> Iterator[str]:
+def _centres(graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, driven: str) -> Iterator[str]:
     """Centres and what flipped columns hold the rest of, times sums of input codes; float64 (G, V, 1, W)."""
     if layer.encoding == "differential" or not layer.mapped_rows:
         return
@@ -254,7 +255,7 @@ def _centres(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, driven:
         yield graph.add("Mul", [total, graph.constant(f"{here}/centres", values, np.float64)], f"{here}/results")
 
 
-def _activation(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, results: str, step: str) -> str:
+def _activation(graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, results: str, step: str) -> str:
     """Scale results (V, N), put dropped columns back, add the bias; float64 (V, N) over the model's columns."""
     name = layer.name
     scales = np.broadcast_to(arrays.weight_step, (layer.columns,)).astype(np.float64)
@@ -278,7 +279,7 @@ def _activation(graph: GraphBuilder, layer: PlanLayer, arrays: LayerArrays, resu
     return y
 
 
-def _restore(graph: GraphBuilder, layer: PlanLayer, y: str, shape: str, output: str) -> None:
+def _restore(graph: GraphBuilder, layer: MappedLayer, y: str, shape: str, output: str) -> None:
     """Put the columns (V, N) back into the layer's output tensor.
 
     The last Reshape changes nothing, but onnxruntime would carry a Transpose at the end on into the digital operators

@@ -6,7 +6,7 @@ side table of arrays, large ones in files; records hold keys of it.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
@@ -28,11 +28,15 @@ class TensorType:
         name: ONNX value name.
         shape: sizes for an inference of one batch; None when unknown.
         dtype: NumPy name such as "float32"; `UNKNOWN_DTYPE` when shape inference cannot tell.
+        batch_axis: the axis that samples lie along, of the model's inputs and outputs; None where there is none.
+        values: lowest and highest value that an input of the model can take; None where nothing is known of it.
     """
 
     name: str
     shape: tuple[int, ...] | None
     dtype: str
+    batch_axis: int | None = None
+    values: tuple[float, float] | None = None
 
     def __str__(self) -> str:
         sizes = "?" if self.shape is None else "x".join(map(str, self.shape))
@@ -74,6 +78,48 @@ Op = CrossbarLayer | Reuse | DigitalOp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetInput:
+    """An input of the file that was made a constant.
+
+    Attributes:
+        name: of the input.
+        dtype: NumPy name.
+        shape: sizes.
+        values: all of them in order, or one for all.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    values: tuple[int | float, ...]
+
+    def array(self) -> NDArray[Any]:
+        """The constant."""
+        return np.resize(np.array(self.values), self.shape).astype(self.dtype)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportCheck:
+    """How the imported graph was checked against the file it came from.
+
+    Attributes:
+        inputs: what both ran on: "data", "made-up" inputs, or "none" if they did not run.
+        samples: how many.
+        reason: why they did not run, else "".
+    """
+
+    inputs: Literal["data", "made-up", "none"]
+    samples: int = 0
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.inputs == "none":
+            return f"not checked: {self.reason}"
+        what = "made-up sample" if self.inputs == "made-up" else "sample"
+        return f"checked in onnxruntime on {self.samples} {what}{'s' if self.samples > 1 else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """What a plan says about the model it came from.
 
@@ -81,13 +127,19 @@ class ModelInfo:
         name: file name without folders.
         sha256: of the file's bytes, then of its external data files in order of their names.
         opsets: ONNX domain -> version.
-        dynamic_batch: the first axis of the inputs is free; shapes are then for a batch of one.
+        dynamic_batch: any number of samples may run at once; shapes are then for a batch of one.
+        constants: inputs that were made constants, with --set.
+        check: how the import was checked against the file; None until it was.
+        notes: what the user should know of how the model was read, one sentence each.
     """
 
     name: str
     sha256: str
     opsets: Mapping[str, int]
     dynamic_batch: bool
+    constants: tuple["SetInput", ...] = ()
+    check: "ImportCheck | None" = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +168,8 @@ class Graph:
         tensors: every tensor that `ops` read or write, by name.
         inputs: names of the model's inputs.
         outputs: names of the model's outputs.
-        arrays: side table of weights and of what passes computed.
+        arrays: the model's constants, by tensor name.
+        own: arrays that the compiler made, by key; keys and tensor names never meet.
         ranges: (lowest, highest) value seen on calibration data, by tensor name.
         prices: of reading crossbars, for passes that weigh them; None until one asks.
 
@@ -133,6 +186,7 @@ class Graph:
         inputs: tuple[str, ...],
         outputs: tuple[str, ...],
         arrays: Mapping[str, ArraySource],
+        own: Mapping[str, ArraySource] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
         prices: Prices | None = None,
     ) -> None:
@@ -142,8 +196,8 @@ class Graph:
         self.outputs = outputs
         self.ranges = ranges or {}
         self.prices = prices
-        self._arrays = arrays
-        self._computed: frozenset[str] = frozenset()  # keys of what passes added
+        self._constants = arrays
+        self._own = own or {}
         self._net = _network(ops, tensors)
         try:
             self._order = tuple(nx.lexicographical_topological_sort(self._net, key=self._position))
@@ -189,12 +243,16 @@ class Graph:
         return [self.op(name) for name in sorted(names, key=self._places.__getitem__)]
 
     def array(self, key: str) -> NDArray[Any]:
-        """One array of the side table; large ones are mapped for as long as the array is there."""
-        return np.asarray(self._arrays[key])
+        """The array that a record names; large ones are mapped for as long as the array is there."""
+        return np.asarray(self._own[key] if key in self._own else self._constants[key])
 
-    def has_array(self, key: str) -> bool:
-        """Whether `key` is a constant of the side table."""
-        return key in self._arrays
+    def constant(self, tensor: str) -> NDArray[Any]:
+        """The values of a constant that operators read; as `array`, but a key of the compiler's own is no tensor."""
+        return np.asarray(self._constants[tensor])
+
+    def has_array(self, tensor: str) -> bool:
+        """Whether a tensor is a constant."""
+        return tensor in self._constants
 
     def with_layers(
         self, layers: Mapping[str, CrossbarLayer], arrays: Mapping[str, ArraySource] | None = None
@@ -214,6 +272,12 @@ class Graph:
         other.ranges = dict(ranges)
         return other
 
+    def with_info(self, info: ModelInfo) -> "Graph":
+        """The same graph, of which something else is known."""
+        other = self._rebuilt(self.ops(), {})
+        other.info = info
+        return other
+
     def with_prices(self, prices: Prices) -> "Graph":
         """A graph that knows what reading crossbars costs."""
         other = self._rebuilt(self.ops(), {})
@@ -221,25 +285,27 @@ class Graph:
         return other
 
     def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":
-        for key in (arrays.keys() & self._arrays.keys()) - self._computed:
-            raise ModelError(
-                "BSC301",
-                f"model '{self.info.name}': a constant has a name that bsc gives to an array of its own",
-                seen=repr(key),
-                fix="rename the constant",
-            )
-        graph = Graph(
+        if arrays:
+            layers = (op for op in self.ops() if isinstance(op, CrossbarLayer))
+            named = {key for layer in layers for key in (layer.weight, layer.bias) if key not in self._own}
+            for key in named & arrays.keys():  # a pass that is not ours; the import sees to it that no other meets any
+                raise ModelError(
+                    "BSC301",
+                    f"model '{self.info.name}': a constant has a name that bsc gives to an array of its own",
+                    seen=repr(key),
+                    fix="rename the constant",
+                )
+        return Graph(
             info=self.info,
             ops=ops,
             tensors=self.tensors,
             inputs=self.inputs,
             outputs=self.outputs,
-            arrays={**self._arrays, **SideTable(arrays)},
+            arrays=self._constants,
+            own={**self._own, **SideTable(arrays)},
             ranges=self.ranges,
             prices=self.prices,
         )
-        graph._computed = self._computed | arrays.keys()
-        return graph
 
     def __str__(self) -> str:
         lines = [f"model     {self.info.name}"]

@@ -8,19 +8,14 @@ tiles, R row groups (rows that are driven together), C column tiles, V input vec
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
 from bsc.ir.formats import GivenWeights, InputFormat
+from bsc.mapping.layer import AdcGranularity, AdcPolicy
 from bsc.numeric.encoding import CellFormat
 from bsc.numeric.im2col import ConvGeometry
-from bsc.numeric.sharing import Granularity
-
-AdcPolicy = Literal["lossless", "isaac", "fixed", "calibrated", "budgeted"]
-AdcGranularity = Granularity
-UNIFORM_POLICIES: frozenset[AdcPolicy] = frozenset({"isaac", "fixed"})
-"""Policies with one resolution for all columns, whatever the granularity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,7 @@ done. Segments travel inside the plan folder, so that a replay needs nothing els
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
@@ -15,44 +14,10 @@ from onnx import helper, numpy_helper
 from bsc.errors import DoesNotFitError, ModelError
 from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer, Reuse
+from bsc.mapping.model import LayerStep, Segment, Step
 
 MAX_SEGMENT_BYTES = (1 << 31) - (1 << 20)
 """Of a protobuf message, with room for names."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """Digital operators that run together.
-
-    Attributes:
-        model: serialised ONNX model.
-        inputs: tensors it reads.
-        outputs: tensors that later steps or the user read.
-        operators: number of operators by ONNX type.
-    """
-
-    model: bytes
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    operators: Mapping[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerStep:
-    """One crossbar layer.
-
-    Attributes:
-        layer: its name.
-        inputs: the activation it reads.
-        outputs: the tensor it writes.
-    """
-
-    layer: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-Step = Segment | LayerStep
 
 
 def schedule(graph: Graph) -> Iterator[Step]:
@@ -100,7 +65,7 @@ def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
     constants = [name for name in read if graph.has_array(name)]
     inputs = [name for name in read if not graph.has_array(name)]
     outputs = [name for op in ops for name in op.outputs if name and name in wanted]
-    size = sum(len(op.node) for op in ops) + sum(graph.array(name).nbytes for name in constants)
+    size = sum(len(op.node) for op in ops) + sum(graph.constant(name).nbytes for name in constants)
     if size > MAX_SEGMENT_BYTES:
         raise DoesNotFitError(
             "BSC402",
@@ -115,7 +80,7 @@ def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
             "segment",
             [_value_info(graph, name) for name in inputs],
             [onnx.ValueInfoProto(name=name) for name in outputs],
-            [numpy_helper.from_array(np.asarray(graph.array(name), order="C"), name) for name in constants],
+            [numpy_helper.from_array(np.asarray(graph.constant(name), order="C"), name) for name in constants],
         ),
         opset_imports=opsets,
         ir_version=helper.find_min_ir_version_for(opsets, ignore_unknown=True),

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import UsageError
-from bsc.plan.document import LayerArrays, PlanLayer
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 
 POLARITIES = "+-"
 
@@ -29,7 +30,7 @@ class CrossbarIndex:
     polarity: int
 
     @classmethod
-    def parse(cls, text: str, layer: PlanLayer, arrays: LayerArrays) -> "CrossbarIndex":
+    def parse(cls, text: str, layer: MappedLayer, arrays: LayerArrays) -> "CrossbarIndex":
         """Read the written form.
 
         Raises:
@@ -57,7 +58,7 @@ class CrossbarIndex:
         return f"{self.row_tile},{self.column_tile},{self.slice},{POLARITIES[self.polarity]}"
 
 
-def cell_levels(layer: PlanLayer, arrays: LayerArrays, row_group: int, columns: slice) -> NDArray[np.uint8]:
+def cell_levels(layer: MappedLayer, arrays: LayerArrays, row_group: int, columns: slice) -> NDArray[np.uint8]:
     """Levels of the cells of a row group, as they are programmed.
 
     Returns:
@@ -74,7 +75,7 @@ def cell_levels(layer: PlanLayer, arrays: LayerArrays, row_group: int, columns: 
     return np.where(flipped, layer.cells.tops[:, None].astype(np.uint8) - levels, levels)
 
 
-def read_levels(layer: PlanLayer, arrays: LayerArrays, row_group: int, columns: slice) -> NDArray[Any]:
+def read_levels(layer: MappedLayer, arrays: LayerArrays, row_group: int, columns: slice) -> NDArray[Any]:
     """What the conversions of a row group sum up of each row: levels, or differences of pairs that are subtracted.
 
     Returns:
@@ -86,7 +87,7 @@ def read_levels(layer: PlanLayer, arrays: LayerArrays, row_group: int, columns: 
     return np.asarray(levels[..., :1].astype(np.int8) - levels[..., 1:].astype(np.int8))
 
 
-def crossbar_cells(layer: PlanLayer, arrays: LayerArrays, index: CrossbarIndex) -> NDArray[np.uint8]:
+def crossbar_cells(layer: MappedLayer, arrays: LayerArrays, index: CrossbarIndex) -> NDArray[np.uint8]:
     """Levels of the cells in use on one crossbar.
 
     Returns:
@@ -109,7 +110,7 @@ def crossbar_cells(layer: PlanLayer, arrays: LayerArrays, index: CrossbarIndex) 
     return blocks
 
 
-def crossbar_part(layer: PlanLayer, array: NDArray[Any], index: CrossbarIndex) -> NDArray[Any]:
+def crossbar_part(layer: MappedLayer, array: NDArray[Any], index: CrossbarIndex) -> NDArray[Any]:
     """What an array per column (R, S, P, N) or per conversion (R, S, Q, N) has of one crossbar.
 
     Returns:
@@ -121,7 +122,7 @@ def crossbar_part(layer: PlanLayer, array: NDArray[Any], index: CrossbarIndex) -
     return array[first : first + layer.groups_per_tile, index.slice, place, columns.start : columns.stop]
 
 
-def crossbar_columns(layer: PlanLayer, column_tile: int) -> range:
+def crossbar_columns(layer: MappedLayer, column_tile: int) -> range:
     """The mapped columns on the crossbars of one column tile."""
     starts = (*layer.column_tiles()[1], layer.mapped_columns)
     return range(starts[column_tile], starts[column_tile + 1])

@@ -3,10 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.plan.document import LayerArrays, PlanLayer
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 
 
-def corrections(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.int64]:
+def corrections(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.int64]:
     """What every column adds for each unit of the input codes of a row group.
 
     It is the centre of the column, and for each flipped slice column of it the top level times what a level is worth.

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.numeric.tiles import per_column, per_row_group
 from bsc.plan.cells import cell_levels, crossbar_columns
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.plan.document import Plan
 
 SAME = 1e-9
 """Numbers whose relative difference is no larger are the same: sums of floats depend on the machine in last bits."""
@@ -40,16 +42,16 @@ class ArrayDifference:
 def array_differences(old: Plan, new: Plan) -> dict[str, ArrayDifference]:
     """By name, every layer that both plans have with arrays that differ; reads no others."""
     found = {}
-    layers = {layer.name: layer for layer in new.layers}
-    for before in old.layers:
+    layers = {layer.name: layer for layer in new.mapping.layers}
+    for before in old.mapping.layers:
         after = layers.get(before.name)
-        if after is not None and old.document.files.get(before.arrays) != new.document.files.get(after.arrays):
-            found[before.name] = layer_difference(before, old.arrays(before), after, new.arrays(after))
+        if after is not None and old.files.get(before.arrays) != new.files.get(after.arrays):
+            found[before.name] = layer_difference(before, old.mapping.arrays(before), after, new.mapping.arrays(after))
     return found
 
 
 def layer_difference(
-    old: PlanLayer, old_arrays: LayerArrays, new: PlanLayer, new_arrays: LayerArrays
+    old: MappedLayer, old_arrays: LayerArrays, new: MappedLayer, new_arrays: LayerArrays
 ) -> ArrayDifference:
     """One layer in two plans."""
     same_size = (old.rows, old.columns) == (new.rows, new.columns)
@@ -77,18 +79,18 @@ def layer_difference(
     )
 
 
-def _lines(layer: PlanLayer, arrays: LayerArrays) -> tuple[NDArray[Any], NDArray[Any]]:
+def _lines(layer: MappedLayer, arrays: LayerArrays) -> tuple[NDArray[Any], NDArray[Any]]:
     """The model's row of each mapped row, and column of each mapped column."""
     rows = np.arange(layer.rows) if arrays.kept_rows is None else arrays.kept_rows
     return rows, np.arange(layer.columns) if arrays.kept_columns is None else arrays.kept_columns
 
 
-def _mapping(layer: PlanLayer) -> tuple[Any, ...]:
+def _mapping(layer: MappedLayer) -> tuple[Any, ...]:
     """What says where the cells of a layer lie and what they hold of a weight code."""
     return (layer.groups, layer.cells, layer.tile_rows, layer.tile_cols, layer.active_rows)
 
 
-def _codes(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.int16]:
+def _codes(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.int16]:
     """The codes of the model's whole matrix, (K, N)."""
     codes = np.zeros((layer.rows, layer.columns), np.int16)
     codes[np.ix_(*_lines(layer, arrays))] = arrays.codes
@@ -101,7 +103,7 @@ def _conversions(old: LayerArrays, new: LayerArrays) -> int:
     return int(np.count_nonzero(happens & differs))
 
 
-def _count_conversions(layer: PlanLayer, existing: NDArray[np.bool_]) -> int:
+def _count_conversions(layer: MappedLayer, existing: NDArray[np.bool_]) -> int:
     """Slice columns on crossbars (T, C, S, P), or pairs of them, in every row group."""
     _, starts = layer.column_tiles()
     if layer.cells.conversions < layer.cells.polarities:
@@ -110,7 +112,7 @@ def _count_conversions(layer: PlanLayer, existing: NDArray[np.bool_]) -> int:
     return int(per_row_group(columns, layer.row_groups, layer.groups_per_tile).sum())
 
 
-def _crossbars(layer: PlanLayer, old: LayerArrays, new: LayerArrays) -> int:
+def _crossbars(layer: MappedLayer, old: LayerArrays, new: LayerArrays) -> int:
     """Crossbars whose cells differ, one column tile of a row group at a time."""
     differs = old.allocated ^ new.allocated  # (T, C, S, P)
     for group in range(layer.row_groups):

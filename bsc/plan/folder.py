@@ -5,14 +5,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, StrictInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -21,13 +21,24 @@ from bsc.errors import ModelError, UsageError
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.hardware.target import Target
 from bsc.ir.onnx_walk import tensors
-from bsc.plan.document import LayerArrays, Plan, PlanDocument, PlanLayer
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import MappedModel, MappingRecord
+from bsc.plan.document import SCHEMA_VERSION, Plan, PlanDocument, Provenance
 from bsc.record import Record, first_mistake
 
 DOCUMENT = "plan.json"
 TARGET = "target.json"
 MAX_JSON_BYTES = 256 << 20
 MAX_CORRECTION = 1 << 53
+
+R = TypeVar("R", bound=Record)
+
+
+class _Version(BaseModel):
+    """What is looked at first of a plan.json: everything else may be otherwise in another version."""
+
+    schema_version: StrictInt
 
 
 def write_plan(
@@ -83,8 +94,10 @@ def read_plan(folder: Path) -> Plan:
             target = Target.model_validate_json(_checked(folder, TARGET, document).read_bytes())
         except ValidationError as error:
             raise _altered(folder, f"{TARGET}: {first_mistake(error)}") from None
+        if target.name != document.target:
+            raise _altered(folder, f"{TARGET} describes '{target.name}', {DOCUMENT} names '{document.target}'")
 
-    def arrays(layer: PlanLayer) -> LayerArrays:
+    def arrays(layer: MappedLayer) -> LayerArrays:
         with _input_errors(folder):
             return _read_arrays(_checked(folder, layer.arrays, document), layer)
 
@@ -92,7 +105,17 @@ def read_plan(folder: Path) -> Plan:
         with _input_errors(folder):
             return _read_digital(_checked(folder, name, document), name)
 
-    return Plan(document=document, target=target, arrays=arrays, digital=digital)
+    return Plan(
+        mapping=MappedModel(record=_part(MappingRecord, document), arrays=arrays, digital=digital),
+        target=target,
+        provenance=_part(Provenance, document),
+        files=document.files,
+    )
+
+
+def _part(record: type[R], document: PlanDocument) -> R:
+    """What a document has of one of the records that it is made of."""
+    return record(**{name: getattr(document, name) for name in record.model_fields})
 
 
 def to_json(value: Any, *, sort_keys: bool = True) -> str:
@@ -129,18 +152,18 @@ def _fill(plan: Plan, folder: Path) -> PlanDocument:
     names = [TARGET]
     (folder / TARGET).write_text(target_json(plan.target), encoding="utf-8")
     (folder / "layers").mkdir()
-    for layer in plan.layers:
-        arrays = {name: np.ascontiguousarray(array) for name, array in plan.arrays(layer).by_name().items()}
+    for layer in plan.mapping.layers:
+        arrays = {name: np.ascontiguousarray(array) for name, array in plan.mapping.arrays(layer).by_name().items()}
         save_file(arrays, folder / layer.arrays)
         shutil.copymode(folder / TARGET, folder / layer.arrays)  # safetensors lets only the owner read it
         names.append(layer.arrays)
-    digital = [step.digital for step in plan.document.steps if step.digital]
+    digital = [step.digital for step in plan.mapping.record.steps if step.digital]
     if digital:
         (folder / "digital").mkdir()
     for name in digital:
-        (folder / name).write_bytes(plan.digital(name))
+        (folder / name).write_bytes(plan.mapping.digital(name))
     hashes = {name: _sha256(folder / name) for name in sorted([*names, *digital])}
-    document = plan.document.model_copy(update={"files": hashes})
+    document = replace(plan, files=hashes).document
     (folder / DOCUMENT).write_text(to_json(document.model_dump(mode="json")), encoding="utf-8")
     return document
 
@@ -165,10 +188,19 @@ def _read_document(folder: Path) -> PlanDocument:
         raise _altered(folder, f"no {DOCUMENT} in the folder")
     if path.stat().st_size > MAX_JSON_BYTES:
         raise _altered(folder, f"{DOCUMENT} has {path.stat().st_size} bytes, more than {MAX_JSON_BYTES}")
+    content = path.read_bytes()
     try:
-        return PlanDocument.model_validate_json(path.read_bytes())
+        version = _Version.model_validate_json(content).schema_version
+        if version == SCHEMA_VERSION:
+            return PlanDocument.model_validate_json(content)
     except ValidationError as error:
         raise _altered(folder, f"{DOCUMENT}: {first_mistake(error)}") from None
+    raise ModelError(
+        "BSC307",
+        f"plan '{folder.name}' was written by another version of bsc",
+        seen=f"schema version {version}, where this one reads {SCHEMA_VERSION}",
+        fix="compile the model again with this version",
+    )
 
 
 def _checked(folder: Path, name: str, document: PlanDocument) -> Path:
@@ -195,7 +227,7 @@ def _read_digital(path: Path, name: str) -> bytes:
     return content
 
 
-def _read_arrays(path: Path, layer: PlanLayer) -> LayerArrays:
+def _read_arrays(path: Path, layer: MappedLayer) -> LayerArrays:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays: dict[str, NDArray[Any]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -212,7 +244,7 @@ def _read_arrays(path: Path, layer: PlanLayer) -> LayerArrays:
     return loaded
 
 
-def _first_wrong(layer: PlanLayer, arrays: LayerArrays) -> str | None:
+def _first_wrong(layer: MappedLayer, arrays: LayerArrays) -> str | None:
     """The first array whose type, shape or values contradict the document; None when all is well."""
     rows, columns = layer.mapped_rows, layer.mapped_columns
     planes = (layer.slices, layer.cells.polarities)

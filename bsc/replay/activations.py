@@ -7,16 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.numeric.im2col import from_vectors, output_sizes, to_vectors
 from bsc.numeric.quantizer import code_limits, step_for, to_codes
-from bsc.plan.document import LayerArrays, PlanLayer
 from bsc.replay.dataset import require_finite
 from bsc.replay.kernel import kernel
 
 CHUNK_VALUES = 1 << 15
 
 
-def input_codes(layer: PlanLayer, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def input_codes(layer: MappedLayer, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Quantise a layer's activation into input vectors.
 
     Args:
@@ -61,13 +62,13 @@ def mapped_codes(arrays: LayerArrays, codes: NDArray[Any]) -> NDArray[Any]:
     return codes if arrays.kept_rows is None else codes[:, :, arrays.kept_rows]
 
 
-def zero_part(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.int64] | None:
+def zero_part(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.int64] | None:
     """What the code of zero adds to every result, (N,) over the mapped columns: a digital constant to take away."""
     return layer.input_zero * arrays.codes.sum(axis=0, dtype=np.int64) if layer.input_zero else None
 
 
 def output(
-    layer: PlanLayer, arrays: LayerArrays, results: NDArray[np.float64], step: NDArray[np.float64], x: NDArray[Any]
+    layer: MappedLayer, arrays: LayerArrays, results: NDArray[np.float64], step: NDArray[np.float64], x: NDArray[Any]
 ) -> NDArray[Any]:
     """Scale whole results, put dropped columns back, add the bias, restore the tensor's shape."""
     columns = slice(None) if arrays.kept_columns is None else arrays.kept_columns
@@ -90,7 +91,7 @@ def output(
     return from_vectors(y, x.shape, layer.conv.geometry() if layer.conv else None)
 
 
-def _require_fit(layer: PlanLayer, x: NDArray[Any]) -> None:
+def _require_fit(layer: MappedLayer, x: NDArray[Any]) -> None:
     if layer.conv is None:
         fits = x.ndim > 0 and (layer.groups, layer.rows) == (1, x.shape[-1])
     else:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.execution.program import Program, working_bytes
+from bsc.execution.program import LayerBytes, Program, working_bytes
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.schedule import schedule
@@ -36,7 +36,7 @@ def run_float(graph: Graph, data: Dataset, look: Callable[[CrossbarLayer, NDArra
     """Run the float model.
 
     Args:
-        graph: before `fold-batchnorm`, or after it.
+        graph: as imported.
         data: all of it goes through, in batches.
         look: called with every layer, an activation that drives it, and the samples of the batch.
 
@@ -52,15 +52,22 @@ def run_float(graph: Graph, data: Dataset, look: Callable[[CrossbarLayer, NDArra
         return float_result(graph, layers[name], x)
 
     program = Program(schedule(graph), graph.outputs)
+    layer_bytes = float_bytes(graph)
+    for batch in data.batches(max((layer.input_values for layer in layers.values()), default=1)):
+        samples = len(next(iter(batch.values())))
+        program.run(batch, run_layer, layer_bytes=layer_bytes)
+
+
+def float_bytes(graph: Graph) -> LayerBytes:
+    """What `float_result` of each layer may take."""
+    layers = {layer.name: layer for layer in graph.layers()}
     largest = max((graph.array(layer.weight).nbytes for layer in layers.values()), default=0)
 
     def layer_bytes(name: str, x: NDArray[Any]) -> int:
         layer = layers[name]
         return 4 * largest + working_bytes(x.shape, layer.conv, layer.groups * layer.rows + layer.columns)
 
-    for batch in data.batches(max((layer.input_values for layer in layers.values()), default=1)):
-        samples = len(next(iter(batch.values())))
-        program.run(batch, run_layer, layer_bytes=layer_bytes)
+    return layer_bytes
 
 
 def float_result(graph: Graph, layer: CrossbarLayer, x: NDArray[Any]) -> NDArray[Any]:

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.lossless import layer_reach, proved_lossless
+from bsc.mapping.model import MappedModel
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.plan.cells import read_levels
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
-from bsc.plan.summary import layer_reach, proved_lossless
 from bsc.replay.activations import mapped_codes
 from bsc.replay.columns import LaneCounts, Lanes, Reader, best_reader
 from bsc.replay.loaded import LoadedPlan
@@ -63,7 +65,9 @@ class LayerEngine:
         kept_cells: cells that its lanes keep once it has run.
     """
 
-    def __init__(self, layer: PlanLayer, arrays: LayerArrays, options: ReplayOptions, room: int | None = None) -> None:
+    def __init__(
+        self, layer: MappedLayer, arrays: LayerArrays, options: ReplayOptions, room: int | None = None
+    ) -> None:
         self.layer = layer
         self.arrays = arrays
         self.tally = LayerTally()
@@ -227,7 +231,7 @@ class Replayer:
     """Runs a plan on batches of inputs.
 
     Args:
-        plan: from a folder or straight from the compiler.
+        mapping: of a plan, or straight from the passes.
         options: how.
 
     Attributes:
@@ -239,8 +243,8 @@ class Replayer:
         ModelError: BSC307 if recorded column sums are not those of the cells: the proofs rest on them.
     """
 
-    def __init__(self, plan: Plan, options: ReplayOptions | None = None) -> None:
-        self.loaded = LoadedPlan(plan)
+    def __init__(self, mapping: MappedModel, options: ReplayOptions | None = None) -> None:
+        self.loaded = LoadedPlan(mapping)
         self.tallies: dict[str, LayerTally] = {}
         self.columns: dict[str, ColumnTally] = {}
         self._options = options or ReplayOptions()
@@ -285,7 +289,7 @@ class Replayer:
         return engine
 
 
-def check_column_stats(layer: PlanLayer, arrays: LayerArrays) -> None:
+def check_column_stats(layer: MappedLayer, arrays: LayerArrays) -> None:
     """Recompute what the proofs rest on from the cells themselves.
 
     Raises:

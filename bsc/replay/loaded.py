@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.execution.program import Program, working_bytes
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import MappedModel
 from bsc.replay.activations import input_codes, output, zero_part
 
 MAX_KEPT_BYTES = 7 << 27
@@ -20,20 +22,20 @@ LayerResults = Callable[[str, NDArray[Any]], NDArray[np.float64]]
 """From a layer's name and its input codes (V, G, K) over the model's rows to its whole results (V, N)."""
 
 
-class Layers(Mapping[str, tuple[PlanLayer, LayerArrays]]):
+class Layers(Mapping[str, tuple[MappedLayer, LayerArrays]]):
     """Record and arrays of every layer, by its name, in the order of the plan.
 
     Args:
-        plan: from a folder or straight from the compiler.
+        mapping: of a plan, or straight from the passes.
 
     Attributes:
         largest: bytes that the largest layer read so far takes.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, mapping: MappedModel) -> None:
         self.largest = 0
-        self._plan = plan
-        self._records = {layer.name: layer for layer in plan.layers}
+        self._mapping = mapping
+        self._records = {layer.name: layer for layer in mapping.layers}
         self._kept: dict[str, LayerArrays] = {}
         self._room = MAX_KEPT_BYTES
         self._last: tuple[str, LayerArrays] | None = None
@@ -42,15 +44,15 @@ class Layers(Mapping[str, tuple[PlanLayer, LayerArrays]]):
         """Whether the layer stays in memory; asked once it was read."""
         return name in self._kept
 
-    def record(self, name: str) -> PlanLayer:
+    def record(self, name: str) -> MappedLayer:
         """The layer's record, without its arrays."""
         return self._records[name]
 
-    def __getitem__(self, name: str) -> tuple[PlanLayer, LayerArrays]:
+    def __getitem__(self, name: str) -> tuple[MappedLayer, LayerArrays]:
         layer = self._records[name]
         if name not in self._kept and (self._last is None or self._last[0] != name):
             self._last = None  # before another one is read
-            arrays = self._plan.arrays(layer)
+            arrays = self._mapping.arrays(layer)
             size = sum(array.nbytes for array in arrays.by_name().values()) + PRODUCT_BYTES * arrays.codes.size
             self.largest = max(self.largest, size)
             if size <= self._room:
@@ -72,16 +74,16 @@ class LoadedPlan:
     """Runs a plan; what its crossbars give is computed by whoever calls it.
 
     Args:
-        plan: from a folder or straight from the compiler.
+        mapping: of a plan, or straight from the passes.
 
     Attributes:
         layers: record and arrays of every layer.
         extra_bytes: what `results` may take beside them and the inputs.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._program = Program(plan.steps(), tuple(tensor.name for tensor in plan.document.outputs))
-        self.layers = Layers(plan)
+    def __init__(self, mapping: MappedModel) -> None:
+        self._program = Program(mapping.program(), tuple(tensor.name for tensor in mapping.outputs))
+        self.layers = Layers(mapping)
         self.extra_bytes = 0
         self._zeros: dict[str, NDArray[np.int64] | None] = {}
 

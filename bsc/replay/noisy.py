@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.hardware.device import Device
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.correction import corrections
-from bsc.plan.document import LayerArrays, PlanLayer
 from bsc.replay.activations import mapped_codes
 from bsc.replay.analog import ProgrammedCrossbar, Streams, program, streams
 from bsc.replay.loaded import LoadedPlan
@@ -67,7 +68,9 @@ class NoisyLayer:
         key: what tells this trial and layer from others.
     """
 
-    def __init__(self, layer: PlanLayer, arrays: LayerArrays, device: Device, seed: int, key: tuple[int, ...]) -> None:
+    def __init__(
+        self, layer: MappedLayer, arrays: LayerArrays, device: Device, seed: int, key: tuple[int, ...]
+    ) -> None:
         self.layer = layer
         self.arrays = arrays
         self._cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)

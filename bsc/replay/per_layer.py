@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
-from bsc.execution.session import quiet_session
-from bsc.ir.schedule import LayerStep
-from bsc.plan.document import Plan
+from bsc.mapping.model import LayerStep, MappedModel
+from bsc.replay.original import open_session, read_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,25 +31,23 @@ class LayerComparison:
     """Adds up differences, batch by batch.
 
     Args:
-        plan: the plan that is replayed.
+        mapping: what is replayed.
         model: bytes or path of the float model.
 
     Attributes:
         tensors: results of layers that the float model has as well.
     """
 
-    def __init__(self, plan: Plan, model: Path) -> None:
-        steps = [step for step in plan.steps() if isinstance(step, LayerStep)]
-        proto = onnx.load(model, load_external_data=False)
-        known = {name for node in proto.graph.node for name in node.output}
+    def __init__(self, mapping: MappedModel, model: Path) -> None:
+        steps = [step for step in mapping.program() if isinstance(step, LayerStep)]
+        proto = read_file(model)
+        known = set() if proto is None else {name for node in proto.graph.node for name in node.output}
         self._layer_of = {step.outputs[0]: step.layer for step in steps if step.outputs[0] in known}
-        self._layers = [layer.name for layer in plan.layers]
+        self._layers = [layer.name for layer in mapping.layers]
         self._sums = {name: np.zeros(2) for name in self._layers}  # squares of the error and of the reference
         self._largest = dict.fromkeys(self._layers, 0.0)
         self.tensors: Sequence[str] = tuple(self._layer_of)
-        present = {value.name for value in proto.graph.output}
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self.tensors if name not in present)
-        self._session = quiet_session(proto.SerializeToString(), weights=model.parent)
+        self._session = open_session(model, proto, self.tensors)
 
     def add(self, replayed: Mapping[str, NDArray[Any]], feeds: Mapping[str, NDArray[Any]]) -> None:
         """Take in what a replay gave for one batch. Raises what onnxruntime raises."""
@@ -66,7 +62,7 @@ class LayerComparison:
             self._largest[layer] = max(self._largest[layer], float(np.abs(error).max(initial=0)))
 
     def found(self) -> dict[str, LayerDifference]:
-        """Differences of every layer, by its name, in the order of the plan."""
+        """Differences of every layer, by its name, in the order of the mapping."""
         compared = set(self._layer_of.values())
         return {name: self._of(name) if name in compared else LayerDifference() for name in self._layers}
 

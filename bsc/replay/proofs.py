@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import GateError
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import MappedModel
 from bsc.numeric.quantizer import code_limits
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
 from bsc.replay.engine import LayerEngine, ReplayOptions
 
 ATTACKED = 64
@@ -40,11 +42,11 @@ class LayerProof:
     attacked: int
 
 
-def check_proofs(plan: Plan, seed: int = 0) -> dict[str, LayerProof]:
+def check_proofs(mapping: MappedModel, seed: int = 0) -> dict[str, LayerProof]:
     """Derive every bound of a plan again, and attack the layers that claim to be lossless.
 
     Args:
-        plan: from its folder.
+        mapping: of a plan from its folder.
         seed: of the random vectors among the attacks.
 
     Returns:
@@ -54,10 +56,10 @@ def check_proofs(plan: Plan, seed: int = 0) -> dict[str, LayerProof]:
         GateError: BSC504 for a recorded bound that is not that of the cells, a resolution that does not cover its
             bound in a layer that claims to be lossless, or an attack that such a layer does not survive.
     """
-    return {layer.name: _check_layer(layer, plan.arrays(layer), seed) for layer in plan.layers}
+    return {layer.name: _check_layer(layer, mapping.arrays(layer), seed) for layer in mapping.layers}
 
 
-def _check_layer(layer: PlanLayer, arrays: LayerArrays, seed: int) -> LayerProof:
+def _check_layer(layer: MappedLayer, arrays: LayerArrays, seed: int) -> LayerProof:
     derived = _Derived.of(layer, arrays)
     for name in ("sums", "gcds", "nonzeros"):
         _require_equal(layer, name, getattr(arrays, name), getattr(derived, name))
@@ -82,7 +84,7 @@ def _check_layer(layer: PlanLayer, arrays: LayerArrays, seed: int) -> LayerProof
     return LayerProof(conversions=conversions, lossless=lossless, vectors=len(vectors), attacked=attacked)
 
 
-def _attack(layer: PlanLayer, arrays: LayerArrays, vectors: NDArray[np.int64]) -> int:
+def _attack(layer: MappedLayer, arrays: LayerArrays, vectors: NDArray[np.int64]) -> int:
     """Run input codes (V, G, mapped rows) through every conversion; how many there were."""
     engine = LayerEngine(layer, arrays, ReplayOptions(every_conversion=True))
     engine.results(_over_model_rows(layer, arrays, vectors).astype(np.float64))
@@ -106,7 +108,7 @@ class _Derived:
     nonzeros: NDArray[np.uint32]
 
     @classmethod
-    def of(cls, layer: PlanLayer, arrays: LayerArrays) -> "_Derived":
+    def of(cls, layer: MappedLayer, arrays: LayerArrays) -> "_Derived":
         polarities = 1 if layer.encoding == "offset" else 2
         shape = (layer.row_groups, len(layer.slice_bits), polarities, layer.mapped_columns)
         derived = cls(np.zeros(shape, np.uint32), np.zeros(shape, np.uint8), np.zeros(shape, np.uint32))
@@ -118,7 +120,7 @@ class _Derived:
             derived.nonzeros[here] = np.count_nonzero(levels, axis=0)
         return derived
 
-    def reach(self, layer: PlanLayer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    def reach(self, layer: MappedLayer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
         """Lowest and highest sum that some input causes, and a divisor of all sums, each (R, S, Q, N)."""
         digit_bits = min(layer.dac_bits, layer.input_bits - layer.input_signed)
         high = self.sums.astype(np.int64) * (2**digit_bits - 1)
@@ -127,7 +129,7 @@ class _Derived:
         return -high[:, :, 1:2], high[:, :, 0:1], np.gcd(self.gcds[:, :, 0:1], self.gcds[:, :, 1:2])
 
 
-def _levels(layer: PlanLayer, arrays: LayerArrays, row_group: int, slice_: int, polarity: int) -> NDArray[np.uint8]:
+def _levels(layer: MappedLayer, arrays: LayerArrays, row_group: int, slice_: int, polarity: int) -> NDArray[np.uint8]:
     """Levels that are programmed for one row group, slice and polarity, (rows, N)."""
     first = row_group * layer.active_rows
     codes = arrays.codes[first : first + layer.active_rows].astype(np.int64)
@@ -144,7 +146,7 @@ def _levels(layer: PlanLayer, arrays: LayerArrays, row_group: int, slice_: int, 
 
 
 def _attacks(
-    layer: PlanLayer, arrays: LayerArrays, derived: _Derived, slack: NDArray[np.int64], seed: int
+    layer: MappedLayer, arrays: LayerArrays, derived: _Derived, slack: NDArray[np.int64], seed: int
 ) -> Iterator[NDArray[np.int64]]:
     """Input codes (V, G, mapped rows): everything driven, the cells of the tightest conversions, and random codes."""
     full = -1 if layer.input_signed else 2**layer.input_bits - 1  # every digit is the highest
@@ -169,7 +171,7 @@ def _attacks(
             yield vectors
 
 
-def _over_model_rows(layer: PlanLayer, arrays: LayerArrays, vectors: NDArray[np.int64]) -> NDArray[np.int64]:
+def _over_model_rows(layer: MappedLayer, arrays: LayerArrays, vectors: NDArray[np.int64]) -> NDArray[np.int64]:
     """Input codes of the mapped rows (V, G, K') at their places among the model's rows, (V, G, K)."""
     if arrays.kept_rows is None:
         return vectors
@@ -178,7 +180,7 @@ def _over_model_rows(layer: PlanLayer, arrays: LayerArrays, vectors: NDArray[np.
     return whole
 
 
-def _require_equal(layer: PlanLayer, name: str, recorded: NDArray[np.integer], derived: NDArray[np.integer]) -> None:
+def _require_equal(layer: MappedLayer, name: str, recorded: NDArray[np.integer], derived: NDArray[np.integer]) -> None:
     differing = np.argwhere(recorded != derived)
     if len(differing):
         here = tuple(differing[0].tolist())
@@ -189,13 +191,13 @@ def _require_equal(layer: PlanLayer, name: str, recorded: NDArray[np.integer], d
         )
 
 
-def _place(layer: PlanLayer, here: tuple[int, ...]) -> str:
+def _place(layer: MappedLayer, here: tuple[int, ...]) -> str:
     row_group, slice_, polarity, column = here
     pair = layer.subtraction == "analog"
     return f"row group {row_group}, slice {slice_}{'' if pair else SIGNS[polarity]}, column {column}"
 
 
-def _refused(layer: PlanLayer, problem: str, seen: str) -> GateError:
+def _refused(layer: MappedLayer, problem: str, seen: str) -> GateError:
     return GateError(
         "BSC504",
         f"layer '{layer.name}': {problem}",

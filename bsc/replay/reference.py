@@ -8,13 +8,14 @@ nothing is clever.
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.numeric.quantizer import input_cycles
-from bsc.plan.document import LayerArrays, PlanLayer
 from bsc.replay.tally import LayerTally
 
 
 def reference_results(
-    layer: PlanLayer, arrays: LayerArrays, driven: NDArray[np.int64], tally: LayerTally
+    layer: MappedLayer, arrays: LayerArrays, driven: NDArray[np.int64], tally: LayerTally
 ) -> NDArray[np.int64]:
     """Results of a layer, one conversion after another.
 

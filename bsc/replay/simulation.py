@@ -4,14 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bsc.hardware.device import Device
-from bsc.plan.document import Plan
+from bsc.mapping.model import MappedModel
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer, ReplayOptions
 from bsc.replay.noisy import NoisyReplayer
-from bsc.replay.scores import accuracy, difference, require_scores
+from bsc.replay.scores import accuracy, difference, no_tensor, require_scores, scored_output
 from bsc.replay.tally import ColumnTally, LayerTally
 from bsc.replay.trials import MeanInterval, mean_interval
 
@@ -22,8 +23,8 @@ class Trial:
 
     Attributes:
         accuracy: share of samples whose largest output is their label; None without labels.
-        error_rms: root mean square of the first output's difference from the exact replay, over that of the exact
-            replay; None where that is 0.
+        error_rms: of the output that is scored, root mean square of its difference from the exact replay, over that of
+            the exact replay; None where that is 0.
     """
 
     accuracy: float | None
@@ -68,7 +69,7 @@ class Simulation:
 
 
 def simulate(
-    plan: Plan,
+    mapping: MappedModel,
     data: Dataset,
     source: str,
     *,
@@ -81,7 +82,7 @@ def simulate(
     """Replay a plan exactly, and then on devices.
 
     Args:
-        plan: from its folder.
+        mapping: of a plan from its folder.
         data: inputs.
         source: what to call them.
         options: how the exact replay is done.
@@ -93,14 +94,16 @@ def simulate(
     Raises:
         ModelError: BSC308 if a label is no output.
     """
-    replayer = Replayer(plan, options)
-    name = plan.document.outputs[0].name
-    values = max((layer.input_values for layer in plan.layers), default=1)
+    replayer = Replayer(mapping, options)
+    name = scored_output(mapping.outputs)
+    values = max((layer.input_values for layer in mapping.layers), default=1)
 
     def run(replayed: Callable[[Any], dict[str, NDArray[Any]]]) -> list[NDArray[Any]]:
         outputs = []
         for batch in data.batches(values):
             outputs.append(replayed(batch)[name])
+            if not isinstance(outputs[-1], np.ndarray):
+                raise no_tensor(outputs[-1])
             require_scores(outputs[-1], data.labels)
             advance(data.rows(batch))
         return outputs

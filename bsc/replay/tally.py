@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.lossless import layer_reach
 from bsc.numeric.quantizer import input_cycles
-from bsc.plan.document import LayerArrays, PlanLayer
-from bsc.plan.summary import layer_reach
 
 MAX_BINS = 4096
 
@@ -53,7 +54,7 @@ class ColumnTally:
     clipped: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, layer: PlanLayer, arrays: LayerArrays) -> "ColumnTally":
+    def empty(cls, layer: MappedLayer, arrays: LayerArrays) -> "ColumnTally":
         """Nothing counted yet."""
         shape, reached = arrays.adc_bits.shape, layer_reach(layer, arrays)
         origin = int(reached.low.min(initial=0))

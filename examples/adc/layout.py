@@ -49,7 +49,7 @@ def energies(
     )
     plan = compile_model(path, target, CompileOptions(pipeline=pipeline, search=search)).plan
     assert plan is not None
-    cost = compare(plan, target, laws[law], laws).plan
+    cost = compare(plan.mapping, target, laws[law], laws).plan
     return cost.total_adc_energy_j or 0.0, cost.total_energy_j or 0.0
 
 

@@ -86,7 +86,7 @@ def measure(folder: Path, point: Point, trials: int, samples: int) -> dict[str, 
     """Accuracy of one point."""
     plan = read_plan(folder / f"{point.adc}.bsc")
     data = load_dataset(MNIST / "test_images.npz", plan.document.inputs, dynamic_batch=True, limit=samples)
-    found = simulate(plan, data, "test_images.npz", device=point.described(), trials=trials, seed=0)
+    found = simulate(plan.mapping, data, "test_images.npz", device=point.described(), trials=trials, seed=0)
     assert found.trial_accuracy is not None
     interval = found.trial_accuracy
     return {

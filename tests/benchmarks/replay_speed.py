@@ -124,9 +124,9 @@ def _measure(work: Work, folder: Path, runs: int) -> Rates:
 
     model, feeds = _model(work)
     clipping = _compile(model, folder, feeds, "fixed=2")
-    every = Replayer(clipping, ReplayOptions(every_conversion=True))
-    plain = Replayer(clipping, ReplayOptions(every_conversion=True, reader=read_numpy))
-    lossless = Replayer(_compile(model, folder, feeds, "lossless"))
+    every = Replayer(clipping.mapping, ReplayOptions(every_conversion=True))
+    plain = Replayer(clipping.mapping, ReplayOptions(every_conversion=True, reader=read_numpy))
+    lossless = Replayer(_compile(model, folder, feeds, "lossless").mapping)
     jobs: dict[str, Callable[[], object]] = {
         "kernel": lambda: every.replayed(feeds),
         "numpy": lambda: plain.replayed(feeds),
@@ -201,9 +201,9 @@ def _products(plan: "Plan", batch: int) -> Callable[[], object]:
 
     random = np.random.default_rng(1)
     pairs = []
-    for layer in plan.layers:
+    for layer in plan.mapping.layers:
         vectors = random.integers(0, 256, (batch * layer.vectors, layer.rows)).astype(np.float32)
-        pairs.append((vectors, plan.arrays(layer).codes.astype(np.float32)))
+        pairs.append((vectors, plan.mapping.arrays(layer).codes.astype(np.float32)))
     return lambda: [vectors @ matrix for vectors, matrix in pairs]
 
 
@@ -216,8 +216,8 @@ def _referenced(plan: "Plan", batch: int) -> Callable[[], object]:
 
     random = np.random.default_rng(1)
     layers = [
-        (layer, plan.arrays(layer), random.integers(0, 256, (batch * layer.vectors, 1, layer.rows)))
-        for layer in plan.layers
+        (layer, plan.mapping.arrays(layer), random.integers(0, 256, (batch * layer.vectors, 1, layer.rows)))
+        for layer in plan.mapping.layers
     ]
     return lambda: [reference_results(layer, arrays, codes, LayerTally()) for layer, arrays, codes in layers]
 

@@ -126,8 +126,8 @@ def test_a_click_opens_a_crossbar_with_the_cells_of_the_plan(page: Watched, exam
     dialog = page.page.locator("dialog")
     assert dialog.locator("h3").inner_text() == "fc1, crossbar 0,0,0,+"
     plan = read_plan(example)
-    layer = plan.layer("fc1")
-    arrays = plan.arrays(layer)
+    layer = plan.mapping.layer("fc1")
+    arrays = plan.mapping.arrays(layer)
     cells = crossbar_cells(layer, arrays, CrossbarIndex.parse("0,0,0,+", layer, arrays))
     assert f"{np.count_nonzero(cells)} of {cells.size}" in dialog.inner_text()
     levels = dialog.locator("#cell-levels")

@@ -14,14 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors.numpy import load_file, save_file
 
 import hw_models
+from bsc import __version__
 from bsc.compile.driver import compile_model
 from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.hardware.target import Target
 from bsc.ir.layer import CrossbarLayer, Quantised
+from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import MappedModel
 from bsc.numeric.encoding import MAX_ANALOG_BITS, Encoding, Subtraction
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
-from bsc.plan.planner import make_plan
+from bsc.plan.document import ModelRecord, Plan, Provenance
 from bsc.testing import random_weights, save, tiny_model
 from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate
@@ -68,7 +72,7 @@ def coded(
     return Coded(layer, {quant.codes: matrix, quant.weight_step: np.asarray(weight_step, np.float64)})
 
 
-def plan_of(
+def mapped(
     *layers: Coded,
     bits_per_cell: int = 2,
     dac_bits: int = 1,
@@ -84,9 +88,8 @@ def plan_of(
     adc: AssignAdc | None = None,
     before: Sequence[Pass] = (),
     arrays: Mapping[str, ArrayLike] | None = None,
-    target: Target = ISAAC,
-) -> Plan:
-    """The plan of layers that lead from 'x' to 'y', with no digital operator; `arrays` holds their biases.
+) -> MappedModel:
+    """The mapping of layers that lead from 'x' to 'y', with no digital operator; `arrays` holds their biases.
 
     Passes of `before` run ahead of the others. To `permute` is to `eliminate` first.
     """
@@ -109,12 +112,28 @@ def plan_of(
         steps.insert(1, permute)
     if eliminate or permute is not None:
         steps.insert(1, Eliminate())
-    return make_plan(compiled(graph, *before, *steps, adc or AssignAdc()), target, "made by hand", None)
+    return mapping_of(compiled(graph, *before, *steps, adc or AssignAdc()))
+
+
+def plan_of(*layers: Coded, target: Target = ISAAC, **how: Any) -> Plan:
+    """A plan around what `mapped` makes of the layers."""
+    return plan_around(mapped(*layers, **how), target)
+
+
+def plan_around(mapping: MappedModel, target: Target = ISAAC) -> Plan:
+    """A plan of a mapping that no compiler made."""
+    model = ModelRecord(
+        file="tiny.onnx", sha256="0" * 64, opsets={"": 17}, dynamic_batch=False, constants=(), check=None, notes=()
+    )
+    provenance = Provenance(
+        bsc_version=__version__, model=model, calibration=None, budget=None, pipeline="made by hand"
+    )
+    return Plan(mapping=mapping, target=target, provenance=provenance)
 
 
 @st.composite
 def slicings(draw: st.DrawFn, weight_bits: int, *, most: int) -> dict[str, Any]:
-    """Arguments of `plan_of` for any way to cut codes and inputs; bits of a cell and of a DAC add up to `most`."""
+    """Arguments of `mapped` for any way to cut codes and inputs; bits of a cell and of a DAC add up to `most`."""
     encoding: Encoding = draw(st.sampled_from(["differential", "offset", "centre"]))
     ways = (
         ["plain", "cut"] + (["flip"] if encoding != "differential" else []) + (["pair"] if encoding != "offset" else [])
@@ -136,10 +155,10 @@ def slicings(draw: st.DrawFn, weight_bits: int, *, most: int) -> dict[str, Any]:
     return found | {"dac_bits": draw(st.integers(1, min(8, most - bits - (way == "pair"))))}
 
 
-def only_layer(plan: Plan) -> tuple[PlanLayer, LayerArrays]:
-    """The only layer of a plan."""
-    (layer,) = plan.layers
-    return layer, plan.arrays(layer)
+def only_layer(mapping: MappedModel) -> tuple[MappedLayer, LayerArrays]:
+    """The only layer of a mapping."""
+    (layer,) = mapping.layers
+    return layer, mapping.arrays(layer)
 
 
 def with_adc(arrays: LayerArrays, bits: ArrayLike, step: ArrayLike = 1) -> LayerArrays:

@@ -56,7 +56,7 @@ def outcome(case: Case) -> Outcome:
         try:
             compiled = compile_model(path, TARGET, CompileOptions(pipeline=PIPELINE))
             assert compiled.plan is not None
-            replayer = Replayer(compiled.plan)
+            replayer = Replayer(compiled.plan.mapping)
             results = replayer.replayed({name: case.feeds[name] for name in compiled.graph.inputs})
         except BscError as error:
             status: Status = "digital only" if error.code == "BSC306" else "refused"

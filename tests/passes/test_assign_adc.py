@@ -14,7 +14,7 @@ from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
-from tests.bsc.plans import coded, only_layer, plan_of
+from tests.bsc.plans import coded, mapped, only_layer
 from tests.passes.layers import array, assert_runs_once, coded_layer, compiled, float_layer, sparse_codes, the_layer
 
 GRANULARITIES = ["column", "tile", "slice"]
@@ -170,9 +170,7 @@ def test_option_limits() -> None:
         with pytest.raises(UsageError) as caught:
             AssignAdc(bits=value)
         assert str(caught.value) == (
-            "[BSC205] pass 'assign-adc': bits must be 1 to 16\n"
-            f"  seen: {value}\n"
-            "  fix:  choose assign-adc{policy=fixed bits=8}"
+            f"[BSC205] pass 'assign-adc': bits must be 1 to 16\n  seen: {value}\n  fix:  choose assign-adc{{bits=8}}"
         )
 
 
@@ -228,5 +226,5 @@ def test_other_policies_read_pairs_half_below_zero() -> None:
 def test_a_dac_is_not_driven_higher_than_the_inputs_have_bits() -> None:
     """One cell of level 1 and inputs of 2 bits: sums up to 3, whatever a wider DAC could drive."""
     for dac_bits in (2, 8):
-        arrays = only_layer(plan_of(coded([[1]], input_bits=2), dac_bits=dac_bits))[1]
+        arrays = only_layer(mapped(coded([[1]], input_bits=2), dac_bits=dac_bits))[1]
         assert arrays.adc_bits.max() == 2

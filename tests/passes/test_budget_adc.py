@@ -165,7 +165,7 @@ def test_no_column_is_off_on_average(policy: Any, slicing: dict[str, Any]) -> No
 
     def off(correct: str) -> NDArray[np.float64]:
         plan = plan_from_data(codes, inputs, policy(correct=correct, **options), **slicing)
-        engine = LayerEngine(*only_layer(plan), ReplayOptions())
+        engine = LayerEngine(*only_layer(plan.mapping), ReplayOptions())
         return np.asarray(np.abs((engine.results(inputs[:, None].astype(np.float64)) - exact).mean(axis=0)))
 
     assert (off("bias") <= 0.51).all()
@@ -281,5 +281,5 @@ def test_option_limits(option: str, inside: Any, outside: Any, limits: str) -> N
         assert str(caught.value) == (
             f"[BSC205] pass 'budget-adc': {option} must be {limits}\n"
             f"  seen: {value}\n"
-            f"  fix:  leave {option} out, or choose another value"
+            f"  fix:  choose budget-adc{{{option}={getattr(BudgetAdc(), option)}}}"
         )

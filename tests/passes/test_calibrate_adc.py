@@ -188,7 +188,7 @@ def test_no_more_clip_than_may(  # noqa: PLR0917
     """The conversions of those very inputs, replayed and counted; a limit of bits comes before the share."""
     step = CalibrateAdc(granularity=granularity, clip_share=share, most_bits=most_bits)
     inputs = np.random.default_rng(seed).integers(0, 200, (9, len(codes)))
-    layer, arrays = only_layer(plan_from_data(codes, inputs, step, subtraction=subtraction))
+    layer, arrays = only_layer(plan_from_data(codes, inputs, step, subtraction=subtraction).mapping)
     bits = arrays.adc_bits
     assert bits.max(initial=0) <= (most_bits or 16)
     if most_bits:
@@ -249,5 +249,5 @@ def test_option_limits(option: str, inside: Any, outside: Any, limits: str) -> N
         assert str(caught.value) == (
             f"[BSC205] pass 'calibrate-adc': {name} must be {limits}\n"
             f"  seen: {value}\n"
-            f"  fix:  leave {name} out, or choose another value"
+            f"  fix:  choose calibrate-adc{{{name}={getattr(CalibrateAdc(), option)}}}"
         )

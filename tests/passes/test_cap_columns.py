@@ -162,14 +162,16 @@ def test_its_place_is_before_tile() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "inside", "outside", "limits"),
+    ("option", "inside", "outside", "limits", "default"),
     [
-        ("bits", (1, 16), (0, 17), "1 to 16"),
-        ("group_rows", (1,), (0,), "1 or more"),
-        ("vectors", (1,), (0,), "1 or more"),
+        ("bits", (1, 16), (0, 17), "1 to 16", 6),
+        ("group_rows", (1,), (0,), "1 or more", 128),
+        ("vectors", (1,), (0,), "1 or more", 16384),
     ],
 )
-def test_limits_of_options(option: str, inside: tuple[int, ...], outside: tuple[int, ...], limits: str) -> None:
+def test_limits_of_options(
+    option: str, inside: tuple[int, ...], outside: tuple[int, ...], limits: str, default: int
+) -> None:
     for value in inside:
         CapColumns(**{option: value})  # type: ignore[arg-type]
     for value in outside:
@@ -178,7 +180,7 @@ def test_limits_of_options(option: str, inside: tuple[int, ...], outside: tuple[
         assert str(caught.value) == (
             f"[BSC205] pass 'cap-columns': {option.replace('_', '-')} must be {limits}\n"
             f"  seen: {value}\n"
-            f"  fix:  leave {option.replace('_', '-')} out, or choose another value"
+            f"  fix:  choose cap-columns{{{option.replace('_', '-')}={default}}}"
         )
 
 

@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bsc.cost.counts import count_plan
+from bsc.cost.counts import count_mapping
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import Kept
+from bsc.ir.mapped import mapping_of
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.numeric.encoding import Encoding
-from bsc.plan.document import LayerArrays, PlanLayer
-from bsc.plan.planner import make_plan
 from bsc.replay.engine import Replayer
 from bsc.replay.reference import reference_results
 from bsc.replay.tally import LayerTally
@@ -21,7 +22,6 @@ from passes.eliminate import Eliminate
 from passes.permute import Permute
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
-from tests.bsc.plans import ISAAC
 from tests.passes.layers import array, coded_layer, compiled, sparse_codes, the_layer
 
 CODES = [[0, 1, 0, 0], [0, 64, 0, 16], [0, 0, 0, 0], [0, 64, 0, 64]]
@@ -34,7 +34,7 @@ def kept_of(graph: Graph) -> Kept:
     return kept
 
 
-def mapped(graph: Graph) -> list[list[int]]:
+def codes_of(graph: Graph) -> list[list[int]]:
     quant = the_layer(graph).quant
     assert quant is not None
     codes: list[list[int]] = array(graph, quant.codes).tolist()
@@ -48,7 +48,7 @@ def test_by_hand() -> None:
     assert (kept.shape, kept.permuted) == ((3, 2), True)
     assert array(graph, kept.rows).tolist() == [3, 1, 0]
     assert array(graph, kept.columns).tolist() == [1, 3]
-    assert mapped(graph) == [[64, 64], [64, 16], [1, 0]]
+    assert codes_of(graph) == [[64, 64], [64, 16], [1, 0]]
 
 
 def test_lines_that_stay_need_no_numbers() -> None:
@@ -59,7 +59,7 @@ def test_lines_that_stay_need_no_numbers() -> None:
 def test_as_is() -> None:
     graph = compiled(coded_layer(CODES), *FIRST)
     same = compiled(graph, Permute(rows="as-is", columns="as-is"))
-    assert mapped(same) == mapped(graph)
+    assert codes_of(same) == codes_of(graph)
     assert array(same, kept_of(same).rows).tolist() == array(graph, kept_of(graph).rows).tolist()
 
 
@@ -104,15 +104,16 @@ def orders(draw: st.DrawFn) -> Permute:
 def test_results_stay(codes: NDArray[np.int16], order: Permute, encoding: Encoding, adc: AssignAdc, seed: int) -> None:
     """By the fast engine and by the reference; the integer model behind both is that of the unpermuted codes."""
     first = (SliceBits(encoding=encoding), Eliminate(), order, Tile(rows=8, cols=3, active_rows=4), adc)
-    plan = make_plan(compiled(coded_layer(codes), *first), ISAAC, "made by hand", None)
-    (layer,) = plan.layers
+    mapping = mapping_of(compiled(coded_layer(codes), *first))
+    (layer,) = mapping.layers
+    arrays = mapping.arrays(layer)
     x = np.random.default_rng(seed).integers(0, 255, (3, len(codes))).astype(np.float32)
-    replayer = Replayer(plan)
+    replayer = Replayer(mapping)
     engine = replayer.engine("fc")
     results = engine.results(x[:, None])
-    expected = reference_results(layer, plan.arrays(layer), _driven(layer, plan.arrays(layer), x), LayerTally())
+    expected = reference_results(layer, arrays, _driven(layer, arrays, x), LayerTally())
     np.testing.assert_array_equal(results, expected)
-    numbers = plan.arrays(layer).kept_columns
+    numbers = arrays.kept_columns
     columns = np.arange(codes.shape[1]) if numbers is None else numbers
     whole = (x.astype(np.int64) @ codes.astype(np.int64))[:, columns]
     np.testing.assert_array_equal(engine.integers(x[:, None]), whole)
@@ -120,7 +121,7 @@ def test_results_stay(codes: NDArray[np.int16], order: Permute, encoding: Encodi
         np.testing.assert_array_equal(results, whole)
 
 
-def _driven(layer: PlanLayer, arrays: LayerArrays, x: NDArray[Any]) -> NDArray[np.int64]:
+def _driven(layer: MappedLayer, arrays: LayerArrays, x: NDArray[Any]) -> NDArray[np.int64]:
     rows = np.arange(layer.rows) if arrays.kept_rows is None else arrays.kept_rows
     return np.asarray(x[:, None, rows], np.int64)
 
@@ -130,8 +131,8 @@ def test_numbers_are_charged() -> None:
 
     def moved(*passes: Any) -> int:
         graph = compiled(coded_layer(CODES), *passes, Tile(), AssignAdc())
-        (counts,) = count_plan(make_plan(graph, ISAAC, "made by hand", None))
-        assert counts.counters["moved_bits"] == 8 * (len(mapped(graph)) + 4)
+        (counts,) = count_mapping(mapping_of(graph))
+        assert counts.counters["moved_bits"] == 8 * (len(codes_of(graph)) + 4)
         return counts.counters["buffer_bits"] - counts.counters["moved_bits"]
 
     assert moved(*FIRST, Permute()) == 10

@@ -66,7 +66,7 @@ def test_option_limits(option: str) -> None:
         assert str(caught.value) == (
             f"[BSC205] pass 'slice-bits': {written} must be 1 to 8\n"
             f"  seen: {value}\n"
-            f"  fix:  choose slice-bits{{{written}=2}}"
+            f"  fix:  choose slice-bits{{{written}={getattr(SliceBits(), option)}}}"
         )
 
 
@@ -149,7 +149,7 @@ def test_layers_that_are_named_are_cut_otherwise() -> None:
         coded([[1]], name="second", input="h"),
         before=(SliceBits(cut="4-2-2", only=("second",)),),
     )
-    assert [layer.slice_bits for layer in plan.layers] == [(2, 2, 2, 2), (2, 2, 4)]
+    assert [layer.slice_bits for layer in plan.mapping.layers] == [(2, 2, 2, 2), (2, 2, 4)]
 
 
 def test_words_for_a_name_that_no_layer_has() -> None:

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.cost.crossbars import CrossbarTable, plan_crossbars
+from bsc.cost.crossbars import CrossbarTable, mapping_crossbars
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import MappedModel
 from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_part
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
-from bsc.report.document import LevelFigures
+from bsc.report.document import TargetLevel
 
 # Type of every array of the page, as NumPy and as JavaScript name it.
 SHIPPED = {
@@ -43,12 +45,12 @@ class Floorplan:
     """
 
     tables: tuple[CrossbarTable, ...]
-    levels: tuple[LevelFigures, ...]
+    levels: tuple[TargetLevel, ...]
 
     @classmethod
-    def of(cls, plan: Plan, levels: Sequence[LevelFigures]) -> "Floorplan":
-        """Of a plan; reads each layer's arrays once."""
-        return cls(tables=tuple(plan_crossbars(plan)), levels=tuple(levels))
+    def of(cls, mapping: MappedModel, levels: Sequence[TargetLevel]) -> "Floorplan":
+        """Of a mapping; reads each layer's arrays once."""
+        return cls(tables=tuple(mapping_crossbars(mapping)), levels=tuple(levels))
 
     def groups(self) -> list[int]:
         """How many of each level make one of the next, up to the blocks that are drawn: the largest below the whole.
@@ -80,15 +82,15 @@ class Floorplan:
         }
 
 
-def cells(plan: Plan, floorplan: Floorplan, room: int) -> dict[str, dict[str, str]]:
+def cells(mapping: MappedModel, floorplan: Floorplan, room: int) -> dict[str, dict[str, str]]:
     """The cells and ADC settings of as many crossbars as fit, by their number in the floorplan.
 
     Layers have equal shares of the room, and what small ones leave goes to the others. Of each layer, first tiles and
     upper slices come first.
 
     Args:
-        plan: the plan; arrays of each layer are read once.
-        floorplan: of that plan.
+        mapping: arrays of each layer are read once.
+        floorplan: of that mapping.
         room: bytes that they may take as JSON.
     """
     sizes = [len(table.index) for table in floorplan.tables]
@@ -98,7 +100,7 @@ def cells(plan: Plan, floorplan: Floorplan, room: int) -> dict[str, dict[str, st
         layer, index = floorplan.tables[position].layer, floorplan.tables[position].index
         share = room // (len(sizes) - done)
         room -= share
-        arrays = plan.arrays(layer)
+        arrays = mapping.arrays(layer)
         for rank in np.lexsort((index[:, 3], -index[:, 2], index[:, 1], index[:, 0])).tolist():
             entry = _crossbar(layer, arrays, CrossbarIndex(**dict(zip(_INDEX, index[rank].tolist(), strict=True))))
             share -= sum(map(len, entry.values())) + _JSON_OVERHEAD
@@ -122,7 +124,7 @@ def _column(table: CrossbarTable, name: str) -> NDArray[Any]:
     return table.index[:, _INDEX.index(name)] if name in _INDEX else np.asarray(getattr(table, name))
 
 
-def _crossbar(layer: PlanLayer, arrays: LayerArrays, index: CrossbarIndex) -> dict[str, str]:
+def _crossbar(layer: MappedLayer, arrays: LayerArrays, index: CrossbarIndex) -> dict[str, str]:
     """Levels (rows, columns), and bits and steps (columns,): the largest of its row groups."""
     return {
         "levels": pack(crossbar_cells(layer, arrays, index)),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bsc.plan.document import PlanDocument, PlanLayer
+from bsc.mapping.layer import MappedLayer
+from bsc.plan.document import PlanDocument
 from bsc.report.network import operators_text
 
 ROW, LANE, MARGIN = 30, 14, 12
@@ -31,7 +32,7 @@ class Row:
 
     kind: str
     name: str
-    layer: PlanLayer | None = None
+    layer: MappedLayer | None = None
     repeated: bool = False
 
 

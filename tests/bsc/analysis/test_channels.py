@@ -272,7 +272,7 @@ def test_outputs_stay(tmp_path_factory: pytest.TempPathFactory, seed: int, calib
     folder = tmp_path_factory.mktemp("plan")
     with_it, without = plans(pruned_network(seed), folder, calibrated=calibrated, dead=dead)
     feeds = {"x": 3 * np.random.default_rng(seed).standard_normal((4, 2, 8, 8)).astype(np.float32)}
-    ours, whole = Replayer(with_it), Replayer(without)
+    ours, whole = Replayer(with_it.mapping), Replayer(without.mapping)
     for run in ("replayed", "quantised"):
         np.testing.assert_array_equal(getattr(ours, run)(feeds)["y"], getattr(whole, run)(feeds)["y"])
 
@@ -281,8 +281,8 @@ def test_the_law_is_about_something(tmp_path: Path) -> None:
     """In the networks of the law, rows are dropped that have weights, and columns that have some too."""
     plan, whole = plans(pruned_network(1), tmp_path, calibrated=True)
     rows = columns = 0
-    for layer in plan.layers:
-        codes = whole.arrays(whole.layer(layer.name)).codes
+    for layer in plan.mapping.layers:
+        codes = whole.mapping.arrays(whole.mapping.layer(layer.name)).codes
         if layer.groups == 1:
             rows += int(codes.any(axis=1).sum()) - layer.mapped_rows
             columns += int(codes.any(axis=0).sum()) - layer.mapped_columns

@@ -47,12 +47,11 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[float, Paired
 
         monkeypatch.setattr(budget, "Judge", Judge)
         monkeypatch.setattr(budget, "run_pipeline", run_pipeline)
-        monkeypatch.setattr(budget, "candidate_plan", lambda caution, _: caution)
+        monkeypatch.setattr(budget, "mapping_of", lambda caution: caution)
         monkeypatch.setattr(budget, "CALIBRATION_SAMPLES", 4)
         graph: Any = float_layer([[1.0]])
-        target: Any = None
         steps = (BudgetAdc(), Tile())
-        passes, counts = keep_budget(graph, steps, target, calibration=DATA, held_out=DATA, max_drop=0.01)
+        passes, counts = keep_budget(graph, steps, calibration=DATA, held_out=DATA, max_drop=0.01)
         assert passes[1] == steps[1]
         (chosen,) = (step.caution for step in passes if isinstance(step, BudgetAdc))
         return chosen, counts, tried
@@ -126,7 +125,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     random = np.random.default_rng(0)
     np.savez("plain.npz", x=random.standard_normal((100, 30)).astype(np.float32))
     assert run("compile", "mlp.onnx", "--calib", "plain.npz", "-o", "lossless.bsc").exit_code == 0
-    loaded = LoadedPlan(read_plan(Path("lossless.bsc")))
+    loaded = LoadedPlan(read_plan(Path("lossless.bsc")).mapping)
     for name, count in (("calib", 300), ("held", 900)):
         x = random.standard_normal((count, 30)).astype(np.float32)
         scores = loaded.run({"x": x}, lambda key, codes: codes[:, 0] @ loaded.layers[key][1].codes.astype(float))["y"]

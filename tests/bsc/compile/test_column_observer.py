@@ -12,17 +12,18 @@ from bsc.compile import column_observer as module
 from bsc.compile.column_observer import LayerObservation, ResolutionTables, observe
 from bsc.compile.driver import compile_model
 from bsc.compile.options import CompileOptions, default_pipeline
-from bsc.ir.passbase import Observation
+from bsc.ir.adc_pass import Observation
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.lossless import layer_reach
 from bsc.numeric.damage import FACTORS
 from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.sharing import Granularity, sharing_groups
-from bsc.plan.document import LayerArrays, PlanLayer
-from bsc.plan.summary import layer_reach
 from bsc.replay.columns import read_numpy
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
 from bsc.testing import mlp_model, save
-from tests.bsc.plans import CNN, ISAAC, coded, only_layer, plan_of, slicings
+from tests.bsc.plans import CNN, ISAAC, coded, mapped, only_layer, slicings
 from tests.passes.layers import sparse_codes
 
 
@@ -48,7 +49,7 @@ def lows_of(array: NDArray[Any] | None, of: NDArray[Any]) -> NDArray[Any]:
     return np.zeros_like(of, np.int64) if array is None else array
 
 
-def column_sums(layer: PlanLayer, arrays: LayerArrays, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
+def column_sums(layer: MappedLayer, arrays: LayerArrays, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Every sum in front of an ADC in plain integers: (cycles, V, R, S, Q, N)."""
     levels = layer.cells.levels()[layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows)].astype(np.int64)
     if arrays.flipped is not None:
@@ -76,7 +77,7 @@ def column_sums(layer: PlanLayer, arrays: LayerArrays, inputs: NDArray[np.int64]
     )
 
 
-def check(layer: PlanLayer, arrays: LayerArrays, inputs: NDArray[np.int64], seen: LayerObservation) -> None:
+def check(layer: MappedLayer, arrays: LayerArrays, inputs: NDArray[np.int64], seen: LayerObservation) -> None:
     """An observation against sums computed another way."""
     sums = column_sums(layer, arrays, inputs)
     cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
@@ -117,7 +118,7 @@ def test_against_plain_sums(
     codes: NDArray[np.int16], slicing: dict[str, Any], signed: bool, granularity: Any, seed: int
 ) -> None:
     layer = coded(codes, input_bits=4, input_signed=signed)
-    plan = plan_of(layer, rows=16, cols=5, active_rows=8, **slicing)
+    plan = mapped(layer, rows=16, cols=5, active_rows=8, **slicing)
     low, high = (-8, 8) if signed else (0, 16)
     inputs = np.random.default_rng(seed).integers(low, high, (12, len(codes)))
     seen = observe(plan, dataset(inputs), wanted(granularity))["fc"]
@@ -133,11 +134,11 @@ def test_against_plain_sums(
 
 def test_clipped_conversions_by_hand() -> None:
     """One cell of 3, of levels 0 to 3 in steps of 3: one bit clips nothing, and no bit all that is driven."""
-    plan = plan_of(coded([[3], [3], [3]], input_bits=2))
+    plan = mapped(coded([[3], [3], [3]], input_bits=2))
     seen = observe(plan, dataset(np.array([[1, 1, 1], [1, 1, 0], [0, 0, 0]])), wanted())["fc"]
     # Sums 9, 6, 0 and three times 0. A bit reads 0 and 9 or 0 and 6, and at a step of one unit 0 and 3.
     assert tables_of(seen).beyond[0, 0, 0, 0].tolist() == [2, 2, 0]
-    pair = plan_of(coded([[1], [-3]], input_bits=2), subtraction="analog")
+    pair = mapped(coded([[1], [-3]], input_bits=2), subtraction="analog")
     seen = observe(pair, dataset(np.array([[1, 0], [0, 1], [0, 1], [0, 1], [0, 0]])), wanted())["fc"]
     tables = tables_of(seen)
     assert seen.lowest is not None
@@ -153,7 +154,7 @@ def test_clipped_conversions_by_hand() -> None:
 
 def test_damage_needs_no_lucky_place_of_the_codes() -> None:
     """Sums -5 and 2 need three bits from -5 on, a place that is not tried but known from what was seen."""
-    plan = plan_of(coded([[-3], [-2], [2], [3], [1]], input_bits=2, weight_bits=2), subtraction="analog")
+    plan = mapped(coded([[-3], [-2], [2], [3], [1]], input_bits=2, weight_bits=2), subtraction="analog")
     inputs = np.array([[1, 1, 0, 0, 0], [0, 0, 1, 0, 0]])
     tables = tables_of(observe(plan, dataset(inputs), wanted())["fc"])
     assert tables.low is not None
@@ -163,7 +164,7 @@ def test_damage_needs_no_lucky_place_of_the_codes() -> None:
 
 def test_the_step_is_the_best_of_those_tried() -> None:
     """One column of two cells: sums 0, 3, 6; one bit is best at a step of 3 or 6, whichever is seen."""
-    plan = plan_of(coded([[3], [3]], input_bits=2))
+    plan = mapped(coded([[3], [3]], input_bits=2))
     for inputs, step in (([[1, 1], [0, 0]], 6), ([[1, 0], [0, 1]], 3)):
         seen = observe(plan, dataset(np.array(inputs)), wanted())["fc"]
         tables = tables_of(seen)
@@ -176,7 +177,7 @@ def test_lots_of_any_size_give_the_same(subtraction: Any, monkeypatch: pytest.Mo
     codes = np.random.default_rng(0).integers(-255, 256, (20, 7))
     if subtraction == "analog":
         codes = np.concatenate([codes, -codes])
-    plan = plan_of(coded(codes), rows=40, subtraction=subtraction)
+    plan = mapped(coded(codes), rows=40, subtraction=subtraction)
     inputs = np.random.default_rng(1).integers(0, 256, (9, len(codes)))
     whole = observe(plan, dataset(inputs), wanted())["fc"]
     monkeypatch.setattr(module, "LOT_VALUES", 1)
@@ -188,7 +189,7 @@ def test_lots_of_any_size_give_the_same(subtraction: Any, monkeypatch: pytest.Mo
 
 
 def test_a_part_of_the_vectors_is_seeded_and_even() -> None:
-    plan = plan_of(coded(np.full((4, 3), 9)))
+    plan = mapped(coded(np.full((4, 3), 9)))
     inputs = np.random.default_rng(0).integers(0, 256, (40, 4))
     data = dataset(inputs)
     few = observe(plan, data, wanted(vectors=10))["fc"]
@@ -200,12 +201,12 @@ def test_a_part_of_the_vectors_is_seeded_and_even() -> None:
 
 
 def test_only_sums_if_nothing_else_is_wanted() -> None:
-    seen = observe(plan_of(coded([[1]])), dataset(np.ones((2, 1))), wanted(damage=False))["fc"]
+    seen = observe(mapped(coded([[1]])), dataset(np.ones((2, 1))), wanted(damage=False))["fc"]
     assert seen.tables is None
 
 
 def test_a_layer_without_columns() -> None:
-    plan = plan_of(coded(np.zeros((3, 2))), eliminate=True)
+    plan = mapped(coded(np.zeros((3, 2))), eliminate=True)
     for granularity in ("column", "tile", "slice"):
         seen = observe(plan, dataset(np.ones((4, 3))), wanted(granularity))["fc"]
         assert tables_of(seen).beyond.shape == (0, 4, 2, 0, 1)
@@ -214,7 +215,7 @@ def test_a_layer_without_columns() -> None:
 
 def test_steps_fit_their_type() -> None:
     """8-bit cells of level 255: any step but the unit would be above 255."""
-    plan = plan_of(coded(np.full((8, 1), 255)), bits_per_cell=8)
+    plan = mapped(coded(np.full((8, 1), 255)), bits_per_cell=8)
     seen = observe(plan, dataset(np.full((3, 8), 255)), wanted())["fc"]
     assert (tables_of(seen).step[0, 0, 0, 0] == 255).all()
     assert FACTORS.max() * 255 > 255
@@ -224,7 +225,7 @@ def test_steps_fit_their_type() -> None:
 def test_the_upstream_is_the_quantised_model(samples: int) -> None:
     """The second layer sees what the first computes."""
     first, second = coded([[2, 0], [0, 3]], name="a", output="h"), coded([[1], [2]], name="b", input="h")
-    plan = plan_of(first, second)
+    plan = mapped(first, second)
     inputs = np.random.default_rng(0).integers(0, 40, (samples, 2))
     seen = observe(plan, dataset(inputs), wanted())
     middle = np.minimum(inputs @ np.array([[2, 0], [0, 3]]), 255)
@@ -248,11 +249,11 @@ def test_a_calibrated_plan_is_exact_on_its_calibration_data(
         options = CompileOptions(pipeline=pipeline, calibration=tmp_path / "calib.npz")
         plan = compile_model(save(model, tmp_path / "model.onnx"), ISAAC, options).plan
         assert plan is not None
-        replayer = Replayer(plan)
+        replayer = Replayer(plan.mapping)
         replayer.replayed(feeds)
         assert replayer.exact
         assert sum(tally.clipped for tally in replayer.tallies.values()) == 0
-        bits.append(sum(int(plan.arrays(layer).adc_bits.sum()) for layer in plan.layers))
-        seen = [layer.observed for layer in plan.layers]
+        bits.append(sum(int(plan.mapping.arrays(layer).adc_bits.sum()) for layer in plan.mapping.layers))
+        seen = [layer.observed for layer in plan.mapping.layers]
     assert bits[1] < bits[0]
     assert [record.vectors for record in seen if record] == ([640, 640, 40] if model is CNN else [40, 40])

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from bsc.compile.column_observer import observe
 from bsc.compile.sensitivity import measure_sensitivity
-from bsc.ir.passbase import Observation
+from bsc.ir.adc_pass import Observation
 from bsc.replay.dataset import Dataset
-from tests.bsc.plans import coded, plan_of
+from tests.bsc.plans import coded, mapped
 
 WANTED = Observation(granularity="column", vectors=1000, seed=0, damage=True, mean=False, sensitivity=True)
 
@@ -20,7 +20,7 @@ def dataset(inputs: NDArray[Any]) -> Dataset:
 @pytest.mark.parametrize("encoding", ["differential", "centre"])
 def test_pairs_pass_on_the_damage_that_is_predicted(encoding: Any) -> None:
     random = np.random.default_rng(0)
-    plan = plan_of(
+    plan = mapped(
         coded(random.integers(-255, 256, (60, 8))), rows=32, subtraction="analog", encoding=encoding, cut="4-2-2"
     )
     data = dataset(random.integers(0, 256, (200, 60)))
@@ -37,7 +37,7 @@ def test_one_layer_passes_on_the_damage_that_is_predicted() -> None:
     the prediction does not know and the measurement does.
     """
     random = np.random.default_rng(0)
-    plan = plan_of(coded(random.integers(-255, 256, (60, 8))), rows=32)
+    plan = mapped(coded(random.integers(-255, 256, (60, 8))), rows=32)
     data = dataset(random.integers(0, 256, (200, 60)))
     seen = observe(plan, data, WANTED)
     (factors,) = measure_sensitivity(plan, data, seen).values()
@@ -55,7 +55,7 @@ def test_a_layer_behind_which_values_grow_is_as_sensitive() -> None:
     found = []
     for factor in (20, 40):
         second = coded(np.eye(4) * factor, name="b", input="h", input_bits=16)
-        plan = plan_of(first, second)
+        plan = mapped(first, second)
         done: list[int] = []
         measured = measure_sensitivity(plan, data, observe(plan, data, WANTED), advance=done.append)
         assert done == [1] * 8
@@ -64,6 +64,6 @@ def test_a_layer_behind_which_values_grow_is_as_sensitive() -> None:
 
 
 def test_a_layer_that_cannot_be_degraded() -> None:
-    plan = plan_of(coded(np.zeros((3, 2))), eliminate=True)
+    plan = mapped(coded(np.zeros((3, 2))), eliminate=True)
     data = dataset(np.ones((4, 3)))
     assert measure_sensitivity(plan, data, observe(plan, data, WANTED)) == {"fc": (0.0,) * 4}

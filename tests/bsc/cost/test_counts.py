@@ -6,10 +6,12 @@ import pytest
 from numpy.typing import NDArray
 
 from bsc.cost.counters import CONVERSIONS
-from bsc.cost.counts import LayerCounts, count_offset, count_plan, count_uniform
-from bsc.plan.document import LayerArrays, Plan, PlanLayer
+from bsc.cost.counts import LayerCounts, count_mapping, count_offset, count_uniform
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import MappedModel
 from passes.assign_adc import AssignAdc
-from tests.bsc.plans import coded, plan_of
+from tests.bsc.plans import coded, mapped
 
 # Three rows and two columns in 1-bit cells, on 2 x 2 arrays: two row tiles, the second with one row.
 #   slice 0, +      slice 1, +      slice 1, -      slice 0, - is empty, and so are slices 0 + and 1 - of the
@@ -25,8 +27,8 @@ FIRST = coded([[3, 0], [1, -2], [2, 0]], name="first", output="h", weight_bits=2
 SECOND = coded([[0], [1]], name="second", input="h", weight_bits=2, input_bits=4, input_signed=True)
 
 
-def two_layers(adc: AssignAdc | None = None, *, eliminate: bool = True) -> Plan:
-    return plan_of(FIRST, SECOND, bits_per_cell=1, rows=2, cols=2, eliminate=eliminate, adc=adc)
+def two_layers(adc: AssignAdc | None = None, *, eliminate: bool = True) -> MappedModel:
+    return mapped(FIRST, SECOND, bits_per_cell=1, rows=2, cols=2, eliminate=eliminate, adc=adc)
 
 
 def histogram(counts: NDArray[np.int64]) -> dict[int, int]:
@@ -46,7 +48,7 @@ def assert_counts(counts: LayerCounts, **expected: Any) -> None:
 
 
 def test_a_plan_by_hand() -> None:
-    first, second = count_plan(two_layers())
+    first, second = count_mapping(two_layers())
     assert (first.name, first.dac_bits, first.array_rows, first.array_cols) == ("first", 1, 2, 2)
     assert_counts(
         first,
@@ -77,7 +79,7 @@ def test_a_plan_by_hand() -> None:
 
 
 def test_the_uniform_baseline_by_hand() -> None:
-    first, second = count_uniform(two_layers(), 8)
+    first, second = count_uniform(two_layers(), 8, 2)
     assert_counts(
         first,
         reads=6,
@@ -96,7 +98,7 @@ def test_the_uniform_baseline_by_hand() -> None:
 
 
 def test_the_offset_baseline_by_hand() -> None:
-    first, second = count_offset(two_layers(), 8)
+    first, second = count_offset(two_layers(), 8, 2)
     assert_counts(
         first,
         reads=6,
@@ -115,7 +117,7 @@ def test_the_offset_baseline_by_hand() -> None:
 def test_a_plan_at_one_resolution_that_eliminates_nothing_is_the_uniform_baseline(adc: AssignAdc) -> None:
     plan = two_layers(adc, eliminate=False)
     bits = 8 if adc.policy == "isaac" else adc.bits
-    for actual, expected in zip(count_plan(plan), count_uniform(plan, bits), strict=True):
+    for actual, expected in zip(count_mapping(plan), count_uniform(plan, bits, 2), strict=True):
         assert histogram(actual.conversions) == histogram(expected.conversions)
         assert histogram(actual.crossbars) == histogram(expected.crossbars)
         assert actual.counters == expected.counters
@@ -123,7 +125,7 @@ def test_a_plan_at_one_resolution_that_eliminates_nothing_is_the_uniform_baselin
 
 
 def test_wide_dacs_take_fewer_reads() -> None:
-    (counts,) = count_plan(plan_of(coded([[1], [1]], input_bits=8, input_signed=True), dac_bits=3))
+    (counts,) = count_mapping(mapped(coded([[1], [1]], input_bits=8, input_signed=True), dac_bits=3))
     # 7 bits in threes are 3 cycles, and one for the sign; two rows on one crossbar.
     assert_counts(counts, reads=4 * 1, rows_driven=8 * 8, driver_bits=8 * 8 * 3)
 
@@ -131,8 +133,8 @@ def test_wide_dacs_take_fewer_reads() -> None:
 def test_packed_groups_by_hand() -> None:
     # Three groups of 2 rows and 1 column, two of which fit on a 4 x 4 array block-diagonally.
     layer = coded([[1, 1, 1], [1, 1, 1]], groups=3, weight_bits=1, input_bits=2)
-    plan = plan_of(layer, bits_per_cell=1, rows=4, cols=4, eliminate=True)
-    (counts,) = count_plan(plan)
+    plan = mapped(layer, bits_per_cell=1, rows=4, cols=4, eliminate=True)
+    (counts,) = count_mapping(plan)
     assert_counts(
         counts,
         reads=2,
@@ -144,34 +146,34 @@ def test_packed_groups_by_hand() -> None:
         buffer_bits=18,  # 2 bits * (3 groups * 2 rows + 3 columns)
     )
     assert_counts(
-        count_uniform(plan, 8)[0], crossbars={8: 4}, rows_driven=24, conversions={8: 12}, conversions_per_read=2
+        count_uniform(plan, 8, 2)[0], crossbars={8: 4}, rows_driven=24, conversions={8: 12}, conversions_per_read=2
     )
     assert_counts(
-        count_offset(plan, 8)[0], crossbars={8: 4}, rows_driven=24, conversions={8: 20}, conversions_per_read=2
+        count_offset(plan, 8, 2)[0], crossbars={8: 4}, rows_driven=24, conversions={8: 20}, conversions_per_read=2
     )
 
 
 def test_groups_too_large_to_pack_by_hand() -> None:
     # Two groups of 3 rows and 2 columns on 2 x 2 arrays: two row tiles, and a column tile for each group.
-    plan = plan_of(coded(np.ones((3, 4)), groups=2, weight_bits=1, input_bits=2), bits_per_cell=1, rows=2, cols=2)
-    counts = count_uniform(plan, 8)[0]
+    plan = mapped(coded(np.ones((3, 4)), groups=2, weight_bits=1, input_bits=2), bits_per_cell=1, rows=2, cols=2)
+    counts = count_uniform(plan, 8, 2)[0]
     assert_counts(counts, crossbars={8: 8}, rows_driven=24, conversions={8: 32})  # (2 + 1) * 2 tiles * 2 signs * 2
 
 
 def test_a_layer_of_zeros_does_nothing() -> None:
-    plan = plan_of(coded(np.zeros((3, 2))), eliminate=True)
-    (counts,) = count_plan(plan)
+    plan = mapped(coded(np.zeros((3, 2))), eliminate=True)
+    (counts,) = count_mapping(plan)
     assert_counts(counts, conversions={}, crossbars={}, conversions_per_read=0, rows_driven=0, columns_sampled=0)
     assert_counts(counts, buffer_bits=16)  # only the results are stored: 8 bits * 2 columns
-    assert_counts(count_uniform(plan, 8)[0], crossbars={8: 8})
+    assert_counts(count_uniform(plan, 8, 2)[0], crossbars={8: 8})
 
 
 def test_a_layer_of_billions_of_weights_is_counted_without_arrays() -> None:
-    (layer,) = plan_of(coded([[1]])).layers
+    (layer,) = mapped(coded([[1]])).layers
     vast = layer.model_copy(update={"rows": 1 << 20, "columns": 1 << 20, "vectors": 1 << 13})
-    plan = plan_of(coded([[1]]))
-    document = plan.document.model_copy(update={"layers": (vast,)})
-    (counts,) = count_uniform(Plan(document=document, target=plan.target, arrays=plan.arrays, digital=plan.digital), 8)
+    plan = mapped(coded([[1]]))
+    record = plan.record.model_copy(update={"layers": (vast,)})
+    (counts,) = count_uniform(replace(plan, record=record), 8, 2)
     # 2**20 / 128 row tiles * 4 slices * 2 polarities * 2**20 columns, for 2**13 vectors of 8 cycles.
     assert histogram(counts.conversions) == {8: 1 << (13 + 3 + 20 + 13 + 3)}
 
@@ -183,7 +185,7 @@ def test_row_groups_are_read_one_after_another() -> None:
     """
     codes = coded([[1], [1], [1]], weight_bits=1, input_bits=2)
     together, apart = (
-        count_plan(plan_of(codes, bits_per_cell=1, rows=2, cols=1, active_rows=active))[0] for active in (2, 1)
+        count_mapping(mapped(codes, bits_per_cell=1, rows=2, cols=1, active_rows=active))[0] for active in (2, 1)
     )
     assert_counts(
         together,
@@ -197,15 +199,15 @@ def test_row_groups_are_read_one_after_another() -> None:
     assert_counts(
         apart, reads=4, conversions={1: 6}, rows_driven=12, columns_sampled=12, cells_read=16, conversions_per_read=1
     )
-    (uniform,) = count_uniform(plan_of(codes, bits_per_cell=1, rows=2, cols=1, active_rows=1), 8)
+    (uniform,) = count_uniform(mapped(codes, bits_per_cell=1, rows=2, cols=1, active_rows=1), 8, 2)
     assert_counts(uniform, reads=2, conversions={8: 8})  # 2 tiles * 2 polarities * 2 cycles
 
 
 def test_an_offset_plan_has_unit_columns() -> None:
     """One weight 1 of 1 bit is 3 with the offset: level 1 in both 1-bit slices, and a column of ones beside."""
-    plan = plan_of(coded([[1]], weight_bits=1, input_bits=2), bits_per_cell=1, rows=2, cols=1, encoding="offset")
+    plan = mapped(coded([[1]], weight_bits=1, input_bits=2), bits_per_cell=1, rows=2, cols=1, encoding="offset")
     assert_counts(
-        count_plan(plan)[0],
+        count_mapping(plan)[0],
         reads=2,
         conversions={1: 4, 2: 4},  # the unit column holds up to 2 inputs
         crossbars={2: 2},  # whose ADC reads the unit column too
@@ -213,42 +215,42 @@ def test_an_offset_plan_has_unit_columns() -> None:
     )
 
 
-def without_crossbars(plan: Plan, tile: int) -> Plan:
-    """The plan with none on a row tile, as a budget may leave it."""
+def without_crossbars(mapping: MappedModel, tile: int) -> MappedModel:
+    """The mapping with none on a row tile, as a budget may leave it."""
 
-    def arrays(layer: PlanLayer) -> LayerArrays:
-        found = plan.arrays(layer)
+    def arrays(layer: MappedLayer) -> LayerArrays:
+        found = mapping.arrays(layer)
         allocated, bits = found.allocated.copy(), found.adc_bits.copy()
         allocated[tile], bits[tile] = False, 0
         return replace(found, allocated=allocated, adc_bits=bits)
 
-    return replace(plan, arrays=arrays)
+    return replace(mapping, arrays=arrays)
 
 
 def test_the_sum_of_the_inputs_is_needed_even_where_nothing_else_is() -> None:
     """Row tiles of 2 and 1 rows and two column tiles; the first row tile is driven once, for its unit column alone."""
     matrix, format_ = [[1, 1], [1, 1], [1, 1]], dict[str, Any](bits_per_cell=1, rows=2, cols=1)
-    plan = plan_of(coded(matrix, weight_bits=1, input_bits=2), encoding="offset", **format_)
-    (whole,) = count_plan(plan)
+    plan = mapped(coded(matrix, weight_bits=1, input_bits=2), encoding="offset", **format_)
+    (whole,) = count_mapping(plan)
     # 2 slices on 2 column tiles: 4 crossbars a row tile, each with a column and a unit column of 2 bits; 2 cycles.
     assert_counts(whole, conversions={1: 2 * 4, 2: 2 * (4 + 8)}, crossbars={2: 8}, rows_driven=2 * 4 * 3)
-    (left,) = count_plan(without_crossbars(plan, 0))
+    (left,) = count_mapping(without_crossbars(plan, 0))
     assert_counts(
         left, conversions={1: 2 * 4, 2: 2 * (4 + 1)}, crossbars={2: 5}, rows_driven=2 * (4 + 2), columns_sampled=2 * 9
     )
     # Groups have inputs of their own, and so a unit column each; without an offset nothing is to be added.
     apart = coded([[1, 1]] * 3, groups=2, weight_bits=1, input_bits=2)
-    (left,) = count_plan(without_crossbars(plan_of(apart, encoding="offset", **format_), 0))
+    (left,) = count_mapping(without_crossbars(mapped(apart, encoding="offset", **format_), 0))
     assert_counts(left, conversions={1: 2 * 4, 2: 2 * (4 + 2)}, crossbars={2: 6}, rows_driven=2 * (4 + 2 * 2))
-    plain = plan_of(coded(matrix, weight_bits=1, input_bits=2), eliminate=True, **format_)
-    assert_counts(count_plan(without_crossbars(plain, 0))[0], conversions={1: 4}, crossbars={1: 2}, rows_driven=4)
+    plain = mapped(coded(matrix, weight_bits=1, input_bits=2), eliminate=True, **format_)
+    assert_counts(count_mapping(without_crossbars(plain, 0))[0], conversions={1: 4}, crossbars={1: 2}, rows_driven=4)
 
 
 def test_a_pair_has_one_adc() -> None:
     """One weight 1 of 1 bit beside one of -1: both columns of each are read by one converter, from -1 or up to 1."""
     codes = coded([[1, -1]], weight_bits=1, input_bits=2)
-    plan = plan_of(codes, bits_per_cell=1, rows=2, cols=2, subtraction="analog", eliminate=True)
-    (counts,) = count_plan(plan)
+    plan = mapped(codes, bits_per_cell=1, rows=2, cols=2, subtraction="analog", eliminate=True)
+    (counts,) = count_mapping(plan)
     assert_counts(
         counts,
         reads=2,
@@ -260,35 +262,35 @@ def test_a_pair_has_one_adc() -> None:
         rows_driven=4,
         cells_read=16,
     )
-    (apart,) = count_plan(plan_of(codes, bits_per_cell=1, rows=2, cols=2, eliminate=True))
+    (apart,) = count_mapping(mapped(codes, bits_per_cell=1, rows=2, cols=2, eliminate=True))
     assert_counts(apart, conversions={1: 4}, crossbars={1: 2}, columns_sampled=8, rows_driven=4)
-    assert_counts(count_uniform(plan, 8)[0], conversions={8: 8}, crossbars={8: 2}, columns_sampled=8)
+    assert_counts(count_uniform(plan, 8, 2)[0], conversions={8: 8}, crossbars={8: 2}, columns_sampled=8)
 
 
 def test_the_baseline_of_unequal_slices_has_the_cells_of_the_target() -> None:
-    plan = plan_of(coded([[1]]), cut="4-2-2", rows=2, cols=1)
-    assert_counts(count_uniform(plan, 8)[0], crossbars={8: 8})  # 4 slices of 2 bits, 2 polarities
-    assert_counts(count_plan(plan)[0], crossbars={0: 5, 1: 1})
+    plan = mapped(coded([[1]]), cut="4-2-2", rows=2, cols=1)
+    assert_counts(count_uniform(plan, 8, 2)[0], crossbars={8: 8})  # 4 slices of 2 bits, 2 polarities
+    assert_counts(count_mapping(plan)[0], crossbars={0: 5, 1: 1})
 
 
 @pytest.mark.parametrize("granularity", ["column", "tile", "slice"])
 def test_an_adc_is_as_large_as_its_largest_column_whatever_shares_a_resolution(granularity: Any) -> None:
     """Two crossbars of slice 0, of sums 3, 1 and 1: what the second may share with the first it must reach too."""
-    plan = plan_of(
+    plan = mapped(
         coded([[1, 1], [1, 0], [1, 0]], weight_bits=1, input_bits=2),
         bits_per_cell=1,
         cols=1,
         eliminate=True,
         adc=AssignAdc(granularity=granularity),
     )
-    (counts,) = count_plan(plan)
+    (counts,) = count_mapping(plan)
     expected = {2: 2} if granularity == "slice" else {1: 1, 2: 1}
     assert_counts(counts, crossbars=expected, conversions={bits: 2 * number for bits, number in expected.items()})
 
 
 def test_unit_columns_of_a_ragged_tile_are_read_as_often_as_its_row_groups() -> None:
     """Three rows of offset weights one at a time on tiles of two: two groups on the first tile, one on the second."""
-    plan = plan_of(
+    plan = mapped(
         coded([[1], [1], [1]], weight_bits=1, input_bits=2),
         bits_per_cell=1,
         rows=2,
@@ -297,4 +299,4 @@ def test_unit_columns_of_a_ragged_tile_are_read_as_often_as_its_row_groups() -> 
         encoding="offset",
     )
     # 1 + 2 = 0b11 in each cell pair: three row groups of two slices, and a unit column on each crossbar, 2 cycles.
-    assert_counts(count_plan(plan)[0], conversions={1: (3 * 2 + 3 * 2) * 2}, columns_sampled=(3 * 2 + 3 * 2) * 2)
+    assert_counts(count_mapping(plan)[0], conversions={1: (3 * 2 + 3 * 2) * 2}, columns_sampled=(3 * 2 + 3 * 2) * 2)

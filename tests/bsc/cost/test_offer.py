@@ -7,12 +7,11 @@ import pytest
 import hw_models
 from bsc.cost.compare import compare
 from bsc.hardware.target import AdcFlexibility, Target
-from bsc.plan.summary import summarise
-from bsc.report.document import cost_figures
 from bsc.report.plan import PlanReport
 from bsc.report.text import to_text
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import ISAAC, coded, plan_of
+from tests.bsc.report.reports import report_of
 
 LAWS = hw_models.laws()
 
@@ -33,20 +32,20 @@ def test_a_coarser_resolution_is_offered_with_a_finer_one(offered: Any, asked: A
     target = offering(offered)
     assert target.adc.offers(asked) == expected
     plan = plan_of(coded([[1, 2], [3, -4]]), adc=AssignAdc(granularity=asked))
-    assert compare(plan, target, LAWS["isaac"], LAWS).not_offered == (() if expected else ("fc",))
+    assert compare(plan.mapping, target, LAWS["isaac"], LAWS).not_offered == (() if expected else ("fc",))
 
 
 @pytest.mark.parametrize(("bits", "expected"), [(7, ("fc",)), (8, ()), (9, ("fc",))])
 def test_a_fixed_converter_has_one_resolution(bits: int, expected: tuple[str, ...]) -> None:
     plan = plan_of(coded([[1, 2]]), adc=AssignAdc(policy="fixed", bits=bits))
-    assert compare(plan, offering("fixed"), LAWS["isaac"], LAWS).not_offered == expected
-    assert compare(plan, offering("slice"), LAWS["isaac"], LAWS).not_offered == ()
+    assert compare(plan.mapping, offering("fixed"), LAWS["isaac"], LAWS).not_offered == expected
+    assert compare(plan.mapping, offering("slice"), LAWS["isaac"], LAWS).not_offered == ()
 
 
 def test_a_fixed_converter_refuses_lossless_resolutions() -> None:
     one_bit = plan_of(coded([[1, 2]]))
-    assert compare(one_bit, offering("fixed"), LAWS["isaac"], LAWS).not_offered == ("fc",)
-    assert compare(one_bit, offering("fixed", bits=1), LAWS["isaac"], LAWS).not_offered == ()
+    assert compare(one_bit.mapping, offering("fixed"), LAWS["isaac"], LAWS).not_offered == ("fc",)
+    assert compare(one_bit.mapping, offering("fixed", bits=1), LAWS["isaac"], LAWS).not_offered == ()
 
 
 @pytest.mark.parametrize(
@@ -58,14 +57,10 @@ def test_a_fixed_converter_refuses_lossless_resolutions() -> None:
 )
 def test_the_report_says_so(target: Target, line: str) -> None:
     plan = plan_of(coded([[1]], name="a"), coded([[2]], name="b", input="y", output="z"))
-    comparison = compare(plan, target, LAWS["isaac"], LAWS)
-    report = to_text(PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison))
-    assert f"\nNOT OFFERED       {line}" in report
-    assert cost_figures(comparison).adc_not_offered == ["a", "b"]
+    report = report_of(plan, target=target)
+    assert f"\nNOT OFFERED       {line}" in to_text(PlanReport(report=report))
+    assert report.cost.adc_not_offered == ["a", "b"]
 
 
 def test_the_report_is_silent_where_all_is_offered() -> None:
-    plan = plan_of(coded([[1]]))
-    comparison = compare(plan, ISAAC, LAWS["isaac"], LAWS)
-    report = to_text(PlanReport(document=plan.document, summaries=summarise(plan), comparison=comparison))
-    assert "NOT OFFERED" not in report
+    assert "NOT OFFERED" not in to_text(PlanReport(report=report_of(plan_of(coded([[1]])))))

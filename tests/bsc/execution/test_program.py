@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.execution.program import GROWTH, Program, working_bytes
 from bsc.execution.session import quiet_session
-from bsc.ir.schedule import LayerStep, Segment, schedule
+from bsc.ir.schedule import schedule
 from bsc.limits import BASE_BYTES
+from bsc.mapping.model import LayerStep, Segment
 from bsc.numeric.im2col import ConvGeometry
 from bsc.testing import (
     assert_same_as_onnxruntime,

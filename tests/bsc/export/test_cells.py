@@ -81,9 +81,13 @@ def test_a_model_comes_back(cnn: Plan, tmp_path: Path) -> None:
     index = write_cells(cnn, tmp_path / "cnn.cells")
     assert read_index(tmp_path / "cnn.cells") == index
     found = by_place(list(read_cells(tmp_path / "cnn.cells")))
-    assert index.crossbars == len(found) == sum(int(cnn.arrays(layer).allocated.sum()) for layer in cnn.layers)
-    for layer in cnn.layers:
-        arrays = cnn.arrays(layer)
+    assert (
+        index.crossbars
+        == len(found)
+        == sum(int(cnn.mapping.arrays(layer).allocated.sum()) for layer in cnn.mapping.layers)
+    )
+    for layer in cnn.mapping.layers:
+        arrays = cnn.mapping.arrays(layer)
         for place in np.argwhere(arrays.allocated).tolist():
             tile, column_tile, slice_, polarity = place
             here = CrossbarIndex(row_tile=tile, column_tile=column_tile, slice=slice_, polarity=polarity)
@@ -119,7 +123,7 @@ def test_the_cells_rebuild_every_code(
         active_rows=active_rows,
         **cut,
     )
-    layer, arrays = only_layer(plan)
+    layer, arrays = only_layer(plan.mapping)
     folder = tmp_path_factory.mktemp("cells") / "out"
     write_cells(plan, folder)
     rebuilt: NDArray[np.int64] = np.zeros((13, 7), np.int64)

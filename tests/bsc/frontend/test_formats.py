@@ -129,7 +129,7 @@ def test_bfloat16_throughout(tmp_path: Path) -> None:
     weight = random_weights(4, 3).astype(ml_dtypes.bfloat16)
     model = tiny_model("(bfloat16[N,4] x) => (bfloat16[] y) { y = MatMul(x, w) }", opset=21)
     model.graph.initializer.append(helper.make_tensor("w", TensorProto.BFLOAT16, (4, 3), weight.tobytes(), raw=True))
-    plan = model_plan(model, tmp_path)
+    plan = model_plan(model, tmp_path).mapping
     x = np.random.default_rng(0).standard_normal((5, 4)).astype(ml_dtypes.bfloat16)
     replayer = Replayer(plan)
     y = replayer.replayed({"x": x})["y"]

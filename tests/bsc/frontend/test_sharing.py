@@ -24,7 +24,7 @@ def test_a_plan_has_one_layer_and_two_steps(tmp_path: Path) -> None:
     plan = model_plan(TWICE, tmp_path)
     assert [step.layer for step in plan.document.steps if step.layer] == ["a", "a", "c"]
     x = np.random.default_rng(0).standard_normal((3, 2, 4)).astype(np.float32)
-    replayer = Replayer(plan)
+    replayer = Replayer(plan.mapping)
     replayer.replayed({"x": x})
     assert replayer.exact
     assert replayer.tallies["a"].results == 2 * replayer.tallies["c"].results
@@ -34,7 +34,7 @@ def test_calibration_covers_every_use(tmp_path: Path) -> None:
     x = np.full((1, 2, 4), 0.1, np.float32)
     weight = 10 * np.eye(4, dtype=np.float32)
     model = tiny_model("(float[N,2,4] x) => (float[] y) { h = MatMul(x, w)  y = MatMul(h, w) }", {"w": weight})
-    (layer,) = model_plan(model, tmp_path, calibration={"x": x}).layers
+    (layer,) = model_plan(model, tmp_path, calibration={"x": x}).mapping.layers
     assert layer.input_step == 2.0**-8  # of the range 0 to 1, which only the second use has
     assert not layer.input_signed
 

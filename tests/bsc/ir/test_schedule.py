@@ -7,7 +7,8 @@ import pytest
 from bsc.errors import DoesNotFitError, ModelError
 from bsc.ir import schedule as schedule_module
 from bsc.ir.graph import DigitalOp, Graph
-from bsc.ir.schedule import LayerStep, Segment, schedule
+from bsc.ir.schedule import schedule
+from bsc.mapping.model import LayerStep, Segment
 from bsc.testing import assert_same_as_onnxruntime, imported, random_weights, tiny_model
 
 RESIDUAL = tiny_model(

@@ -9,18 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsc.errors import UsageError
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, read_levels
-from bsc.plan.document import LayerArrays, PlanLayer
-from tests.bsc.plans import coded, only_layer, plan_of
+from tests.bsc.plans import coded, mapped, only_layer
 
 
-def cells(layer: PlanLayer, arrays: LayerArrays, text: str) -> Any:
+def cells(layer: MappedLayer, arrays: LayerArrays, text: str) -> Any:
     return crossbar_cells(layer, arrays, CrossbarIndex.parse(text, layer, arrays)).tolist()
 
 
 def test_by_hand() -> None:
     """-27 = -(0b011011): slices 3, 2, 1, 0 from the lowest; 5 = 0b0101: slices 1, 1, 0, 0."""
-    layer, arrays = only_layer(plan_of(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
+    layer, arrays = only_layer(mapped(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
     assert cells(layer, arrays, "0,0,0,-") == [[3, 0], [0, 0]]
     assert cells(layer, arrays, "0,0,1,-") == [[2, 0], [0, 0]]
     assert cells(layer, arrays, "0,0,0,+") == [[0, 1], [0, 1]]
@@ -30,12 +31,12 @@ def test_by_hand() -> None:
 def test_what_conversions_read_by_hand() -> None:
     """-27 again, over 64: levels of single columns, or the differences of pairs."""
     codes = coded([[-27], [64]])
-    layer, arrays = only_layer(plan_of(codes))
+    layer, arrays = only_layer(mapped(codes))
     assert read_levels(layer, arrays, 0, np.s_[:])[:, 0].tolist() == [
         [[0, 3], [0, 2], [0, 1], [0, 0]],
         [[0, 0], [0, 0], [0, 0], [1, 0]],
     ]
-    paired = read_levels(*only_layer(plan_of(codes, subtraction="analog")), 0, np.s_[:])
+    paired = read_levels(*only_layer(mapped(codes, subtraction="analog")), 0, np.s_[:])
     assert paired.dtype == np.int8
     assert paired[:, 0, :, 0].tolist() == [[-3, -2, -1, 0], [0, 0, 0, 1]]
 
@@ -53,7 +54,7 @@ def test_crossbars_rebuild_every_code(
     rows, columns, groups = size
     top = (1 << weight_bits) - 1
     codes = np.random.default_rng(seed).integers(-top, top, (rows, columns * groups), endpoint=True)
-    plan = plan_of(coded(codes, weight_bits=weight_bits, groups=groups), bits_per_cell=bits_per_cell, rows=16, cols=8)
+    plan = mapped(coded(codes, weight_bits=weight_bits, groups=groups), bits_per_cell=bits_per_cell, rows=16, cols=8)
     layer, arrays = only_layer(plan)
     rebuilt = np.zeros_like(codes)
     for index in itertools.product(*map(range, arrays.allocated.shape)):
@@ -73,7 +74,7 @@ def test_crossbars_rebuild_every_code(
 
 
 def test_groups_share_a_crossbar_block_diagonally() -> None:
-    layer, arrays = only_layer(plan_of(coded([[1, 2], [3, 1]], groups=2), rows=4, cols=4))
+    layer, arrays = only_layer(mapped(coded([[1, 2], [3, 1]], groups=2), rows=4, cols=4))
     assert cells(layer, arrays, "0,0,0,+") == [[1, 0], [3, 0], [0, 2], [0, 1]]
 
 
@@ -81,7 +82,7 @@ def test_groups_share_a_crossbar_block_diagonally() -> None:
     "text", ["", "0,0,0", "0,0,0,*", "0,0,4,+", "1,0,0,+", "0,1,0,+", "-1,0,0,+", "0,0,0,-", "a,0,0,+"]
 )
 def test_a_crossbar_that_is_not_there(text: str) -> None:
-    layer, arrays = only_layer(plan_of(coded([[1, 2]]), eliminate=True))
+    layer, arrays = only_layer(mapped(coded([[1, 2]]), eliminate=True))
     with pytest.raises(UsageError) as caught:
         CrossbarIndex.parse(text, layer, arrays)
     assert str(caught.value) == (
@@ -92,5 +93,5 @@ def test_a_crossbar_that_is_not_there(text: str) -> None:
 
 
 def test_text_of_an_index() -> None:
-    layer, arrays = only_layer(plan_of(coded([[1, 2]])))
+    layer, arrays = only_layer(mapped(coded([[1, 2]])))
     assert str(CrossbarIndex.parse("0,0,3,-", layer, arrays)) == "0,0,3,-"

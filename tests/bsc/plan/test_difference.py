@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bsc.mapping.arrays import LayerArrays
 from bsc.plan.cells import CrossbarIndex, crossbar_cells
 from bsc.plan.difference import ArrayDifference, array_differences, layer_difference
-from bsc.plan.document import LayerArrays, Plan
+from bsc.plan.document import Plan
 from passes.assign_adc import AssignAdc
 from passes.permute import Permute
-from tests.bsc.plans import coded, only_layer, plan_of, slicings, with_adc
+from tests.bsc.plans import coded, mapped, only_layer, plan_of, slicings, with_adc
 
 
 def between(old: Plan, new: Plan) -> ArrayDifference:
-    return layer_difference(*only_layer(old), *only_layer(new))
+    return layer_difference(*only_layer(old.mapping), *only_layer(new.mapping))
 
 
 def test_one_code() -> None:
@@ -80,14 +81,14 @@ def test_what_was_left_out_counts_as_zero() -> None:
     ],
 )
 def test_other_arrays(field: str, value: Any, words: tuple[str, ...]) -> None:
-    layer, arrays = only_layer(plan_of(coded([[1]])))
+    layer, arrays = only_layer(mapped(coded([[1]])))
     changed: LayerArrays = replace(arrays, **{field: value})
     assert layer_difference(layer, arrays, layer, changed).others == words
     assert layer_difference(layer, changed, layer, arrays).others == words
 
 
 def test_the_step_of_what_is_never_converted_does_not_matter() -> None:
-    layer, arrays = only_layer(plan_of(coded([[1]])))
+    layer, arrays = only_layer(mapped(coded([[1]])))
     off = with_adc(arrays, 0)
     assert layer_difference(layer, off, layer, with_adc(arrays, 0, 2)).conversions == 0
     assert layer_difference(layer, off, layer, with_adc(arrays, 1, 2)).conversions == 8
@@ -105,7 +106,7 @@ def test_crossbars_that_differ_are_those_whose_cells_do(data: st.DataObject) -> 
     codes = rng.integers(-15, 16, (6, 3))
     other = np.where(rng.random((6, 3)) < 0.1, -codes, codes)
     plans = [plan_of(coded(each, weight_bits=4), rows=4, cols=2, active_rows=active, **ways) for each in (codes, other)]
-    (layer, old), (same, new) = (only_layer(plan) for plan in plans)
+    (layer, old), (same, new) = (only_layer(plan.mapping) for plan in plans)
     assert layer == same
     expected = 0
     for where in np.argwhere(old.allocated | new.allocated):
@@ -123,14 +124,15 @@ def test_crossbars_that_differ_are_those_whose_cells_do(data: st.DataObject) -> 
 
 def test_only_files_that_differ_are_read() -> None:
     plan = plan_of(coded([[1]]))
-    layer = plan.layers[0]
+    layer = plan.mapping.layers[0]
 
     def with_hash(sha256: str, arrays: Callable[..., LayerArrays]) -> Plan:
-        return replace(plan, document=plan.document.model_copy(update={"files": {layer.arrays: sha256}}), arrays=arrays)
+        return replace(plan, files={layer.arrays: sha256}, mapping=replace(plan.mapping, arrays=arrays))
 
     def unread(_: object) -> LayerArrays:
         raise AssertionError
 
     assert array_differences(with_hash("0" * 64, unread), with_hash("0" * 64, unread)) == {}
-    (found,) = array_differences(with_hash("0" * 64, plan.arrays), with_hash("1" * 64, plan.arrays)).values()
+    arrays = plan.mapping.arrays
+    (found,) = array_differences(with_hash("0" * 64, arrays), with_hash("1" * 64, arrays)).values()
     assert (found.codes, found.conversions, found.crossbars, found.others) == (0, 0, 0, ())

@@ -4,12 +4,14 @@ import pytest
 from pydantic import ValidationError
 
 from bsc.errors import UsageError
-from bsc.ir.schedule import LayerStep
-from bsc.plan.document import PlanDocument, PlanLayer
+from bsc.mapping.layer import MappedLayer
+from bsc.mapping.model import LayerStep
+from bsc.plan.document import PlanDocument
 from tests.bsc.plans import coded, plan_of
 
 PLAN = plan_of(coded([[1, 2]], name="first", output="h"), coded([[3], [4]], name="second", input="h"), rows=1, cols=1)
-FIRST, SECOND = PLAN.layers
+UNKNOWN = {"shape": None, "dtype": "float32", "batch_axis": None, "values": None}
+FIRST, SECOND = PLAN.mapping.layers
 
 
 def test_sizes_that_follow_by_hand() -> None:
@@ -19,7 +21,7 @@ def test_sizes_that_follow_by_hand() -> None:
 
 
 def test_steps_are_the_program() -> None:
-    assert PLAN.steps() == (
+    assert PLAN.mapping.program() == (
         LayerStep(layer="first", inputs=("x",), outputs=("h",)),
         LayerStep(layer="second", inputs=("h",), outputs=("y",)),
     )
@@ -27,9 +29,9 @@ def test_steps_are_the_program() -> None:
 
 @pytest.mark.parametrize(("name", "fix"), [("secnd", "did you mean 'second'?"), ("zzz", "use one of these names")])
 def test_words_for_an_unknown_layer(name: str, fix: str) -> None:
-    assert PLAN.layer("second") is SECOND
+    assert PLAN.mapping.layer("second") is SECOND
     with pytest.raises(UsageError) as caught:
-        PLAN.layer(name)
+        PLAN.mapping.layer(name)
     assert str(caught.value) == (
         f"[BSC201] the plan has no layer '{name}'\n  seen: layers first, second\n  fix:  {fix}"
     )
@@ -50,10 +52,10 @@ LIMITS = {
 
 @pytest.mark.parametrize(("field", "limits"), LIMITS.items())
 def test_both_sides_of_every_limit(field: str, limits: tuple[int, int]) -> None:
-    def checked(value: int) -> PlanLayer:
+    def checked(value: int) -> MappedLayer:
         small = {"mapped_rows": 0, "mapped_columns": 0} if field in ("rows", "columns") else {}
         cut = {"slice_bits": (8, value - 8) if value > 8 else (value,)} if field == "weight_bits" else {}
-        return PlanLayer.model_validate(dict(FIRST) | small | cut | {field: value})
+        return MappedLayer.model_validate(dict(FIRST) | small | cut | {field: value})
 
     for value in limits:
         assert getattr(checked(value), field) == value
@@ -79,7 +81,7 @@ def test_both_sides_of_every_limit(field: str, limits: tuple[int, int]) -> None:
 )
 def test_layers_that_contradict_themselves(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        PlanLayer.model_validate(dict(FIRST) | change)
+        MappedLayer.model_validate(dict(FIRST) | change)
 
 
 STEPS = [step.model_dump() for step in PLAN.document.steps]
@@ -91,8 +93,12 @@ STEPS = [step.model_dump() for step in PLAN.document.steps]
         ({"layers": (FIRST, FIRST)}, "layers and steps do not name the same layers"),
         ({"layers": (FIRST,)}, "layers and steps do not name the same layers"),
         ({"steps": (STEPS[1], STEPS[0])}, "a step reads a tensor before any step has written it"),
-        ({"outputs": ({"name": "z", "shape": None, "dtype": "float32"},)}, "no step writes an output of the model"),
+        ({"outputs": (UNKNOWN | {"name": "z"},)}, "no step writes an output of the model"),
         ({"outputs": ()}, "at least 1 item"),
+        (
+            {"inputs": (UNKNOWN | {"name": "x", "shape": (1, 2), "batch_axis": 2},)},
+            "the batch axis is none of the tensor's",
+        ),
         ({"steps": (STEPS[0] | {"layer": None}, STEPS[1])}, "either a layer or a file of digital operators"),
         ({"steps": (STEPS[0] | {"digital": "digital/0000.onnx"}, STEPS[1])}, "either a layer or a file"),
         ({"steps": (STEPS[0] | {"outputs": ("h", "k")}, STEPS[1])}, "a layer reads one tensor and writes one"),

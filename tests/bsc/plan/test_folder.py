@@ -20,12 +20,13 @@ import bsc
 import hw_models
 from bsc.cost.compare import compare
 from bsc.errors import ModelError, UsageError
+from bsc.mapping.arrays import LayerArrays
 from bsc.plan import folder as plan_folder
-from bsc.plan.document import LayerArrays, Plan
+from bsc.plan.document import SCHEMA_VERSION, Plan
 from bsc.plan.folder import read_plan, to_json, write_plan
-from bsc.plan.summary import summarise
 from bsc.replay.dataset import random_dataset
 from bsc.replay.engine import Replayer
+from bsc.report.build import report_document
 from passes.calibrate_adc import CalibrateAdc
 from tests.bsc.plans import CNN, document_of, model_plan, plan_of, rehash, replace_arrays, write_document
 from tests.bsc.plans import coded as layer_of
@@ -69,12 +70,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 def use(folder: Path) -> None:
     """Everything a user can do with a plan."""
     plan = read_plan(folder)
-    summarise(plan)
-    compare(plan, plan.target, hw_models.load_law("isaac"), hw_models.laws())
+    report_document(plan, compare(plan.mapping, plan.target, hw_models.load_law("isaac"), hw_models.laws()))
     dynamic = plan.document.model.dynamic_batch
     data = random_dataset(plan.document.inputs, dynamic_batch=dynamic, samples=1, seed=0)
     for batch in data.batches():
-        Replayer(plan).replayed(batch)
+        Replayer(plan.mapping).replayed(batch)
 
 
 def refusal(folder: Path) -> str:
@@ -93,13 +93,13 @@ def test_what_was_written_is_read(cnn: Plan, folder: Path) -> None:
     assert plan.document == cnn.document.model_copy(update={"files": plan.document.files})
     assert sorted(plan.document.files) == FILES
     assert plan.target == cnn.target
-    for layer in cnn.layers:
-        before, after = cnn.arrays(layer).by_name(), plan.arrays(layer).by_name()
+    for layer in cnn.mapping.layers:
+        before, after = cnn.mapping.arrays(layer).by_name(), plan.mapping.arrays(layer).by_name()
         assert before.keys() == after.keys()
         for name, array in before.items():
             assert array.dtype == after[name].dtype
             np.testing.assert_array_equal(array, after[name])
-    assert plan.steps() == cnn.steps()
+    assert plan.mapping.program() == cnn.mapping.program()
     use(folder)
 
 
@@ -399,8 +399,8 @@ def test_words_for_a_document_that_is_none(text: str, seen: str, folder: Path) -
 @pytest.mark.parametrize(
     ("at", "value", "seen"),
     [
-        (("schema_version",), 2, "schema_version: Input should be 3"),
-        (("schema_version",), 4, "schema_version: Input should be 3"),
+        (("schema_version",), "3", "schema_version: Input should be a valid integer"),
+        (("schema_version",), None, "schema_version: Input should be a valid integer"),
         (("layers", 0, "rows"), "27", "layers.0.rows: Input should be a valid integer"),
         (("layers", 0, "dac_bits"), 9, "layers.0.dac_bits: Input should be less than or equal to 8"),
         (("layers", 0, "more"), 1, "layers.0.more: Extra inputs are not permitted"),
@@ -416,6 +416,24 @@ def test_words_for_a_document_that_is_none(text: str, seen: str, folder: Path) -
 def test_words_for_a_field(at: tuple[str | int, ...], value: object, seen: str, folder: Path) -> None:
     write_document(folder, changed(document_of(folder), at, value))
     assert refusal(folder) == f"plan.json: {seen}"
+
+
+@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
+def test_words_for_another_version(version: int, folder: Path) -> None:
+    """Whatever else it says."""
+    write_document(folder, {"schema_version": version})
+    with pytest.raises(ModelError) as caught:
+        read_plan(folder)
+    assert str(caught.value) == (
+        "[BSC307] plan 'cnn.bsc' was written by another version of bsc\n"
+        f"  seen: schema version {version}, where this one reads {SCHEMA_VERSION}\n"
+        "  fix:  compile the model again with this version"
+    )
+
+
+def test_words_for_another_target(folder: Path) -> None:
+    write_document(folder, changed(document_of(folder), ("target",), "other"))
+    assert refusal(folder) == "target.json describes 'isaac', plan.json names 'other'"
 
 
 def test_a_document_too_large_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -595,7 +613,7 @@ def test_centres_that_do_not_fit_the_codes(centres: NDArray[Any] | None, tmp_pat
 def test_input_steps_have_limits(step: float, tmp_path: Path) -> None:
     folder = tmp_path / "cnn.bsc"
     write_plan(plan_of(layer_of([[1, -2]], input_step=step)), folder)
-    assert read_plan(folder).layers[0].input_step == step
+    assert read_plan(folder).mapping.layers[0].input_step == step
     beyond = float(np.nextafter(step, np.inf if step > 1 else 0))
     for value in (beyond, math.nan, math.inf, 0.0, 1e300, 1e-300):
         write_document(folder, changed(document_of(folder), ("layers", 0, "input_step"), value))
@@ -623,7 +641,7 @@ def test_values_at_their_limits_are_read(folder: Path) -> None:
         kept_columns=np.arange(1, 5, dtype=np.int8),
     )
     plan = read_plan(folder)
-    assert plan.arrays(plan.layer("head")).adc_step.max() == 255
+    assert plan.mapping.arrays(plan.mapping.layer("head")).adc_step.max() == 255
 
 
 OBSERVED = (2, 4, 1, 3)
@@ -641,7 +659,7 @@ def observed_pairs(tmp_path: Path) -> Path:
 
 def read_pairs(folder: Path) -> LayerArrays:
     plan = read_plan(folder)
-    return plan.arrays(plan.layers[0])
+    return plan.mapping.arrays(plan.mapping.layers[0])
 
 
 def test_observed_pairs_survive(observed_pairs: Path) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from bsc.errors import ModelError
 from bsc.ir.passbase import Pass
-from bsc.plan.document import CalibrationRecord, ModelRecord, TensorRecord
+from bsc.mapping.model import TensorRecord
+from bsc.plan.document import CalibrationRecord, ImportRecord, ModelRecord
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import random_dataset
@@ -14,7 +15,7 @@ from passes.assign_adc import AssignAdc
 from passes.quantize import Quantize
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
-from tests.bsc.plans import CNN, ISAAC, coded, model_plan, only_layer, plan_of
+from tests.bsc.plans import CNN, ISAAC, coded, mapped, model_plan, only_layer
 from tests.passes.layers import compiled
 
 PASSES: tuple[Pass, ...] = (Quantize(), SliceBits(), Tile(), AssignAdc())
@@ -22,10 +23,18 @@ PASSES: tuple[Pass, ...] = (Quantize(), SliceBits(), Tile(), AssignAdc())
 
 def test_what_a_plan_records_of_its_model(tmp_path: Path) -> None:
     document = model_plan(CNN, tmp_path).document
-    assert document.inputs == (TensorRecord(name="image", shape=(1, 3, 8, 8), dtype="float32"),)
-    assert document.outputs == (TensorRecord(name="scores", shape=(1, 5), dtype="float32"),)
+    assert document.inputs == (
+        TensorRecord(name="image", shape=(1, 3, 8, 8), dtype="float32", batch_axis=0, values=None),
+    )
+    assert document.outputs == (TensorRecord(name="scores", shape=(1, 5), dtype="float32", batch_axis=0, values=None),)
     assert document.model == ModelRecord(
-        file="model.onnx", sha256=document.model.sha256, opsets={"": 17}, dynamic_batch=True
+        file="model.onnx",
+        sha256=document.model.sha256,
+        opsets={"": 17},
+        dynamic_batch=True,
+        constants=(),
+        check=ImportRecord(inputs="made-up", samples=2, reason=""),
+        notes=(),
     )
     assert (document.target, document.calibration) == ("isaac", None)
     steps = [
@@ -48,7 +57,7 @@ def test_calibration_data_is_named(tmp_path: Path) -> None:
     data = random_dataset([graph.tensors["x"]], dynamic_batch=True, samples=5, seed=0)
     record = CalibrationRecord(sha256="0" * 64, samples=data.samples)
     plan = make_plan(compiled(calibrate(graph, data), *PASSES), ISAAC, "text", record)
-    layer, _ = only_layer(plan)
+    layer, _ = only_layer(plan.mapping)
     assert plan.document.calibration == record
     assert plan.document.pipeline == "text"
     assert layer.input_step == 2 ** (np.ceil(np.log2(np.abs(data.inputs["x"]).max())) - 7)
@@ -56,7 +65,7 @@ def test_calibration_data_is_named(tmp_path: Path) -> None:
 
 def test_a_bias_is_flat() -> None:
     layer = coded([[1, 2]], bias="b")
-    _, arrays = only_layer(plan_of(layer, arrays={"b": np.array([[3.0, 4.0]])}))
+    _, arrays = only_layer(mapped(layer, arrays={"b": np.array([[3.0, 4.0]])}))
     assert arrays.bias is not None
     assert arrays.bias.tolist() == [3, 4]
 
@@ -78,7 +87,7 @@ def test_words_for_a_layer_that_a_pass_left_out(done: int, tmp_path: Path) -> No
 def test_words_for_a_layer_beyond_what_a_plan_can_hold(pad: int, tmp_path: Path) -> None:
     model = conv_model(spatial=[8], kernel=[3], attributes=[f"pads = [0, {pad}]"])
     if pad == 1 << 16:
-        assert model_plan(model, tmp_path).layers[0].vectors == 8 + pad - 2
+        assert model_plan(model, tmp_path).mapping.layers[0].vectors == 8 + pad - 2
         return
     with pytest.raises(ModelError) as caught:
         model_plan(model, tmp_path)

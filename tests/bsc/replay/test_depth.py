@@ -25,7 +25,7 @@ def test_hundreds_of_digital_segments_are_calibrated_verified_and_simulated(tmp_
     write_plan(model_plan(deep_model(400, "Tanh"), tmp_path, calibration=data.inputs), tmp_path / "deep.bsc")
     plan = read_plan(tmp_path / "deep.bsc")
     assert verify(plan, data, "made up", tmp_path / "model.onnx").exact
-    trial = simulate(plan, data, "made up", device=hw_models.load_device("ideal")).trials[0]
+    trial = simulate(plan.mapping, data, "made up", device=hw_models.load_device("ideal")).trials[0]
     assert trial.error_rms == 0
 
 

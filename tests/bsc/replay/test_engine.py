@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import helper, numpy_helper
 
 from bsc.errors import ModelError
-from bsc.ir.layer import AdcGranularity
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import AdcGranularity, ConvRecord, MappedLayer
+from bsc.mapping.model import MappedModel
 from bsc.numeric.quantizer import code_limits, input_cycles, to_codes
-from bsc.plan.document import ConvRecord, LayerArrays, Plan, PlanLayer
 from bsc.replay import columns, loaded
 from bsc.replay import engine as engine_module
 from bsc.replay.activations import input_codes
@@ -26,7 +27,7 @@ from bsc.replay.reference import reference_results
 from bsc.replay.tally import LayerTally
 from bsc.testing import conv_model, mlp_model, random_weights, tiny_model
 from passes.assign_adc import AssignAdc
-from tests.bsc.plans import CNN, coded, model_plan, only_layer, plan_of, slicings, with_adc
+from tests.bsc.plans import CNN, coded, mapped, model_plan, only_layer, slicings, with_adc
 
 FIXED = AssignAdc(policy="fixed", bits=16)
 
@@ -35,7 +36,7 @@ FIXED = AssignAdc(policy="fixed", bits=16)
 class Case:
     """A layer and input codes (V, G, K) for it."""
 
-    layer: PlanLayer
+    layer: MappedLayer
     arrays: LayerArrays
     inputs: NDArray[np.int64]
 
@@ -65,7 +66,7 @@ def cases(draw: st.DrawFn, *, adc: AssignAdc) -> Case:
     for share, lines in ((draw(st.sampled_from([0, 0.6, 1])), shape), (0.2, (height, 1)), (0.2, (1, shape[1]))):
         codes[np.broadcast_to(random.random(lines) < share, shape)] = 0
     active_rows = draw(st.integers(1, 9))
-    plan = plan_of(
+    plan = mapped(
         coded(codes, weight_bits=weight_bits, input_bits=input_bits, input_signed=signed, groups=groups),
         **draw(slicings(weight_bits, most=13)),  # 8 rows then need 16 ADC bits at most
         rows=active_rows * draw(st.integers(1, 3)),
@@ -102,7 +103,7 @@ def lossy_cases(draw: st.DrawFn) -> Case:
     return replace(case, arrays=arrays)
 
 
-def drives(code: int, layer: PlanLayer) -> Iterator[tuple[int, int]]:
+def drives(code: int, layer: MappedLayer) -> Iterator[tuple[int, int]]:
     """(what one digit is worth, digit) of every input cycle."""
     plain_bits = layer.input_bits - layer.input_signed
     for shift in range(0, plain_bits, layer.dac_bits):
@@ -223,7 +224,7 @@ def test_large_layers_equal_the_reference(reader: Reader, slicing: dict[str, Any
     """Enough rows, columns and vectors for every path of the kernel: full registers, several chunks, ragged ends."""
     random = np.random.default_rng(seed)
     codes = random.integers(-255, 256, (150, 70)) * (random.random((150, 70)) < 0.6)
-    plan = plan_of(coded(codes, input_signed=bool(seed % 2)), rows=64, adc=FIXED, **slicing)
+    plan = mapped(coded(codes, input_signed=bool(seed % 2)), rows=64, adc=FIXED, **slicing)
     layer, arrays = only_layer(plan)
     shape = arrays.adc_bits.shape
     step = random.integers(1, 4, shape) if seed > 1 else 1
@@ -241,7 +242,7 @@ def test_large_layers_equal_the_reference(reader: Reader, slicing: dict[str, Any
 def test_column_sums_are_counted(reader: Reader) -> None:
     random = np.random.default_rng(0)
     layer, arrays = only_layer(
-        plan_of(coded(random.integers(-255, 256, (40, 9)), input_signed=True), rows=16, dac_bits=2)
+        mapped(coded(random.integers(-255, 256, (40, 9)), input_signed=True), rows=16, dac_bits=2)
     )
     inputs = random.integers(-128, 128, (30, 1, 40))
     engine = LayerEngine(layer, arrays, ReplayOptions(statistics=True, reader=reader))
@@ -270,7 +271,7 @@ def test_column_sums_are_counted(reader: Reader) -> None:
 def test_bins_are_wider_where_sums_are_large(reader: Reader) -> None:
     """16 cells of level 255 reach 4080, which is 4081 bins of one; 17 reach 4335, which is 2168 bins of two."""
     for rows, width, bins in ((16, 1, 4081), (17, 2, 2168)):
-        layer, arrays = only_layer(plan_of(coded(np.full((rows, 1), 255)), bits_per_cell=8))
+        layer, arrays = only_layer(mapped(coded(np.full((rows, 1), 255)), bits_per_cell=8))
         engine = LayerEngine(layer, arrays, ReplayOptions(statistics=True, reader=reader))
         engine.results(np.ones((1, 1, rows), np.float32))
         assert engine.columns is not None
@@ -280,7 +281,7 @@ def test_bins_are_wider_where_sums_are_large(reader: Reader) -> None:
 
 def test_clipped_conversions_are_counted_by_column() -> None:
     """Four cells of level 3 under 1, 1, 0, 0 and under 1, 1, 1, 1: the second is above what 3 bits read."""
-    layer, arrays = only_layer(plan_of(coded(np.full((4, 2), 3), weight_bits=2), adc=FIXED))
+    layer, arrays = only_layer(mapped(coded(np.full((4, 2), 3), weight_bits=2), adc=FIXED))
     case = Case(layer, with_adc(arrays, [[[[3, 4], [0, 0]]]]), np.array([[[1, 1, 0, 0]], [[1, 1, 1, 1]]]))
     engine = LayerEngine(case.layer, case.arrays, ReplayOptions(statistics=True))
     assert engine.results(case.inputs).tolist() == [[6, 6], [7, 12]]
@@ -291,7 +292,7 @@ def test_clipped_conversions_are_counted_by_column() -> None:
 
 def test_crossbars_by_hand() -> None:
     # Two cells of level 3 and 2 under the inputs 3 = 11 and 1 = 01 give 5, then 3; a 2-bit ADC reads 3 and 3.
-    layer, arrays = only_layer(plan_of(coded([[3], [2]], weight_bits=2, input_bits=2), adc=FIXED))
+    layer, arrays = only_layer(mapped(coded([[3], [2]], weight_bits=2, input_bits=2), adc=FIXED))
     case = Case(layer, with_adc(arrays, [[[2], [0]]]), np.array([[[3, 1]]]))
     for results, tally in (plainly(case), replayed(case)):
         assert results.tolist() == [[3 * 1 + 3 * 2]]
@@ -305,7 +306,7 @@ def test_crossbars_by_hand() -> None:
 
 @pytest.mark.parametrize("every", [False, True])
 def test_no_input_vectors_give_no_results(*, every: bool) -> None:
-    layer, arrays = only_layer(plan_of(coded([[3, -1], [2, 5]])))
+    layer, arrays = only_layer(mapped(coded([[3, -1], [2, 5]])))
     engine = LayerEngine(layer, arrays, ReplayOptions(every_conversion=every))
     for compute in (engine.results, engine.integers):
         assert compute(np.zeros((0, 1, 2), np.int64)).shape == (0, 2)
@@ -313,7 +314,7 @@ def test_no_input_vectors_give_no_results(*, every: bool) -> None:
 
 
 def test_a_column_without_conversion_reads_nothing() -> None:
-    layer, arrays = only_layer(plan_of(coded([[3], [2]], weight_bits=2, input_bits=2), adc=FIXED))
+    layer, arrays = only_layer(mapped(coded([[3], [2]], weight_bits=2, input_bits=2), adc=FIXED))
     case = Case(layer, with_adc(arrays, 0), np.array([[[3, 1]]]))
     for results, tally in (plainly(case), replayed(case)):
         assert results.tolist() == [[0]]
@@ -322,9 +323,9 @@ def test_a_column_without_conversion_reads_nothing() -> None:
 
 def test_row_groups_by_hand() -> None:
     """Three cells of level 3 are 9 together and clip at 7; driven two and one at a time they are 6 and 3."""
-    layer, arrays = only_layer(plan_of(coded(np.full((3, 1), 3), weight_bits=2), rows=4, active_rows=2, adc=FIXED))
+    layer, arrays = only_layer(mapped(coded(np.full((3, 1), 3), weight_bits=2), rows=4, active_rows=2, adc=FIXED))
     case = Case(layer, with_adc(arrays, 3), np.ones((1, 1, 3), np.int64))
-    whole, whole_arrays = only_layer(plan_of(coded(np.full((3, 1), 3), weight_bits=2), rows=4, adc=FIXED))
+    whole, whole_arrays = only_layer(mapped(coded(np.full((3, 1), 3), weight_bits=2), rows=4, adc=FIXED))
     assert (layer.row_tiles, layer.row_groups, arrays.sums[:, 0, 0, 0].tolist()) == (1, 2, [6, 3])
     assert replayed(case)[0].tolist() == [[9]]
     assert replayed(Case(whole, with_adc(whole_arrays, 3), case.inputs))[0].tolist() == [[7]]
@@ -335,7 +336,7 @@ def test_row_groups_by_hand() -> None:
 def test_full_tiles_of_extreme_codes(rows: int, bits_per_cell: int, dac_bits: int, *, signed: bool) -> None:
     """The largest sums that fit; step 255 keeps what is beyond 16 bits in range, rounded."""
     layer, arrays = only_layer(
-        plan_of(
+        mapped(
             coded(np.full((rows, 1), -255), input_bits=16, input_signed=signed),
             bits_per_cell=bits_per_cell,
             dac_bits=dac_bits,
@@ -359,14 +360,14 @@ def test_full_tiles_of_extreme_codes(rows: int, bits_per_cell: int, dac_bits: in
 
 
 def test_the_widest_integers_stay_exact() -> None:
-    layer, arrays = only_layer(plan_of(coded(np.full((3000, 1), 32767), weight_bits=15, input_bits=16)))
+    layer, arrays = only_layer(mapped(coded(np.full((3000, 1), 32767), weight_bits=15, input_bits=16)))
     engine = LayerEngine(layer, arrays, ReplayOptions())
     assert engine.integers(np.full((1, 1, 3000), 65535.0)).item() == 3000 * 32767 * 65535
 
 
 def test_chunks_of_vectors_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
-    layer, arrays = only_layer(plan_of(coded(random.integers(-255, 256, (9, 3))), rows=4))
+    layer, arrays = only_layer(mapped(coded(random.integers(-255, 256, (9, 3))), rows=4))
     case = Case(layer, with_adc(arrays, 3), random.integers(0, 256, (7, 1, 9)))
     whole = replayed(case, reader=read_numpy)
     monkeypatch.setattr(columns, "CHUNK_VALUES", 2 * arrays.adc_bits[0].size)
@@ -377,7 +378,7 @@ def test_chunks_of_vectors_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_lanes_that_are_not_kept_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
-    layer, arrays = only_layer(plan_of(coded(random.integers(-255, 256, (9, 3))), rows=4))
+    layer, arrays = only_layer(mapped(coded(random.integers(-255, 256, (9, 3))), rows=4))
     case = Case(layer, with_adc(arrays, 3), random.integers(0, 256, (7, 1, 9)))
     kept = replayed(case)
     monkeypatch.setattr(engine_module, "MAX_KEPT_CELLS", 0)
@@ -410,8 +411,8 @@ def test_the_kernel_refuses_arrays_that_do_not_fit() -> None:
         read((1, 1, 1, 1, 1), lane_bits=32)
 
 
-def layer_with(rows: int, **fields: Any) -> PlanLayer:
-    return only_layer(plan_of(coded(np.ones((rows, 1)), **fields)))[0]
+def layer_with(rows: int, **fields: Any) -> MappedLayer:
+    return only_layer(mapped(coded(np.ones((rows, 1)), **fields)))[0]
 
 
 @pytest.mark.parametrize(
@@ -443,7 +444,7 @@ def test_input_codes_by_hand(
 
 
 def test_a_code_of_zero_by_hand() -> None:
-    plan = plan_of(coded([[3, 0], [-5, 7]], input_step=0.5, input_zero=10))
+    plan = mapped(coded([[3, 0], [-5, 7]], input_step=0.5, input_zero=10))
     x = np.array([[1.0, -2.0], [-5.0, 200.0], [-99.0, 0.24]], np.float32)
     codes = np.array([[12, 6], [0, 255], [0, 10]])  # what lies outside 0 to 255 is clipped
     replayer = Replayer(plan)
@@ -473,7 +474,7 @@ CONV = ConvRecord(kernel=(2, 2), strides=(1, 1), dilations=(1, 1), pads=((0, 0),
         (layer_with(4), (1, 4), "(1, 4) for 1 x 4 rows and 1 vectors"),
     ],
 )
-def test_words_for_an_activation_of_another_shape(layer: PlanLayer, shape: tuple[int, ...], seen: str) -> None:
+def test_words_for_an_activation_of_another_shape(layer: MappedLayer, shape: tuple[int, ...], seen: str) -> None:
     record = layer.model_copy(update={"conv": CONV}) if layer.rows == 4 else layer
     with pytest.raises(ModelError) as caught:
         input_codes(record, np.zeros(shape, np.float32))
@@ -551,7 +552,7 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, NDArray[Any]]]]
 WHOLE_MODELS = pytest.mark.parametrize(("model", "feeds"), MODELS.values(), ids=MODELS)
 
 
-def dequantised(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.float64]:
+def dequantised(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.float64]:
     """Codes times step over all rows and columns of the model, (K, N)."""
     matrix = np.zeros((layer.rows, layer.columns))
     rows = np.arange(layer.rows) if arrays.kept_rows is None else arrays.kept_rows
@@ -560,12 +561,12 @@ def dequantised(layer: PlanLayer, arrays: LayerArrays) -> NDArray[np.float64]:
     return np.asarray(matrix * arrays.weight_step)
 
 
-def quantised_twin(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
-    """The ONNX model of a plan: floats that are code * step, around plain float operators.
+def quantised_twin(model: onnx.ModelProto, mapping: MappedModel) -> onnx.ModelProto:
+    """The ONNX model of a mapping: floats that are code * step, around plain float operators.
 
     Every layer reads Clip(Round(x / step)) * step. Batch normalisation is in the weights and biases already.
     """
-    layers = {layer.name: layer for layer in plan.layers}
+    layers = {layer.name: layer for layer in mapping.layers}
     nodes: list[onnx.NodeProto] = []
     constants: dict[str, NDArray[Any]] = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
     for node in model.graph.node:
@@ -576,7 +577,7 @@ def quantised_twin(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
             nodes.append(node)
             continue
         layer = layers[node.name]
-        arrays = plan.arrays(layer)
+        arrays = mapping.arrays(layer)
         weight, name = constants[node.input[1]], node.name
         assert layer.input_step is not None
         signed = layer.input_signed
@@ -619,7 +620,7 @@ def test_a_plan_computes_what_its_quantised_model_does_in_onnxruntime(
 ) -> None:
     import onnxruntime
 
-    plan = model_plan(model(), tmp_path, calibration=feeds)
+    plan = model_plan(model(), tmp_path, calibration=feeds).mapping
     twin = quantised_twin(model(), plan)
     session = onnxruntime.InferenceSession(twin.SerializeToString(), providers=["CPUExecutionProvider"])
     results = Replayer(plan).replayed(feeds)
@@ -634,7 +635,7 @@ def test_a_lossless_plan_is_exact_and_its_samples_do_not_meet(
     model: Callable[[], onnx.ModelProto], feeds: dict[str, NDArray[Any]], tmp_path: Path, *, calibrated: bool
 ) -> None:
     """Bit for bit: quantised equals replayed, and a sample gives the same alone and in a batch."""
-    plan = model_plan(model(), tmp_path, calibration=feeds if calibrated else None)
+    plan = model_plan(model(), tmp_path, calibration=feeds if calibrated else None).mapping
     replayer = Replayer(plan)
     batch = replayer.replayed(feeds)
     quantised = replayer.quantised(feeds)
@@ -649,7 +650,7 @@ def test_a_lossless_plan_is_exact_and_its_samples_do_not_meet(
 
 
 def test_a_lossy_plan_is_not_exact_and_says_by_how_much(tmp_path: Path) -> None:
-    plan = model_plan(mlp_model(20, 9, 5), tmp_path, policy="fixed=2")
+    plan = model_plan(mlp_model(20, 9, 5), tmp_path, policy="fixed=2").mapping
     replayer = Replayer(plan)
     outputs = replayer.replayed({"x": normal(6, 20)})["y"]
     assert not replayer.exact
@@ -662,7 +663,7 @@ def test_a_lossy_plan_is_not_exact_and_says_by_how_much(tmp_path: Path) -> None:
 
 
 def test_columns_of_zeros_are_their_bias(tmp_path: Path) -> None:
-    plan = model_plan(edge_model("weights of zero"), tmp_path)
+    plan = model_plan(edge_model("weights of zero"), tmp_path).mapping
     y = Replayer(plan).replayed({"x": normal(2, 4)})["y"]
     np.testing.assert_array_equal(y, np.broadcast_to(random_weights(3, seed=1), (2, 3)))
 
@@ -672,7 +673,7 @@ def test_layers_that_do_not_stay_in_memory_change_nothing(
     room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No layer fits into no room; of 20 x 9 and 9 x 5 weights the second fits into 1000 bytes."""
-    plan = model_plan(mlp_model(20, 9, 5), tmp_path, policy="fixed=2")
+    plan = model_plan(mlp_model(20, 9, 5), tmp_path, policy="fixed=2").mapping
     options, feeds = ReplayOptions(statistics=True), [{"x": normal(6, 20)}, {"x": normal(3, 20)}]
     kept = Replayer(plan, options)
     expected = [kept.replayed(feed)["y"] for feed in feeds]

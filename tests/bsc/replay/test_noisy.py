@@ -17,7 +17,7 @@ from bsc.replay.noisy import NoisyLayer, NoisyReplayer
 from bsc.testing import mlp_model
 from passes.assign_adc import AssignAdc
 from passes.permute import Permute
-from tests.bsc.plans import CNN, coded, model_plan, only_layer, plan_of
+from tests.bsc.plans import CNN, coded, mapped, model_plan, only_layer
 from tests.bsc.replay.test_engine import Case, lossless_cases, lossy_cases
 
 IDEAL = hw_models.load_device("ideal")
@@ -42,22 +42,22 @@ def test_without_effects_it_is_the_exact_replay(case: Case) -> None:
 
 
 def test_whole_models_without_effects(tmp_path: Any) -> None:
-    plan = model_plan(CNN, tmp_path, policy="fixed=3")
+    plan = model_plan(CNN, tmp_path, policy="fixed=3").mapping
     images = {"image": np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)}
     exact = Replayer(plan).replayed(images)["scores"]
     np.testing.assert_array_equal(NoisyReplayer(LoadedPlan(plan), IDEAL, seed=0).replayed(images)["scores"], exact)
 
 
 def test_a_code_of_zero_and_shared_crossbars_without_effects() -> None:
-    plan = plan_of(coded(np.arange(-8, 8).reshape(4, 4), input_step=0.25, input_zero=77))
-    again = plan.document.steps[0].model_copy(update={"inputs": ("y",), "outputs": ("z",)})
-    document = plan.document.model_copy(
+    plan = mapped(coded(np.arange(-8, 8).reshape(4, 4), input_step=0.25, input_zero=77))
+    again = plan.record.steps[0].model_copy(update={"inputs": ("y",), "outputs": ("z",)})
+    record = plan.record.model_copy(
         update={
-            "steps": (*plan.document.steps, again),
-            "outputs": (plan.document.outputs[0].model_copy(update={"name": "z"}),),
+            "steps": (*plan.record.steps, again),
+            "outputs": (plan.outputs[0].model_copy(update={"name": "z"}),),
         }
     )
-    plan = replace(plan, document=document)
+    plan = replace(plan, record=record)
     x = {"x": np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)}
     exact = Replayer(plan).replayed(x)["z"]
     np.testing.assert_array_equal(NoisyReplayer(LoadedPlan(plan), IDEAL, seed=0).replayed(x)["z"], exact)
@@ -65,7 +65,7 @@ def test_a_code_of_zero_and_shared_crossbars_without_effects() -> None:
 
 def small() -> Case:
     random = np.random.default_rng(1)
-    layer, arrays = only_layer(plan_of(coded(random.integers(-255, 256, (40, 12))), rows=16, cols=5))
+    layer, arrays = only_layer(mapped(coded(random.integers(-255, 256, (40, 12))), rows=16, cols=5))
     return Case(layer, arrays, random.integers(0, 256, (9, 1, 40)))
 
 
@@ -76,7 +76,7 @@ def results(case: Case, effects: Device, *parts: slice, seed: int = 0, trial: in
 
 def test_a_permuted_layer_without_effects() -> None:
     codes = np.random.default_rng(0).integers(-255, 256, (20, 9))
-    plan = plan_of(coded(codes), rows=8, cols=4, permute=Permute(rows="balanced", group_rows=8))
+    plan = mapped(coded(codes), rows=8, cols=4, permute=Permute(rows="balanced", group_rows=8))
     x = np.random.default_rng(1).integers(0, 256, (3, 20)).astype(np.float32)
     np.testing.assert_array_equal(Replayer(plan).replayed({"x": x})["y"], x @ codes)
     np.testing.assert_array_equal(NoisyReplayer(LoadedPlan(plan), IDEAL, seed=0).replayed({"x": x})["y"], x @ codes)
@@ -110,7 +110,7 @@ def test_off_currents_are_lost_in_a_reference_column(*, reference_column: bool) 
 def test_stuck_cells_by_hand() -> None:
     """Cells stuck off read nothing; stuck on, a column of one cell at level 1 reads 3, were its ADC wide enough."""
     layer, arrays = only_layer(
-        plan_of(coded([[1]], weight_bits=2, input_bits=2), adc=AssignAdc(policy="fixed", bits=4), eliminate=True)
+        mapped(coded([[1]], weight_bits=2, input_bits=2), adc=AssignAdc(policy="fixed", bits=4), eliminate=True)
     )
     case = Case(layer, arrays, np.array([[[3]]]))
     assert results(case, IDEAL).tolist() == [[3]]
@@ -121,7 +121,7 @@ def test_stuck_cells_by_hand() -> None:
 def test_row_groups_read_their_own_rows() -> None:
     """Four cells of level 3 are 12 together; two at a time are 6 and 6, which 3 bits hold."""
     layer, arrays = only_layer(
-        plan_of(coded(np.full((4, 1), 3), weight_bits=2), rows=4, active_rows=2, adc=AssignAdc(policy="fixed", bits=3))
+        mapped(coded(np.full((4, 1), 3), weight_bits=2), rows=4, active_rows=2, adc=AssignAdc(policy="fixed", bits=3))
     )
     case = Case(layer, arrays, np.ones((1, 1, 4), np.int64))
     assert results(case, IDEAL).tolist() == [[12]]
@@ -132,7 +132,7 @@ def test_row_groups_read_their_own_rows() -> None:
 def test_an_offset_conversion_by_hand() -> None:
     """Every ADC reads two cell units too much or too little: results move by whole codes, and never below 0."""
     layer, arrays = only_layer(
-        plan_of(coded(np.full((4, 1), 3), weight_bits=2, input_bits=2), adc=AssignAdc(policy="fixed", bits=6))
+        mapped(coded(np.full((4, 1), 3), weight_bits=2, input_bits=2), adc=AssignAdc(policy="fixed", bits=6))
     )
     case = Case(layer, arrays, np.full((1, 1, 4), 3))
     random = NoisyLayer(layer, arrays, device(adc_offset={"sigma_cells": quantity(2)}), 0, (0, 0))
@@ -142,7 +142,7 @@ def test_an_offset_conversion_by_hand() -> None:
 
 
 def test_more_noise_hurts_more(tmp_path: Any) -> None:
-    plan = model_plan(mlp_model(20, 9, 5), tmp_path)
+    plan = model_plan(mlp_model(20, 9, 5), tmp_path).mapping
     inputs = {"x": np.random.default_rng(0).standard_normal((50, 20)).astype(np.float32)}
     exact = Replayer(plan).replayed(inputs)["y"]
     noise = GENERIC.only("read_noise")

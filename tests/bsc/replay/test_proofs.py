@@ -7,34 +7,35 @@ import pytest
 from hypothesis import given, settings
 
 from bsc.errors import GateError
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.lossless import layer_reach, proved_lossless
+from bsc.mapping.model import MappedModel
 from bsc.numeric.column_stats import lossless_bits
-from bsc.plan.document import LayerArrays, Plan
 from bsc.plan.folder import read_plan, write_plan
-from bsc.plan.summary import layer_reach, proved_lossless
 from bsc.replay import proofs
 from bsc.replay.proofs import LayerProof, check_proofs
 from passes.assign_adc import AssignAdc
 from passes.calibrate_adc import CalibrateAdc
-from tests.bsc.plans import coded, only_layer, plan_of, replace_arrays
+from tests.bsc.plans import coded, mapped, only_layer, plan_around, replace_arrays
 from tests.bsc.replay.test_engine import Case, lossless_cases
 from tests.passes.observed import plan_from_data
 
 FIX = "\n  fix:  the plan was altered or a pass is wrong; compile again, and report it if it stays"
 
 
-def with_arrays(plan: Plan, **changed: Any) -> Plan:
-    return replace(plan, arrays=lambda layer: replace(plan.arrays(layer), **changed))
+def with_arrays(mapping: MappedModel, **changed: Any) -> MappedModel:
+    return replace(mapping, arrays=lambda layer: replace(mapping.arrays(layer), **changed))
 
 
-def refusal(plan: Plan) -> str:
+def refusal(mapping: MappedModel) -> str:
     with pytest.raises(GateError) as caught:
-        check_proofs(plan)
+        check_proofs(mapping)
     assert caught.value.exit_code == 5
     return str(caught.value)
 
 
 # Two row tiles; 3 + 2 on the first and 1 on the second, both in the lowest slice of the positive column.
-SMALL = plan_of(coded([[3, 0], [2, -1], [1, 0]]), rows=2, cols=2)
+SMALL = mapped(coded([[3, 0], [2, -1], [1, 0]]), rows=2, cols=2)
 
 
 def test_by_hand() -> None:
@@ -58,8 +59,8 @@ def changed(array: np.ndarray[Any, Any], where: tuple[int, ...], value: int) -> 
     return array
 
 
-def arrays_of(plan: Plan) -> LayerArrays:
-    return only_layer(plan)[1]
+def arrays_of(mapping: MappedModel) -> LayerArrays:
+    return only_layer(mapping)[1]
 
 
 def test_words_for_a_planted_bound() -> None:
@@ -89,7 +90,7 @@ def test_words_for_a_planted_resolution() -> None:
     ],
 )
 def test_words_for_a_pair(name: str, value: int, seen: str) -> None:
-    pair = plan_of(coded([[3], [2], [-1]]), subtraction="analog")
+    pair = mapped(coded([[3], [2], [-1]]), subtraction="analog")
     planted = with_arrays(pair, **{name: changed(getattr(arrays_of(pair), name), (0, 0, 0, 0), value)})
     problem = "the resolution of row group 0, slice 0, column 0 does not cover its sums"
     assert refusal(planted) == f"[BSC504] layer 'fc': {problem}\n  seen: {seen}{FIX}"
@@ -97,11 +98,11 @@ def test_words_for_a_pair(name: str, value: int, seen: str) -> None:
 
 def test_a_tampered_cell_is_caught(tmp_path: Path) -> None:
     """Its hash recorded again, as someone would who wants the change to go unnoticed."""
-    write_plan(SMALL, tmp_path / "plan")
-    check_proofs(read_plan(tmp_path / "plan"))
+    write_plan(plan_around(SMALL), tmp_path / "plan")
+    check_proofs(read_plan(tmp_path / "plan").mapping)
     codes = changed(arrays_of(SMALL).codes, (2, 0), 2)
     replace_arrays(tmp_path / "plan", "layers/0000.safetensors", codes=codes)
-    assert refusal(read_plan(tmp_path / "plan")) == (
+    assert refusal(read_plan(tmp_path / "plan").mapping) == (
         "[BSC504] layer 'fc': the recorded 'sums' of row group 1, slice 0+, column 0 are not those of its cells\n"
         "  seen: 1 recorded, 2 derived; 1 slice columns differ" + FIX
     )
@@ -127,7 +128,7 @@ def test_the_attacks_find_any_conversion_that_is_a_bit_short(case: Case) -> None
 
 
 def test_plans_that_claim_nothing_are_not_attacked() -> None:
-    (found,) = check_proofs(plan_of(coded([[3], [3]]), adc=AssignAdc(policy="fixed", bits=2))).values()
+    (found,) = check_proofs(mapped(coded([[3], [3]]), adc=AssignAdc(policy="fixed", bits=2))).values()
     assert found == LayerProof(conversions=8, lossless=7, vectors=0, attacked=0)
 
 
@@ -137,8 +138,8 @@ def test_calibrated_pairs_that_have_all_bits_stay_proved(spare: int) -> None:
     codes = np.random.default_rng(0).integers(-255, 256, (40, 9))
     inputs = np.random.default_rng(1).integers(0, 256, (3, 40))
     plan = plan_from_data(codes, inputs, CalibrateAdc(spare_bits=spare), subtraction="analog")
-    (found,) = check_proofs(plan).values()
-    layer, arrays = only_layer(plan)
+    (found,) = check_proofs(plan.mapping).values()
+    layer, arrays = only_layer(plan.mapping)
     bounds = layer_reach(layer, arrays)
     enough = arrays.adc_bits == lossless_bits((bounds.high - bounds.low).astype(np.uint32), bounds.step)
     assert found.lossless == np.count_nonzero(enough) == np.count_nonzero(proved_lossless(layer, arrays))

@@ -72,7 +72,7 @@ def test_every_layer_is_compared_with_the_tensor_of_its_name(tmp_path: Path) -> 
     data = Dataset(inputs={"x": x}, labels=None, batch=4, sha256="", free_batch=True)
     layers = verify(plan, data, "made up", path, per_layer=True).layers
     assert layers is not None
-    error = Replayer(plan).replayed({"x": x}, ["h"])["h"].astype(np.float64) - x @ weights["w"]
+    error = Replayer(plan.mapping).replayed({"x": x}, ["h"])["h"].astype(np.float64) - x @ weights["w"]
     assert layers["first"].largest == pytest.approx(np.abs(error).max(), rel=1e-3)
     assert layers["first"].relative_rms == pytest.approx(np.linalg.norm(error) / np.linalg.norm(x @ weights["w"]), 1e-3)
     assert layers["left"] == LayerDifference()  # its result is the model's only behind a Transpose
@@ -99,7 +99,7 @@ def test_results_of_a_batch_are_gone_before_the_next(tmp_path: Path, monkeypatch
 
 def test_lossy_plan_is_compared_with_the_integer_model(tmp_path: Path) -> None:
     plan = model_plan(CNN, tmp_path, policy="fixed=2")
-    classes = Replayer(plan).quantised(images(40).inputs)["scores"].argmax(axis=1)
+    classes = Replayer(plan.mapping).quantised(images(40).inputs)["scores"].argmax(axis=1)
     result = found(plan, images(40, labels=classes.tolist()))
     assert not result.exact
     assert result.accuracy is not None
@@ -119,8 +119,8 @@ def test_planted_wrong_bit_fails_the_gate(tmp_path: Path) -> None:
     ones = tiny_model("(float[N,4] x) => (float[] y) { [fc] y = MatMul (x, w) }", {"w": np.ones((4, 1), np.float32)})
     plan = model_plan(ones, tmp_path, calibration={"x": np.ones((1, 4), np.float32)})
     write_plan(plan, tmp_path / "wrong.bsc")
-    (layer,) = plan.layers
-    bits = plan.arrays(layer).adc_bits.copy()
+    (layer,) = plan.mapping.layers
+    bits = plan.mapping.arrays(layer).adc_bits.copy()
     bits[0, 0, 0, 0] -= 1
     replace_arrays(tmp_path / "wrong.bsc", layer.arrays, adc_bits=bits)
     inputs = {"x": np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.float32)}
@@ -219,8 +219,8 @@ def test_words_for_sums_that_are_not_those_of_the_cells(name: str, tmp_path: Pat
     plan = model_plan(mlp_model(6, 4), tmp_path)
     folder = tmp_path / "plan.bsc"
     write_plan(plan, folder)
-    (layer,) = plan.layers
-    values = getattr(plan.arrays(layer), name).copy()
+    (layer,) = plan.mapping.layers
+    values = getattr(plan.mapping.arrays(layer), name).copy()
     values.flat[0] = 0 if values.flat[0] else 1
     replace_arrays(folder, layer.arrays, **{name: values})
     inputs = {"x": np.zeros((1, 6), np.float32)}
@@ -235,7 +235,7 @@ def test_words_for_sums_that_are_not_those_of_the_cells(name: str, tmp_path: Pat
 
 def test_words_for_an_output_that_is_no_tensor() -> None:
     with pytest.raises(ModelError) as caught:
-        require_scores([np.ones(2)], None)  # type: ignore[arg-type]
+        require_scores([np.ones(2)], np.zeros(2, np.int64))  # type: ignore[arg-type]
     assert str(caught.value) == (
         "[BSC308] the model's first output is no tensor\n"
         "  seen: a list\n"

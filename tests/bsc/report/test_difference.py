@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsc.plan.document import BudgetRecord, CalibrationRecord, StepRecord
+from bsc.mapping.model import StepRecord
+from bsc.plan.document import BudgetRecord, CalibrationRecord
 from bsc.plan.folder import to_json
 from bsc.report.difference import Change, Difference, FigureChange, alike, difference, difference_json, in_words
 from bsc.report.difference_text import DifferenceReport

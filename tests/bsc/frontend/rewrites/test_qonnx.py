@@ -100,9 +100,10 @@ def test_bipolar_weights(tmp_path: Path) -> None:
 
 def test_a_plan_is_exact(tmp_path: Path) -> None:
     plan = model_plan(CASES["codes of 6 bits"][0], tmp_path)
-    assert (plan.layers[0].weight_bits, plan.layers[0].input_bits) == (3, 6)
+    (layer,) = plan.mapping.layers
+    assert (layer.weight_bits, layer.input_bits) == (3, 6)
     assert dict(plan.document.model.opsets) == {"": 17}
-    replayer = Replayer(plan)
+    replayer = Replayer(plan.mapping)
     y = replayer.replayed({"x": X})["y"]
     assert replayer.exact
     expected = quant(X, 0.1, 0, 6) @ quant(WEIGHT, FORMAT["ws"], 0, 4, narrow=True)

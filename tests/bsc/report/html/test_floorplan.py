@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bsc.plan.cells import CrossbarIndex, crossbar_cells
 from bsc.plan.document import Plan
 from bsc.report.html.floorplan import SHIPPED, Floorplan, cells
-from tests.bsc.plans import coded, plan_of
+from tests.bsc.plans import coded, mapped, plan_of
 from tests.bsc.report.reports import report_of
 
 
@@ -28,7 +28,7 @@ def plan() -> Plan:
 
 
 def test_numbers_arrive_as_they_were(plan: Plan) -> None:
-    floorplan = Floorplan.of(plan, LEVELS)
+    floorplan = Floorplan.of(plan.mapping, LEVELS)
     data = floorplan.data()
     assert [layer["crossbars"] for layer in data["layers"]] == [3 * 3 * 8, 2 * 1 * 8]
     assert [layer["capacity"] for layer in data["layers"]] == [32, 32]
@@ -42,11 +42,11 @@ def test_numbers_arrive_as_they_were(plan: Plan) -> None:
 
 
 def test_cells_arrive_as_they_were(plan: Plan) -> None:
-    floorplan = Floorplan.of(plan, LEVELS)
-    shown = cells(plan, floorplan, 10**6)
+    floorplan = Floorplan.of(plan.mapping, LEVELS)
+    shown = cells(plan.mapping, floorplan, 10**6)
     assert len(shown) == 88
-    layer = plan.layers[0]
-    arrays = plan.arrays(layer)
+    layer = plan.mapping.layers[0]
+    arrays = plan.mapping.arrays(layer)
     row_tile, column_tile, part, polarity = floorplan.tables[0].index[37].tolist()
     index = CrossbarIndex(row_tile=row_tile, column_tile=column_tile, slice=part, polarity=polarity)
     expected = crossbar_cells(layer, arrays, index)
@@ -58,7 +58,7 @@ def test_cells_arrive_as_they_were(plan: Plan) -> None:
 
 @pytest.mark.parametrize("room", [0, 100, 2000, 5000])
 def test_cells_keep_to_their_room_and_every_layer_has_a_share(plan: Plan, room: int) -> None:
-    shown = cells(plan, Floorplan.of(plan, LEVELS), room)
+    shown = cells(plan.mapping, Floorplan.of(plan.mapping, LEVELS), room)
     assert len(json.dumps(shown)) <= room or not shown
     small = sum(int(number) >= 72 for number in shown)
     if room >= 2000:
@@ -66,8 +66,8 @@ def test_cells_keep_to_their_room_and_every_layer_has_a_share(plan: Plan, room: 
 
 
 def test_upper_slices_of_first_tiles_come_first(plan: Plan) -> None:
-    floorplan = Floorplan.of(plan, LEVELS)
-    shown = cells(plan, floorplan, 1200)
+    floorplan = Floorplan.of(plan.mapping, LEVELS)
+    shown = cells(plan.mapping, floorplan, 1200)
     index = np.concatenate([table.index for table in floorplan.tables])[[int(number) for number in shown]]
     assert {*index[:, 2].tolist()} <= {3, 2}
     assert {*index[:, 0].tolist()} == {0}
@@ -75,11 +75,11 @@ def test_upper_slices_of_first_tiles_come_first(plan: Plan) -> None:
 
 def test_a_plan_without_crossbars() -> None:
     plan = plan_of(coded([[0, 0]]), eliminate=True)
-    floorplan = Floorplan.of(plan, LEVELS)
+    floorplan = Floorplan.of(plan.mapping, LEVELS)
     assert floorplan.data()["layers"][0]["crossbars"] == 0
-    assert cells(plan, floorplan, 1000) == {}
+    assert cells(plan.mapping, floorplan, 1000) == {}
 
 
 def test_levels_of_unequal_slices_have_their_own_scale() -> None:
-    data = Floorplan.of(plan_of(coded([[1, 2]]), cut="4-2-2"), LEVELS).data()
+    data = Floorplan.of(mapped(coded([[1, 2]]), cut="4-2-2"), LEVELS).data()
     assert data["layers"][0]["tops"] == [3, 3, 15]

@@ -1,0 +1,40 @@
+"""Which conversions of a layer lose nothing: for any input, from its column sums, and on calibration data."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.numeric.column_stats import Reach, reach
+
+
+def proved_lossless(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
+    """Which conversions no input can make lose anything: (R, S, Q, N)."""
+    bounds = layer_reach(layer, arrays)
+    return _holds(arrays, bounds.low, bounds.high, bounds.step)
+
+
+def layer_reach(layer: MappedLayer, arrays: LayerArrays) -> Reach:
+    """What the conversions of a layer can meet, from its recorded column sums."""
+    return reach(arrays.sums, arrays.gcds, layer.cells, layer.max_drive)
+
+
+def observed_lossless(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
+    """Which conversions lost nothing on the calibration data: (R, S, Q, N); none where they were not observed."""
+    if arrays.observed_sums is None:
+        return np.zeros(arrays.adc_bits.shape, np.bool_)
+    return _holds(arrays, observed_lows(arrays), arrays.observed_sums, layer_reach(layer, arrays).step)
+
+
+def observed_lows(arrays: LayerArrays) -> NDArray[np.int64]:
+    """Lowest sum or 0 of every conversion on calibration data (R, S, Q, N)."""
+    return np.zeros(arrays.adc_bits.shape, np.int64) if arrays.observed_lows is None else arrays.observed_lows
+
+
+def _holds(
+    arrays: LayerArrays, low: NDArray[np.integer], high: NDArray[np.integer], divisor: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Which conversions tell apart all multiples of a divisor from `low` to `high`."""
+    step, lowest = arrays.adc_step, arrays.lowest_codes.astype(np.int64)
+    highest = lowest + (1 << arrays.adc_bits.astype(np.int64)) - 1
+    return np.asarray((lowest * step <= low) & (high <= highest * step) & (divisor % step == 0))
