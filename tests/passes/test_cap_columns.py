@@ -196,7 +196,7 @@ def test_from_model_to_a_plan_within_the_cap(model: Any, shape: tuple[int, ...],
     assert result.exit_code == 0, result.output
     plan = read_plan(tmp_path / "m.bsc")
     assert "cap-columns{bits=4 group-rows=128 vectors=16384}" in plan.document.pipeline
-    bits = [plan.arrays(layer).adc_bits for layer in plan.layers]
+    bits = [plan.mapping.arrays(layer).adc_bits for layer in plan.mapping.layers]
     assert max(int(each.max()) for each in bits) == 4
     verified = CliRunner().invoke(main, ["verify", str(tmp_path / "m.bsc"), "--data", str(tmp_path / "c.npz")])
     assert verified.exit_code == 0, verified.output
