@@ -24,6 +24,7 @@ def open_sizes(
 ) -> ModelError:
     """The error for the inputs named in `missing`; `axes` are those known to be the batch."""
     inputs = {value.name or "": value for value in model.graph.inputs}
+    axes = {**{name: axis for name in missing if axes and (axis := _state_axis(sizes[name])) is not None}, **axes}
     shapes = {name: _proposed(inputs[name], sizes[name], axes.get(name)) for name in missing}
     options = [shlex.join(["--input-shape", format_input_shape(name, shape)]) for name, shape in shapes.items()]
     what = f"input '{missing[0]}' has" if len(missing) == 1 else f"{len(missing)} inputs have"
@@ -34,6 +35,13 @@ def open_sizes(
         seen="; ".join(f"{name} {format_sizes(sizes[name])}" for name in missing),
         fix=f"give them as numbers{batch}, for example: {' '.join(options)}",
     )
+
+
+def _state_axis(sizes: tuple[Size, ...] | None) -> int | None:
+    """What may well be the batch of a state that is carried along: the only open axis, not the first, and nameless."""
+    if not sizes or not isinstance(sizes[0], int) or sizes.count(None) != 1:
+        return None
+    return sizes.index(None) if not any(isinstance(size, str) for size in sizes) else None
 
 
 def _proposed(value: ir.Value, sizes: tuple[Size, ...] | None, batch: int | None) -> tuple[int, ...]:

@@ -70,6 +70,19 @@ OPEN: Mapping[str, tuple[onnx.ModelProto, str, str]] = {
         "x [N,S,16]; past [N,P,8]",
         "--input-shape x:N,16,16 --input-shape past:N,0,8",
     ),
+    "a state that is carried along": (
+        declared(
+            tiny_model(
+                "(float[1,1,8] x, float[2,1,6] h) => (float[] y)"
+                " { a = MatMul(x, w) s = Slice(h, zero, one, zero) r = Add(a, s) y = Relu(r) }",
+                {"w": random_weights(8, 6), "zero": np.array([0]), "one": np.array([1])},
+            ),
+            x=["?", "?", 8],
+            h=[2, "?", 6],
+        ),
+        "x [?,?,8]; h [2,?,6]",
+        "--input-shape x:N,16,8 --input-shape h:2,N,6",
+    ),
     "a sum of sizes": (
         tiny_model(
             "(float[N,seq,4] x, float[N,other] m) => (float[] y)"
