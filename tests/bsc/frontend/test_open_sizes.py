@@ -55,6 +55,14 @@ OPEN: Mapping[str, tuple[onnx.ModelProto, str, str]] = {
         "x [?,height,width,?]",
         "--input-shape x:N,224,224,3",
     ),
+    "a signal that a window must fit into": (
+        tiny_model(
+            "(float[N,1,samples] x) => (float[] y) { y = Conv <strides = [128]> (x, k) }",
+            {"k": random_weights(4, 1, 256)},
+        ),
+        "x [N,1,samples]",
+        "--input-shape x:N,1,1024",
+    ),
     "no shape": (
         tiny_model("(float[] x) => (float[] y) { y = MatMul(x, w) }", {"w": W}),
         "x no shape at all",
