@@ -24,7 +24,7 @@ def open_data(
     from bsc.replay.dataset import load_dataset, random_dataset
     from bsc.replay.verification import RANDOM_SAMPLES
 
-    specs, dynamic = plan.mapping.inputs, plan.document.model.dynamic_batch
+    specs, dynamic = plan.mapping.inputs, plan.document.free_batch
     if path is None:
         source = f"random inputs, seed {seed}"
         data = random_dataset(specs, dynamic_batch=dynamic, samples=limit or RANDOM_SAMPLES, seed=seed)

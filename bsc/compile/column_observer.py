@@ -277,7 +277,7 @@ class _LayerObserver:
         """Read lanes whose result nobody wants, each with a histogram of its own."""
         unit = self.unit[where].astype(np.int64)
         count, origin, top = len(unit), int(self.low[where].min(initial=0)), int(self.high[where].max(initial=0))
-        largest = max(top, -origin) // self.layer.max_drive
+        largest = max(top, -origin) // self.layer.max_digit
         lanes = Lanes(
             cells=np.ascontiguousarray((cells // unit).astype(cells.dtype)),
             low=np.full(count, np.iinfo(np.int32).min, np.int32),

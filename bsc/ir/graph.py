@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.ir.sidetable import ArraySource, SideTable
+from bsc.mapping.arrays import SPECS, array_key
 
 UNKNOWN_DTYPE = "?"  # not for NumPy, which reads it as bool
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...]
@@ -192,6 +193,10 @@ class Graph:
         """One array of the side table; large ones are mapped for as long as the array is there."""
         return np.asarray(self._arrays[key])
 
+    def arrays_of(self, layer: str) -> Mapping[str, NDArray[Any]]:
+        """What passes have computed of a layer, by the names of `bsc.mapping.arrays.SPECS`."""
+        return _LayerView(self, layer)
+
     def has_array(self, key: str) -> bool:
         """Whether `key` is a constant of the side table."""
         return key in self._arrays
@@ -247,6 +252,23 @@ class Graph:
         lines += [str(op) for op in self.ops()]
         lines += [f"output    {self.tensors[name]}" for name in self.outputs]
         return "\n".join(lines) + "\n"
+
+
+class _LayerView(Mapping[str, NDArray[Any]]):
+    """Arrays of one layer, each fetched when it is asked for. Raises `KeyError` for one that no pass has computed."""
+
+    def __init__(self, graph: Graph, layer: str) -> None:
+        self._graph = graph
+        self._layer = layer
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._graph.array(array_key(self._layer, name))
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in SPECS if self._graph.has_array(array_key(self._layer, name)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _network(ops: Iterable[Op], tensors: Mapping[str, TensorType]) -> "nx.MultiDiGraph[str]":

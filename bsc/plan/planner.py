@@ -30,7 +30,6 @@ def make_plan(
         file=graph.info.name,
         sha256=graph.info.sha256,
         opsets=dict(graph.info.opsets),
-        dynamic_batch=graph.info.dynamic_batch,
     )
     provenance = Provenance(
         bsc_version=__version__, model=model, calibration=calibration, budget=budget, pipeline=pipeline

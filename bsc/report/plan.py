@@ -137,7 +137,7 @@ class CrossbarReport:
 
 
 def _heading(document: PlanDocument) -> Text:
-    batch = ", for a batch of one" if document.model.dynamic_batch else ""
+    batch = ", for a batch of one" if document.free_batch else ""
     sizes = ", ".join(
         f"{tensor.name} {'x'.join(map(str, tensor.shape)) if tensor.shape is not None else '?'}"
         for tensor in document.inputs

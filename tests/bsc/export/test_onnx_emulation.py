@@ -277,7 +277,7 @@ def test_whole_models_equal_the_replay(
     exported = emulation_model(plan)
     onnx.checker.check_model(exported, full_check=True)
     assert_same(plan, feeds, exported)
-    if plan.document.model.dynamic_batch:
+    if plan.document.free_batch:
         assert_same(plan, {name: values[:1] for name, values in feeds.items()}, exported)
 
 

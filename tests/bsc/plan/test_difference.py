@@ -124,10 +124,9 @@ def test_crossbars_that_differ_are_those_whose_cells_do(data: st.DataObject) -> 
 
 def test_only_files_that_differ_are_read() -> None:
     plan = plan_of(coded([[1]]))
-    layer = plan.mapping.layers[0]
 
     def with_hash(sha256: str, arrays: Callable[..., LayerArrays]) -> Plan:
-        return replace(plan, files={layer.arrays: sha256}, mapping=replace(plan.mapping, arrays=arrays))
+        return replace(plan, files={layer_file(0): sha256}, mapping=replace(plan.mapping, arrays=arrays))
 
     def unread(_: object) -> LayerArrays:
         raise AssertionError

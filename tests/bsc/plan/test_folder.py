@@ -72,7 +72,7 @@ def use(folder: Path) -> None:
     plan = read_plan(folder)
     summarise(plan.mapping)
     compare(plan.mapping, plan.target, hw_models.load_law("isaac"), hw_models.laws())
-    dynamic = plan.document.model.dynamic_batch
+    dynamic = plan.document.free_batch
     data = random_dataset(plan.document.inputs, dynamic_batch=dynamic, samples=1, seed=0)
     for batch in data.batches():
         Replayer(plan.mapping).replayed(batch)

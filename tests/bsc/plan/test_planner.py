@@ -25,9 +25,7 @@ def test_what_a_plan_records_of_its_model(tmp_path: Path) -> None:
     document = model_plan(CNN, tmp_path).document
     assert document.inputs == (TensorRecord(name="image", shape=(1, 3, 8, 8), dtype="float32"),)
     assert document.outputs == (TensorRecord(name="scores", shape=(1, 5), dtype="float32"),)
-    assert document.model == ModelRecord(
-        file="model.onnx", sha256=document.model.sha256, opsets={"": 17}, dynamic_batch=True
-    )
+    assert document.model == ModelRecord(file="model.onnx", sha256=document.model.sha256, opsets={"": 17})
     assert (document.target, document.calibration) == ("isaac", None)
     steps = [
         f"{step.layer or step.digital}: {' '.join(step.inputs)} -> {' '.join(step.outputs)}" for step in document.steps
@@ -39,7 +37,9 @@ def test_what_a_plan_records_of_its_model(tmp_path: Path) -> None:
         "digital/0001.onnx: c d -> g",
         "head: g -> scores",
     ]
-    assert [layer.arrays for layer in document.layers] == [f"layers/{index:04}.safetensors" for index in range(3)]
+    assert [document.layer_file(layer.name) for layer in document.layers] == [
+        f"layers/{index:04}.safetensors" for index in range(3)
+    ]
     head = document.layers[2]
     assert (head.rows, head.mapped_rows, head.columns, head.mapped_columns) == (16, 13, 5, 4)
 
