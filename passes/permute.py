@@ -10,17 +10,18 @@ nothing and are not built, and others need a smaller ADC. The order of rows deci
 Grouped layers are left alone, since each group has its own rows and columns.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.errors import UsageError
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Kept
-from bsc.ir.passbase import Pass, PassResult, refuse_after, required, selected
+from bsc.ir.layer import CrossbarLayer
+from bsc.ir.passbase import LayerPass, check_options, refuse_after, required, selected
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.arrays import array_key
 from bsc.numeric.orders import balanced_rows, sorted_lines
 
 BLOCK_ROWS = 64
@@ -30,7 +31,7 @@ ColumnOrder = Literal["as-is", "sorted"]
 
 
 @dataclass(frozen=True)
-class Permute(Pass):
+class Permute(LayerPass):
     """Permute every layer that `eliminate` is done with; layers that are permuted are left alone.
 
     Attributes:
@@ -49,35 +50,35 @@ class Permute(Pass):
     only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.group_rows < 1:
-            raise UsageError(
-                "BSC205",
-                "pass 'permute': group-rows must be 1 or more",
-                seen=str(self.group_rows),
-                fix="choose permute{group-rows=128}",
-            )
+        check_options(self, ("group-rows", self.group_rows >= 1, "1 or more"))
 
-    def run(self, graph: Graph) -> PassResult:
-        """See the module docstring.
+    def layers(self, graph: Graph) -> Iterator[CrossbarLayer]:
+        """Those of `only`. Raises `UsageError` BSC205 for a name that no layer has."""
+        return selected(graph, self.only, self.name)
+
+    def due(self, layer: CrossbarLayer) -> bool:
+        """Whether the lines of a layer can change places and have not yet.
 
         Raises:
             ModelError: BSC309 for a layer that is not sliced, or that `eliminate` has not run on or `tile` has.
-            UsageError: BSC205 for a name that no layer has.
         """
-        layers: dict[str, CrossbarLayer] = {}
-        arrays = SideTable()
-        for layer in selected(graph, self.only, self.name):
-            kept = required(layer.kept, layer.name, self.name, "eliminate")
-            required(layer.slicing, layer.name, self.name, "slice-bits")
-            if not kept.permuted and layer.groups == 1 and min(kept.shape):
-                refuse_after(layer.tiling, layer.name, self.name, "tile")
-                layers[layer.name] = self._permute(graph, layer, kept, arrays)
-        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+        kept = required(layer.kept, layer.name, self.name, "eliminate")
+        required(layer.slicing, layer.name, self.name, "slice-bits")
+        if kept.permuted or layer.groups > 1 or not kept.mapped_rows:
+            return False
+        refuse_after(layer.tiling, layer.name, self.name, "tile")
+        return True
 
-    def _permute(self, graph: Graph, layer: CrossbarLayer, kept: Kept, arrays: SideTable) -> CrossbarLayer:
+    def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterator[CrossbarLayer]:
+        """See the module docstring."""
+        return (self._permute(graph, layer, arrays) for layer in due)
+
+    def _permute(self, graph: Graph, layer: CrossbarLayer, arrays: SideTable) -> CrossbarLayer:
         assert layer.quant is not None
         assert layer.slicing is not None
-        cells, codes = layer.slicing.cells, graph.array(layer.quant.codes)
+        assert layer.kept is not None
+        cells, found = layer.slicing.format_of(layer.quant.weight_bits), graph.arrays_of(layer.name)
+        codes = found["codes"]
         # Centres are chosen behind this, for the tiles that it makes.
         stored = cells.stored(codes, None, len(codes)) if cells.encoding == "offset" else codes
         columns = sorted_lines(stored.T, cells) if self.columns == "sorted" else None
@@ -86,18 +87,12 @@ class Permute(Pass):
             rows = sorted_lines(stored, cells)
         elif self.rows == "balanced":
             rows = balanced_rows(stored, cells, self.group_rows)
-        key = f"{layer.quant.codes}-permuted"
-        arrays[key] = _in_order(codes, rows, columns)
-        return replace(
-            layer,
-            quant=replace(layer.quant, codes=key),
-            kept=Kept(
-                rows=_numbers(graph, kept.rows, rows, f"{layer.name}/permuted-rows", arrays),
-                columns=_numbers(graph, kept.columns, columns, f"{layer.name}/permuted-columns", arrays),
-                shape=kept.shape,
-                permuted=True,
-            ),
-        )
+        arrays[array_key(layer.name, "codes")] = _in_order(codes, rows, columns)
+        for name, order in (("kept_rows", rows), ("kept_columns", columns)):
+            numbers = None if order is None else _numbers(found.get(name), order)
+            if numbers is not None:
+                arrays[array_key(layer.name, name)] = numbers
+        return replace(layer, kept=layer.kept.model_copy(update={"permuted": True}))
 
 
 def _in_order(codes: NDArray[Any], rows: NDArray[np.intp] | None, columns: NDArray[np.intp] | None) -> NDArray[Any]:
@@ -111,12 +106,8 @@ def _in_order(codes: NDArray[Any], rows: NDArray[np.intp] | None, columns: NDArr
     return result
 
 
-def _numbers(graph: Graph, kept: str | None, order: NDArray[np.intp] | None, key: str, arrays: SideTable) -> str | None:
-    """Key of the model's line numbers in the new order, None while that is simply all of them."""
-    if order is None:
-        return kept
-    numbers = order if kept is None else graph.array(kept)[order]
+def _numbers(kept: NDArray[np.integer] | None, order: NDArray[np.intp]) -> NDArray[np.int32] | None:
+    """The model's line numbers in the new order, None while that is simply all of them."""
     if kept is None and bool((order == np.arange(len(order))).all()):
         return None
-    arrays[key] = numbers.astype(np.int32)
-    return key
+    return (order if kept is None else kept[order]).astype(np.int32)

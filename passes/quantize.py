@@ -11,19 +11,23 @@ never was; otherwise they are two's complement. Without calibration data every i
 power-of-two step at run time. Formats: `bsc.numeric.quantizer`.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsc.analysis.tensor_signs import non_negative_tensors
-from bsc.errors import ModelError, UsageError
+from bsc.errors import ModelError
 from bsc.ir.formats import InputFormat
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Quantised
-from bsc.ir.passbase import Pass, PassResult
+from bsc.ir.layer import CrossbarLayer
+from bsc.ir.passbase import LayerPass, check_options
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import Quantised
 from bsc.numeric.quantizer import STEP_RANGE, Scale, step_for, to_codes
 
 BLOCK_ROWS = 64
@@ -32,7 +36,7 @@ MAX_ACTIVATION_BITS = 16
 
 
 @dataclass(frozen=True)
-class Quantize(Pass):
+class Quantize(LayerPass):
     """Give every layer integer codes; layers that already have them are left alone.
 
     Attributes:
@@ -50,40 +54,35 @@ class Quantize(Pass):
     per: Literal["tensor", "channel"] = "tensor"
 
     def __post_init__(self) -> None:
-        for option, value, low, high in (
-            ("bits", self.bits, 1, MAX_WEIGHT_BITS),
-            ("activation-bits", self.activation_bits, 2, MAX_ACTIVATION_BITS),
-        ):
-            if not low <= value <= high:
-                raise UsageError(
-                    "BSC205",
-                    f"pass 'quantize': {option} must be {low} to {high}",
-                    seen=str(value),
-                    fix=f"choose quantize{{{option}=8}}",
-                )
+        check_options(
+            self,
+            ("bits", 1 <= self.bits <= MAX_WEIGHT_BITS, f"1 to {MAX_WEIGHT_BITS}"),
+            ("activation-bits", 2 <= self.activation_bits <= MAX_ACTIVATION_BITS, f"2 to {MAX_ACTIVATION_BITS}"),
+        )
 
-    def run(self, graph: Graph) -> PassResult:
+    def due(self, layer: CrossbarLayer) -> bool:
+        """Whether a layer has no codes yet."""
+        return layer.quant is None
+
+    def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterator[CrossbarLayer]:
         """See the module docstring. Raises `ModelError` BSC303 for values that are not finite or too large a range."""
-        layers: dict[str, CrossbarLayer] = {}
-        arrays = SideTable()
         non_negative = non_negative_tensors(graph)
-        for layer in graph.layers():
-            if layer.quant is None:
-                bits, codes, step = self._weights(graph, layer)
-                proved = non_negative.issuperset(graph.layer_inputs(layer))
-                given = layer.given_input or self._input(graph, layer, proved=proved)
-                quant = Quantised(
-                    weight_bits=bits,
-                    codes=f"{layer.name}/codes",
-                    weight_step=f"{layer.name}/weight-step",
-                    input_bits=given.bits,
-                    input_signed=given.signed,
-                    input_step=given.step,
-                    input_zero=given.zero,
-                )
-                arrays[quant.codes], arrays[quant.weight_step] = codes, step
-                layers[layer.name] = replace(layer, quant=quant)
-        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+        for layer in due:
+            bits, codes, step = self._weights(graph, layer)
+            proved = non_negative.issuperset(graph.layer_inputs(layer))
+            given = layer.given_input or self._input(graph, layer, proved=proved)
+            quant = Quantised(
+                weight_bits=bits,
+                input_bits=given.bits,
+                input_signed=given.signed,
+                input_step=given.step,
+                input_zero=given.zero,
+            )
+            key = partial(array_key, layer.name)
+            arrays[key("codes")], arrays[key("weight_step")] = codes, step
+            if layer.bias is not None:
+                arrays[key("bias")] = graph.array(layer.bias).ravel()
+            yield replace(layer, quant=quant)
 
     def _weights(self, graph: Graph, layer: CrossbarLayer) -> tuple[int, NDArray[Any], NDArray[np.float64]]:
         """(bits, codes, step) of the layer's weights."""

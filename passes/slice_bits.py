@@ -9,13 +9,16 @@ the code and are not stored.
 """
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from bsc.errors import UsageError
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Slicing
-from bsc.ir.passbase import Pass, PassResult, required, selected
+from bsc.ir.layer import CrossbarLayer
+from bsc.ir.passbase import Clash, LayerPass, check_options, required, selected
+from bsc.ir.sidetable import SideTable
+from bsc.mapping.layer import Slicing
 from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
 
 EVEN = "even"
@@ -23,7 +26,7 @@ _CUT = re.compile(r"[1-8](-[1-8])*")
 
 
 @dataclass(frozen=True)
-class SliceBits(Pass):
+class SliceBits(LayerPass):
     """Cut the codes of every quantised layer; layers that are cut already are left alone.
 
     Attributes:
@@ -49,70 +52,78 @@ class SliceBits(Pass):
     only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for option, value in (("bits-per-cell", self.bits_per_cell), ("dac-bits", self.dac_bits)):
-            if not 1 <= value <= 8:
-                raise UsageError(
-                    "BSC205",
-                    f"pass 'slice-bits': {option} must be 1 to 8",
-                    seen=str(value),
-                    fix=f"choose slice-bits{{{option}=2}}",
-                )
-        if self.cut != EVEN and not _CUT.fullmatch(self.cut):
-            raise UsageError(
-                "BSC205",
-                "pass 'slice-bits': cut must be even or the bits of each slice",
-                seen=self.cut,
-                fix="choose slice-bits{cut=even} or, from the top slice on, slice-bits{cut=4-2-2}",
-            )
-        if self.flip == "yes" and self.encoding == "differential":
-            raise UsageError(
-                "BSC205",
-                "pass 'slice-bits': the differential encoding has no flipped columns",
-                seen="flip=yes encoding=differential",
-                fix="choose slice-bits{flip=no}, or encoding=offset or encoding=centre",
-            )
-        if self.subtraction == "analog" and self.encoding == "offset":
-            raise UsageError(
-                "BSC205",
-                "pass 'slice-bits': the offset encoding has no pairs of columns to subtract",
-                seen="subtraction=analog encoding=offset",
-                fix="choose slice-bits{subtraction=digital}, or encoding=differential or encoding=centre",
-            )
-        if self.subtraction == "analog" and self.flip == "yes":
-            raise UsageError(
-                "BSC205",
-                "pass 'slice-bits': a pair that is subtracted before its conversion cannot be flipped",
-                seen="subtraction=analog flip=yes",
-                fix="choose one of them",
-            )
-        if self.subtraction == "analog" and self._most_bits > MAX_ANALOG_BITS:
-            raise UsageError(
-                "BSC205",
-                f"pass 'slice-bits': pairs are subtracted for cells of up to {MAX_ANALOG_BITS} bits",
-                seen=f"{self._most_bits} bits",
-                fix="choose slice-bits{subtraction=digital}, or fewer bits a cell",
-            )
+        analog = self.subtraction == "analog"
+        check_options(
+            self,
+            ("bits-per-cell", 1 <= self.bits_per_cell <= 8, "1 to 8"),
+            ("dac-bits", 1 <= self.dac_bits <= 8, "1 to 8"),
+            clashes=[
+                Clash(
+                    there=self.cut != EVEN and not _CUT.fullmatch(self.cut),
+                    problem="cut must be even or the bits of each slice",
+                    seen=self.cut,
+                    fix="choose slice-bits{cut=even} or, from the top slice on, slice-bits{cut=4-2-2}",
+                ),
+                Clash(
+                    there=self.flip == "yes" and self.encoding == "differential",
+                    problem="the differential encoding has no flipped columns",
+                    seen="flip=yes encoding=differential",
+                    fix="choose slice-bits{flip=no}, or encoding=offset or encoding=centre",
+                ),
+                Clash(
+                    there=analog and self.encoding == "offset",
+                    problem="the offset encoding has no pairs of columns to subtract",
+                    seen="subtraction=analog encoding=offset",
+                    fix="choose slice-bits{subtraction=digital}, or encoding=differential or encoding=centre",
+                ),
+                Clash(
+                    there=analog and self.flip == "yes",
+                    problem="a pair that is subtracted before its conversion cannot be flipped",
+                    seen="subtraction=analog flip=yes",
+                    fix="choose one of them",
+                ),
+                Clash(
+                    there=analog and self._most_bits > MAX_ANALOG_BITS,
+                    problem=f"pairs are subtracted for cells of up to {MAX_ANALOG_BITS} bits",
+                    seen=f"{self._most_bits} bits",
+                    fix="choose slice-bits{subtraction=digital}, or fewer bits a cell",
+                ),
+            ],
+        )
 
     @property
     def _slice_bits(self) -> tuple[int, ...]:
         """Bits of every slice, least significant first; empty for an even cut."""
-        return () if self.cut == EVEN else tuple(map(int, reversed(self.cut.split("-"))))
+        return tuple(map(int, reversed(self.cut.split("-")))) if _CUT.fullmatch(self.cut) else ()
 
     @property
     def _most_bits(self) -> int:
         return max(self._slice_bits, default=self.bits_per_cell)
 
-    def run(self, graph: Graph) -> PassResult:
+    def with_widths(self, widths: Mapping[str, tuple[int, ...]]) -> tuple["SliceBits", ...]:
+        """Passes that cut each layer as it is said there, by name, least significant slice first."""
+        layers: dict[str, list[str]] = {}
+        for name, bits in widths.items():
+            layers.setdefault("-".join(map(str, reversed(bits))), []).append(name)
+        *some, (last, _) = layers.items()
+        return (*(replace(self, cut=bits, only=tuple(names)) for bits, names in some), replace(self, cut=last))
+
+    def layers(self, graph: Graph) -> Iterator[CrossbarLayer]:
+        """Those of `only`. Raises `UsageError` BSC205 for a name that no layer has."""
+        return selected(graph, self.only, self.name)
+
+    def due(self, layer: CrossbarLayer) -> bool:
+        """Whether a layer is not cut yet."""
+        return layer.slicing is None
+
+    def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterator[CrossbarLayer]:  # noqa: ARG002
         """See the module docstring.
 
         Raises:
             ModelError: BSC309 for a layer that is not quantised.
-            UsageError: BSC205 if the slices of `cut` do not add up to the bits of a stored code, or for a name that no
-                layer has.
+            UsageError: BSC205 if the slices of `cut` do not add up to the bits of a stored code.
         """
-        layers = selected(graph, self.only, self.name)
-        changed = {layer.name: self._cut(layer) for layer in layers if layer.slicing is None}
-        return PassResult(graph.with_layers(changed), tuple(changed)) if changed else PassResult(graph, ())
+        return map(self._cut, due)
 
     def _cut(self, layer: CrossbarLayer) -> CrossbarLayer:
         quant = required(layer.quant, layer.name, self.name, "quantize")
@@ -131,4 +142,11 @@ class SliceBits(Pass):
                 seen=f"cut={self.cut} has {sum(cells.slice_bits)} bits, a stored code {cells.stored_bits}",
                 fix="let the bits of the slices add up to those of a stored code",
             )
-        return replace(layer, slicing=Slicing(cells=cells, dac_bits=self.dac_bits))
+        slicing = Slicing(
+            slice_bits=cells.slice_bits,
+            encoding=cells.encoding,
+            subtraction=cells.subtraction,
+            flip=cells.flip,
+            dac_bits=self.dac_bits,
+        )
+        return replace(layer, slicing=slicing)

@@ -10,22 +10,25 @@ smaller than a crossbar share one block-diagonally. After `eliminate`, crossbars
 allocated.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from bsc.errors import UsageError
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Tiling
-from bsc.ir.passbase import Pass, PassResult, required, selected
+from bsc.ir.layer import CrossbarLayer
+from bsc.ir.passbase import Clash, LayerPass, check_options, required, selected
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import Tiling
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.encoding import choose_centres
 from bsc.numeric.tiles import MAX_LINES, column_tiles, crossbars_with_weights
 
 
 @dataclass(frozen=True)
-class Tile(Pass):
+class Tile(LayerPass):
     """Tile every sliced layer; layers that are tiled already are left alone.
 
     Attributes:
@@ -36,6 +39,7 @@ class Tile(Pass):
     """
 
     name = "tile"
+    stage = "lay out"
 
     rows: int = 128
     cols: int = 128
@@ -43,69 +47,50 @@ class Tile(Pass):
     only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for option, value in (("rows", self.rows), ("cols", self.cols)):
-            if not 1 <= value <= MAX_LINES:
-                raise UsageError(
-                    "BSC205",
-                    f"pass 'tile': {option} must be 1 to {MAX_LINES}",
-                    seen=str(value),
-                    fix=f"choose tile{{{option}=128}}",
+        check_options(
+            self,
+            ("rows", 1 <= self.rows <= MAX_LINES, f"1 to {MAX_LINES}"),
+            ("cols", 1 <= self.cols <= MAX_LINES, f"1 to {MAX_LINES}"),
+            clashes=[
+                Clash(
+                    there=self.active_rows < 0 or (self.active_rows > 0 and self.rows % self.active_rows > 0),
+                    problem="active-rows must divide rows",
+                    seen=f"{self.active_rows} active of {self.rows} rows",
+                    fix=f"choose tile{{rows={self.rows} active-rows={self.rows}}} or a divisor of it",
                 )
-        if self.active_rows < 0 or (self.active_rows and self.rows % self.active_rows):
-            raise UsageError(
-                "BSC205",
-                "pass 'tile': active-rows must divide rows",
-                seen=f"{self.active_rows} active of {self.rows} rows",
-                fix=f"choose tile{{rows={self.rows} active-rows={self.rows}}} or a divisor of it",
-            )
+            ],
+        )
         if not self.active_rows:
             object.__setattr__(self, "active_rows", self.rows)  # so that the pipeline text says what is meant
 
-    def run(self, graph: Graph) -> PassResult:
-        """See the module docstring.
+    def layers(self, graph: Graph) -> Iterator[CrossbarLayer]:
+        """Those of `only`. Raises `UsageError` BSC205 for a name that no layer has."""
+        return selected(graph, self.only, self.name)
 
-        Raises:
-            ModelError: BSC309 for a layer that is not sliced.
-            UsageError: BSC205 for a name that no layer has.
-        """
-        layers: dict[str, CrossbarLayer] = {}
-        arrays = SideTable()
-        for layer in selected(graph, self.only, self.name):
-            if layer.tiling is None:
-                layers[layer.name] = self._lay(graph, layer, arrays)
-        return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
+    def due(self, layer: CrossbarLayer) -> bool:
+        """Whether a layer is not tiled yet."""
+        return layer.tiling is None
+
+    def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterator[CrossbarLayer]:
+        """See the module docstring. Raises `ModelError` BSC309 for a layer that is not sliced."""
+        return (self._lay(graph, layer, arrays) for layer in due)
 
     def _lay(self, graph: Graph, layer: CrossbarLayer, arrays: SideTable) -> CrossbarLayer:
         quant = required(layer.quant, layer.name, self.name, "quantize")
-        cells = required(layer.slicing, layer.name, self.name, "slice-bits").cells
-        rows, columns = layer.mapped_shape
-        packed, starts = column_tiles(rows, columns, layer.groups, self.rows, self.cols)
-        tiling = Tiling(
-            rows=self.rows,
-            cols=self.cols,
-            active_rows=self.active_rows,
-            row_tiles=-(-rows // self.rows),
-            row_groups=-(-rows // self.active_rows),
-            column_starts=starts,
-            groups_per_crossbar=packed,
-            sums=f"{layer.name}/sums",
-            gcds=f"{layer.name}/gcds",
-            nonzeros=f"{layer.name}/nonzeros",
-            allocated=f"{layer.name}/allocated",
-            centres=f"{layer.name}/centres" if cells.encoding == "centre" else None,
-            flipped=f"{layer.name}/flipped" if cells.flip else None,
-        )
-        codes, centres = graph.array(quant.codes), None
-        if tiling.centres is not None:
+        slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
+        tiling = Tiling(tile_rows=self.rows, tile_cols=self.cols, active_rows=self.active_rows)
+        cells, key = slicing.format_of(quant.weight_bits), partial(array_key, layer.name)
+        codes, centres = graph.arrays_of(layer.name)["codes"], None
+        if cells.encoding == "centre":
             centres = choose_centres(codes, cells, self.rows)
-            arrays[tiling.centres] = centres
+            arrays[key("centres")] = centres
         stats = stored_stats(cells.stored(codes, centres, self.rows), cells, self.active_rows)
-        if tiling.flipped is not None:
-            assert stats.flipped is not None
-            arrays[tiling.flipped] = stats.flipped
+        if stats.flipped is not None:
+            arrays[key("flipped")] = stats.flipped
+        _, starts = column_tiles(*layer.mapped_shape, layer.groups, self.rows, self.cols)
         holds_weights = crossbars_with_weights(stats.sums, starts, tiling.groups_per_tile)
-        arrays[tiling.sums] = stats.sums
-        arrays[tiling.gcds] = stats.gcds
-        arrays[tiling.nonzeros] = stats.nonzeros
-        arrays[tiling.allocated] = holds_weights if layer.kept is not None else np.ones_like(holds_weights)
+        arrays[key("sums")] = stats.sums
+        arrays[key("gcds")] = stats.gcds
+        arrays[key("nonzeros")] = stats.nonzeros
+        arrays[key("allocated")] = holds_weights if layer.kept is not None else np.ones_like(holds_weights)
         return replace(layer, tiling=tiling)

@@ -56,9 +56,16 @@ def test_every_package_is_shipped() -> None:
     assert listed >= folders
 
 
+def subclasses(cls: type) -> Iterator[type]:
+    """Of any depth."""
+    for each in cls.__subclasses__():
+        yield each
+        yield from subclasses(each)
+
+
 def test_every_pass_is_registered_and_tested() -> None:
     files = {path.stem for path in (ROOT / "passes").glob("*.py")} - {"__init__"}
-    classes = {cls for cls in Pass.__subclasses__() if cls.__module__.startswith("passes.")}
+    classes = {cls for cls in subclasses(Pass) if cls.__module__.startswith("passes.")}
     assert set(passes.PASSES.values()) == classes
     assert {cls.__module__.removeprefix("passes.") for cls in classes} == files
     for stem in files:

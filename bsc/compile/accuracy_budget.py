@@ -8,13 +8,13 @@ Angelopoulos et al., Learn then Test, arXiv 2110.01052, section 3).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError, UsageError
+from bsc.ir.adc_pass import AdcPass
 from bsc.ir.graph import Graph
 from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
@@ -26,7 +26,6 @@ from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
 from bsc.replay.paired import PairedAccuracy, paired_accuracy, samples_needed
 from bsc.replay.scores import require_scores
-from passes.budget_adc import BudgetAdc
 
 LADDER = tuple(float(f"{10 ** (step / 8):.3g}") for step in range(48, -25, -1))
 """Cautions from 1,000,000 down to 0.001, eight a decade."""
@@ -113,7 +112,9 @@ def keep_budget(
 
 def with_caution(passes: Sequence[Pass], caution: float) -> tuple[Pass, ...]:
     """The passes with another caution."""
-    return tuple(replace(step, caution=caution) if isinstance(step, BudgetAdc) else step for step in passes)
+    return tuple(
+        step.with_caution(caution) if isinstance(step, AdcPass) and step.has_caution else step for step in passes
+    )
 
 
 def measure_accuracy(graph: Graph, held_out: Dataset) -> PairedAccuracy:

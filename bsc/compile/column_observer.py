@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.ir.passbase import Observation
-from bsc.mapping.arrays import LayerArrays
+from bsc.ir.adc_pass import Observation
+from bsc.mapping.arrays import LayerArrays, ResolutionTables
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
 from bsc.numeric.damage import Damage, Options, best_options, damage_of, fewest_clipped
@@ -53,27 +53,8 @@ class LayerObservation:
     conversions: int
     lowest: NDArray[np.int32] | None
     highest: NDArray[np.uint32]
-    tables: "ResolutionTables | None"
+    tables: ResolutionTables | None
     variance: float
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ResolutionTables:
-    """What 0, 1, ... bits would do to every conversion. Resolutions that hold all that was observed do no damage.
-
-    Attributes:
-        step: best step, uint8 (R, S, Q, N, B).
-        low: lowest code that goes with it, int32 likewise; None where it is 0, for all but pairs.
-        beyond: conversions that clip, with it or at a step of one unit at best, whichever are more, uint32 likewise.
-        damage: expected squared error of a result, in squares of the column's cell units, float32 likewise.
-        mean: expected error of a result in cell units, float32 likewise, if asked for.
-    """
-
-    step: NDArray[np.uint8]
-    low: NDArray[np.int32] | None
-    beyond: NDArray[np.uint32]
-    damage: NDArray[np.float32]
-    mean: NDArray[np.float32] | None
 
 
 def observe(

@@ -139,8 +139,7 @@ def cut(job: Job, state: State) -> State:
     if not job.options.adaptive_cut:
         return state
     assert state.calibration is not None
-    passes = choose_slice_widths(state.graph, state.steps.all, state.calibration)
-    return replace(state, steps=Steps.of(passes))
+    return replace(state, steps=choose_slice_widths(state.graph, state.steps, state.calibration))
 
 
 def prepare(job: Job, state: State) -> State:
@@ -152,15 +151,14 @@ def lay_out(job: Job, state: State) -> State:
     """Lay out: put the layers on crossbars; with a search, in the way that costs least."""
     search = job.options.search
     if search is not None and job.to_run(state.steps).layout:
-        steps = state.steps
-        layout, choices = choose_layout(state.graph, steps.layout, steps.assign, job.target, search)
-        state = replace(state, steps=replace(steps, layout=layout), layout=choices)
+        steps, choices = choose_layout(state.graph, state.steps, job.target, search)
+        state = replace(state, steps=steps, layout=choices)
     return _with_passes(job, state, job.to_run(state.steps).layout)
 
 
 def observe(job: Job, state: State) -> State:
     """Observe: attach what the ADC passes ask for: column sums on calibration data, sensitivities and prices."""
-    wishes = (step.observes() for step in job.to_run(state.steps).assign)
+    wishes = (step.observes() for step in job.to_run(state.steps).adc)
     wanted = next((wish for wish in wishes if wish is not None), None)
     if wanted is None:
         return state

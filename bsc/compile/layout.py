@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bsc.compile.steps import lossless
+from bsc.compile.steps import Steps
 from bsc.cost.counts import count_mapping
 from bsc.cost.price import Cost, price
 from bsc.errors import UsageError
@@ -80,26 +80,24 @@ class LayoutChoice:
 
 
 def choose_layout(
-    graph: Graph, layout: Sequence[Pass], assign: Sequence[Pass], target: Target, what: LayoutSearch
-) -> tuple[tuple[Pass, ...], tuple[LayoutChoice, ...]]:
+    graph: Graph, steps: Steps, target: Target, what: LayoutSearch
+) -> tuple[Steps, tuple[LayoutChoice, ...]]:
     """Choose a layout for every layer.
 
     Args:
         graph: as it is before `tile`.
-        layout: `tile` and what follows it up to the ADC passes.
-        assign: those and what follows; of resolutions that data will be asked for, the lossless ones are priced.
+        steps: of the pipeline; of resolutions that data will be asked for, the lossless ones are priced.
         target: prices.
         what: what is tried.
 
     Returns:
-        The passes of `layout` with the choices written into them, and the choices.
+        The steps with the choices written into their layout, and the choices.
 
     Raises:
         UsageError: BSC206 when an action of the target has no price.
     """
-    tile, *rest = layout
+    tile, *rest = steps.layout
     assert isinstance(tile, Tile)
-    proved = [lossless(step) for step in assign]
 
     names = [layer.name for layer in graph.layers()]
 
@@ -107,7 +105,7 @@ def choose_layout(
         """Of the whole model, with one candidate for all layers that it is tried on."""
         permute = _permute(candidate, () if len(tried) == len(names) else tuple(tried))
         laid = [*permute, replace(tile, active_rows=candidate.active_rows)]
-        mapped, _ = run_pipeline(graph, [*laid, *rest, *proved])
+        mapped, _ = run_pipeline(graph, [*laid, *rest, *steps.lossless.assign])
         return price(count_mapping(mapping_of(mapped)), target, what.law, None)
 
     before = Candidate(rows=AS_IS, active_rows=tile.active_rows)
@@ -136,7 +134,7 @@ def choose_layout(
         for name in names
         for candidate, energy, latency in [best[name]]
     )
-    return (*_passes(tile, choices), *rest), choices
+    return replace(steps, layout=(*_passes(tile, choices), *rest)), choices
 
 
 def _active_rows(tile: Tile) -> list[int]:

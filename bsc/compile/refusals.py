@@ -1,16 +1,12 @@
 """What cannot be compiled, known from the pipeline, the options and the target before any work is done."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from bsc.compile.options import CompileOptions
-from bsc.compile.steps import ADC_PASSES, Steps
+from bsc.compile.steps import Steps
 from bsc.errors import BscError, DoesNotFitError, UsageError
 from bsc.hardware.target import Adc
-from bsc.ir.passbase import Pass, needs_data
-from bsc.mapping.layer import UNIFORM_POLICIES
-from passes.assign_adc import ISAAC_BITS, AssignAdc
-from passes.budget_adc import BudgetAdc
-from passes.calibrate_adc import CalibrateAdc
+from bsc.ir.adc_pass import needs_data
 
 
 def refusals(steps: Steps, options: CompileOptions, adc: Adc) -> Iterator[BscError]:
@@ -25,20 +21,18 @@ def refusals(steps: Steps, options: CompileOptions, adc: Adc) -> Iterator[BscErr
         UsageError: BSC205 if the pass to stop after is none of the steps.
     """
     run = steps.until(options.stop_after)
-    if options.max_accuracy_drop is not None and not any(isinstance(step, BudgetAdc) for step in steps.all):
+    if options.max_accuracy_drop is not None and not any(step.has_caution for step in steps.adc):
         yield _no_budget(options.pipeline)
-    yield from not_offered(run.all, adc)
+    yield from not_offered(run, adc)
     if options.adaptive_cut and options.calibration is None:
         yield _no_data_to_cut_by()
     if options.calibration is None:
-        yield from (needs_data(step.name) for step in run.all if step.observes() is not None)
+        yield from (needs_data(step.name) for step in run.adc if step.observes() is not None)
 
 
-def not_offered(steps: Sequence[Pass], adc: Adc) -> Iterator[DoesNotFitError]:
+def not_offered(steps: Steps, adc: Adc) -> Iterator[DoesNotFitError]:
     """BSC403 for each pass whose resolutions differ where the target has one for all."""
-    for step in steps:
-        if isinstance(step, ADC_PASSES) and (error := _not_offered(step, adc)) is not None:
-            yield error
+    return (error for step in steps.adc if (error := step.not_offered(adc)) is not None)
 
 
 def _no_budget(pipeline: str) -> UsageError:
@@ -56,24 +50,4 @@ def _no_data_to_cut_by() -> UsageError:
         "--cut adaptive needs calibration data",
         seen="no --calib",
         fix="add --calib FILE.npz, or give the bits of each slice, as --cut 4-2-2",
-    )
-
-
-def _not_offered(step: AssignAdc | CalibrateAdc | BudgetAdc, adc: Adc) -> DoesNotFitError | None:
-    policy = step.policy if isinstance(step, AssignAdc) else step.name.removesuffix("-adc")
-    uniform = {"isaac": ISAAC_BITS, "fixed": step.bits}.get(policy) if isinstance(step, AssignAdc) else None
-    if adc.granularity.value == "fixed":
-        fits, fix = uniform == adc.bits, f"choose --adc fixed={adc.bits}"
-    else:
-        fits = policy in UNIFORM_POLICIES or adc.offers(step.granularity)
-        fix = f"choose --granularity {adc.granularity.value}"
-    if fits:
-        return None
-    seen = f"{policy} resolutions for each {step.granularity}" if uniform is None else f"{uniform} bits"
-    offered = f"fixed at {adc.bits} bits" if adc.granularity.value == "fixed" else f"per {adc.granularity.value}"
-    return DoesNotFitError(
-        "BSC403",
-        f"pass '{step.name}': the target's ADCs cannot have these resolutions; theirs are {offered}",
-        seen=seen,
-        fix=f"{fix}, or another --hw",
     )

@@ -8,17 +8,16 @@ publication.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.compile.steps import lossless
+from bsc.compile.steps import Steps
 from bsc.ir.graph import Graph
 from bsc.ir.mapped import mapping_of
-from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
@@ -40,20 +39,13 @@ MAX_VECTORS = 256
 RESULT_BITS = 8
 
 
-def choose_slice_widths(graph: Graph, passes: Sequence[Pass], data: Dataset) -> tuple[Pass, ...]:
-    """The passes with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
-    mapped, _ = run_pipeline(graph, [lossless(step) for step in passes])
-    layers: dict[str, list[str]] = {}
-    for name, bits in choose_cuts(mapping_of(mapped), data).items():
-        layers.setdefault("-".join(map(str, reversed(bits))), []).append(name)
-
-    def cut(step: Pass) -> tuple[Pass, ...]:
-        if not isinstance(step, SliceBits):
-            return (step,)
-        *some, (last, _) = layers.items()
-        return (*(replace(step, cut=bits, only=tuple(names)) for bits, names in some), replace(step, cut=last))
-
-    return tuple(each for step in passes for each in cut(step))
+def choose_slice_widths(graph: Graph, steps: Steps, data: Dataset) -> Steps:
+    """The steps with the cut that suits each layer in place of that of `slice-bits`, which names the layers then."""
+    mapped, _ = run_pipeline(graph, steps.lossless.all)
+    widths = choose_cuts(mapping_of(mapped), data)
+    return Steps.of(
+        [each for step in steps.all for each in (step.with_widths(widths) if isinstance(step, SliceBits) else (step,))]
+    )
 
 
 def choose_cuts(mapping: MappedModel, data: Dataset) -> dict[str, tuple[int, ...]]:

@@ -1,17 +1,12 @@
 """The passes of a pipeline, by the stage of the compilation that runs them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from bsc.errors import UsageError
+from bsc.ir.adc_pass import AdcPass
 from bsc.ir.passbase import Pass
-from passes.assign_adc import AssignAdc
-from passes.budget_adc import BudgetAdc
-from passes.calibrate_adc import CalibrateAdc
-from passes.tile import Tile
-
-ADC_PASSES = AssignAdc | CalibrateAdc | BudgetAdc
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +25,23 @@ class Steps:
 
     @classmethod
     def of(cls, passes: Sequence[Pass]) -> "Steps":
-        """Divide a pipeline."""
-        prepare = tuple(takewhile(lambda step: not isinstance(step, Tile | ADC_PASSES), passes))
+        """Divide a pipeline: the first pass of a later stage ends the one before."""
+        prepare = tuple(takewhile(lambda step: step.stage == "prepare", passes))
         rest = passes[len(prepare) :]
-        layout = tuple(takewhile(lambda step: not isinstance(step, ADC_PASSES), rest))
+        layout = tuple(takewhile(lambda step: step.stage != "assign", rest))
         return cls(prepare=prepare, layout=layout, assign=tuple(rest[len(layout) :]))
+
+    @property
+    def adc(self) -> tuple[AdcPass, ...]:
+        """The passes that assign ADC resolutions."""
+        return tuple(step for step in self.assign if isinstance(step, AdcPass))
+
+    @property
+    def lossless(self) -> "Steps":
+        """The same with passes that need no data in place of those that do."""
+        return replace(
+            self, assign=tuple(step.lossless() if isinstance(step, AdcPass) else step for step in self.assign)
+        )
 
     @property
     def all(self) -> tuple[Pass, ...]:
@@ -59,8 +66,3 @@ class Steps:
             )
         behind = names[::-1].index(name)
         return Steps.of(self.all[: len(names) - behind])
-
-
-def lossless(step: Pass) -> Pass:
-    """A pass that stands in for one that needs data, for as long as there are none."""
-    return AssignAdc(granularity=step.granularity) if isinstance(step, CalibrateAdc | BudgetAdc) else step

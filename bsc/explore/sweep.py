@@ -17,6 +17,7 @@ import hw_models
 from bsc.compile.accuracy_budget import require_labels
 from bsc.compile.options import resolve
 from bsc.compile.refusals import not_offered
+from bsc.compile.steps import Steps
 from bsc.errors import BscError, ModelError, UsageError
 from bsc.explore.designs import Design, Exploration, judged, oriented
 from bsc.explore.extra import require
@@ -261,7 +262,7 @@ class Sweep:
         target = self._targets[str(values["hw"] or DEFAULT_HARDWARE)]
         law = self._laws[str(values["adc-law"] or target.adc.law)]
         found = resolve(choices(values), target, law)
-        for error in not_offered(parse_pipeline(found.pipeline, PASSES), target.adc):
+        for error in not_offered(Steps.of(parse_pipeline(found.pipeline, PASSES)), target.adc):
             raise error
         work = Work(
             model=self._models[str(values["model"])],

@@ -6,37 +6,19 @@ of each limit; `examples/own_pass.py` shows a pass that lives outside this repos
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
-from bsc.numeric.sharing import Granularity
+from bsc.ir.sidetable import SideTable
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Observation:
-    """What a pass needs to know of column sums on calibration data.
-
-    Attributes:
-        granularity: what shares one resolution and step.
-        vectors: input vectors that are read of each layer, about; all of them if there are fewer.
-        seed: of the choice of vectors.
-        damage: whether the damage of every resolution is wanted.
-        mean: whether the mean error of every resolution is.
-        sensitivity: whether the effect of damage on the model's outputs is wanted.
-    """
-
-    granularity: Granularity
-    vectors: int
-    seed: int
-    damage: bool
-    mean: bool
-    sensitivity: bool
+Stage = Literal["prepare", "lay out", "assign"]
+"""The stages of a compilation that run passes, in order."""
 
 
 class PassResult(NamedTuple):
@@ -57,17 +39,44 @@ class Pass(ABC):
 
     Attributes:
         name: as written in a pipeline text; option `bits_per_cell` is written `bits-per-cell`.
+        stage: the first pass of a stage opens it; those behind it run there, whatever their own.
     """
 
     name: ClassVar[str]
+    stage: ClassVar[Stage] = "prepare"
 
     @abstractmethod
     def run(self, graph: Graph) -> PassResult:
         """Rewrite the graph; the given one stays as it is."""
 
-    def observes(self) -> Observation | None:
-        """What must be attached to the graph's layers before `run`; None for a pass that needs no data."""
-        return None
+
+class LayerPass(Pass):
+    """A pass that looks at one layer after another and leaves those alone that it is done with."""
+
+    def run(self, graph: Graph) -> PassResult:
+        """Rewrite every layer that is due; see the pass's module for what is raised."""
+        due = [layer for layer in self.layers(graph) if self.due(layer)]
+        if not due:
+            return PassResult(graph, ())
+        arrays = SideTable()
+        changed = {layer.name: layer for layer in self.rewritten(graph, due, arrays)}
+        return PassResult(graph.with_layers(changed, arrays), tuple(changed))
+
+    def layers(self, graph: Graph) -> Iterator[CrossbarLayer]:
+        """The layers that the pass is for."""
+        return graph.layers()
+
+    @abstractmethod
+    def due(self, layer: CrossbarLayer) -> bool:
+        """Whether a layer lacks what the pass gives it.
+
+        Raises:
+            ModelError: BSC309 for a layer that other passes must see first, or should not have seen yet.
+        """
+
+    @abstractmethod
+    def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterable[CrossbarLayer]:
+        """Those layers anew, in order; what is computed goes into `arrays`."""
 
 
 def required(value: T | None, layer: str, consumer: str, producer: str) -> T:
@@ -86,34 +95,46 @@ def required(value: T | None, layer: str, consumer: str, producer: str) -> T:
     return value
 
 
-def check_options(step: Pass, *checks: tuple[str, bool, str]) -> None:
-    """Refuse options outside their limits.
+class Clash(NamedTuple):
+    """Options that do not go together.
+
+    Attributes:
+        there: whether they are chosen so.
+        problem: what is wrong with that.
+        seen: the options.
+        fix: what to choose instead.
+    """
+
+    there: bool
+    problem: str
+    seen: str
+    fix: str
+
+
+def check_options(step: Pass, *limits: tuple[str, bool, str], clashes: Sequence[Clash] = ()) -> None:
+    """Refuse options outside their limits, and options that do not go together.
 
     Args:
-        step: the pass.
-        checks: an option as written in a pipeline text, whether it is valid, and its limits in words.
+        step: the pass; every option has a default.
+        limits: an option as written in a pipeline text, whether it is valid, and its limits in words.
+        clashes: looked at where all limits are kept.
 
     Raises:
-        UsageError: BSC205 for the first that is not.
+        UsageError: BSC205 for the first that is wrong.
     """
-    for option, valid, limits in checks:
+    defaults = {field.name: field.default for field in fields(step)}
+    for option, valid, words in limits:
         if not valid:
+            name = option.replace("-", "_")
             raise UsageError(
                 "BSC205",
-                f"pass '{step.name}': {option} must be {limits}",
-                seen=str(getattr(step, option.replace("-", "_"))),
-                fix=f"leave {option} out, or choose another value",
+                f"pass '{step.name}': {option} must be {words}",
+                seen=str(getattr(step, name)),
+                fix=f"choose {step.name}{{{option}={defaults[name]}}}",
             )
-
-
-def needs_data(consumer: str) -> UsageError:
-    """The error of a pass that was given no calibration data."""
-    return UsageError(
-        "BSC201",
-        f"pass '{consumer}' needs calibration data",
-        seen="no observations of the column sums",
-        fix="give typical inputs with --calib FILE.npz",
-    )
+    for clash in clashes:
+        if clash.there:
+            raise UsageError("BSC205", f"pass '{step.name}': {clash.problem}", seen=clash.seen, fix=clash.fix)
 
 
 def refuse_after(value: object, layer: str, late: str, done: str) -> None:

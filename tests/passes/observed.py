@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 import hw_models
 from bsc.compile.observation import with_observations
+from bsc.ir.adc_pass import AdcPass, Observation
 from bsc.ir.graph import Graph, Prices
 from bsc.ir.layer import Observed
-from bsc.ir.passbase import Observation, Pass
 from bsc.numeric.encoding import Subtraction
 from bsc.plan.document import Plan
 from bsc.plan.planner import make_plan
@@ -95,7 +95,7 @@ def really_observed(graph: Graph, inputs: NDArray[Any], wanted: Observation | No
     return with_observations(graph, hw_models.load("isaac"), hw_models.load_law("isaac"), data, wanted)
 
 
-def plan_from_data(codes: ArrayLike, inputs: NDArray[Any], step: Pass, **slicing: Any) -> Plan:
+def plan_from_data(codes: ArrayLike, inputs: NDArray[Any], step: AdcPass, **slicing: Any) -> Plan:
     """The plan of one layer on crossbars of 16 x 5, assigned by a pass that observes these input codes (V, K).
 
     Args:

@@ -172,7 +172,7 @@ def test_option_limits() -> None:
         assert str(caught.value) == (
             "[BSC205] pass 'assign-adc': bits must be 1 to 16\n"
             f"  seen: {value}\n"
-            "  fix:  choose assign-adc{policy=fixed bits=8}"
+            "  fix:  choose assign-adc{bits=8}"
         )
 
 

@@ -281,5 +281,5 @@ def test_option_limits(option: str, inside: Any, outside: Any, limits: str) -> N
         assert str(caught.value) == (
             f"[BSC205] pass 'budget-adc': {option} must be {limits}\n"
             f"  seen: {value}\n"
-            f"  fix:  leave {option} out, or choose another value"
+            f"  fix:  choose budget-adc{{{option}={getattr(BudgetAdc(), option)}}}"
         )

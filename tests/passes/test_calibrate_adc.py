@@ -249,5 +249,5 @@ def test_option_limits(option: str, inside: Any, outside: Any, limits: str) -> N
         assert str(caught.value) == (
             f"[BSC205] pass 'calibrate-adc': {name} must be {limits}\n"
             f"  seen: {value}\n"
-            f"  fix:  leave {name} out, or choose another value"
+            f"  fix:  choose calibrate-adc{{{name}={getattr(CalibrateAdc(), option)}}}"
         )

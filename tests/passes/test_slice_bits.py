@@ -66,7 +66,7 @@ def test_option_limits(option: str) -> None:
         assert str(caught.value) == (
             f"[BSC205] pass 'slice-bits': {written} must be 1 to 8\n"
             f"  seen: {value}\n"
-            f"  fix:  choose slice-bits{{{written}=2}}"
+            f"  fix:  choose slice-bits{{{written}={getattr(SliceBits(), option)}}}"
         )
 
 

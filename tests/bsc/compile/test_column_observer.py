@@ -12,7 +12,7 @@ from bsc.compile import column_observer as module
 from bsc.compile.column_observer import LayerObservation, ResolutionTables, observe
 from bsc.compile.driver import compile_model
 from bsc.compile.options import CompileOptions, default_pipeline
-from bsc.ir.passbase import Observation
+from bsc.ir.adc_pass import Observation
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.numeric.damage import FACTORS

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from bsc.compile.column_observer import observe
 from bsc.compile.sensitivity import measure_sensitivity
-from bsc.ir.passbase import Observation
+from bsc.ir.adc_pass import Observation
 from bsc.replay.dataset import Dataset
 from tests.bsc.plans import coded, mapped
 
