@@ -58,6 +58,7 @@ def test_every_package_is_shipped() -> None:
 
 def subclasses(cls: type) -> Iterator[type]:
     """Of any depth."""
+    each: type
     for each in cls.__subclasses__():
         yield each
         yield from subclasses(each)

@@ -29,8 +29,11 @@ AXES: Final[Mapping[str, tuple[str, Callable[[Any], int]]]] = {
     "R": ("row groups: rows driven together, all of a tile by default", lambda layer: layer.row_groups),
     "C": ("column tiles", lambda layer: len(layer.column_tiles()[1])),
 }
-"""What the letters count, and how many there are in a layer. Per column is (R, S, P, N), per conversion (R, S, Q, N), and
-per crossbar (T, C, S, P). Not of a layer: V input vectors, and B resolutions from 0 bits on."""
+"""What the letters count, and how many there are in a layer.
+
+Per column is (R, S, P, N), per conversion (R, S, Q, N), per crossbar (T, C, S, P). Not of a layer are V, input vectors,
+and B, resolutions from 0 bits on.
+"""
 
 KINDS: Final[Mapping[str, str]] = {"i": "signed integer", "u": "unsigned integer", "f": "float", "b": "bool"}
 LARGEST: Final = float(np.finfo(np.float64).max)
@@ -362,7 +365,7 @@ class ResolutionTables:
         ArraySpec(
             "R S Q N B",
             "f",
-            "expected squared error of a result, in squares of the column's cell units; 0 where all that was seen is held",
+            "expected squared error of a result in squares of cell units, 0 where all that was seen is held",
             low=0,
             high=LARGEST,
             stage=TiledLayer,
@@ -387,7 +390,7 @@ class ResolutionTables:
         ArraySpec(
             "S",
             "f",
-            "noise-to-signal ratio of the model's outputs for a damage of one weight code squared, if a pass asks for it",
+            "noise-to-signal ratio of the model's outputs for a damage of one weight code squared",
             low=0,
             high=LARGEST,
             stage=TiledLayer,

@@ -170,9 +170,7 @@ def test_option_limits() -> None:
         with pytest.raises(UsageError) as caught:
             AssignAdc(bits=value)
         assert str(caught.value) == (
-            "[BSC205] pass 'assign-adc': bits must be 1 to 16\n"
-            f"  seen: {value}\n"
-            "  fix:  choose assign-adc{bits=8}"
+            f"[BSC205] pass 'assign-adc': bits must be 1 to 16\n  seen: {value}\n  fix:  choose assign-adc{{bits=8}}"
         )
 
 
