@@ -197,6 +197,11 @@ class Graph:
         """What passes have computed of a layer, by the names of `bsc.mapping.arrays.SPECS`."""
         return _LayerView(self, layer)
 
+    def has_same_arrays(self, other: "Graph", layer: str) -> bool:
+        """Whether a pass has computed nothing of a layer in one of the graphs and not in the other."""
+        keys = (array_key(layer, name) for name in SPECS)
+        return all(self._arrays.get(key) is other._arrays.get(key) for key in keys)
+
     def has_array(self, key: str) -> bool:
         """Whether `key` is a constant of the side table."""
         return key in self._arrays

@@ -93,7 +93,7 @@ class ArraySpec:
         low, high = (bound(layer) if callable(bound) else bound for bound in (self.low, self.high))
         if array.size and not (low <= array.min().item() and array.max().item() <= high):
             return f"has values outside {low:g} to {high:g}"
-        return None if self.fits(layer, arrays) else "does not fit the other arrays"
+        return None if self.fits(layer, arrays) else "does not fit the others"
 
     def __str__(self) -> str:
         return f"{KINDS[self.kind]} ({', '.join(self.axes.split())}), {self.doc}"

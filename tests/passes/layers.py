@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
 from bsc.ir.graph import Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
-from bsc.ir.layer import CrossbarLayer, Quantised
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import Quantised
 
 FC_WEIGHT = "fc.weight"
-FC_CODES = "fc/codes"
 
 
 def fc(rows: int, columns: int, **fields: Any) -> CrossbarLayer:
@@ -72,16 +73,10 @@ def float_layer(weight: ArrayLike, *, ranges: Mapping[str, tuple[float, float]] 
 def coded_layer(codes: ArrayLike, *, weight_bits: int = 8, groups: int = 1) -> Graph:
     """One layer with these codes (K, N), as if `quantize` had made them, each worth 1."""
     matrix = np.asarray(codes, np.int16)
-    quant = Quantised(
-        weight_bits=weight_bits,
-        codes=FC_CODES,
-        weight_step="fc/weight-step",
-        input_bits=8,
-        input_signed=False,
-        input_step=None,
-    )
+    quant = Quantised(weight_bits=weight_bits, input_bits=8, input_signed=False, input_step=None, input_zero=0)
     layer = fc(*matrix.shape, groups=groups, quant=quant)
-    return network(layer, arrays={FC_WEIGHT: matrix, FC_CODES: matrix, quant.weight_step: [1.0]})
+    arrays: dict[str, ArrayLike] = {array_key("fc", "codes"): matrix, array_key("fc", "weight_step"): [1.0]}
+    return network(layer, arrays={FC_WEIGHT: matrix, **arrays})
 
 
 def compiled(graph: Graph, *passes: Pass) -> Graph:
@@ -95,10 +90,9 @@ def the_layer(graph: Graph) -> CrossbarLayer:
     return layer
 
 
-def array(graph: Graph, key: str | None) -> NDArray[Any]:
-    """An array that must be there."""
-    assert key is not None
-    return graph.array(key)
+def array(graph: Graph, name: str, layer: str = "fc") -> NDArray[Any]:
+    """An array of a layer that must be there."""
+    return graph.arrays_of(layer)[name]
 
 
 def assert_runs_once(step: Pass, graph: Graph) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import DigitalOp, Graph
-from bsc.ir.layer import Quantised
+from bsc.mapping.layer import Quantised
 from passes.quantize import BLOCK_ROWS, Quantize
 from tests.passes.layers import (
     FC_WEIGHT,
@@ -30,7 +30,7 @@ def quantised(graph: Graph, **options: Any) -> tuple[Quantised, list[Any], list[
     graph = compiled(graph, Quantize(**options))
     quant = the_layer(graph).quant
     assert quant is not None
-    return quant, array(graph, quant.codes).tolist(), array(graph, quant.weight_step).tolist()
+    return quant, array(graph, "codes").tolist(), array(graph, "weight_step").tolist()
 
 
 WEIGHT = [[0.5, 0.25], [-0.375, 1 / 1024], [0.0, 3 / 1024]]

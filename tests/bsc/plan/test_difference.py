@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bsc.mapping.arrays import LayerArrays
 from bsc.plan.cells import CrossbarIndex, crossbar_cells
 from bsc.plan.difference import ArrayDifference, array_differences, layer_difference
-from bsc.plan.document import Plan
+from bsc.plan.document import Plan, layer_file
 from passes.assign_adc import AssignAdc
 from passes.permute import Permute
 from tests.bsc.plans import coded, mapped, only_layer, plan_of, slicings, with_adc

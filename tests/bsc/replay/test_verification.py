@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError
-from bsc.plan.document import Plan
+from bsc.plan.document import Plan, layer_file
 from bsc.plan.folder import read_plan, write_plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
