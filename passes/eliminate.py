@@ -67,7 +67,7 @@ class Eliminate(LayerPass):
         assert layer.quant is not None
         codes, key = graph.arrays_of(layer.name)["codes"], partial(array_key, layer.name)
         if layer.groups > 1:
-            return replace(layer, kept=Kept(mapped_rows=codes.shape[0], mapped_columns=codes.shape[1]))
+            return replace(layer, kept=Kept(mapped_rows=codes.shape[0], mapped_columns=codes.shape[1], permuted=False))
         dead, unread = facts.dead_rows[layer.name][0], facts.unread[layer.name]
         rows, columns = nonzero_lines(codes)
         if dead.any() or unread.any():
@@ -84,7 +84,7 @@ class Eliminate(LayerPass):
             arrays[key("kept_columns")] = columns
         if not all_rows or not all_columns or dead.any():
             arrays[key("codes")] = codes[np.ix_(rows, columns)]
-        return replace(layer, kept=Kept(mapped_rows=len(rows), mapped_columns=len(columns)))
+        return replace(layer, kept=Kept(mapped_rows=len(rows), mapped_columns=len(columns), permuted=False))
 
     def _needs_more_bits(
         self, codes: NDArray[Any], before: NDArray[np.int32], after: NDArray[np.int32], cells: CellFormat

@@ -35,7 +35,7 @@ def layer_record(kind: type[L], layer: CrossbarLayer, consumer: str) -> L:
         ModelError: BSC309 for a stage that is missing, BSC305 for sizes beyond the limits of a mapping.
     """
     rows, columns = layer.mapped_shape
-    stages: list[Any] = [layer.kept or Kept(mapped_rows=rows, mapped_columns=columns)]
+    stages: list[Any] = [layer.kept or Kept(mapped_rows=rows, mapped_columns=columns, permuted=False)]
     stages += [required(getattr(layer, name), layer.name, consumer, STAGES[name]) for name in _NEEDED[kind]]
     values = {name: value for stage in stages for name, value in stage}
     values |= {name: getattr(layer, name) for name in ("name", "op_type", "rows", "columns", "groups", "vectors")}

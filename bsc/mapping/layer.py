@@ -77,7 +77,7 @@ class Kept(Record):
 
     mapped_rows: NonNegativeInt = Field(description="K that is left after elimination")
     mapped_columns: NonNegativeInt = Field(description="N that is left after elimination")
-    permuted: bool = Field(default=False, description="their order was chosen; otherwise it is ascending")
+    permuted: bool = Field(description="their order was chosen; otherwise it is ascending")
 
     def __str__(self) -> str:
         text = f"kept {self.mapped_rows} rows, {self.mapped_columns} columns"

@@ -11,7 +11,7 @@ from bsc.ir.graph import Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
-from bsc.mapping.arrays import array_key
+from bsc.mapping.arrays import SPECS, array_key
 from bsc.mapping.layer import Quantised
 
 FC_WEIGHT = "fc.weight"
@@ -45,17 +45,24 @@ def network(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> Graph:
-    """A graph with the model input 'x'; shapes not given are unknown. A pass that writes to `arrays` fails."""
+    """A graph with the model input 'x'; shapes not given are unknown. A pass that writes to `arrays` fails.
+
+    Of these, arrays of layers count as computed by a pass.
+    """
     names = {name for op in ops for name in (*op.inputs, *op.outputs)} | {"x"}
-    return Graph(
+    layers = [op.name for op in ops if isinstance(op, CrossbarLayer)]
+    computed = {array_key(layer, name) for layer in layers for name in SPECS} & arrays.keys()
+    frozen = {key: _frozen(values) for key, values in arrays.items()}
+    graph = Graph(
         info=ModelInfo(name="tiny.onnx", sha256="0" * 64, opsets={"": 17}, dynamic_batch=False),
         ops=ops,
         tensors={name: TensorType(name=name, shape=(shapes or {}).get(name), dtype="float32") for name in names},
         inputs=("x",),
         outputs=outputs,
-        arrays={key: _frozen(values) for key, values in arrays.items()},
+        arrays={key: values for key, values in frozen.items() if key not in computed},
         ranges=ranges,
     )
+    return graph.with_layers({}, {key: frozen[key] for key in computed}) if computed else graph
 
 
 def _frozen(values: ArrayLike) -> NDArray[Any]:

@@ -173,7 +173,7 @@ def test_option_limits() -> None:
 @pytest.mark.parametrize(
     ("graph", "missing"),
     [
-        (float_layer([[1.0]]), "slice-bits"),
+        (float_layer([[1.0]]), "quantize"),
         (coded_layer([[1]]), "slice-bits"),
         (compiled(coded_layer([[1]]), SliceBits()), "tile"),
     ],

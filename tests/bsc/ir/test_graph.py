@@ -8,9 +8,8 @@ import pytest
 from bsc.errors import ModelError
 from bsc.ir.graph import DigitalOp, Graph, ModelInfo, Op, TensorType
 from bsc.ir.layer import CrossbarLayer
-from bsc.mapping.arrays import array_key
 from bsc.testing import imported, random_weights, tiny_model
-from tests.passes.layers import coded_layer
+from tests.passes.layers import FC_WEIGHT, coded_layer
 
 
 def digital(name: str, inputs: str, outputs: str) -> DigitalOp:
@@ -146,9 +145,9 @@ def test_a_constant_that_bsc_would_overwrite_is_refused() -> None:
     added = graph.with_layers({}, {"mine": np.zeros(1)})
     assert added.with_layers({}, {"mine": np.ones(1)}).array("mine") == 1  # a pass may replace what a pass made
     with pytest.raises(ModelError) as caught:
-        graph.with_layers({}, {array_key("fc", "codes"): np.zeros(1)})
+        graph.with_layers({}, {FC_WEIGHT: np.zeros(1)})
     assert str(caught.value) == (
         "[BSC301] model 'tiny.onnx': a constant has a name that bsc gives to an array of its own\n"
-        "  seen: 'codes of fc'\n"
+        "  seen: 'fc.weight'\n"
         "  fix:  rename the constant"
     )
