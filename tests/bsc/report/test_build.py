@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bsc.mapping.layer import ObservedRecord
+from bsc.mapping.layer import Observed
 from bsc.report.build import layer_totals, observation, plan_totals
 from bsc.report.document import LayerTotals, ObservationTotals
 from passes.assign_adc import AssignAdc
@@ -192,7 +192,7 @@ def test_what_calibration_data_say_of_all_layers() -> None:
 
     def layer(covered: int, conversions: int | None) -> LayerTotals:
         found = layer_totals(*only_layer(mapped(coded([[1]], weight_bits=1), bits_per_cell=1)))
-        record = None if conversions is None else ObservedRecord(samples=1, vectors=1, conversions=conversions)
+        record = None if conversions is None else Observed(samples=1, vectors=1, conversions=conversions)
         changes = {"lossless": 1, "observed_lossless_columns": covered, "observed": record and observation(record)}
         return found.model_copy(update=changes)
 
