@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from bsc.errors import ModelError
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import required
-from bsc.mapping.layer import ConvRecord, Kept, MappedLayer, QuantisedLayer, TiledLayer
+from bsc.mapping.layer import ConvRecord, Kept, LayerShape, MappedLayer, QuantisedLayer, TiledLayer
 from bsc.record import first_mistake
 
 L = TypeVar("L", bound=QuantisedLayer)
@@ -38,7 +38,7 @@ def layer_record(kind: type[L], layer: CrossbarLayer, consumer: str) -> L:
     stages: list[Any] = [layer.kept or Kept(mapped_rows=rows, mapped_columns=columns, permuted=False)]
     stages += [required(getattr(layer, name), layer.name, consumer, STAGES[name]) for name in _NEEDED[kind]]
     values = {name: value for stage in stages for name, value in stage}
-    values |= {name: getattr(layer, name) for name in ("name", "op_type", "rows", "columns", "groups", "vectors")}
+    values |= {name: getattr(layer, name) for name in LayerShape.model_fields if name != "conv"}
     if issubclass(kind, TiledLayer):
         values["observed"] = layer.observed
     try:

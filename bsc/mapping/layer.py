@@ -50,6 +50,23 @@ class ConvRecord(Record):
         return ConvGeometry(**dict(self))
 
 
+class LayerShape(Record):
+    """What an operator brings along: its matrix in the model, and how often that is used."""
+
+    name: str
+    op_type: str
+    rows: Rows = Field(description="K of one group's weight matrix in the model")
+    columns: Columns = Field(description="N of all groups together in the model")
+    groups: PositiveInt
+    vectors: PositiveInt = Field(description="V, input vectors of one inference")
+    conv: ConvRecord | None = Field(description="null when the input's last axis already is the rows")
+
+    @property
+    def input_values(self) -> int:
+        """Values that the input vectors of one inference hold."""
+        return self.vectors * self.groups * self.rows
+
+
 class Quantised(Record):
     """Number formats of weights and inputs, set by `quantize`."""
 
@@ -177,16 +194,9 @@ class AdcAssignment(Record):
         return f"adc {self.adc_policy} per {self.adc_granularity}"
 
 
-class QuantisedLayer(Quantised, Kept):
+# Of the bases the last comes first in plan.json and wherever else fields are listed.
+class QuantisedLayer(Kept, Quantised, LayerShape):
     """A layer of weight codes."""
-
-    name: str
-    op_type: str
-    rows: Rows = Field(description="K of one group's weight matrix in the model")
-    columns: Columns = Field(description="N of all groups together in the model")
-    groups: PositiveInt
-    vectors: PositiveInt = Field(description="V, input vectors of one inference")
-    conv: ConvRecord | None = Field(description="null when the input's last axis already is the rows")
 
     @model_validator(mode="after")
     def _has_a_matrix(self) -> Self:
@@ -200,13 +210,8 @@ class QuantisedLayer(Quantised, Kept):
             raise ValueError("rows, columns and vectors are too many to count")
         return self
 
-    @property
-    def input_values(self) -> int:
-        """Values that the input vectors of one inference hold."""
-        return self.vectors * self.groups * self.rows
 
-
-class TiledLayer(QuantisedLayer, Slicing, Tiling):
+class TiledLayer(Tiling, Slicing, QuantisedLayer):
     """A layer that is cut into slices and laid on crossbars; its ADCs may be anything."""
 
     observed: Observed | None = Field(description="null where column sums were not observed")
@@ -252,5 +257,5 @@ class TiledLayer(QuantisedLayer, Slicing, Tiling):
         return column_tiles(self.mapped_rows, self.mapped_columns, self.groups, self.tile_rows, self.tile_cols)
 
 
-class MappedLayer(TiledLayer, AdcAssignment):
+class MappedLayer(AdcAssignment, TiledLayer):
     """A layer that is ready to be programmed and run."""

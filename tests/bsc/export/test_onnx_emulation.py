@@ -87,8 +87,8 @@ def typed(plan: Plan, dtype: str, opset: int) -> Plan:
         )
         for key in ("inputs", "outputs")
     }
-    mapping = replace(plan.mapping, record=record.model_copy(update=tensors))
-    return replace(with_model(plan, opsets={"": opset}, dynamic_batch=True), mapping=mapping)
+    mapping = replace(plan.mapping, record=record.model_copy(update={**tensors, "free_batch": True}))
+    return replace(with_model(plan, opsets={"": opset}), mapping=mapping)
 
 
 def with_model(plan: Plan, **changed: Any) -> Plan:
