@@ -117,7 +117,8 @@ class Graph:
         tensors: every tensor that `ops` read or write, by name.
         inputs: names of the model's inputs.
         outputs: names of the model's outputs.
-        arrays: side table of weights and of what passes computed.
+        arrays: the model's constants, by tensor name.
+        own: arrays that the compiler made, by key; keys and tensor names never meet.
         ranges: (lowest, highest) value seen on calibration data, by tensor name.
         prices: of reading crossbars, for passes that weigh them; None until one asks.
 
@@ -134,6 +135,7 @@ class Graph:
         inputs: tuple[str, ...],
         outputs: tuple[str, ...],
         arrays: Mapping[str, ArraySource],
+        own: Mapping[str, ArraySource] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
         prices: Prices | None = None,
     ) -> None:
@@ -143,8 +145,8 @@ class Graph:
         self.outputs = outputs
         self.ranges = ranges or {}
         self.prices = prices
-        self._arrays = arrays
-        self._computed: frozenset[str] = frozenset()  # keys of what passes added
+        self._constants = arrays
+        self._own = own or {}
         self._net = _network(ops, tensors)
         try:
             self._order = tuple(nx.lexicographical_topological_sort(self._net, key=self._position))
@@ -190,21 +192,25 @@ class Graph:
         return [self.op(name) for name in sorted(names, key=self._places.__getitem__)]
 
     def array(self, key: str) -> NDArray[Any]:
-        """One array of the side table; large ones are mapped for as long as the array is there."""
-        return np.asarray(self._arrays[key])
+        """The array that a record names; large ones are mapped for as long as the array is there."""
+        return np.asarray(self._own[key] if key in self._own else self._constants[key])
 
     def arrays_of(self, layer: str) -> Mapping[str, NDArray[Any]]:
         """What passes have computed of a layer, by the names of `bsc.mapping.arrays.SPECS`."""
-        return _LayerView(self, layer)
+        return _LayerView(self._own, layer)
 
     def has_same_arrays(self, other: "Graph", layer: str) -> bool:
         """Whether a pass has computed nothing of a layer in one of the graphs and not in the other."""
         keys = (array_key(layer, name) for name in SPECS)
-        return all(self._arrays.get(key) is other._arrays.get(key) for key in keys)
+        return all(self._own.get(key) is other._own.get(key) for key in keys)
 
-    def has_array(self, key: str) -> bool:
-        """Whether `key` is a constant of the side table."""
-        return key in self._arrays
+    def constant(self, tensor: str) -> NDArray[Any]:
+        """The values of a constant that operators read; as `array`, but a key of the compiler's own is no tensor."""
+        return np.asarray(self._constants[tensor])
+
+    def has_array(self, tensor: str) -> bool:
+        """Whether a tensor is a constant."""
+        return tensor in self._constants
 
     def with_layers(
         self, layers: Mapping[str, CrossbarLayer], arrays: Mapping[str, ArraySource] | None = None
@@ -231,25 +237,27 @@ class Graph:
         return other
 
     def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":
-        for key in (arrays.keys() & self._arrays.keys()) - self._computed:
-            raise ModelError(
-                "BSC301",
-                f"model '{self.info.name}': a constant has a name that bsc gives to an array of its own",
-                seen=repr(key),
-                fix="rename the constant",
-            )
-        graph = Graph(
+        if arrays:
+            layers = (op for op in self.ops() if isinstance(op, CrossbarLayer))
+            named = {key for layer in layers for key in (layer.weight, layer.bias) if key not in self._own}
+            for key in named & arrays.keys():  # a pass that is not ours; the import sees to it that no other meets any
+                raise ModelError(
+                    "BSC301",
+                    f"model '{self.info.name}': a constant has a name that bsc gives to an array of its own",
+                    seen=repr(key),
+                    fix="rename the constant",
+                )
+        return Graph(
             info=self.info,
             ops=ops,
             tensors=self.tensors,
             inputs=self.inputs,
             outputs=self.outputs,
-            arrays={**self._arrays, **SideTable(arrays)},
+            arrays=self._constants,
+            own={**self._own, **SideTable(arrays)},
             ranges=self.ranges,
             prices=self.prices,
         )
-        graph._computed = self._computed | arrays.keys()
-        return graph
 
     def __str__(self) -> str:
         lines = [f"model     {self.info.name}"]
@@ -262,15 +270,15 @@ class Graph:
 class _LayerView(Mapping[str, NDArray[Any]]):
     """Arrays of one layer, each fetched when it is asked for. Raises `KeyError` for one that no pass has computed."""
 
-    def __init__(self, graph: Graph, layer: str) -> None:
-        self._graph = graph
+    def __init__(self, arrays: Mapping[str, ArraySource], layer: str) -> None:
+        self._arrays = arrays
         self._layer = layer
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._graph.array(array_key(self._layer, name))
+        return np.asarray(self._arrays[array_key(self._layer, name)])
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in SPECS if self._graph.has_array(array_key(self._layer, name)))
+        return (name for name in SPECS if array_key(self._layer, name) in self._arrays)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

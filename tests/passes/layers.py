@@ -51,18 +51,18 @@ def network(
     """
     names = {name for op in ops for name in (*op.inputs, *op.outputs)} | {"x"}
     layers = [op.name for op in ops if isinstance(op, CrossbarLayer)]
-    computed = {array_key(layer, name) for layer in layers for name in SPECS} & arrays.keys()
+    computed = {array_key(layer, name) for layer in layers for name in SPECS}
     frozen = {key: _frozen(values) for key, values in arrays.items()}
-    graph = Graph(
+    return Graph(
         info=ModelInfo(name="tiny.onnx", sha256="0" * 64, opsets={"": 17}, dynamic_batch=False),
         ops=ops,
         tensors={name: TensorType(name=name, shape=(shapes or {}).get(name), dtype="float32") for name in names},
         inputs=("x",),
         outputs=outputs,
         arrays={key: values for key, values in frozen.items() if key not in computed},
+        own={key: values for key, values in frozen.items() if key in computed},
         ranges=ranges,
     )
-    return graph.with_layers({}, {key: frozen[key] for key in computed}) if computed else graph
 
 
 def _frozen(values: ArrayLike) -> NDArray[Any]:
