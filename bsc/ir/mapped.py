@@ -1,5 +1,7 @@
 """From a fully passed graph to the mapping that its layers have become."""
 
+from dataclasses import asdict
+
 import numpy as np
 
 from bsc.ir.graph import Graph
@@ -50,7 +52,7 @@ def mapping_of(graph: Graph) -> MappedModel:
 
 def _tensor_record(graph: Graph, name: str) -> TensorRecord:
     tensor = graph.tensors[name]
-    return TensorRecord(name=name, shape=tensor.shape, dtype=tensor.dtype)
+    return TensorRecord(**asdict(tensor))
 
 
 def _layer_arrays(graph: Graph, layer: MappedLayer) -> LayerArrays:

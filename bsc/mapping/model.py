@@ -21,6 +21,16 @@ class TensorRecord(Record):
     name: str
     shape: tuple[NonNegativeInt, ...] | None = Field(description="null where it is not known before a run")
     dtype: str
+    batch_axis: NonNegativeInt | None = Field(
+        description="the axis that samples lie along; null where there is none, or none that is known"
+    )
+    values: tuple[float, float] | None = Field(description="lowest and highest value of an input, as far as is known")
+
+    @model_validator(mode="after")
+    def _has_its_batch_axis(self) -> Self:
+        if self.batch_axis is not None and self.shape is not None and self.batch_axis >= len(self.shape):
+            raise ValueError("the batch axis is none of the tensor's")
+        return self
 
 
 class StepRecord(Record):
@@ -50,7 +60,7 @@ class MappingRecord(Record):
     layers: tuple[MappedLayer, ...] = Field(
         description=f"arrays of the first are in layers/0000.safetensors, and so on: {described()}"
     )
-    free_batch: bool = Field(description="the first axis of the inputs is free; counts are for a batch of one")
+    free_batch: bool = Field(description="any number of samples may run at once; counts are for a batch of one")
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -130,7 +140,7 @@ class MappedModel:
 
     @property
     def free_batch(self) -> bool:
-        """Whether the first axis of the inputs is free; sizes and counts are for a batch of one."""
+        """Whether any number of samples may run at once; sizes and counts are for a batch of one."""
         return self.record.free_batch
 
     @property
