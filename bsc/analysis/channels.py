@@ -107,7 +107,7 @@ def _layer_signs(graph: Graph, layer: CrossbarLayer, dead_rows: Flags, axis: int
         columns = np.s_[group * width : (group + 1) * width]
         alive = codes[:, columns] if not dead.any() else codes[~dead, columns]
         lowest[columns], highest[columns] = alive.min(axis=0, initial=0), alive.max(axis=0, initial=0)
-    bias = np.zeros(1) if layer.bias is None else graph.array(layer.bias).ravel()
+    bias = graph.arrays_of(layer.name).get("bias", np.zeros(1))
     if not _from_zero_on(layer.quant):
         lowest, highest = np.where((lowest == 0) & (highest == 0), 0, [[-1], [1]])
     return Signs(axis, low=(lowest >= 0) & (bias >= 0), high=(highest <= 0) & (bias <= 0))

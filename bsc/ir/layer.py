@@ -16,6 +16,25 @@ from bsc.numeric.tiles import column_tiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputMoments:
+    """What calibration data showed of a layer's input vectors, in floating point.
+
+    Attributes:
+        vectors: how many were looked at.
+        mean: key of their mean, float64 (G, K).
+        covariance: key of their covariance, float32 (G, K, K); of their variances alone, (G, K), in layers of more rows
+            than `bsc.compile.input_moments.MOST_ROWS`.
+    """
+
+    vectors: int
+    mean: str
+    covariance: str
+
+    def __str__(self) -> str:
+        return f"moments of {self.vectors} input vectors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CrossbarLayer:
     """An operator whose static weight matrix goes onto crossbars.
 
@@ -34,6 +53,7 @@ class CrossbarLayer:
         conv: how the input becomes rows; None when its last axis already is the rows.
         given_weights: the codes, if the model stores them.
         given_input: the format of the input codes, if the model says it.
+        moments: set before the passes, when one asks for them.
         quant: set by `quantize`.
         slicing: set by `slice-bits`.
         kept: set by `eliminate`, and anew by `permute`.
@@ -56,6 +76,7 @@ class CrossbarLayer:
     conv: ConvGeometry | None = None
     given_weights: GivenWeights | None = None
     given_input: InputFormat | None = None
+    moments: InputMoments | None = None
     quant: Quantised | None = None
     slicing: Slicing | None = None
     kept: Kept | None = None
@@ -95,7 +116,7 @@ class CrossbarLayer:
         given = None if self.given_input is None else f"given {self.given_input}"
         quant = None if self.quant is None else _quant_text(self.quant)
         tiling = None if self.tiling is None else self._tiling_text(self.tiling)
-        mapped = (quant, self.slicing, self.kept, tiling, self.observed, self.adc)
+        mapped = (self.moments, quant, self.slicing, self.kept, tiling, self.observed, self.adc)
         stages = (self.conv, self.given_weights, given, *mapped)
         return "\n".join([head, *(f"          {stage}" for stage in stages if stage is not None)])
 
