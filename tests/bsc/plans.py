@@ -95,8 +95,6 @@ def mapped(
     tables: dict[str, ArrayLike] = dict(arrays or {})
     for each in layers:
         tables |= each.arrays
-        if each.layer.bias is not None:
-            tables[array_key(each.layer.name, "bias")] = tables[each.layer.bias]
     graph = network(*(each.layer for each in layers), arrays=tables)
     steps: list[Pass] = [
         SliceBits(

@@ -47,12 +47,15 @@ def network(
 ) -> Graph:
     """A graph with the model input 'x'; shapes not given are unknown. A pass that writes to `arrays` fails.
 
-    Of these, arrays of layers count as computed by a pass.
+    Of these, arrays of layers count as computed by a pass, and those of a layer that is quantised have its bias too.
     """
     names = {name for op in ops for name in (*op.inputs, *op.outputs)} | {"x"}
-    layers = [op.name for op in ops if isinstance(op, CrossbarLayer)]
-    computed = {array_key(layer, name) for layer in layers for name in SPECS}
+    layers = [op for op in ops if isinstance(op, CrossbarLayer)]
+    computed = {array_key(layer.name, name) for layer in layers for name in SPECS}
     frozen = {key: _frozen(values) for key, values in arrays.items()}
+    for layer in layers:
+        if layer.quant is not None and layer.bias is not None:
+            frozen[array_key(layer.name, "bias")] = frozen[layer.bias].ravel()
     return Graph(
         info=ModelInfo(name="tiny.onnx", sha256="0" * 64, opsets={"": 17}, dynamic_batch=False),
         ops=ops,
