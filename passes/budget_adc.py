@@ -16,19 +16,21 @@ plan for the noise that is predicted. How accurate it is, is not for this pass t
 --max-accuracy-drop` chooses `caution` by tests on held-out data.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from functools import partial
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsc.ir.adc_pass import AdcPass, Observation, PolicyWord, needs_data
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, CrossbarLayer, Observed, Slicing, Tiling
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import check_options
 from bsc.ir.sidetable import SideTable
-from bsc.mapping.layer import AdcGranularity, AdcPolicy
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import AdcGranularity, AdcPolicy, TiledLayer
 from bsc.numeric.allocation import bias_correction, cheapest_bits, taken
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.quantizer import input_cycles
@@ -102,48 +104,41 @@ class BudgetAdc(AdcPass):
         """
         priced = [_Priced.of(self, graph, layer) for layer in due]
         whole = sum(each.lossless_j for each in priced) or 1.0
-        return (self._assign(graph, each, whole, arrays) for each in priced)
+        return (self._assign(each, whole, arrays) for each in priced)
 
-    def _assign(self, graph: Graph, priced: "_Priced", whole: float, arrays: SideTable) -> CrossbarLayer:
-        layer, tiling, observed = priced.layer, priced.tiling, priced.observed
-        if observed.step is None or observed.damage is None or observed.sensitivity is None:
+    def _assign(self, priced: "_Priced", whole: float, arrays: SideTable) -> CrossbarLayer:
+        layer, found = priced.tiled, priced.arrays
+        if not {"step", "damage", "sensitivity"} <= found.keys():
             raise needs_data(self.name)
-        adc = AdcAssignment.of(
-            layer.name,
-            self.policy_name,
-            self.granularity,
-            low=observed.low is not None,
-            correction=self.correct == "bias",
-        )
-        damage = graph.array(observed.damage)
+        damage = found["damage"]
         shape = damage.shape[:4]
-        worth = priced.slicing.cells.read_worth()
-        noise = self.caution * np.array(observed.sensitivity)[:, None] * worth.astype(np.float64) ** 2
+        worth = layer.cells.read_worth()
+        noise = self.caution * found["sensitivity"][:, None] * worth.astype(np.float64) ** 2
         weight = np.broadcast_to(noise[None, :, :, None], shape)
         prices = priced.conversion_j[: damage.shape[-1]] / whole
         prices = np.where(np.isnan(prices), np.inf, prices)
-        groups = sharing_groups(self.granularity, shape, tiling.column_starts, tiling.groups_per_tile)
+        starts = layer.column_tiles()[1]
+        groups = sharing_groups(self.granularity, shape, starts, layer.groups_per_tile)
         bits = cheapest_bits(prices, damage, weight, priced.converted, groups)
 
         # A crossbar is read at all only if its conversions do more good than that costs. Resolutions that crossbars
         # share were chosen as if all of them were read: good, but not the very best.
         good = weight * (damage[..., 0] - taken(damage, bits)) - prices[bits]
-        crossbars = per_tile(np.add, per_crossbar(np.add, good, tiling.column_starts), tiling.groups_per_tile)
+        crossbars = per_tile(np.add, per_crossbar(np.add, good, starts), layer.groups_per_tile)
         read = crossbars > priced.driving_j / whole
-        by_column = per_column(read, tiling.column_starts, shape[-1])
-        bits = np.where(per_row_group(by_column, shape[0], tiling.groups_per_tile), bits, 0)
+        by_column = per_column(read, starts, shape[-1])
+        bits = np.where(per_row_group(by_column, shape[0], layer.groups_per_tile), bits, 0)
 
-        arrays[tiling.allocated] = graph.array(tiling.allocated) & read
-        arrays[adc.bits] = bits.astype(np.uint8)
-        arrays[adc.step] = np.where(bits > 0, taken(graph.array(observed.step), bits), 1).astype(np.uint8)
-        if adc.low is not None:
-            assert observed.low is not None
-            arrays[adc.low] = np.where(bits > 0, taken(graph.array(observed.low), bits), 0).astype(np.int32)
-        if adc.correction is not None:
-            assert observed.mean is not None
-            mean, flipped = taken(graph.array(observed.mean), bits), tiling.flipped
-            arrays[adc.correction] = bias_correction(mean, worth, None if flipped is None else graph.array(flipped))
-        return replace(layer, adc=adc)
+        key = partial(array_key, layer.name)
+        arrays[key("allocated")] = found["allocated"] & read
+        arrays[key("adc_bits")] = bits.astype(np.uint8)
+        arrays[key("adc_step")] = np.where(bits > 0, taken(found["step"], bits), 1).astype(np.uint8)
+        if layer.subtraction == "analog":
+            arrays[key("adc_low")] = np.where(bits > 0, taken(found["low"], bits), 0).astype(np.int32)
+        if self.correct == "bias":
+            mean = taken(found["mean"], bits)
+            arrays[key("correction")] = bias_correction(mean, worth, found.get("flipped"))
+        return self.assigned(priced.layer)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -152,9 +147,8 @@ class _Priced:
 
     Attributes:
         layer: the layer.
-        slicing: of the layer.
-        tiling: of the layer.
-        observed: of the layer.
+        tiled: its record.
+        arrays: its arrays.
         converted: conversions that can meet anything but 0, (R, S, Q, N).
         conversion_j: joules of converting one column at 0, 1, 2, ... bits in all cycles of all input vectors.
         driving_j: joules of driving what the conversions of a crossbar need, and of holding its sums, (T, C, S, Q).
@@ -162,9 +156,8 @@ class _Priced:
     """
 
     layer: CrossbarLayer
-    slicing: Slicing
-    tiling: Tiling
-    observed: Observed
+    tiled: TiledLayer
+    arrays: Mapping[str, NDArray[Any]]
     converted: NDArray[np.bool_]
     conversion_j: NDArray[np.float64]
     driving_j: NDArray[np.float64]
@@ -172,37 +165,37 @@ class _Priced:
 
     @classmethod
     def of(cls, step: BudgetAdc, graph: Graph, layer: CrossbarLayer) -> "_Priced":
-        quant, slicing, tiling = step.tiled(layer)
-        if layer.observed is None or graph.prices is None:
+        tiled, arrays = step.tiled(layer), graph.arrays_of(layer.name)
+        if tiled.observed is None or graph.prices is None:
             raise needs_data(step.name)
         prices = graph.prices
-        cycles = input_cycles(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
+        cycles = input_cycles(tiled.input_bits, signed=tiled.input_signed, dac_bits=tiled.dac_bits)
         reads = layer.vectors * len(cycles)
 
-        rows, columns = layer.mapped_shape
-        widths = column_widths(tiling.column_starts, columns)
-        if tiling.groups_per_crossbar > 1:
+        rows, columns = tiled.mapped_rows, tiled.mapped_columns
+        packed, starts = tiled.column_tiles()
+        widths = column_widths(starts, columns)
+        if packed > 1:
             driven = (widths * layer.groups // max(columns, 1) * rows)[None]
         else:
-            driven = np.minimum(rows - np.arange(0, rows, tiling.rows), tiling.rows)[:, None]
-        held = widths * min(tiling.groups_per_tile, tiling.row_groups)
-        cells = tiling.rows * tiling.cols * prices.cell_j
+            driven = np.minimum(rows - np.arange(0, rows, tiled.tile_rows), tiled.tile_rows)[:, None]
+        held = widths * min(tiled.groups_per_tile, tiled.row_groups)
+        cells = tiled.tile_rows * tiled.tile_cols * prices.cell_j
         crossbar_j, held_j = driven * prices.row_j + cells, held * prices.column_j
-        existing = graph.array(tiling.allocated)
-        if slicing.cells.conversions < existing.shape[3]:  # both crossbars of a pair are driven, one sum is held
+        existing = arrays["allocated"]
+        if tiled.cells.conversions < existing.shape[3]:  # both crossbars of a pair are driven, one sum is held
             existing = existing.sum(axis=3, keepdims=True)
         driving_j = reads * (existing * crossbar_j[..., None, None] + (existing > 0) * held_j[:, None, None])
 
-        reached = step.reach(graph, layer)
+        reached = step.reach(arrays, tiled)
         span = (reached.high - reached.low).astype(np.uint32)
         counts = np.bincount(lossless_bits(span, reached.step).ravel(), minlength=1)
         each = np.array(prices.conversion_j)
         known = np.where(np.isnan(each), np.nanmax(each), each)[: len(counts)]  # only a scale: rough will do
         return cls(
             layer=layer,
-            slicing=slicing,
-            tiling=tiling,
-            observed=layer.observed,
+            tiled=tiled,
+            arrays=arrays,
             converted=span > 0,
             conversion_j=each * reads,
             driving_j=driving_j,
