@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx_ir as ir
 
 from bsc.errors import ModelError
-from bsc.frontend.attributes import integer, integers
-from bsc.frontend.constants import is_constant, sizes_of
+from bsc.frontend.attributes import integer, integers, text
+from bsc.frontend.constants import is_constant, known_shape, sizes_of
 from bsc.frontend.shapes import FREE, Size, format_input_shape, format_sizes, infer_shapes
 
 IMAGE_SIZE = 224
@@ -52,15 +52,26 @@ def _state_axis(sizes: tuple[Size, ...] | None) -> int | None:
 
 
 def _fit(model: ir.Model, shapes: Mapping[str, tuple[Size, ...] | None]) -> bool:
-    """Whether no tensor of the model gets a size below 1, as behind a window that is larger than its input."""
+    """Whether every window of the model's convolutions and pools fits into what it goes over."""
     for value in model.graph.inputs:
         sizes = shapes[value.name or ""]
         if sizes is not None:
             value.shape = ir.Shape([1 if size in (FREE, None) else size for size in sizes])
     infer_shapes(model)
-    empty = any(0 in (sizes or ()) for sizes in shapes.values())
-    made = [value.shape for node in model.graph for value in node.outputs if value.shape is not None]
-    return all(size >= (0 if empty else 1) for shape in made for size in shape if isinstance(size, int))
+    return all(map(_window_fits, model.graph))
+
+
+def _window_fits(node: ir.Node) -> bool:
+    shape = known_shape(node.inputs[0]) if node.op_type in ("Conv", "MaxPool", "AveragePool") else None
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    window = sizes_of(weight)[2:] if is_constant(weight) else integers(node, "kernel_shape", ())
+    if shape is None or len(shape) != 2 + len(window):
+        return True
+    pads, ones = integers(node, "pads", (0,) * 2 * len(window)), (1,) * len(window)
+    around = [sum(pads[axis :: len(window)]) for axis in range(len(window))]
+    reach = [1 + (size - 1) * step for size, step in zip(window, integers(node, "dilations", ones), strict=True)]
+    same = text(node, "auto_pad", "NOTSET").startswith("SAME")
+    return same or all(size + pad >= wide for size, pad, wide in zip(shape[2:], around, reach, strict=True))
 
 
 def _proposed(value: ir.Value, sizes: tuple[Size, ...] | None, batch: int | None, other: int) -> tuple[int, ...]:
