@@ -148,7 +148,7 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "error [BSC201] --adc cannot be read\n"
         "  seen: 'best'\n"
-        "  fix:  write lossless, calibrated, calibrated=N, budgeted, isaac, raella or fixed=N, as fixed=6\n",
+        "  fix:  write lossless, isaac, fixed=N, calibrated, calibrated=N, budgeted or raella; N is 1 or more\n",
     ),
     "adc bits": (
         ("--adc", "fixed=17"),

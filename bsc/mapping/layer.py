@@ -1,6 +1,6 @@
 """What a mapped layer is: its matrix, its number formats, how it is cut and tiled, who chose its ADCs."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -11,7 +11,8 @@ from bsc.numeric.sharing import Granularity
 from bsc.numeric.tiles import MAX_LINES, column_tiles
 from bsc.record import Record
 
-AdcPolicy = Literal["lossless", "isaac", "fixed", "calibrated", "budgeted"]
+AdcPolicy = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+"""Who chose the resolutions; \"lossless\" is a claim that is checked, others are names."""
 AdcGranularity = Granularity
 UNIFORM_POLICIES: frozenset[AdcPolicy] = frozenset({"isaac", "fixed"})
 """Policies with one resolution for all columns, whatever the granularity."""

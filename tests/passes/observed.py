@@ -1,6 +1,6 @@
 """Tiled graphs with observations made by hand, for the passes that rest on data."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 import hw_models
 from bsc.compile.observation import with_observations
 from bsc.ir.adc_pass import AdcPass, Observation
-from bsc.ir.graph import Graph, Prices
+from bsc.ir.graph import Graph, ReadingPrices
 from bsc.ir.layer import Observed
 from bsc.numeric.encoding import Subtraction
 from bsc.plan.document import Plan
@@ -20,7 +20,33 @@ from passes.tile import Tile
 from tests.bsc.plans import coded
 from tests.passes.layers import array, coded_layer, compiled, network, the_layer
 
-BITS_PRICE = Prices(conversion_j=tuple(float(bits) for bits in range(17)), row_j=0.0, cell_j=0.0, column_j=0.0)
+CYCLES = 8
+"""Input cycles of the one vector of a layer made by hand."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices of one input cycle: of a conversion of 0, 1, 2, ... bits, of a row driven, and of a column held."""
+
+    conversion_j: tuple[float, ...]
+    row_j: float = 0.0
+    column_j: float = 0.0
+
+    def of(self, graph: Graph) -> ReadingPrices:
+        """Of the only layer, which fills no more than one row tile."""
+        layer = the_layer(graph)
+        assert layer.tiling is not None
+        assert layer.slicing is not None
+        crossbars = array(graph, layer.tiling.allocated)
+        if layer.slicing.cells.subtraction == "analog":
+            crossbars = crossbars.sum(axis=3, keepdims=True)
+        rows, columns = layer.mapped_shape
+        held = np.diff([*layer.tiling.column_starts, columns])[:, None, None] * self.column_j
+        crossbar_j = crossbars * rows * self.row_j + (crossbars > 0) * held
+        return ReadingPrices(conversion_j=np.array(self.conversion_j) * CYCLES, crossbar_j=crossbar_j * CYCLES)
+
+
+BITS_PRICE = Prices(tuple(float(bits) for bits in range(17)))
 """A conversion of N bits costs N, and nothing else costs anything."""
 
 
@@ -85,7 +111,7 @@ def observed(
         **keys,
     )
     tables = {f"fc/observed-{name}": values for name, values in arrays.items()}
-    return graph.with_layers({"fc": replace(layer, observed=record)}, tables).with_prices(prices)
+    return graph.with_layers({"fc": replace(layer, observed=record)}, tables).with_prices({"fc": prices.of(graph)})
 
 
 def really_observed(graph: Graph, inputs: NDArray[Any], wanted: Observation | None) -> Graph:
