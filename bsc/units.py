@@ -1,4 +1,4 @@
-"""SI values to text: the only place where prefixes such as pJ or mm² exist."""
+"""SI values and ratios to text: the only place where prefixes such as pJ or mm² exist."""
 
 import math
 from typing import Final
@@ -49,6 +49,11 @@ def prefixed(largest: float, unit: str) -> tuple[float, str]:
     prefixes, smallest = (_SQUARED_PREFIXES, _SMALLEST_SQUARED) if squared else (_PREFIXES, _SMALLEST)
     scale, prefix = next((entry for entry in prefixes if abs(largest) >= smallest * entry[0]), prefixes[-1])
     return scale, f"{prefix}{unit}"
+
+
+def ratio(baseline: float | None, value: float | None) -> float | None:
+    """How many times smaller `value` is; None when either is unknown or `value` is 0."""
+    return baseline / value if baseline is not None and value else None
 
 
 def format_ratio(ratio: float | None) -> str:

@@ -193,5 +193,5 @@ def test_json(plans: tuple[str, str]) -> None:
 def test_help_says_what_counts() -> None:
     text = " ".join(run("diff", "--help").stdout.split())
     assert "Exit status is 0 if they do not differ by more than the tolerance, 1 if they do" in text
-    assert "energies, latency, areas, crossbars, IMAs, tiles, conversions, mean ADC bits and the share" in text
+    assert "energies, latency, areas, crossbars and what they fill, conversions, mean ADC bits and the share" in text
     assert "1 internal error, or a difference that 'bsc diff' found" in " ".join(run("--help").stdout.split())

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from bsc.cli import main
 from bsc.plan.folder import read_plan
-from bsc.plan.summary import summarise
+from bsc.report.build import layer_totals
 from bsc.testing import mlp_model, random_weights, save, tiny_model
 
 SIZES = (20, 16, 3)
@@ -54,10 +54,9 @@ def test_from_model_to_a_plan_within_the_budget(model: Path) -> None:
         "unlabelled.npz",
     ]
     assert run("compile", "mlp.finetuned.onnx", "--calib", "train.npz").exit_code == 0
-    summaries = summarise(read_plan(Path("mlp.finetuned.bsc")).mapping)
-    for summary, bits in zip(summaries, (1, 2), strict=True):
-        for part in summary.slices:
-            assert np.flatnonzero(part.assigned).max(initial=0) <= bits
+    mapping = read_plan(Path("mlp.finetuned.bsc")).mapping
+    for layer, bits in zip(mapping.layers, (1, 2), strict=True):
+        assert layer_totals(layer, mapping.arrays(layer)).largest_adc_bits <= bits
     verified = run("verify", "mlp.finetuned.bsc", "--data", "train.npz", "--json")
     assert verified.exit_code == 0
     assert json.loads(verified.stdout)["accuracy"]["replayed"] > 0.9

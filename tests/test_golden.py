@@ -10,7 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from bsc.cli import main
+from bsc.commands.output import plan_report
+from bsc.plan.folder import read_plan
+from bsc.report.plan import PlanReport
+from bsc.report.reading import read_report
+from bsc.report.text import to_text
 from bsc.testing import conv_model, mlp_model, random_weights, save, tiny_model
+from tests.bsc.report.views import WIDE, unexplained, views
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "mnist"
 
@@ -139,3 +145,17 @@ def _check(name: str, arguments: list[str], plan: Path, golden: Callable[[str, s
     assert result.stdout == (plan / "report.txt").read_text(encoding="utf-8")
     golden(f"{name}/report.txt", result.stdout)
     golden(f"{name}/plan.json", (plan / "plan.json").read_text(encoding="utf-8"))
+    _check_views(plan)
+
+
+def _check_views(folder: Path) -> None:
+    """Views of report.json are those of the plan, and their numbers are figures of it."""
+    plan = read_plan(folder)
+    fresh, read = plan_report(plan, plan.target, None), read_report(folder / "report.json")
+    assert read == fresh
+    other = plan_report(plan, plan.target, "linear")
+    other = other.model_copy(update={"cost": other.cost.model_copy(update={"adc_law": fresh.cost.adc_law})})
+    found = views(plan, read, other)
+    assert found == views(plan, fresh, other)
+    assert found["text"] == (folder / "report.txt").read_text(encoding="utf-8")
+    assert unexplained(to_text(PlanReport(report=read, whole=True), WIDE), read) == []

@@ -26,7 +26,7 @@ from bsc.plan.folder import to_json
 from bsc.reference.figures import figure_fields, figures, is_numeric
 from bsc.reference.supported import supported
 from bsc.report.document import ReportDocument
-from bsc.report.layer_csv import LAYER_COLUMNS, SLICE_COLUMNS, Column
+from bsc.report.layer_csv import COLUMNS, Column
 from bsc.testing import mlp_model, save
 
 ROOT = Path(__file__).parent.parent
@@ -155,7 +155,7 @@ def _numbers(value: object, path: str = "") -> Iterator[str]:
         yield path
 
 
-@pytest.mark.parametrize("column", [*LAYER_COLUMNS, *SLICE_COLUMNS], ids=lambda column: column.name)
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
 def test_every_column_is_described(column: Column) -> None:
     assert column.includes
     assert column.source

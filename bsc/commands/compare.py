@@ -1,12 +1,14 @@
 """`bsc compare`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bsc.commands.output import compare_plan, print_report, progress
+from bsc.commands.output import print_report, progress
 from bsc.commands.replay_data import open_data
+from bsc.commands.reports import Reported, open_reported, require_plan
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,19 +21,22 @@ PAPER_LAW = "saberi"
 @click.argument("plans", type=click.Path(path_type=Path), nargs=-1, metavar="PLAN PLAN...")
 @click.option("--hw", metavar="NAME|FILE.toml", help="Hardware to price them on.  [default: each plan's own]")
 @click.option(
-    "--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the first target's]"
+    "--adc-law",
+    metavar="NAME|FILE.toml",
+    help="How ADC cost follows its bits.  [default: as in the first report.json, else the first target's]",
 )
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE.npz", help="Labelled inputs: adds accuracies.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N samples.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the tables.")
 def compare(plans: tuple[Path, ...], **options: Any) -> None:
-    """Show two or more plans side by side; ratios are to the first."""
+    """Show two or more plans side by side, plan folders or report.json files; ratios are to the first.
+
+    A report.json has finished figures: --data, and another --hw or --adc-law than its own, need plan folders.
+    """
     import hw_models
-    from bsc.cost.side_by_side import plan_figures
-    from bsc.plan.folder import read_plan, to_json
-    from bsc.plan.summary import summarise
-    from bsc.report.figures import side_by_side_json
-    from bsc.report.side_by_side import SideBySideReport
+    from bsc.plan.folder import to_json
+    from bsc.report.build import target_sha256
+    from bsc.report.side_by_side import ComparedPlan, SideBySideReport, side_by_side_json
 
     if len(plans) < 2:
         raise UsageError(
@@ -41,30 +46,49 @@ def compare(plans: tuple[Path, ...], **options: Any) -> None:
             fix="give plan folders, as in 'bsc compare one.bsc other.bsc'",
         )
     hardware = None if options["hw"] is None else hw_models.load(options["hw"])
-    opened = {name: read_plan(folder) for name, folder in zip(_names(plans), plans, strict=True)}
-    law = options["adc_law"] or (hardware or next(iter(opened.values())).target).adc.law
-    paper_law = hw_models.load_law(PAPER_LAW)
-    figures = []
-    for name, plan in opened.items():
-        figures.append(
-            plan_figures(
-                name,
-                plan.document,
-                summarise(plan.mapping),
-                compare_plan(plan, hardware or plan.target, law),
-                paper_law=paper_law,
-                accuracy=None if options["data"] is None else _accuracy(name, plan, options["data"], options["limit"]),
-            )
-        )
-    chosen = figures[0].comparison.law.name
+    law = None if options["adc_law"] is None else hw_models.load_law(options["adc_law"])
+    opened = open_reported(plans, target=hardware, law=options["adc_law"], one_law=True)
+    for each in opened:
+        if hardware is not None and each.report.cost.target_sha256 != target_sha256(hardware):
+            require_plan(each, "--hw")
+        if law is not None and each.report.cost.adc_law != law.name:
+            require_plan(each, "--adc-law")
+    _require_one_law(opened)
+    replayed = [] if options["data"] is None else [require_plan(each, "--data") for each in opened]
+    names = _names(plans)
+    accuracies: list[float | None] = [
+        _accuracy(name, plan, options["data"], options["limit"]) for name, plan in zip(names, replayed, strict=False)
+    ]
+    compared = [
+        ComparedPlan(name=name, report=each.report, accuracy=accuracy)
+        for name, each, accuracy in zip(names, opened, accuracies or [None] * len(opened), strict=True)
+    ]
     if options["as_json"]:
-        click.echo(to_json(side_by_side_json(figures, chosen, PAPER_LAW)), nl=False)
+        click.echo(to_json(side_by_side_json(compared, PAPER_LAW)), nl=False)
     else:
-        print_report(SideBySideReport(plans=figures, law=chosen, paper_law=PAPER_LAW))
+        print_report(SideBySideReport(plans=compared, paper_law=PAPER_LAW))
+
+
+def _require_one_law(opened: Sequence[Reported]) -> None:
+    """Refuse costs that follow different ADC laws.
+
+    Raises:
+        UsageError: BSC201.
+    """
+    first, *others = opened
+    for other in others:
+        laws = [each.report.cost.adc_law for each in (first, other)]
+        if laws[0] != laws[1]:
+            raise UsageError(
+                "BSC201",
+                "plans cannot be compared under different ADC laws",
+                seen=f"'{first.path}' under '{laws[0]}', '{other.path}' under '{laws[1]}'",
+                fix="write the report again with 'bsc report PLAN --adc-law LAW --json', or give the plan's folder",
+            )
 
 
 def _names(folders: tuple[Path, ...]) -> list[str]:
-    """Folder names; paths where two are alike, numbered where even these are."""
+    """Names of folders and files; paths where two are alike, numbered where even these are."""
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bsc.commands.mapping_options import compile_options, mapping_options
-from bsc.commands.output import compare_plan, plan_report, print_report
+from bsc.commands.output import plan_report, print_report
 
 if TYPE_CHECKING:
     from bsc.compile.layout import LayoutChoice
@@ -30,8 +30,8 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     """Compile MODEL.onnx into a plan folder and print its report."""
     from bsc.compile.driver import compile_model
     from bsc.plan.folder import check_free, to_json, write_plan
-    from bsc.report.document import report_document
     from bsc.report.html.plan_page import plan_page
+    from bsc.report.plan import PlanReport
     from bsc.report.text import to_text
 
     target, settings = compile_options(ctx, options)
@@ -48,19 +48,20 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     if plan is None:
         click.echo(str(compiled.graph), nl=False)
         return
-    comparison = compare_plan(plan, target, options["adc_law"])
-    report = plan_report(plan, comparison)
+    report = plan_report(plan, target, options["adc_law"])
+    text = PlanReport(report=report)
 
     def views(document: "PlanDocument") -> dict[str, str]:
-        figures = report_document(document, report.summaries, comparison)
-        texts = {"report.txt": to_text(report), REPORT: to_json(figures)}
-        return texts | {"report.html": plan_page(plan, figures)} if options["html"] else texts
+        """Files beside the plan; `document` is the one that names all other files."""
+        whole = report.model_copy(update={"plan": document})
+        texts = {"report.txt": to_text(text), REPORT: to_json(whole)}
+        return texts | {"report.html": plan_page(plan, whole)} if options["html"] else texts
 
     write_plan(plan, output, views=views, force=options["force"])
     if options["as_json"]:
         click.echo((output / REPORT).read_text(encoding="utf-8"), nl=False)
     else:
-        print_report(report)
+        print_report(text)
         click.echo(f"\nwrote {output}/", err=True)
 
 

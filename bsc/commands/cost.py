@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bsc.commands.output import compare_plan, plan_report, print_report
+from bsc.commands.output import plan_report, print_report
 
 
 @click.command()
@@ -16,12 +16,12 @@ def cost(plan: Path, hw: str | None, adc_law: str | None, *, as_json: bool) -> N
     """Price a plan again, under other hardware or another ADC law."""
     import hw_models
     from bsc.plan.folder import read_plan, to_json
-    from bsc.report.document import cost_figures
+    from bsc.report.plan import PlanReport
 
     opened = read_plan(plan)
     target = opened.target if hw is None else hw_models.load(hw)
-    comparison = compare_plan(opened, target, adc_law)
+    report = plan_report(opened, target, adc_law)
     if as_json:
-        click.echo(to_json(cost_figures(comparison)), nl=False)
+        click.echo(to_json(report.cost), nl=False)
     else:
-        print_report(plan_report(opened, comparison))
+        print_report(PlanReport(report=report))

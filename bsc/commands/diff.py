@@ -1,35 +1,16 @@
 """`bsc diff`."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from bsc.commands.output import compare_plan, print_report
+from bsc.commands.output import print_report
+from bsc.commands.reports import open_reported
 from bsc.errors import UsageError
-
-if TYPE_CHECKING:
-    from bsc.hardware.target import Target
-    from bsc.plan.document import Plan
-    from bsc.report.document import ReportDocument
 
 DIFFERENT = 1
 """Exit status, as of diff(1)."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Side:
-    """One of the two things that are compared.
-
-    Attributes:
-        report: its report.
-        plan: the plan, if it is a folder.
-    """
-
-    report: "ReportDocument"
-    plan: "Plan | None"
 
 
 @click.command(short_help="Show what two plans do not have in common; exit status 1 if they differ.")
@@ -60,8 +41,8 @@ def diff(
     Exit status is 0 if they do not differ by more than the tolerance, 1 if they do, 2 or 3 after an error.
 
     With a tolerance of 0 all that is shown counts. Above 0 figures alone count, of the whole plan and of each layer,
-    that went up or down by more than this part of their old value: energies, latency, areas, crossbars, IMAs, tiles,
-    conversions, mean ADC bits and the share proved lossless; and layers that only one side has.
+    that went up or down by more than this part of their old value: energies, latency, areas, crossbars and what they
+    fill, conversions, mean ADC bits and the share proved lossless; and layers that only one side has.
 
     Another version of bsc, another file name of the model, and relative differences up to 1e-9 are not shown.
     """
@@ -70,24 +51,12 @@ def diff(
     from bsc.plan.folder import to_json
     from bsc.report.difference import difference, difference_json
     from bsc.report.difference_text import DifferenceReport
-    from bsc.report.reading import read_report
 
     tolerated = parse_tolerance(tolerance)
     target = None if hw is None else hw_models.load(hw)
-    reports = {path: read_report(path) for path in (old, new) if not path.is_dir()}
-    if adc_law is None:
-        adc_law = next((read.cost.adc_law for read in reports.values() if read.cost.adc_law in hw_models.laws()), None)
-    sides = [
-        Side(report=reports[path], plan=None) if path in reports else _open(path, target, adc_law)
-        for path in (old, new)
-    ]
-    plans = [side.plan for side in sides if side.plan is not None]
-    found = difference(
-        sides[0].report,
-        sides[1].report,
-        names=(str(old), str(new)),
-        arrays=array_differences(*plans) if len(plans) == 2 else None,
-    )
+    before, after = open_reported((old, new), target=target, law=adc_law)
+    arrays = None if before.plan is None or after.plan is None else array_differences(before.plan, after.plan)
+    found = difference(before.report, after.report, names=(str(old), str(new)), arrays=arrays)
     if as_json:
         click.echo(to_json(difference_json(found, tolerated)), nl=False)
     else:
@@ -110,13 +79,3 @@ def parse_tolerance(text: str) -> float:
     if math.isfinite(value) and value >= 0 and (percent or value < 1):
         return value
     raise UsageError("BSC201", "--tolerance cannot be read", seen=repr(text), fix="write 0 or more, as 2% or 0.02")
-
-
-def _open(folder: Path, target: "Target | None", law: str | None) -> Side:
-    from bsc.plan.folder import read_plan
-    from bsc.plan.summary import summarise
-    from bsc.report.document import report_document
-
-    plan = read_plan(folder)
-    comparison = compare_plan(plan, target or plan.target, law)
-    return Side(report=report_document(plan.document, summarise(plan.mapping), comparison), plan=plan)

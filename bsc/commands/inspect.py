@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bsc.commands.output import compare_plan, plan_report, print_report
+from bsc.commands.output import plan_report, print_report
 from bsc.errors import UsageError
 
 
@@ -17,27 +17,27 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
     """Show a plan, one of its layers, or one crossbar."""
     from bsc.plan.cells import CrossbarIndex
     from bsc.plan.folder import read_plan, to_json
-    from bsc.plan.summary import summarise, summarise_layer
-    from bsc.report.document import layer_figures, report_document
-    from bsc.report.plan import CrossbarReport, LayerReport
+    from bsc.report.build import layer_totals
+    from bsc.report.crossbars import CrossbarReport
+    from bsc.report.plan import LayerReport, PlanReport
 
     opened = read_plan(plan)
     if layer is None:
         if crossbar is not None:
             raise UsageError("BSC201", "--crossbar needs --layer", seen=crossbar, fix="add --layer NAME")
-        comparison = compare_plan(opened, opened.target, None)
+        report = plan_report(opened, opened.target, None)
         if as_json:
-            click.echo(to_json(report_document(opened.document, summarise(opened.mapping), comparison)), nl=False)
+            click.echo(to_json(report), nl=False)
         else:
-            print_report(plan_report(opened, comparison))
+            print_report(PlanReport(report=report))
         return
     record = opened.mapping.layer(layer)
     arrays = opened.mapping.arrays(record)
     if crossbar is not None:
         print_report(CrossbarReport(layer=record, arrays=arrays, index=CrossbarIndex.parse(crossbar, record, arrays)))
         return
-    summary = summarise_layer(record, arrays)
+    totals = layer_totals(record, arrays)
     if as_json:
-        click.echo(to_json(layer_figures(summary)), nl=False)
+        click.echo(to_json(totals), nl=False)
     else:
-        print_report(LayerReport(summary=summary))
+        print_report(LayerReport(layer=record, totals=totals))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bsc.cost.compare import Comparison
     from bsc.hardware.target import Target
     from bsc.plan.document import Plan
-    from bsc.report.plan import PlanReport
+    from bsc.report.document import ReportDocument
 
 STDOUT = Path("-")
 
@@ -31,12 +31,11 @@ def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison
     return compare(plan.mapping, target, hw_models.load_law(law or target.adc.law), laws)
 
 
-def plan_report(plan: "Plan", comparison: "Comparison") -> "PlanReport":
-    """What `compile`, `inspect` and `cost` print of a plan."""
-    from bsc.plan.summary import summarise
-    from bsc.report.plan import PlanReport
+def plan_report(plan: "Plan", target: "Target", law: str | None) -> "ReportDocument":
+    """The report of a plan, priced as by `compare_plan`."""
+    from bsc.report.build import report_document
 
-    return PlanReport(document=plan.document, summaries=summarise(plan.mapping), comparison=comparison)
+    return report_document(plan, compare_plan(plan, target, law))
 
 
 def print_report(report: "RenderableType") -> None:

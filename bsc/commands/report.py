@@ -1,6 +1,5 @@
 """`bsc report`."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ import click
 
 from bsc.commands.output import (
     check_outputs,
-    compare_plan,
     plan_report,
     print_report,
     require_together,
@@ -44,11 +42,10 @@ def report(plan: Path, **options: Any) -> None:
     FIGURES.md says what each figure and each column of the CSV file includes, and where it comes from.
     """
     import hw_models
-    from bsc.cost.crossbars import mapping_crossbars
     from bsc.plan.folder import read_plan, to_json
-    from bsc.report.document import report_document
     from bsc.report.html.plan_page import MAX_BYTES, plan_page
     from bsc.report.layer_csv import layer_csv
+    from bsc.report.plan import PlanReport
 
     csv_file, html, size = options["csv_file"], options["html"], options["html_size"]
     require_together("--html-size", size is not None, "--html", html)
@@ -61,9 +58,7 @@ def report(plan: Path, **options: Any) -> None:
     as_json = ["--json"] if options["as_json"] else []
     printing = check_outputs({"--html": html, "--csv": csv_file}, kept, printed=as_json)
     target = opened.target if options["hw"] is None else hw_models.load(options["hw"])
-    comparison = compare_plan(opened, target, options["adc_law"])
-    tables = plan_report(opened, comparison)
-    document = report_document(opened.document, tables.summaries, comparison)
+    document = plan_report(opened, target, options["adc_law"])
     if html is not None:
         limit = MAX_BYTES if size is None else int(size * 1e6)
         write_text(html, plan_page(opened, document, max_bytes=limit))
@@ -72,4 +67,4 @@ def report(plan: Path, **options: Any) -> None:
     if as_json:
         click.echo(to_json(document), nl=False)
     elif not printing:
-        print_report(replace(tables, crossbars=mapping_crossbars(opened.mapping)))
+        print_report(PlanReport(report=document, whole=True))

@@ -35,8 +35,7 @@ def simulate(plan: Path, **options: Any) -> None:
     """Replay a plan, count its column sums, and try it on real devices."""
     from bsc.plan.folder import read_plan, to_json
     from bsc.replay.simulation import simulate as run
-    from bsc.report.figures import simulation_json
-    from bsc.report.simulation import SimulationReport
+    from bsc.report.simulation import SimulationReport, simulation_json
 
     device = _noise(options)
     trials = (options["trials"] or 10) if device is not None else 0

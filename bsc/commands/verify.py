@@ -27,8 +27,7 @@ def verify(plan: Path, **options: Any) -> None:
     from bsc.plan.folder import read_plan, to_json
     from bsc.replay.proofs import check_proofs
     from bsc.replay.verification import verify as run
-    from bsc.report.figures import verification_json
-    from bsc.report.verification import VerificationReport
+    from bsc.report.verification import VerificationReport, verification_json
 
     if options["per_layer"] and options["model"] is None:
         raise UsageError(

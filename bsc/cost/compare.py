@@ -7,29 +7,40 @@ import numpy as np
 
 from bsc.cost.counts import LayerCounts, count_mapping, count_offset, count_uniform
 from bsc.cost.offer import not_offered
-from bsc.cost.price import Cost, price, ratio
+from bsc.cost.price import Cost, price
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.mapping.model import MappedModel
+from bsc.units import ratio
 
 BASELINE_BITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class LawRatio:
-    """What a plan saves if ADCs follow one law; None is unknown.
+class LawCosts:
+    """What a plan costs, and its uniform baseline, if ADCs follow one law.
 
     Attributes:
         law: the law.
         extrapolated: a resolution in use lies outside the range its source vouches for.
-        adc: ADC energy of the uniform baseline over that of the plan.
-        total: the same for all modelled energy.
+        plan: cost of the plan.
+        uniform: cost of the baseline.
     """
 
     law: AdcLaw
     extrapolated: bool
-    adc: float | None
-    total: float | None
+    plan: Cost
+    uniform: Cost
+
+    @property
+    def adc(self) -> float | None:
+        """ADC energy of the uniform baseline over that of the plan; None is unknown."""
+        return ratio(self.uniform.total_adc_energy_j, self.plan.total_adc_energy_j)
+
+    @property
+    def total(self) -> float | None:
+        """The same for all modelled energy."""
+        return ratio(self.uniform.total_energy_j, self.plan.total_energy_j)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +53,10 @@ class Comparison:
         plan: cost of the plan.
         uniform: the same network, every column of it at 8 bits, nothing eliminated.
         offset: the same weights in the offset encoding of [isaac16], at 8 bits.
-        spread: savings under every law, `law` among them.
+        spread: costs under every law, `law` first.
         counts: of the plan, by layer.
+        uniform_counts: of the uniform baseline.
+        offset_counts: of the offset encoding.
         not_offered: layers whose resolutions the hardware's converters cannot have.
     """
 
@@ -52,8 +65,10 @@ class Comparison:
     plan: Cost
     uniform: Cost
     offset: Cost
-    spread: tuple[LawRatio, ...]
+    spread: tuple[LawCosts, ...]
     counts: tuple[LayerCounts, ...]
+    uniform_counts: tuple[LayerCounts, ...]
+    offset_counts: tuple[LayerCounts, ...]
     not_offered: tuple[str, ...]
 
     @property
@@ -79,34 +94,33 @@ def compare(mapping: MappedModel, target: Target, law: AdcLaw, laws: Mapping[str
         mapping: the mapping; its arrays are read once.
         target: hardware to price it on; baselines of unevenly cut layers have its cells.
         law: ADC law of the main figures.
-        laws: laws of the spread, by name; the target's default law tells areas where `law` does not.
+        laws: further laws, by name; the target's default law tells areas where `law` does not.
     """
+    cell_bits = target.crossbar.bits_per_cell
     counts = count_mapping(mapping)
-    uniform = count_uniform(mapping, BASELINE_BITS, target.crossbar.bits_per_cell)
+    uniform = count_uniform(mapping, BASELINE_BITS, cell_bits)
+    offset = count_offset(mapping, BASELINE_BITS, cell_bits)
     area_law = next((each for each in (law, laws.get(target.adc.law)) if each is not None and each.area), None)
 
     def cost(layers: Sequence[LayerCounts], energy_law: AdcLaw) -> Cost:
         return price(layers, target, energy_law, area_law)
 
     resolutions = np.flatnonzero(np.sum([layer.conversions for layer in counts], axis=0))
-    spread = []
-    for each in {each.name: each for each in (law, *laws.values())}.values():
-        ours, base = cost(counts, each), cost(uniform, each)
-        spread.append(
-            LawRatio(
-                law=each,
-                extrapolated=each.extrapolated(resolutions),
-                adc=ratio(base.total_adc_energy_j, ours.total_adc_energy_j),
-                total=ratio(base.total_energy_j, ours.total_energy_j),
-            )
+    spread = tuple(
+        LawCosts(
+            law=each, extrapolated=each.extrapolated(resolutions), plan=cost(counts, each), uniform=cost(uniform, each)
         )
+        for each in {each.name: each for each in (law, *laws.values())}.values()
+    )
     return Comparison(
         target=target,
         law=law,
         plan=cost(counts, law),
         uniform=cost(uniform, law),
-        offset=cost(count_offset(mapping, BASELINE_BITS, target.crossbar.bits_per_cell), law),
-        spread=tuple(spread),
+        offset=cost(offset, law),
+        spread=spread,
         counts=tuple(counts),
+        uniform_counts=tuple(uniform),
+        offset_counts=tuple(offset),
         not_offered=tuple(not_offered(mapping.layers, counts, target.adc)),
     )

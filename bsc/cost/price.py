@@ -95,11 +95,6 @@ def add(values: Iterable[float | None]) -> float | None:
     return math.fsum(known)
 
 
-def ratio(baseline: float | None, value: float | None) -> float | None:
-    """How many times smaller `value` is; None when either is unknown or `value` is 0."""
-    return baseline / value if baseline is not None and value else None
-
-
 def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: AdcLaw | None) -> Cost:
     """Counts times prices.
 

@@ -90,7 +90,7 @@ class Program:
         with _bounded(segment, feeds.values(), SESSION_GROWTH * len(segment.model)):
             try:
                 if index not in self._sessions:
-                    self._sessions[index] = quiet_session(segment.model, one_of_many=True)
+                    self._sessions[index] = quiet_session(segment.model, as_written=True)
                 results = run_session(self._sessions[index], list(segment.outputs), feeds)
             except Exception as error:  # onnxruntime raises a kind of its own for each failure
                 if out_of_memory(error):

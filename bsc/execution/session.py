@@ -11,33 +11,39 @@ from numpy.typing import NDArray
 OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "can't start new thread")
 """What onnxruntime and Python say when the kernel gives them no more memory."""
 
+WRONG_OPTIMISERS = ("TransposeOptimizer", "TransposeOptimizer_CPUExecutionProvider")
+"""They turn Transpose and QuantizeLinear around, and then give rounded values to all who read the tensor."""
+
 RunSession = Callable[[Any, list[str], Mapping[str, NDArray[Any]]], list[Any]]
 """From a session, names of outputs and feeds to the outputs; raises what onnxruntime raises."""
 
 
-def quiet_session(model: bytes | Path, *, weights: Path | None = None, one_of_many: bool = False) -> Any:
+def quiet_session(model: bytes | Path, *, weights: Path | None = None, as_written: bool = False) -> Any:
     """An onnxruntime session on the CPU that leaves the terminal alone; raises what onnxruntime raises.
 
-    Quantised operators are run as they are written: onnxruntime would move and fuse QuantizeLinear and
-    DequantizeLinear, which rounds in other places.
+    QuantizeLinear and DequantizeLinear are never fused or moved, which rounds in other places.
 
     Args:
         model: serialised, or its path.
         weights: folder of the external data of a serialised model.
-        one_of_many: the session runs in its caller's thread and keeps no memory between runs. Otherwise it has a
-            thread for each core, 8 MB each, and an arena of its own, which hundreds of sessions cannot have.
+        as_written: for digital segments, of which there may be hundreds. Operators run one by one and none is fused, so
+            that results have the same bits whatever surrounds them, in their caller's thread and without memory that
+            is kept between runs; a session otherwise has a thread for each core, 8 MB each, and an arena of its own.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    if one_of_many:
+    if as_written:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
         options.enable_cpu_mem_arena = False
     if weights is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=WRONG_OPTIMISERS
+    )
 
 
 @contextlib.contextmanager

@@ -31,7 +31,8 @@ class GraphBuilder:
         self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
-        self._taken = set(taken)
+        self._values = set(taken)
+        self._names: set[str] = set()  # of operators, which are apart from those of values
         self._bytes = 0
 
     def constant(self, name: str, values: ArrayLike, dtype: DTypeLike | None = None) -> str:
@@ -50,9 +51,25 @@ class GraphBuilder:
 
     def write(self, op_type: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
         """Append an operator that writes a value whose name is settled."""
-        node = helper.make_node(op_type, inputs, [output], name=output, **attributes)
+        node = helper.make_node(op_type, inputs, [output], name=_free(output, self._names), **attributes)
         self.require_room(node.ByteSize())
         self.nodes.append(node)
+
+    def take_over(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        """Append operators of another model, under names that no other operator has.
+
+        A Transpose before a QuantizeLinear reads a copy of its own: onnxruntime turns the two around, and gives what
+        comes of it to everything else that reads the tensor too.
+        """
+        quantised = {node.input[0] for node in nodes if node.op_type == "QuantizeLinear"}
+        for node in nodes:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            if node.op_type == "Transpose" and node.output[0] in quantised:
+                copy.input[0] = self.add("Max", [node.input[0]], f"{node.output[0]}/copy")
+            if node.name:
+                copy.name = _free(node.name, self._names)
+            self.nodes.append(copy)
 
     def cast(self, value: str, dtype: DTypeLike, name: str) -> str:
         """The value in another element type."""
@@ -111,9 +128,14 @@ class GraphBuilder:
             )
 
     def _unique(self, name: str) -> str:
-        candidate, count = name, 1
-        while candidate in self._taken:
-            count += 1
-            candidate = f"{name}_{count}"
-        self._taken.add(candidate)
-        return candidate
+        return _free(name, self._values)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or the first of `name_2`, `name_3`, ... that is not taken; it is from now on."""
+    candidate, count = name, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    taken.add(candidate)
+    return candidate

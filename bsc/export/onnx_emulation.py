@@ -142,7 +142,7 @@ def _inline(graph: GraphBuilder, segment: onnx.ModelProto, shared: dict[str, onn
         elif shared[tensor.name] != tensor:
             raise _contradiction(f"constant '{tensor.name}'", "different values in two digital segments")
         shared[tensor.name] = tensor
-    graph.nodes.extend(segment.graph.node)
+    graph.take_over(segment.graph.node)
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[str]:

@@ -4,7 +4,8 @@ python -m bsc.reference.figures > FIGURES.md
 """
 
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, get_args, get_origin
 
@@ -14,8 +15,8 @@ import hw_models
 from bsc.cost.counters import COUNTERS, counted
 from bsc.hardware.adc_law import AdcLaw
 from bsc.reference.markdown import table_row
-from bsc.report.document import Figures, ReportDocument
-from bsc.report.layer_csv import LAYER_COLUMNS, SLICE_COLUMNS, Column
+from bsc.report.document import FigureRecord, ReportDocument
+from bsc.report.layer_csv import COLUMNS, ActionColumn, Column
 
 WORDS = {
     "slice column": "the cells of one bitline on one crossbar that are driven together: one weight slice, one sign, "
@@ -45,9 +46,8 @@ WORDS = {
 
 def figures() -> str:
     """The whole page, as Markdown."""
-    sections = "".join(_section(record, paths) for record, paths in _records().items())
-    columns = "".join(_column(column, "") for column in LAYER_COLUMNS)
-    columns += "".join(_column(column, "*i*") for column in SLICE_COLUMNS)
+    sections = "".join(_section(record, found) for record, found in _records().items())
+    columns = "".join(map(_column, COLUMNS))
     words = "".join(table_row(word, meaning) for word, meaning in WORDS.items())
     counters = "".join(table_row(f"`{name}`", counted(name)) for name in COUNTERS)
     laws = "".join(_law(law) for law in hw_models.laws().values())
@@ -82,23 +82,24 @@ plan.json, whole, described in [bsc/plan/plan.schema.json](bsc/plan/plan.schema.
 
 `bsc report PLAN --csv FILE` writes one row a layer in the order of the plan, as RFC 4180 has it but with lines that end
 in a newline alone. Names are written as they are: a spreadsheet may take one that starts with = + - or @ for a formula.
-*i* is the number of a slice, 0 the least significant; a layer with fewer slices has empty cells there.
+*i* is the number of a slice, 0 the least significant; a layer with fewer slices has empty cells there. *action* is the
+name of one in `cost.hardware.actions`.
 
 | column | unit | what it includes | source |
 | --- | --- | --- | --- |
 {columns}"""
 
 
-def figure_fields(record: type[Figures], path: str = "") -> Iterator[tuple[str, type[Figures], FieldInfo]]:
+def figure_fields(record: type[FigureRecord], path: str = "") -> Iterator[tuple[str, type[FigureRecord], FieldInfo]]:
     """Every field of a record of figures and of those within it, down to what is no such record.
 
     Yields:
         Path with `*` for keys and positions, the record that has the field, and the field.
     """
-    for name, field in record.model_fields.items():
-        inner = _figures_within(field.annotation)
+    for name, info in record.model_fields.items():
+        inner = _figures_within(info.annotation)
         if inner is None:
-            yield f"{path}{name}", record, field
+            yield f"{path}{name}", record, info
         else:
             yield from figure_fields(inner[0], f"{path}{name}{inner[1]}.")
 
@@ -110,43 +111,49 @@ def is_numeric(annotation: Any) -> bool:
     return get_origin(annotation) is not typing.Literal and any(map(is_numeric, get_args(annotation)))
 
 
-def _figures_within(annotation: Any) -> tuple[type[Figures], str] | None:
+def _figures_within(annotation: Any) -> tuple[type[FigureRecord], str] | None:
     """The record of figures that a field holds, maybe one of many, and how its path goes on."""
     if isinstance(annotation, type) and get_origin(annotation) is None:
-        return (annotation, "") if issubclass(annotation, Figures) else None
+        return (annotation, "") if issubclass(annotation, FigureRecord) else None
     many = "" if isinstance(annotation, UnionType) else ".*"
     found = [inner for inner in map(_figures_within, get_args(annotation)) if inner is not None]
     return (found[0][0], many + found[0][1]) if found else None
 
 
-def _records() -> dict[type[Figures], dict[str, list[str]]]:
-    """Paths of the fields of every record of the report, by field; several where the record has several places."""
-    found: dict[type[Figures], dict[str, list[str]]] = {}
-    for path, record, _ in figure_fields(ReportDocument):
-        found.setdefault(record, {}).setdefault(path.rpartition(".")[2], []).append(path)
+@dataclass
+class _Found:
+    """The fields that a record has besides those it inherits, and the paths of such records."""
+
+    fields: dict[str, FieldInfo] = field(default_factory=dict)
+    places: dict[str, None] = field(default_factory=dict)
+
+
+def _records() -> dict[type[FigureRecord], _Found]:
+    """Every record of the report, in the order in which they are met."""
+    found: dict[type[FigureRecord], _Found] = {}
+    for path, record, info in figure_fields(ReportDocument):
+        place, _, name = path.rpartition(".")
+        owner = next(base for base in reversed(record.__mro__) if name in vars(base).get("__annotations__", {}))
+        entry = found.setdefault(owner, _Found())
+        entry.fields[name] = info
+        entry.places[place] = None
     return found
 
 
-def _section(record: type[Figures], paths: dict[str, list[str]]) -> str:
+def _section(record: type[FigureRecord], found: _Found) -> str:
     rows = ""
-    for name, places in paths.items():
-        field = record.model_fields[name]
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        rows += table_row(
-            f"`{_joined(places)}`", str(extra.get("unit", "")), field.description or "", str(extra.get("source", ""))
-        )
-    head = "| path | unit | what it includes | source |\n| --- | --- | --- | --- |\n"
-    return f"\n### {(record.__doc__ or '').splitlines()[0].rstrip('.')}\n\n{head}{rows}"
+    for name, info in found.fields.items():
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        rows += table_row(f"`{name}`", str(extra.get("unit", "")), info.description or "", str(extra.get("source", "")))
+    title = (record.__doc__ or "").splitlines()[0].rstrip(".")
+    places = ", ".join(f"`{place}`" for place in found.places if place)
+    text = f"\n### {title}\n\n" + (f"At {places}.\n\n" if places else "")
+    return f"{text}| field | unit | what it includes | source |\n| --- | --- | --- | --- |\n{rows}"
 
 
-def _joined(paths: Sequence[str]) -> str:
-    """Paths that differ in one place, as one: `cost.{plan,uniform_8_bit}.energy_j`."""
-    parts = [dict.fromkeys(names) for names in zip(*(path.split(".") for path in paths), strict=True)]
-    return ".".join(next(iter(names)) if len(names) == 1 else f"{{{','.join(names)}}}" for names in parts)
-
-
-def _column(column: Column, index: str) -> str:
-    name = f"`{column.name}`{index}"
+def _column(column: Column) -> str:
+    stands_for = "*action*" if isinstance(column, ActionColumn) else "*i*"
+    name = stands_for.join(f"`{part}`" if part else "" for part in column.name.split("{}"))
     return table_row(name, column.unit, column.includes, column.source)
 
 

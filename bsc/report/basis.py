@@ -1,37 +1,32 @@
 """What resolutions rest on that are not proved, in words."""
 
-from collections.abc import Sequence
-
 from bsc.plan.document import BudgetRecord
-from bsc.plan.summary import RULE_OF_THREE, LayerSummary
+from bsc.report.document import PlanTotals, ReportDocument
 
 
-def basis_notes(summaries: Sequence[LayerSummary], budget: BudgetRecord | None) -> str:
+def basis_notes(report: ReportDocument) -> str:
     """Whole lines for the notes below a report; none for a plan whose accuracy and column sums were not looked at."""
-    return f"{_observed_note(summaries)}{_unread_note(summaries)}{_budget_note(budget)}"
+    return f"{_observed_note(report.totals)}{_unread_note(report.totals)}{_budget_note(report.plan.budget)}"
 
 
-def _observed_note(summaries: Sequence[LayerSummary]) -> str:
+def _observed_note(totals: PlanTotals) -> str:
     """What the columns rest on that are not proved: 0 of N conversions lost something, so p <= 3 / N with 95 %."""
-    seen = [(summary, summary.layer.observed) for summary in summaries if summary.layer.observed is not None]
-    covered = [(summary.covered, record.conversions) for summary, record in seen if summary.covered]
-    losing = sum(summary.conversions - summary.lossless - summary.covered for summary, _ in seen)
-    lines = []
-    if covered:
-        fewest = min(conversions for _, conversions in covered)
-        pooled = sum(columns * conversions for columns, conversions in covered)
+    seen, lines = totals.observed, []
+    if seen is None:
+        return ""
+    if totals.observed_lossless_columns:
         lines += [
-            f"{sum(columns for columns, _ in covered)} more lost nothing in {pooled} conversions of calibration data, "
-            f"{fewest} or more each:",
-            f"with 95 % confidence at most {RULE_OF_THREE / fewest:.1e} of further ones like them do",
+            f"{totals.observed_lossless_columns} more lost nothing in {seen.lossless_conversions} conversions of "
+            f"calibration data, {seen.fewest_conversions} or more each:",
+            f"with 95 % confidence at most {seen.overflow_bound_95:.1e} of further ones like them do",
         ]
-    if losing:
-        lines.append(f"{losing} lose something on calibration data")
+    if seen.losing:
+        lines.append(f"{seen.losing} lose something on calibration data")
     return "".join(f"{'':18}{line}\n" for line in lines)
 
 
-def _unread_note(summaries: Sequence[LayerSummary]) -> str:
-    unread = sum(summary.unread_crossbars for summary in summaries)
+def _unread_note(totals: PlanTotals) -> str:
+    unread = totals.unread_crossbars
     text = f"{'':18}{unread} crossbars that hold weights are left out, not being worth their energy\n"
     return text if unread else ""
 

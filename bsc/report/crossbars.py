@@ -1,32 +1,70 @@
-"""The crossbars of a plan as a table: how full they are, and what their ADCs must resolve."""
+"""The crossbars of a plan as a table: how full they are, and what their ADCs must resolve; and one crossbar in full."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from bsc.cost.crossbars import CrossbarTable
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer
+from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
+from bsc.report.document import ReportDocument
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN
 
 
-def slice_table(layers: Sequence[CrossbarTable]) -> Table:
+def slice_table(report: ReportDocument) -> Table:
     """A line for each slice of each layer, most significant first; resolutions that no crossbar has are left out."""
-    used = sorted({int(bits) for layer in layers for bits in np.unique(layer.adc_bits)})
-    title = "Crossbars by ADC bits; non-zero of the cells in use" + ("; 0: never read" if 0 in used else "")
-    table = new_table(title, ("layer", "slice", "crossbars", "utilised", "non-zero", *map(str, used)))
-    for layer in layers:
-        for number in reversed(range(layer.layer.slices)):
-            here = layer.index[:, 2] == number
-            count, weights = int(here.sum()), int(layer.weights[here].sum())
-            counts = [int(np.count_nonzero(layer.adc_bits[here] == bits)) for bits in used]
+    used = sorted(report.totals.crossbars_by_adc_bits, key=int)
+    title = "Crossbars by ADC bits; non-zero of the cells in use" + ("; 0: never read" if "0" in used else "")
+    table = new_table(title, ("layer", "slice", "crossbars", "utilised", "non-zero", *used))
+    for layer in report.plan.layers:
+        slices = report.layers[layer.name].slices
+        for number, part in reversed(list(enumerate(slices))):
+            counts = (part.crossbars_by_adc_bits.get(bits, 0) for bits in used)
             add_row(
                 table,
-                layer.layer.name,
+                layer.name,
                 str(number),
-                str(count),
-                f"{weights / (count * layer.capacity):.1%}" if count else UNKNOWN,
-                f"{layer.nonzeros[here].sum() / weights:.1%}" if weights else UNKNOWN,
-                *(str(each) if each else "." for each in counts),
+                str(part.crossbars),
+                f"{part.utilisation:.1%}" if part.crossbars else UNKNOWN,
+                UNKNOWN if part.nonzero_share is None else f"{part.nonzero_share:.1%}",
+                *(str(count) if count else "." for count in counts),
             )
     return table
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CrossbarReport:
+    """One crossbar in full: what the report of a plan does not have, straight from its arrays.
+
+    Attributes:
+        layer: its layer.
+        arrays: of the layer.
+        index: which crossbar.
+    """
+
+    layer: MappedLayer
+    arrays: LayerArrays
+    index: CrossbarIndex
+
+    def __rich__(self) -> RenderableType:
+        levels = crossbar_cells(self.layer, self.arrays, self.index)
+        columns = np.array(crossbar_columns(self.layer, self.index.column_tile))
+        groups = self.layer.groups_per_tile
+        model_columns = columns if self.arrays.kept_columns is None else self.arrays.kept_columns[columns]
+        names = ("bitline", "model column", "non-zero cells", "sum of levels", "ADC bits", "ADC step")
+        title = "Bitlines" if groups == 1 else f"Bitlines; largest of the {groups} row groups"
+        table = new_table(title, names, 0)
+        shown = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_step)
+        largest = (crossbar_part(self.layer, array, self.index).max(axis=0) for array in shown)
+        for bitline, row in enumerate(zip(model_columns, *largest, strict=True)):
+            add_row(table, str(bitline), *map(str, row))
+        density = np.count_nonzero(levels) / max(1, levels.size)
+        head = (
+            f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)\n"
+            f"cells      {levels.shape[0]} rows x {levels.shape[1]} columns in use, {density:.1%} non-zero\n"
+        )
+        return Group(Text(head), table)

@@ -4,18 +4,17 @@ A relative difference up to 1e-9 is none, and neither is another version of bsc 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bsc.cost.side_by_side import pipeline_difference
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import StepRecord, TensorRecord
 from bsc.plan.difference import SAME, ArrayDifference
 from bsc.plan.document import BudgetRecord, PlanDocument
-from bsc.report.document import ReportDocument
-from bsc.report.layer_rows import mean_bits, proved_share
+from bsc.report.document import LayerSpend, ReportDocument, SlicedTotals, Spend, TargetAction
 from bsc.report.network import operators_text
+from bsc.report.pipelines import pipeline_difference
 from bsc.units import UNKNOWN
 
 HASH_DIGITS = 12
@@ -45,7 +44,7 @@ class FigureChange:
     Attributes:
         layer: its name; None for the whole plan.
         figure: its key, such as `energy_j`.
-        label: what reports call it.
+        label: what it is called.
         unit: SI, or what is counted; "1" for a share.
         old: on the old side; None is unknown.
         new: on the new side.
@@ -138,7 +137,7 @@ def difference(
     names: tuple[str, str],
     arrays: Mapping[str, ArrayDifference] | None = None,
 ) -> Difference:
-    """Hold two reports against each other; layers are matched by name.
+    """Compare two reports; layers are matched by name.
 
     Args:
         old: the reference.
@@ -286,56 +285,76 @@ def _step(plan: PlanDocument, step: StepRecord) -> str:
     return f"{operators_text(step.operators)} {reads} ({_hash(plan.files.get(step.digital))})"
 
 
-def _figures(layer: str | None, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[FigureChange]:
-    """Of figures (label, unit, value) by key, those that are not alike."""
+def _figures(layer: str | None, old: Sequence["_Figure"], new: Sequence["_Figure"]) -> list[FigureChange]:
+    """Those that are not alike, matched by key."""
+    before, after = ({each.key: each for each in side} for side in (old, new))
     found = []
-    for key in dict.fromkeys((*old, *new)):
-        label, unit, _ = old.get(key) or new[key]
-        before, after = (side[key][2] if key in side else None for side in (old, new))
-        if not alike(before, after):
-            found.append(FigureChange(layer=layer, figure=key, label=label, unit=unit, old=before, new=after))
+    for key, each in (before | after).items():
+        values = [side[key].value if key in side else None for side in (before, after)]
+        if not alike(*values):
+            found.append(
+                FigureChange(layer=layer, figure=key, label=each.label, unit=each.unit, old=values[0], new=values[1])
+            )
     return found
 
 
-def _totals(report: ReportDocument) -> dict[str, tuple[str, str, float | None]]:
-    """Label, unit and value by key."""
-    cost, spent = report.cost, report.cost.plan
-    slices = [part for layer in report.layers.values() for part in layer.slices]
-    actions = {each.name: each.label for each in cost.actions}
-    areas = {each.name: each.label for each in cost.areas}
-    return {
-        "energy_j": ("energy", "J", spent.energy_j),
-        **{
-            f"energy_by_action_j.{name}": (actions[name], "J", spent.energy_by_action_j.get(name))
-            for name in sorted(actions)
-        },
-        "latency_s": ("latency", "s", spent.latency_s),
-        "area_m2": ("area", "m²", spent.area_m2),
-        **{
-            f"area_by_part_m2.{name}": (areas[name], "m²", value)
-            for name, value in sorted((spent.area_by_part_m2 or {}).items())
-        },
-        "crossbars": ("crossbars", "crossbars", spent.crossbars),
-        **{f"units.{level.name}": (level.plural, level.plural, spent.units[level.name]) for level in cost.levels[1:-1]},
-        "conversions": (
-            "conversions",
-            "conversions",
-            sum(sum(counts.values()) for counts in cost.conversions.values()),
+@dataclass(frozen=True, kw_only=True)
+class _Figure:
+    """What is compared: as `FigureChange`."""
+
+    key: str
+    label: str
+    unit: str
+    value: float | None
+
+
+def _totals(report: ReportDocument) -> list[_Figure]:
+    spent, cost = report.cost.plan, report.cost
+    actions = sorted(cost.actions, key=lambda action: action.name)
+    areas = sorted(cost.areas, key=lambda part: part.name) if spent.area_by_part_m2 is not None else []
+    return [
+        _Figure(key="energy_j", label="energy", unit="J", value=spent.energy_j),
+        *(_action(spent, action) for action in actions),
+        _Figure(key="latency_s", label="latency", unit="s", value=spent.latency_s),
+        _Figure(key="area_m2", label="area", unit="m²", value=spent.area_m2),
+        *(
+            _Figure(
+                key=f"area_by_part_m2.{part.name}",
+                label=part.label,
+                unit="m²",
+                value=(spent.area_by_part_m2 or {}).get(part.name),
+            )
+            for part in areas
         ),
-        "mean_adc_bits": ("mean ADC bits", "bit", mean_bits(slices)),
-        "proved_share": ("proved lossless", "1", proved_share(slices)),
-    }
+        _Figure(key="crossbars", label="crossbars", unit="crossbars", value=spent.crossbars),
+        *(
+            _Figure(key=f"units.{level.name}", label=level.plural, unit=level.plural, value=spent.units[level.name])
+            for level in cost.levels[1:-1]
+        ),
+        *_resolutions(report.totals, spent),
+    ]
 
 
-def _of_layer(report: ReportDocument, name: str) -> dict[str, tuple[str, str, float | None]]:
-    spent, figures = report.cost.plan.layers[name], report.layers[name]
-    return {
-        "energy_j": ("energy", "J", spent.energy_j),
-        "adc_energy_j": ("ADC conversions", "J", spent.adc_energy_j),
-        "latency_s": ("latency", "s", spent.latency_s),
-        "area_m2": ("area", "m²", spent.area_m2),
-        "crossbars": ("crossbars", "crossbars", figures.crossbars),
-        "conversions": ("conversions", "conversions", sum(report.cost.conversions[name].values())),
-        "mean_adc_bits": ("mean ADC bits", "bit", mean_bits(figures.slices)),
-        "proved_share": ("proved lossless", "1", proved_share(figures.slices)),
-    }
+def _of_layer(report: ReportDocument, name: str) -> list[_Figure]:
+    spend, totals = report.cost.plan.layers[name], report.layers[name]
+    return [
+        _Figure(key="energy_j", label="energy", unit="J", value=spend.energy_j),
+        _Figure(key="adc_energy_j", label="ADC conversions", unit="J", value=spend.adc_energy_j),
+        _Figure(key="latency_s", label="latency", unit="s", value=spend.latency_s),
+        _Figure(key="area_m2", label="area", unit="m²", value=spend.area_m2),
+        _Figure(key="crossbars", label="crossbars", unit="crossbars", value=totals.crossbars),
+        *_resolutions(totals, spend),
+    ]
+
+
+def _action(spend: Spend, action: TargetAction) -> _Figure:
+    value = spend.energy_by_action_j.get(action.name)
+    return _Figure(key=f"energy_by_action_j.{action.name}", label=action.label, unit="J", value=value)
+
+
+def _resolutions(totals: SlicedTotals, spend: Spend | LayerSpend) -> list[_Figure]:
+    return [
+        _Figure(key="conversions", label="conversions", unit="conversions", value=spend.conversions),
+        _Figure(key="mean_adc_bits", label="mean ADC bits", unit="bit", value=totals.mean_adc_bits),
+        _Figure(key="proved_share", label="proved lossless", unit="1", value=totals.proved_share),
+    ]

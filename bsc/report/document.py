@@ -1,31 +1,30 @@
 """The report of a plan as data: every figure with its unit, what it includes and where it comes from.
 
-Text, CSV and HTML are views of a `ReportDocument`. Its JSON Schema is report.schema.json, and FIGURES.md is written
-from the descriptions below. Unknown figures are null, never 0. A report is untrusted when it is read again: layers,
-slices and resolutions must fit together, and every number be finite.
+`bsc.report.build` makes it of a plan and its cost. Text, CSV, pages, plans side by side and differences are views: they
+take a `ReportDocument` and nothing else that has figures. Its JSON Schema is report.schema.json, and FIGURES.md is
+written from the descriptions below. Unknown figures are null, never 0. Keys of JSON objects have no order, so that what
+is shown in an order of its own has a list for it. A report is untrusted when it is read again: layers, slices and
+resolutions must fit together, and every number be finite.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
-from bsc.cost.compare import BASELINE_BITS, Comparison, LawRatio
-from bsc.cost.counters import counted, not_modelled
-from bsc.cost.price import Cost
-from bsc.hardware.target import label
 from bsc.plan.document import PlanDocument, Sha256
-from bsc.plan.folder import target_json
-from bsc.plan.summary import RULE_OF_THREE, LayerSummary, SliceSummary
 from bsc.record import Record
+
+SCHEMA_VERSION: Final = 2
 
 PLAN = "the plan's arrays"
 COUNTS = "counts of hardware actions, from the plan's arrays"
 PRICES = "counts times the target's prices, each with a source of its own (`bsc hw show`)"
 PROOF = "column sums of the programmed cells, for any input"
+CALIBRATION = "calibration data"
+HARDWARE = "the hardware description"
+
+PROVED: Final = "proved"
+"""What resolutions rest on that need no policy to vouch for them."""
 
 MAX_COUNT = (1 << 63) - 1
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
@@ -45,17 +44,140 @@ def figure(includes: str, *, unit: str, source: str) -> Any:
     return Field(description=includes, json_schema_extra={"unit": unit, "source": source})
 
 
-class Figures(Record):
+class FigureRecord(Record):
     """A record of figures, all of them finite."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-class LayerSpend(Figures):
+class MappingTotals(FigureRecord):
+    """What slices, layers and the whole plan come to.
+
+    A conversion is of a slice column, or of a pair that is subtracted before its ADC.
+    """
+
+    weights: Count = figure("weights of the model, once for every slice of their layer", unit="weights", source=PLAN)
+    nonzero_cells: Count = figure("cells above 0 that hold a slice of a weight", unit="cells", source=PLAN)
+    density: Amount = figure("cells above 0 over weights", unit="1", source=PLAN)
+    crossbars: Count = figure("crossbars of all signs", unit="crossbars", source=PLAN)
+    crossbars_by_adc_bits: BitCounts = figure(
+        "crossbars by the largest resolution of their ADC, unit columns included; 0 is never read",
+        unit="crossbars",
+        source=PLAN,
+    )
+    cells: Count = figure("cells of these crossbars", unit="cells", source=PLAN)
+    cells_in_use: Count = figure("those that hold a slice of a weight, zero or not", unit="cells", source=PLAN)
+    nonzero_cells_in_use: Count = figure("those of them above 0", unit="cells", source=PLAN)
+    utilisation: Amount = figure("cells in use over all cells; 0 without crossbars", unit="1", source=PLAN)
+    nonzero_share: Amount | None = figure("cells above 0 over cells in use", unit="1", source=PLAN)
+    columns: Count = figure(
+        "slice columns on crossbars, each once for every group of rows driven together", unit="columns", source=PLAN
+    )
+    conversions: Count = figure("what is converted in one input cycle of one vector", unit="conversions", source=PLAN)
+    lossless: Count = figure("those that are proved to lose nothing", unit="conversions", source=PROOF)
+    observed_lossless_columns: Count = figure(
+        "not proved, but nothing was lost on calibration data", unit="conversions", source=CALIBRATION
+    )
+    proved_share: Amount | None = figure("proved to lose nothing, over conversions", unit="1", source=PROOF)
+    observed_lossless_share: Amount | None = figure(
+        "not proved, but nothing was lost on calibration data, over conversions", unit="1", source=CALIBRATION
+    )
+    largest_sum: Count = figure("largest sum in front of an ADC that any input can cause", unit="cells", source=PROOF)
+    proved_bits: BitCounts = figure(
+        "conversions by the fewest bits proved to be enough; 0 is a column of zeros", unit="conversions", source=PROOF
+    )
+    assigned_bits: BitCounts = figure(
+        "conversions by the bits assigned; 0 is never converted", unit="conversions", source=PLAN
+    )
+    observed_bits: BitCounts | None = figure(
+        "conversions by the fewest bits that hold what calibration data showed, of layers where that was looked at",
+        unit="conversions",
+        source=CALIBRATION,
+    )
+    mean_proved_bits: Amount | None = figure("mean of proved_bits, 0 included", unit="bit", source=PROOF)
+    mean_adc_bits: Amount | None = figure(
+        "mean of assigned_bits, 0 included for those that are never converted", unit="bit", source=PLAN
+    )
+    mean_observed_bits: Amount | None = figure("mean of observed_bits, 0 included", unit="bit", source=CALIBRATION)
+    largest_adc_bits: Count = figure("largest of assigned_bits; 0 where nothing is converted", unit="bit", source=PLAN)
+
+
+class SliceTotals(MappingTotals):
+    """One weight slice, of a layer or of all layers together."""
+
+
+class SlicedTotals(MappingTotals):
+    """All slices of a layer, or of the plan."""
+
+    possible_crossbars: Count = figure("if none were left out for being all zero", unit="crossbars", source=PLAN)
+    unread_crossbars: Count = figure(
+        "hold weights but were left out, not being worth their energy", unit="crossbars", source=PLAN
+    )
+    rests_on: dict[str, Amount] = figure(
+        "share of conversions proved to lose nothing, and of the others by the policy that chose their bits; none is "
+        "left out",
+        unit="1",
+        source=PROOF,
+    )
+    slices: list[SliceTotals] = Field(description="least significant first")
+
+
+class Observation(FigureRecord):
+    """What calibration data say of a layer."""
+
+    samples: PositiveInt = figure("samples of the data", unit="samples", source=CALIBRATION)
+    vectors: PositiveInt = figure(
+        "input vectors of the layer whose column sums were read", unit="vectors", source=CALIBRATION
+    )
+    conversions: PositiveInt = figure(
+        "of every slice column, or pair: vectors times input cycles", unit="conversions", source=CALIBRATION
+    )
+    overflow_bound_95: Amount = figure(
+        "of further conversions like the observed ones, at most this share loses something, with 95 % confidence",
+        unit="1",
+        source="rule of three: 3 / conversions",
+    )
+
+
+class LayerTotals(SlicedTotals):
+    """One crossbar layer."""
+
+    row_tiles: Count = figure("crossbars that its rows fill", unit="crossbars", source=PLAN)
+    column_tiles: Count = figure("crossbars that its columns fill", unit="crossbars", source=PLAN)
+    observed: Observation | None = Field(description="null where column sums were not observed")
+
+
+class ObservationTotals(FigureRecord):
+    """What calibration data say of all layers whose column sums were observed."""
+
+    lossless_conversions: Count = figure(
+        "conversions of the data in columns that are not proved but lost nothing, of all these columns together",
+        unit="conversions",
+        source=CALIBRATION,
+    )
+    fewest_conversions: Count | None = figure(
+        "of such a column, the fewest; null where there is none", unit="conversions", source=CALIBRATION
+    )
+    overflow_bound_95: Amount | None = figure(
+        "of further conversions like them, at most this share loses something, with 95 % confidence",
+        unit="1",
+        source="rule of three: 3 / fewest_conversions",
+    )
+    losing: Count = figure("that lost something on calibration data", unit="conversions", source=CALIBRATION)
+
+
+class PlanTotals(SlicedTotals):
+    """The whole plan."""
+
+    observed: ObservationTotals | None = Field(description="null where no column sums were observed")
+
+
+class LayerSpend(FigureRecord):
     """One layer of a plan, or of a baseline."""
 
-    energy_j: Amount | None = figure("all actions of the layer", unit="J", source=PRICES)
+    conversions: Count = figure("of one inference, unit columns included", unit="conversions", source=COUNTS)
     adc_energy_j: Amount | None = figure("its conversions alone", unit="J", source=PRICES)
+    energy_j: Amount | None = figure("all actions of the layer", unit="J", source=PRICES)
     latency_s: Amount = figure("its input vectors one after another, converters included", unit="s", source=PRICES)
     area_m2: Amount | None = figure(
         "areas on the level of its crossbars; those of larger levels are divided by numbers of crossbars",
@@ -65,13 +187,14 @@ class LayerSpend(Figures):
     energy_by_action_j: dict[str, Amount | None] = figure("energy by action of the target", unit="J", source=PRICES)
 
 
-class Spend(Figures):
+class Spend(FigureRecord):
     """What one inference costs on a plan, or on a baseline."""
 
+    conversions: Count = figure("of one inference, unit columns included", unit="conversions", source=COUNTS)
+    adc_energy_j: Amount | None = figure("conversions alone", unit="J", source=PRICES)
     energy_j: Amount | None = figure(
         "one inference, all actions below; not what `cost.not_modelled` names", unit="J", source=PRICES
     )
-    adc_energy_j: Amount | None = figure("its conversions alone", unit="J", source=PRICES)
     latency_s: Amount = figure("one inference, layer after layer, one copy of each", unit="s", source=PRICES)
     area_m2: Amount | None = figure("whole units of every level that the crossbars fill", unit="m²", source=PRICES)
     crossbars: Count = figure("crossbars that are driven", unit="crossbars", source=COUNTS)
@@ -83,9 +206,11 @@ class Spend(Figures):
     layers: dict[str, LayerSpend] = Field(description="by name of the layer")
 
 
-class LawFigures(Figures):
-    """What is saved over the uniform baseline if converters follow one law."""
+class LawSaving(FigureRecord):
+    """What a plan costs, and saves over the uniform baseline, if converters follow one law."""
 
+    adc_energy_j: Amount | None = figure("conversions of one inference", unit="J", source=PRICES)
+    energy_j: Amount | None = figure("one inference, all actions", unit="J", source=PRICES)
     adc_ratio: Amount | None = figure(
         "ADC energy of the uniform 8-bit baseline over the plan's", unit="1", source=PRICES
     )
@@ -100,17 +225,17 @@ class LawFigures(Figures):
     )
 
 
-class LevelFigures(Figures):
+class TargetLevel(FigureRecord):
     """One level of the target."""
 
     name: str = Field(description="of one")
     plural: str = Field(description="of several")
     count: PositiveInt | None = figure(
-        "how many make one of the next level; null for the last", unit="units", source="the hardware description"
+        "how many make one of the next level; null for the last", unit="units", source=HARDWARE
     )
 
 
-class ActionFigures(Figures):
+class TargetAction(FigureRecord):
     """One action of the target."""
 
     name: str = Field(description="key of energies by action")
@@ -119,9 +244,10 @@ class ActionFigures(Figures):
     per: str = Field(description="what one action is")
     counter: str = Field(description="name of what tells how often it happens")
     counts: str = Field(description="what that counts")
+    converts: bool = Field(description="it is a conversion of an ADC")
 
 
-class PartFigures(Figures):
+class TargetArea(FigureRecord):
     """One area of the target."""
 
     name: str = Field(description="key of areas by part")
@@ -129,15 +255,20 @@ class PartFigures(Figures):
     level: str = Field(description="name of its level")
 
 
-class CostFigures(Figures):
+class PlanCost(FigureRecord):
     """A plan's cost beside its baselines."""
 
     target: str = Field(description="name of the hardware description")
     target_sha256: Sha256 = Field(description="of the description as JSON; that of target.json if it is the plan's own")
     citation: str = Field(description="the publication that the description follows")
-    levels: list[LevelFigures] = Field(description="of the target, that of the crossbars first", min_length=2)
-    actions: list[ActionFigures] = Field(description="of the target, in the order of reports")
-    areas: list[PartFigures] = Field(description="of the target, in the order of reports")
+    cell_bits: Count = figure("bits of the cells that the target has prices for", unit="bit", source=HARDWARE)
+    adc_bits: Count = figure("resolution that prices of converters are for", unit="bit", source=HARDWARE)
+    adc_flexibility: str = Field(
+        description="what can have a resolution of its own: each column, tile or slice; fixed for nothing"
+    )
+    levels: list[TargetLevel] = Field(description="of the target, that of the crossbars first", min_length=2)
+    actions: list[TargetAction] = Field(description="of the target, in the order of reports")
+    areas: list[TargetArea] = Field(description="of the target, in the order of reports")
     not_modelled: list[str] = Field(
         description="what costs leave out: what the model has no counter for, components that no priced action spends "
         "the power of, and counters that no action names"
@@ -151,242 +282,68 @@ class CostFigures(Figures):
         unit="J",
         source=PRICES,
     )
+    energy_share_by_kind: dict[str, Amount] = figure(
+        "the same over their sum; empty where that is 0", unit="1", source=PRICES
+    )
     free_adc_bound: Amount | None = figure(
         "energy of the uniform baseline over the same without ADC energy: what ADCs alone could save",
         unit="1",
         source=PRICES,
     )
     adc_not_offered: list[str] = Field(description="layers whose resolutions the hardware's converters cannot have")
-    adc_laws: dict[str, LawFigures] = Field(description="by name of the law")
+    adc_law_names: list[str] = Field(description="of adc_laws, in the order of reports")
+    adc_laws: dict[str, LawSaving] = Field(description="by name of the law")
     conversions: dict[str, BitCounts] = figure(
         "conversions of one inference by layer and resolution, unit columns included",
         unit="conversions",
         source=COUNTS,
     )
 
-    def check_keys(self) -> None:
-        """Whether energies, areas and units are those of the target.
+    @property
+    def baselines(self) -> tuple[Spend, Spend]:
+        """Both baselines."""
+        return self.uniform_8_bit, self.isaac_offset_8_bit
 
-        Raises:
-            ValueError: if they are not.
-        """
+    @model_validator(mode="after")
+    def _has_its_laws(self) -> Self:
+        if sorted(self.adc_law_names) != sorted(self.adc_laws) or self.adc_law not in self.adc_laws:
+            raise ValueError("ADC laws and their names do not fit together")
+        return self
+
+    @model_validator(mode="after")
+    def _is_of_its_target(self) -> Self:
         levels, actions, areas = ({each.name for each in table} for table in (self.levels, self.actions, self.areas))
-        for spent in (self.plan, self.uniform_8_bit, self.isaac_offset_8_bit):
+        for spent in (self.plan, *self.baselines):
             by_action = [spent.energy_by_action_j, *(layer.energy_by_action_j for layer in spent.layers.values())]
             if any(set(energies) - actions for energies in by_action):
                 raise ValueError("energies are not those of the target's actions")
-            if set(spent.units) != levels or (
-                spent.area_by_part_m2 is not None and set(spent.area_by_part_m2) != areas
-            ):
+            parts = areas if spent.area_by_part_m2 is None else set(spent.area_by_part_m2)
+            if set(spent.units) != levels or parts != areas:
                 raise ValueError("areas or units are not those of the target")
+        return self
 
 
-class ObservedFigures(Figures):
-    """What calibration data say of a layer."""
+class ReportDocument(FigureRecord):
+    """The report of a plan.
 
-    samples: PositiveInt = figure("samples of the data", unit="samples", source="calibration data")
-    vectors: PositiveInt = figure(
-        "input vectors of the layer whose column sums were read", unit="vectors", source="calibration data"
-    )
-    conversions: PositiveInt = figure(
-        "of every slice column, or pair: vectors times input cycles", unit="conversions", source="calibration data"
-    )
-    overflow_bound_95: Amount = figure(
-        "of further conversions like the observed ones, at most this share loses something, with 95 % confidence",
-        unit="1",
-        source="rule of three: 3 / conversions",
-    )
+    Each field is a section.
+    """
 
-
-class SliceFigures(Figures):
-    """One weight slice of a layer; what is converted is a slice column, or a pair that is subtracted before the ADC."""
-
-    density: Amount = figure("cells above 0 over the weights of the model's layer", unit="1", source=PLAN)
-    columns: Count = figure(
-        "slice columns on crossbars, each once for every group of rows driven together", unit="columns", source=PLAN
-    )
-    conversions: Count = figure("what is converted in one input cycle of one vector", unit="conversions", source=PLAN)
-    lossless: Count = figure("those that are proved to lose nothing", unit="conversions", source=PROOF)
-    largest_sum: Count = figure("largest sum in front of an ADC that any input can cause", unit="cells", source=PROOF)
-    proved_bits: BitCounts = figure(
-        "conversions by the fewest bits proved to be enough; 0 is a column of zeros", unit="conversions", source=PROOF
-    )
-    assigned_bits: BitCounts = figure(
-        "conversions by the bits assigned; 0 is never converted", unit="conversions", source=PLAN
-    )
-    observed_bits: BitCounts | None = figure(
-        "conversions by the fewest bits that hold what calibration data showed",
-        unit="conversions",
-        source="calibration data",
-    )
-    observed_lossless_columns: Count = figure(
-        "not proved, but nothing was lost on calibration data", unit="conversions", source="calibration data"
-    )
-
-
-class LayerFigures(Figures):
-    """One crossbar layer."""
-
-    row_tiles: Count = figure("crossbars that its rows fill", unit="crossbars", source=PLAN)
-    column_tiles: Count = figure("crossbars that its columns fill", unit="crossbars", source=PLAN)
-    crossbars: Count = figure("crossbars of all slices and signs", unit="crossbars", source=PLAN)
-    possible_crossbars: Count = figure("if none were left out for being all zero", unit="crossbars", source=PLAN)
-    unread_crossbars: Count = figure(
-        "hold weights but were left out, not being worth their energy", unit="crossbars", source=PLAN
-    )
-    utilisation: Amount = figure(
-        "cells that hold a slice of a weight, zero or not, over all cells of its crossbars", unit="1", source=PLAN
-    )
-    observed: ObservedFigures | None = Field(description="null where column sums were not observed")
-    slices: list[SliceFigures] = Field(description="least significant first")
-
-
-class ReportDocument(Figures):
-    """The report of a plan."""
-
-    schema_version: Literal[2]
+    schema_version: Literal[2] = Field(description="2; a report of another one is not read")
     plan: PlanDocument = Field(description="plan.json, whole")
-    layers: dict[str, LayerFigures] = Field(description="by name of the layer; plan.layers has their order")
-    cost: CostFigures
+    totals: PlanTotals = Field(description="all layers together")
+    layers: dict[str, LayerTotals] = Field(description="by name of the layer; plan.layers has their order")
+    cost: PlanCost
 
     @model_validator(mode="after")
     def _is_of_one_plan(self) -> Self:
         slices = {layer.name: layer.slices for layer in self.plan.layers}
         if {name: len(layer.slices) for name, layer in self.layers.items()} != slices:
             raise ValueError("layers and slices are not those of the plan")
+        if len(self.totals.slices) != max(slices.values(), default=0):
+            raise ValueError("slices of all layers together are not those of the plan")
         cost, names = self.cost, set(slices)
-        spends = [spend.layers for spend in (cost.plan, cost.uniform_8_bit, cost.isaac_offset_8_bit)]
+        spends = [spend.layers for spend in (cost.plan, *cost.baselines)]
         if set(cost.conversions) != names or any(set(layers) != names for layers in spends):
             raise ValueError("costs are not those of the plan's layers")
-        cost.check_keys()
         return self
-
-
-def report_document(
-    document: PlanDocument, summaries: Sequence[LayerSummary], comparison: Comparison
-) -> ReportDocument:
-    """The report of a plan.
-
-    Args:
-        document: of the plan.
-        summaries: of its layers.
-        comparison: its cost beside the baselines.
-    """
-    return ReportDocument(
-        schema_version=2,
-        plan=document,
-        layers={summary.layer.name: layer_figures(summary) for summary in summaries},
-        cost=cost_figures(comparison),
-    )
-
-
-def cost_figures(comparison: Comparison) -> CostFigures:
-    """Cost of a plan and its baselines."""
-    assert BASELINE_BITS == 8  # the names of the fields say so
-    return CostFigures(
-        target=comparison.target.name,
-        target_sha256=hashlib.sha256(target_json(comparison.target).encode()).hexdigest(),
-        citation=comparison.target.citation,
-        levels=[
-            LevelFigures(name=level.name, plural=level.several, count=level.count) for level in comparison.target.level
-        ],
-        actions=[
-            ActionFigures(
-                name=name,
-                label=label(name, action),
-                level=level.name,
-                per=action.per,
-                counter=action.counter,
-                counts=counted(action.counter),
-            )
-            for level in comparison.target.level
-            for name, action in level.action.items()
-        ],
-        areas=[
-            PartFigures(name=name, label=label(name, part), level=level.name)
-            for level in comparison.target.level
-            for name, part in level.area.items()
-        ],
-        not_modelled=list(not_modelled(comparison.target)),
-        adc_law=comparison.law.name,
-        plan=spend(comparison.plan),
-        uniform_8_bit=spend(comparison.uniform),
-        isaac_offset_8_bit=spend(comparison.offset),
-        energy_by_kind_j=comparison.energy_by_kind(),
-        free_adc_bound=comparison.free_adc_bound,
-        adc_not_offered=list(comparison.not_offered),
-        adc_laws={each.law.name: _law_figures(each) for each in comparison.spread},
-        conversions={layer.name: _bit_counts(layer.conversions) for layer in comparison.counts},
-    )
-
-
-def _law_figures(found: LawRatio) -> LawFigures:
-    return LawFigures(
-        adc_ratio=found.adc,
-        total_ratio=found.total,
-        formula=found.law.formula,
-        source=found.law.source,
-        valid_bits=found.law.valid_bits,
-        extrapolated=found.extrapolated,
-    )
-
-
-def spend(cost: Cost) -> Spend:
-    """One cost."""
-    return Spend(
-        energy_j=cost.total_energy_j,
-        adc_energy_j=cost.total_adc_energy_j,
-        latency_s=cost.total_latency_s,
-        area_m2=cost.total_area_m2,
-        crossbars=cost.crossbars,
-        units=dict(cost.units),
-        energy_by_action_j={action: cost.action_energy_j(action) for action in cost.actions},
-        area_by_part_m2=None if cost.area_m2 is None else dict(cost.area_m2),
-        layers={name: _layer_spend(cost, name, actions) for name, actions in cost.energy_j.items()},
-    )
-
-
-def layer_figures(summary: LayerSummary) -> LayerFigures:
-    """One layer."""
-    seen = summary.layer.observed
-    return LayerFigures(
-        row_tiles=summary.layer.row_tiles,
-        column_tiles=summary.column_tiles,
-        crossbars=summary.crossbars,
-        possible_crossbars=summary.possible_crossbars,
-        unread_crossbars=summary.unread_crossbars,
-        utilisation=summary.utilisation,
-        observed=None
-        if seen is None
-        else ObservedFigures(**dict(seen), overflow_bound_95=RULE_OF_THREE / seen.conversions),
-        slices=[_slice_figures(part) for part in summary.slices],
-    )
-
-
-def _layer_spend(cost: Cost, name: str, actions: Mapping[str, float | None]) -> LayerSpend:
-    return LayerSpend(
-        energy_j=cost.layer_energy_j(name),
-        adc_energy_j=cost.layer_adc_energy_j(name),
-        latency_s=cost.latency_s[name],
-        area_m2=None if cost.layer_area_m2 is None else cost.layer_area_m2[name],
-        energy_by_action_j=dict(actions),
-    )
-
-
-def _slice_figures(part: SliceSummary) -> SliceFigures:
-    return SliceFigures(
-        density=part.density,
-        columns=part.columns,
-        conversions=part.conversions,
-        lossless=part.lossless,
-        largest_sum=part.largest_sum,
-        proved_bits=_bit_counts(part.proved),
-        assigned_bits=_bit_counts(part.assigned),
-        observed_bits=None if part.observed is None else _bit_counts(part.observed),
-        observed_lossless_columns=part.covered,
-    )
-
-
-def _bit_counts(counts: NDArray[np.int64]) -> BitCounts:
-    """A histogram whose keys are the resolutions that occur."""
-    return {str(bits): int(counts[bits]) for bits in np.flatnonzero(counts)}

@@ -1,35 +1,26 @@
-"""Reports of a plan and its cost, of one layer, and of one crossbar."""
+"""The report of a plan as text, section by section, and that of one of its layers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bsc.cost.compare import Comparison
-from bsc.cost.counters import not_modelled
-from bsc.cost.crossbars import CrossbarTable
-from bsc.hardware.target import Target
-from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
-from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
 from bsc.plan.document import PlanDocument
-from bsc.plan.summary import LayerSummary, SliceSummary, total
 from bsc.report.basis import basis_notes
-from bsc.report.costs import action_labels, cost_table, law_table, layer_cost_table
+from bsc.report.costs import cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
+from bsc.report.document import BitCounts, LayerTotals, PlanCost, ReportDocument, SlicedTotals, SliceTotals
 from bsc.report.network import digital_operators, network_table, operators_text
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN, format_ratio
 
 Resolutions = Literal["assigned", "observed", "proved"]
 
-
-RESOLUTION_TITLES = {
+RESOLUTION_TITLES: Final = {
     "assigned": "assigned",
     "observed": "that hold what calibration data showed",
     "proved": "proved to be enough",
@@ -38,35 +29,19 @@ RESOLUTION_TITLES = {
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PlanReport:
-    """The report that `bsc compile` prints, and with `crossbars` the longer one of `bsc report`.
+    """What `bsc compile` prints, and with `whole` what `bsc report` does.
 
     Attributes:
-        document: of the plan.
-        summaries: of every layer.
-        comparison: cost beside the baselines.
-        crossbars: of every layer; None leaves them and the steps of the network out.
+        report: all that is shown.
+        whole: steps of the network and crossbars by slice are shown too.
     """
 
-    document: PlanDocument
-    summaries: Sequence[LayerSummary]
-    comparison: Comparison
-    crossbars: Sequence[CrossbarTable] | None = None
+    report: ReportDocument
+    whole: bool = False
 
     def __rich__(self) -> RenderableType:
-        network, crossbars = [], []
-        if self.crossbars is not None:
-            network, crossbars = [network_table(self.document)], [slice_table(self.crossbars)]
-        return Group(
-            _heading(self.document),
-            *network,
-            _layer_table(self.summaries),
-            *crossbars,
-            _resolution_table(self.summaries),
-            cost_table(self.comparison),
-            layer_cost_table(self.comparison),
-            law_table(self.comparison),
-            _notes(self.document, self.summaries, self.comparison),
-        )
+        sections = [section for section in SECTIONS if self.whole or section not in ONLY_WHOLE]
+        return Group(*(section(self.report) for section in sections))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,13 +49,15 @@ class LayerReport:
     """One layer in full.
 
     Attributes:
-        summary: of the layer.
+        layer: its record in the plan.
+        totals: its figures.
     """
 
-    summary: LayerSummary
+    layer: MappedLayer
+    totals: LayerTotals
 
     def __rich__(self) -> RenderableType:
-        layer = self.summary.layer
+        layer, seen = self.layer, self.totals.observed
         sign = "signed" if layer.input_signed else "unsigned"
         step = "a step for each vector" if layer.input_step is None else f"step {layer.input_step:g}"
         step += f", zero is code {layer.input_zero}" if layer.input_zero else ""
@@ -92,82 +69,54 @@ class LayerReport:
             f"driven     {min(layer.active_rows, layer.mapped_rows)} rows at a time",
             f"ADC        {_assignment(layer)}",
         ]
-        if layer.observed is not None:
-            seen, what = layer.observed, "pair of slice columns" if layer.subtraction == "analog" else "slice column"
+        kinds: list[Resolutions] = ["assigned", "proved"]
+        if seen is not None:
+            what = "pair of slice columns" if layer.subtraction == "analog" else "slice column"
             lines.append(
                 f"observed   {seen.conversions} conversions of every {what}: {seen.vectors} input vectors of "
                 f"{seen.samples} samples"
             )
-        tables = [_resolution_table([self.summary], kind) for kind in _resolutions(self.summary)]
-        return Group(Text("\n".join(lines)), _layer_table([self.summary]), *tables)
+            kinds.insert(1, "observed")
+        tables = [_resolution_table(self.totals, _converted([layer]), kind) for kind in kinds]
+        return Group(Text("\n".join(lines)), _layer_table([layer], [self.totals]), *tables)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CrossbarReport:
-    """One crossbar in full.
-
-    Attributes:
-        layer: its layer.
-        arrays: of the layer.
-        index: which crossbar.
-    """
-
-    layer: MappedLayer
-    arrays: LayerArrays
-    index: CrossbarIndex
-
-    def __rich__(self) -> RenderableType:
-        levels = crossbar_cells(self.layer, self.arrays, self.index)
-        columns = np.array(crossbar_columns(self.layer, self.index.column_tile))
-        groups = self.layer.groups_per_tile
-        model_columns = columns if self.arrays.kept_columns is None else self.arrays.kept_columns[columns]
-        names = ("bitline", "model column", "non-zero cells", "sum of levels", "ADC bits", "ADC step")
-        title = "Bitlines" if groups == 1 else f"Bitlines; largest of the {groups} row groups"
-        table = new_table(title, names, 0)
-        shown = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_step)
-        largest = (crossbar_part(self.layer, array, self.index).max(axis=0) for array in shown)
-        for bitline, row in enumerate(zip(model_columns, *largest, strict=True)):
-            add_row(table, str(bitline), *map(str, row))
-        density = np.count_nonzero(levels) / max(1, levels.size)
-        head = (
-            f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)\n"
-            f"cells      {levels.shape[0]} rows x {levels.shape[1]} columns in use, {density:.1%} non-zero\n"
-        )
-        return Group(Text(head), table)
-
-
-def _heading(document: PlanDocument) -> Text:
-    batch = ", for a batch of one" if document.model.dynamic_batch else ""
+def _heading(report: ReportDocument) -> Text:
+    plan = report.plan
+    batch = ", for a batch of one" if plan.model.dynamic_batch else ""
     sizes = ", ".join(
         f"{tensor.name} {'x'.join(map(str, tensor.shape)) if tensor.shape is not None else '?'}"
-        for tensor in document.inputs
+        for tensor in plan.inputs
     )
     return Text(
-        f"bsc {document.bsc_version}: {document.model.file} on {document.target}\n"
-        f"pipeline   {document.pipeline}\n"
-        f"input      {sizes}{batch}; {_ranges(document)}\n"
-        f"digital    {operators_text(digital_operators(document)) or 'nothing'}\n"
+        f"bsc {plan.bsc_version}: {plan.model.file} on {plan.target}\n"
+        f"pipeline   {plan.pipeline}\n"
+        f"input      {sizes}{batch}; {_ranges(plan)}\n"
+        f"digital    {operators_text(digital_operators(plan)) or 'nothing'}\n"
     )
 
 
-def _ranges(document: PlanDocument) -> str:
+def _ranges(plan: PlanDocument) -> str:
     """Where the steps of input codes come from."""
-    if document.calibration is not None:
-        return f"steps from {document.calibration.samples} calibration samples"
-    given = sum(layer.input_step is not None for layer in document.layers)
-    if given == len(document.layers):
+    if plan.calibration is not None:
+        return f"steps from {plan.calibration.samples} calibration samples"
+    given = sum(layer.input_step is not None for layer in plan.layers)
+    if given == len(plan.layers):
         return "steps of the model"
     others = "a step for each input vector, for want of --calib data"
     return f"steps of the model in {given} layers, else {others}" if given else others
 
 
-def _layer_table(summaries: Sequence[LayerSummary]) -> Table:
-    slices = max(len(summary.slices) for summary in summaries)
+def _layers(report: ReportDocument) -> Table:
+    return _layer_table(report.plan.layers, [report.layers[layer.name] for layer in report.plan.layers])
+
+
+def _layer_table(layers: Sequence[MappedLayer], totals: Sequence[LayerTotals]) -> Table:
+    slices = max(len(each.slices) for each in totals)
     densities = f"% non-zero, slice {slices - 1}..0" if slices > 1 else "% non-zero"
     names = ("layer", "operator", "K×N", "vectors", "tiles", "crossbars", "utilised", densities)
     table = new_table("Crossbars", names, 2)
-    for summary in summaries:
-        layer = summary.layer
+    for layer, each in zip(layers, totals, strict=True):
         groups = f" /{layer.groups}" if layer.groups > 1 else ""
         add_row(
             table,
@@ -175,98 +124,92 @@ def _layer_table(summaries: Sequence[LayerSummary]) -> Table:
             layer.op_type,
             f"{layer.rows}×{layer.columns}{groups}",
             str(layer.vectors),
-            f"{layer.row_tiles}×{summary.column_tiles}",
-            f"{summary.crossbars} of {summary.possible_crossbars}",
-            f"{summary.utilisation:.1%}",
-            " ".join(f"{100 * part.density:>5.3g}" for part in reversed(summary.slices)),
+            f"{each.row_tiles}×{each.column_tiles}",
+            f"{each.crossbars} of {each.possible_crossbars}",
+            f"{each.utilisation:.1%}",
+            " ".join(f"{100 * part.density:>5.3g}" for part in reversed(each.slices)),
         )
     return table
 
 
-def _resolutions(summary: LayerSummary) -> list[Resolutions]:
-    """What is known of a layer's resolutions."""
-    return ["assigned", "observed", "proved"] if summary.layer.observed is not None else ["assigned", "proved"]
+def _resolutions(report: ReportDocument) -> Table:
+    return _resolution_table(report.totals, _converted(report.plan.layers), "assigned")
 
 
-def _counts(part: SliceSummary, kind: Resolutions) -> NDArray[np.int64]:
-    if kind == "observed":
-        assert part.observed is not None
-        return part.observed
-    return part.proved if kind == "proved" else part.assigned
-
-
-def _resolution_table(summaries: Sequence[LayerSummary], kind: Resolutions = "assigned") -> Table:
-    """Conversions of all layers by resolution."""
-    slices = max(len(summary.slices) for summary in summaries)
-    by_slice = [[summary.slices[i] for summary in summaries if i < len(summary.slices)] for i in range(slices)]
-    histograms = [total(_counts(part, kind) for part in parts) for parts in by_slice]
-    highest = max((int(np.flatnonzero(counts).max(initial=0)) for counts in histograms), default=0)
-    observed = kind == "assigned" and any(summary.layer.observed is not None for summary in summaries)
+def _resolution_table(totals: SlicedTotals, converted: str, kind: Resolutions) -> Table:
+    """Conversions by resolution, most significant slice first."""
+    histograms = [_by_bits(part, kind) for part in totals.slices]
+    highest = max((int(bits) for counts, _ in histograms for bits in counts), default=0)
     bits = [str(resolution) for resolution in range(highest + 1)]
+    observed = kind == "assigned" and totals.observed_bits is not None
     bases = ("lossless", "observed") if observed else () if kind == "observed" else ("lossless",)
-    title = f"{_converted(summaries).capitalize()} by ADC bits {RESOLUTION_TITLES[kind]}"
+    title = f"{converted.capitalize()} by ADC bits {RESOLUTION_TITLES[kind]}"
     table = new_table(title, ("slice", *bits, "mean", "largest sum", *bases), 1)
-    for index in reversed(range(slices)):
-        counts, parts = histograms[index], by_slice[index]
-        conversions = int(counts.sum())
-        mean = f"{counts @ np.arange(len(counts)) / conversions:.2f}" if conversions else UNKNOWN
-        lossless = sum(part.conversions if kind == "proved" else part.lossless for part in parts)
-        shares = [lossless, sum(part.covered for part in parts)][: len(bases)]
+    for number, part in reversed(list(enumerate(totals.slices))):
+        counts, mean = histograms[number]
+        # Every conversion has enough of the bits that are proved to be enough.
+        lossless = 1.0 if kind == "proved" and part.conversions else part.proved_share
+        shares = (lossless, part.observed_lossless_share)[: len(bases)]
         add_row(
             table,
-            str(index),
-            *(str(count) if count else "." for count in counts[: highest + 1]),
-            mean,
-            str(max(part.largest_sum for part in parts)),
-            *(f"{share / conversions:.1%}" if conversions else UNKNOWN for share in shares),
+            str(number),
+            *(str(counts[each]) if each in counts else "." for each in bits),
+            UNKNOWN if mean is None else f"{mean:.2f}",
+            str(part.largest_sum),
+            *(UNKNOWN if share is None else f"{share:.1%}" for share in shares),
         )
     return table
 
 
-def _notes(document: PlanDocument, summaries: Sequence[LayerSummary], comparison: Comparison) -> Text:
-    conversions = sum(summary.conversions for summary in summaries)
-    lossless = sum(summary.lossless for summary in summaries)
-    by_kind = comparison.energy_by_kind()
-    known = sum(by_kind.values())
-    basis = ", ".join(f"{kind} {energy / known:.1%}" for kind, energy in sorted(by_kind.items()) if energy)
-    cost = comparison.plan
-    labels = action_labels(comparison.target)
-    unknown = [labels[name] for name in cost.actions if cost.action_energy_j(name) is None]
+def _by_bits(part: SliceTotals, kind: Resolutions) -> tuple[BitCounts, float | None]:
+    """Conversions by resolution, and their mean."""
+    return {
+        "assigned": (part.assigned_bits, part.mean_adc_bits),
+        "observed": (part.observed_bits or {}, part.mean_observed_bits),
+        "proved": (part.proved_bits, part.mean_proved_bits),
+    }[kind]
+
+
+def _notes(report: ReportDocument) -> Text:
+    layers, totals, cost = report.plan.layers, report.totals, report.cost
+    shares = sorted(cost.energy_share_by_kind.items())
+    basis = ", ".join(f"{kind} {share:.1%}" for kind, share in shares if share)
+    unknown = [each.label for each in cost.actions if cost.plan.energy_by_action_j.get(each.name) is None]
     basis += f" of what is known, without {', '.join(unknown)}" if basis and unknown else ""
-    policies = ", ".join(_unique(_assignment(summary.layer) for summary in summaries))
+    policies = ", ".join(_unique(map(_assignment, layers)))
     return Text(
-        f"ADC assignment    {policies}; {lossless} of {conversions} {_converted(summaries)} are "
+        f"ADC assignment    {policies}; {totals.lossless} of {totals.conversions} {_converted(layers)} are "
         f"proved lossless for any input\n"
-        f"{basis_notes(summaries, document.budget)}{_offer(comparison)}"
-        f"free ADCs         and no other change would save {format_ratio(comparison.free_adc_bound)} of the total\n"
-        f"prices rest on    {basis or UNKNOWN} ({comparison.target.citation})\n"
-        f"not modelled      {', '.join(not_modelled(comparison.target))}{_wider_cells(summaries, comparison.target)}"
+        f"{basis_notes(report)}{_offer(cost)}"
+        f"free ADCs         and no other change would save {format_ratio(cost.free_adc_bound)} of the total\n"
+        f"prices rest on    {basis or UNKNOWN} ({cost.citation})\n"
+        f"not modelled      {', '.join(cost.not_modelled)}{_wider_cells(layers, cost.cell_bits)}"
     )
 
 
-def _wider_cells(summaries: Sequence[LayerSummary], target: Target) -> str:
+def _wider_cells(layers: Iterable[MappedLayer], priced: int) -> str:
     """That cells store more than those the target has prices for."""
-    bits = max((summary.layer.bits_per_cell for summary in summaries), default=0)
-    if bits <= target.crossbar.bits_per_cell:
+    bits = max((layer.bits_per_cell for layer in layers), default=0)
+    if bits <= priced:
         return ""
-    return f"; cells of up to {bits} bits have the prices of {target.crossbar.bits_per_cell}-bit cells"
+    return f"; cells of up to {bits} bits have the prices of {priced}-bit cells"
 
 
-def _converted(summaries: Sequence[LayerSummary]) -> str:
+def _converted(layers: Iterable[MappedLayer]) -> str:
     """What the ADCs convert."""
-    pairs = any(summary.layer.subtraction == "analog" for summary in summaries)
+    pairs = any(layer.subtraction == "analog" for layer in layers)
     return "slice columns" if not pairs else "pairs of slice columns"
 
 
-def _offer(comparison: Comparison) -> str:
+def _offer(cost: PlanCost) -> str:
     """A line where the hardware cannot do what the plan asks of its converters, else nothing."""
-    if not comparison.not_offered:
+    if not cost.adc_not_offered:
         return ""
-    layers, adc = comparison.not_offered, comparison.target.adc
-    offered = f"{adc.bits} bits alone" if adc.granularity.value == "fixed" else f"one for each {adc.granularity.value}"
+    layers, flexibility = cost.adc_not_offered, cost.adc_flexibility
+    offered = f"{cost.adc_bits} bits alone" if flexibility == "fixed" else f"one for each {flexibility}"
     first = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
     return (
-        f"NOT OFFERED       the resolutions of {first}: ADCs of {comparison.target.name} have {offered}; "
+        f"NOT OFFERED       the resolutions of {first}: ADCs of {cost.target} have {offered}; "
         "energies hold for ADCs that can\n"
     )
 
@@ -287,3 +230,32 @@ def _slices(layer: MappedLayer) -> str:
 
 def _unique(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
+
+
+def _network(report: ReportDocument) -> Table:
+    return network_table(report.plan)
+
+
+def _costs(report: ReportDocument) -> Table:
+    return cost_table(report.cost)
+
+
+def _laws(report: ReportDocument) -> Table:
+    return law_table(report.cost)
+
+
+SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
+    _heading,
+    _network,
+    _layers,
+    slice_table,
+    _resolutions,
+    _costs,
+    layer_cost_table,
+    _laws,
+    _notes,
+)
+"""What reports show, in this order."""
+
+ONLY_WHOLE: Final = frozenset({_network, slice_table})
+"""Sections of the longer report alone."""

@@ -9,7 +9,7 @@ from bsc.record import first_mistake
 from bsc.report.document import ReportDocument
 
 MAX_REPORT_BYTES = 64 << 20
-"""A thousand layers take some 5 MB."""
+"""A thousand layers take some 10 MB."""
 
 
 def read_report(path: Path) -> ReportDocument:

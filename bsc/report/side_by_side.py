@@ -1,20 +1,45 @@
-"""The report of plans side by side as text; the first plan is the reference of the others."""
+"""Reports of plans side by side, as text and as JSON; the first plan is the reference of the others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bsc.cost.price import ratio
-from bsc.cost.side_by_side import PROVED, Figures, PlanFigures, pipeline_difference
-from bsc.report.costs import action_labels
+from bsc.report.document import PROVED, LawSaving, LayerSpend, ReportDocument, SlicedTotals, Spend
+from bsc.report.pipelines import pipeline_difference
 from bsc.report.text import add_row, new_table
-from bsc.units import UNKNOWN, format_ratio, format_si
+from bsc.units import UNKNOWN, format_ratio, format_si, ratio
 
 ABSENT = "-"
+NOTHING_KNOWN = LawSaving(
+    adc_energy_j=None,
+    energy_j=None,
+    adc_ratio=None,
+    total_ratio=None,
+    formula="",
+    source="",
+    valid_bits=(0, 0),
+    extrapolated=False,
+)
 Values = Sequence[float | None]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ComparedPlan:
+    """One plan among others.
+
+    Attributes:
+        name: what to call it, unique.
+        report: of the plan.
+        accuracy: share of labelled samples that the replay gets right; None where nothing was replayed.
+    """
+
+    name: str
+    report: ReportDocument
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -22,139 +47,249 @@ class SideBySideReport:
     """What `bsc compare` prints.
 
     Attributes:
-        plans: two or more; the first is the reference.
-        law: name of the ADC law that was chosen.
+        plans: two or more, all priced under the same ADC law; the first is the reference.
         paper_law: name of the paper's.
     """
 
-    plans: Sequence[PlanFigures]
-    law: str
+    plans: Sequence[ComparedPlan]
     paper_law: str
 
     def __rich__(self) -> RenderableType:
-        tables = [self._totals(), self._layers()]
-        return Group(self._heading(), *(part for table in tables if table is not None for part in (Text(), table)))
-
-    def _heading(self) -> Table:
-        """What made each plan: the first in full, the others by what is different."""
-        first, *others = self.plans
-        table = Table.grid(padding=(0, 2))
-        table.add_column(overflow="fold")
-        table.add_column(overflow="fold")
-        add_row(table, first.name, f"{_model(first)} on {first.comparison.target.name}, {_ranges(first)}")
-        add_row(table, "", first.document.pipeline)
-        for plan in others:
-            add_row(table, plan.name, _against(first, plan))
-            added, removed = pipeline_difference(first.document.pipeline, plan.document.pipeline)
-            for step in [*(f"- {step}" for step in removed), *(f"+ {step}" for step in added)] or ["the same pipeline"]:
-                add_row(table, "", step)
-        return table
-
-    def _totals(self) -> Table:
-        names = [self.plans[0].name]
-        for plan in self.plans[1:]:
-            names += [plan.name, "ratio"]
-        table = new_table(f"One inference, ADC law '{self.law}'; ratios to {names[0]}", ("", *names))
-        whole = [plan.whole for plan in self.plans]
-        costs = [plan.comparison.plan for plan in self.plans]
-        papers = [plan.paper for plan in self.plans]
-
-        def row(name: str, values: Values, shown: Callable[[float | None], str], *, ratios: bool = True) -> None:
-            cells = [shown(values[0])]
-            for value in values[1:]:
-                cells += [shown(value), format_ratio(ratio(values[0], value)) if ratios else ""]
-            add_row(table, name, *cells)
-
-        row("crossbars", [each.crossbars for each in whole], _count)
-        row("mean ADC bits of a slice column", [each.mean_bits for each in whole], _two_digits)
-        row("largest", [each.largest_bits for each in whole], _count, ratios=False)
-        for basis in dict.fromkeys(basis for each in whole for basis in each.rests_on):
-            row(f"slice columns {basis}", [each.rests_on.get(basis, 0) for each in whole], _share, ratios=False)
-        if any(plan.accuracy is not None for plan in self.plans):
-            self._accuracies(table)
-        table.add_section()
-        row("conversions", [each.conversions for each in whole], _count)
-        labels = {name: text for plan in self.plans for name, text in action_labels(plan.comparison.target).items()}
-        for action, text in labels.items():
-            energies = [cost.action_energy_j(action) if action in cost.actions else None for cost in costs]
-            row(text, energies, _joules)
-        row("energy", [cost.total_energy_j for cost in costs], _joules)
-        row("latency", [cost.total_latency_s for cost in costs], _seconds)
-        row("area", [cost.total_area_m2 for cost in costs], _square_metres)
-        if self.paper_law != self.law:
-            table.add_section()
-            row(f"ADC conversions, law '{self.paper_law}'", [cost.total_adc_energy_j for cost in papers], _joules)
-            row(f"energy, law '{self.paper_law}'", [cost.total_energy_j for cost in papers], _joules)
-        table.add_section()
-        for law in dict.fromkeys((self.law, self.paper_law)):
-            spread = [next(each for each in plan.comparison.spread if each.law.name == law) for plan in self.plans]
-            row(f"ADC saving over 8 bit, '{law}'", [each.adc for each in spread], format_ratio, ratios=False)
-            row(f"total saving, '{law}'", [each.total for each in spread], format_ratio, ratios=False)
-        return table
-
-    def _accuracies(self, table: Table) -> None:
-        reference = self.plans[0].accuracy
-        cells = [_share(reference)]
-        for plan in self.plans[1:]:
-            points = None if None in (plan.accuracy, reference) else 100 * ((plan.accuracy or 0) - (reference or 0))
-            cells += [_share(plan.accuracy), UNKNOWN if points is None else f"{points:+.2f} points"]
-        add_row(table, "accuracy by replay", *cells)
-
-    def _layers(self) -> Table | None:
-        """The layers whose figures differ, each plan on a line of its own."""
-        names = list(dict.fromkeys(name for plan in self.plans for name in plan.layers))
-        differing = [name for name in names if len({repr(plan.layers.get(name)) for plan in self.plans}) > 1]
-        if not differing:
-            return None
-        same = len(names) - len(differing)
-        columns = ("crossbars", "mean, max bits", "proved", "conversions", "ADC energy", "energy", "ratio", "latency")
-        title = f"Layers that differ; alike in every plan: {same}" if same else "Layers that differ"
-        table = new_table(title, ("layer", "plan", *columns), 2)
-        for name in differing:
-            table.add_section()
-            reference = self.plans[0].layers.get(name)
-            for position, plan in enumerate(self.plans):
-                cells = _layer_cells(plan.layers.get(name), reference if position else None)
-                add_row(table, "" if position else name, plan.name, *cells)
-        return table
+        tables = [_totals(self.plans, self.paper_law), _layers(self.plans)]
+        return Group(_heading(self.plans), *(part for table in tables if table is not None for part in (Text(), table)))
 
 
-def _layer_cells(layer: Figures | None, reference: Figures | None) -> list[str]:
-    if layer is None:
-        return [ABSENT] * 8
-    return [
-        str(layer.crossbars),
-        f"{_two_digits(layer.mean_bits)}, {layer.largest_bits}",
-        f"{layer.rests_on.get(PROVED, 0):.1%}",
-        str(layer.conversions),
-        _joules(layer.adc_energy_j),
-        _joules(layer.energy_j),
-        "" if reference is None else format_ratio(ratio(reference.energy_j, layer.energy_j)),
-        format_si(layer.latency_s, "s"),
-    ]
+def side_by_side_json(plans: Sequence[ComparedPlan], paper_law: str) -> dict[str, Any]:
+    """What `bsc compare --json` prints; ratios say how many times less than the first plan."""
+    law = plans[0].report.cost.adc_law
+    compared = [_beside(plan, plans[0], paper_law) for plan in plans]
+    return {"adc_law": law, "paper_adc_law": paper_law, "plans": compared}
 
 
-def _model(plan: PlanFigures) -> str:
-    return f"{plan.document.model.file} ({plan.document.model.sha256[:12]})"
+def plan_figures(report: ReportDocument) -> dict[str, Any]:
+    """What is compared of a whole plan."""
+    return _figures(report.totals, report.cost.plan)
 
 
-def _ranges(plan: PlanFigures) -> str:
-    calibration = plan.document.calibration
+def layer_figures(report: ReportDocument, name: str) -> dict[str, Any] | None:
+    """What is compared of a layer; None where the plan does not have it."""
+    return _figures(report.layers[name], report.cost.plan.layers[name]) if name in report.layers else None
+
+
+def _figures(totals: SlicedTotals, spend: Spend | LayerSpend) -> dict[str, Any]:
+    return {
+        "crossbars": totals.crossbars,
+        "columns": totals.conversions,
+        "mean_bits": totals.mean_adc_bits,
+        "largest_bits": totals.largest_adc_bits,
+        "rests_on": totals.rests_on,
+        "conversions": spend.conversions,
+        "adc_energy_j": spend.adc_energy_j,
+        "energy_j": spend.energy_j,
+        "latency_s": spend.latency_s,
+    }
+
+
+def _heading(plans: Sequence[ComparedPlan]) -> Table:
+    """What made each plan: the first in full, the others by what is different."""
+    first, *others = plans
+    table = Table.grid(padding=(0, 2))
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    add_row(table, first.name, f"{_model(first)} on {first.report.cost.target}, {_ranges(first)}")
+    add_row(table, "", first.report.plan.pipeline)
+    for plan in others:
+        add_row(table, plan.name, _against(first, plan))
+        added, removed = pipeline_difference(first.report.plan.pipeline, plan.report.plan.pipeline)
+        for step in [*(f"- {step}" for step in removed), *(f"+ {step}" for step in added)] or ["the same pipeline"]:
+            add_row(table, "", step)
+    return table
+
+
+def _model(plan: ComparedPlan) -> str:
+    model = plan.report.plan.model
+    return f"{model.file} ({model.sha256[:12]})"
+
+
+def _ranges(plan: ComparedPlan) -> str:
+    calibration = plan.report.plan.calibration
     if calibration is None:
         return "a step for each input vector"
     return f"input steps from {calibration.samples} samples"
 
 
-def _against(first: PlanFigures, plan: PlanFigures) -> str:
+def _against(first: ComparedPlan, plan: ComparedPlan) -> str:
     """Model, hardware and input ranges, as far as they are not those of the first plan."""
     parts = []
-    if plan.document.model.sha256 != first.document.model.sha256:
+    ours, theirs = first.report, plan.report
+    if theirs.plan.model.sha256 != ours.plan.model.sha256:
         parts.append(f"ANOTHER MODEL, {_model(plan)}: layers are matched by name alone")
-    if plan.comparison.target != first.comparison.target:
-        parts.append(f"other hardware, {plan.comparison.target.name}")
-    if plan.document.calibration != first.document.calibration:
+    if theirs.cost.target_sha256 != ours.cost.target_sha256:
+        parts.append(f"other hardware, {theirs.cost.target}")
+    if theirs.plan.calibration != ours.plan.calibration:
         parts.append(f"other input ranges, {_ranges(plan)}")
     return "; ".join(parts) or "the same model, hardware and input ranges"
+
+
+class _Rows:
+    """A table with a column for each plan, and behind all but the first one with ratios."""
+
+    def __init__(self, plans: Sequence[ComparedPlan]) -> None:
+        self.reports = [plan.report for plan in plans]
+        first, *others = (plan.name for plan in plans)
+        names = [first, *(name for other in others for name in (other, "ratio"))]
+        law = self.reports[0].cost.adc_law
+        self.table = new_table(f"One inference, ADC law '{law}'; ratios to {first}", ("", *names))
+
+    def add(self, name: str, values: Values, shown: Callable[[float | None], str]) -> None:
+        """A row with ratios."""
+        self._add(name, values, shown, [format_ratio(ratio(values[0], value)) for value in values[1:]])
+
+    def add_alone(self, name: str, values: Values, shown: Callable[[float | None], str]) -> None:
+        """A row of what makes no sense as a ratio."""
+        self._add(name, values, shown, [""] * (len(values) - 1))
+
+    def add_accuracies(self, values: Values) -> None:
+        """A row with differences."""
+        changes = [
+            UNKNOWN if None in (value, values[0]) else f"{100 * ((value or 0) - (values[0] or 0)):+.2f} points"
+            for value in values[1:]
+        ]
+        self._add("accuracy by replay", values, _share, changes)
+
+    def _add(self, name: str, values: Values, shown: Callable[[float | None], str], beside: Sequence[str]) -> None:
+        cells = [shown(values[0])]
+        for value, other in zip(values[1:], beside, strict=True):
+            cells += [shown(value), other]
+        add_row(self.table, name, *cells)
+
+
+def _totals(plans: Sequence[ComparedPlan], paper_law: str) -> Table:
+    """One group of rows after the other."""
+    rows = _Rows(plans)
+    _add_resolutions(rows)
+    if any(plan.accuracy is not None for plan in plans):
+        rows.add_accuracies([plan.accuracy for plan in plans])
+    rows.table.add_section()
+    _add_costs(rows)
+    chosen = rows.reports[0].cost.adc_law
+    if paper_law != chosen:
+        rows.table.add_section()
+        _add_energies_under(rows, paper_law)
+    rows.table.add_section()
+    for law in dict.fromkeys((chosen, paper_law)):
+        _add_savings_under(rows, law)
+    return rows.table
+
+
+def _add_resolutions(rows: _Rows) -> None:
+    totals = [report.totals for report in rows.reports]
+    rows.add("crossbars", [each.crossbars for each in totals], _count)
+    rows.add("mean ADC bits of a slice column", [each.mean_adc_bits for each in totals], _two_digits)
+    rows.add_alone("largest", [each.largest_adc_bits for each in totals], _count)
+    for basis in dict.fromkeys(basis for report in rows.reports for basis in _bases(report)):
+        rows.add_alone(f"slice columns {basis}", [each.rests_on.get(basis, 0) for each in totals], _share)
+
+
+def _bases(report: ReportDocument) -> Iterator[str]:
+    """What the resolutions of a plan rest on: proofs, then policies in the order of its layers."""
+    ordered = dict.fromkeys((PROVED, *(layer.adc_policy for layer in report.plan.layers)))
+    return (basis for basis in ordered if basis in report.totals.rests_on)
+
+
+def _add_costs(rows: _Rows) -> None:
+    spends = [report.cost.plan for report in rows.reports]
+    rows.add("conversions", [each.conversions for each in spends], _count)
+    labels = {action.name: action.label for report in rows.reports for action in report.cost.actions}
+    for action, label in labels.items():
+        rows.add(label, [each.energy_by_action_j.get(action) for each in spends], _joules)
+    rows.add("energy", [each.energy_j for each in spends], _joules)
+    rows.add("latency", [each.latency_s for each in spends], _seconds)
+    rows.add("area", [each.area_m2 for each in spends], _square_metres)
+
+
+def _add_energies_under(rows: _Rows, law: str) -> None:
+    rows.add(f"ADC conversions, law '{law}'", [_under(law, each).adc_energy_j for each in rows.reports], _joules)
+    rows.add(f"energy, law '{law}'", [_under(law, each).energy_j for each in rows.reports], _joules)
+
+
+def _add_savings_under(rows: _Rows, law: str) -> None:
+    savings = [_under(law, report) for report in rows.reports]
+    rows.add_alone(f"ADC saving over 8 bit, '{law}'", [each.adc_ratio for each in savings], format_ratio)
+    rows.add_alone(f"total saving, '{law}'", [each.total_ratio for each in savings], format_ratio)
+
+
+def _under(law: str, report: ReportDocument) -> LawSaving:
+    """What a plan saves under a law; nothing is known where a report that was read does not have it."""
+    return report.cost.adc_laws.get(law, NOTHING_KNOWN)
+
+
+def _layers(plans: Sequence[ComparedPlan]) -> Table | None:
+    """The layers whose figures differ, each plan on a line of its own."""
+    names = list(dict.fromkeys(layer.name for plan in plans for layer in plan.report.plan.layers))
+    figures = {name: [layer_figures(plan.report, name) for plan in plans] for name in names}
+    differing = {name: each for name, each in figures.items() if any(other != each[0] for other in each[1:])}
+    if not differing:
+        return None
+    same = len(names) - len(differing)
+    columns = ("crossbars", "mean, max bits", "proved", "conversions", "ADC energy", "energy", "ratio", "latency")
+    title = f"Layers that differ; alike in every plan: {same}" if same else "Layers that differ"
+    table = new_table(title, ("layer", "plan", *columns), 2)
+    for name, each in differing.items():
+        table.add_section()
+        for position, (plan, found) in enumerate(zip(plans, each, strict=True)):
+            cells = _layer_cells(found, each[0] if position else None)
+            add_row(table, "" if position else name, plan.name, *cells)
+    return table
+
+
+def _layer_cells(layer: dict[str, Any] | None, reference: dict[str, Any] | None) -> list[str]:
+    if layer is None:
+        return [ABSENT] * 8
+    return [
+        str(layer["crossbars"]),
+        f"{_two_digits(layer['mean_bits'])}, {layer['largest_bits']}",
+        f"{layer['rests_on'].get(PROVED, 0):.1%}",
+        str(layer["conversions"]),
+        _joules(layer["adc_energy_j"]),
+        _joules(layer["energy_j"]),
+        "" if reference is None else format_ratio(ratio(reference["energy_j"], layer["energy_j"])),
+        _seconds(layer["latency_s"]),
+    ]
+
+
+def _beside(plan: ComparedPlan, first: ComparedPlan, paper_law: str) -> dict[str, Any]:
+    ours, theirs = first.report, plan.report
+    added, removed = pipeline_difference(ours.plan.pipeline, theirs.plan.pipeline)
+    reference, spend = ours.cost.plan, theirs.cost.plan
+    paper_reference, paper = _under(paper_law, ours), _under(paper_law, theirs)
+    return {
+        "name": plan.name,
+        "model": theirs.plan.model.model_dump(mode="json"),
+        "same_model": theirs.plan.model.sha256 == ours.plan.model.sha256,
+        "target": theirs.cost.target,
+        "pipeline": theirs.plan.pipeline,
+        "pipeline_added": added,
+        "pipeline_removed": removed,
+        "accuracy": plan.accuracy,
+        "figures": plan_figures(theirs),
+        "cost": spend.model_dump(mode="json"),
+        "paper_cost": {"adc_energy_j": paper.adc_energy_j, "energy_j": paper.energy_j},
+        "saving_over_uniform_8_bit": {
+            name: {"adc_ratio": law.adc_ratio, "total_ratio": law.total_ratio}
+            for name, law in theirs.cost.adc_laws.items()
+        },
+        "ratios": {
+            "conversions": ratio(reference.conversions, spend.conversions),
+            "adc_energy": ratio(reference.adc_energy_j, spend.adc_energy_j),
+            "energy": ratio(reference.energy_j, spend.energy_j),
+            "paper_adc_energy": ratio(paper_reference.adc_energy_j, paper.adc_energy_j),
+            "paper_energy": ratio(paper_reference.energy_j, paper.energy_j),
+            "latency": ratio(reference.latency_s, spend.latency_s),
+            "area": ratio(reference.area_m2, spend.area_m2),
+        },
+        "layers": {layer.name: layer_figures(theirs, layer.name) for layer in theirs.plan.layers},
+    }
 
 
 def _count(value: float | None) -> str:

@@ -1,7 +1,8 @@
-"""The report of a simulation as text: the exact replay, its column sums, and trials on devices."""
+"""The report of a simulation, as text and as JSON: the exact replay, its column sums, and trials on devices."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -11,6 +12,7 @@ from rich.text import Text
 from bsc.hardware.device import Curve, Device
 from bsc.plan.document import Plan
 from bsc.replay.simulation import Simulation
+from bsc.replay.tally import ColumnTally
 from bsc.replay.trials import MeanInterval
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN
@@ -73,6 +75,28 @@ class SimulationReport:
         yield f"error      of the outputs, relative RMS {error} (mean of trials)"
 
 
+def simulation_json(found: Simulation) -> dict[str, Any]:
+    """What `bsc simulate --json` prints."""
+    trials = None
+    if found.device is not None:
+        trials = {
+            "device": found.device.name,
+            "effects": list(found.device.effects),
+            "seed": found.seed,
+            "accuracy": _interval(found.trial_accuracy),
+            "relative_rms_error": _interval(found.trial_error),
+            "each": [asdict(trial) for trial in found.trials],
+        }
+    return {
+        "samples": found.samples,
+        "data": found.source,
+        "accuracy": found.accuracy,
+        "layers": {name: asdict(tally) for name, tally in found.tallies.items()},
+        "column_sums": {name: _column_sums(tally) for name, tally in found.columns.items()},
+        "trials": trials,
+    }
+
+
 def _percent(interval: MeanInterval) -> str:
     if interval.trials < 2:
         return f"{interval.mean:.2%} (one trial: no interval)"
@@ -101,3 +125,31 @@ def _column_table(found: Simulation) -> Table:
                 str((highest - lowest).bit_length()),
             )
     return shown
+
+
+def _interval(interval: MeanInterval | None) -> dict[str, Any] | None:
+    """A single trial has neither deviation nor interval."""
+    if interval is None:
+        return None
+    one = interval.trials < 2
+    return {
+        "mean": interval.mean,
+        "deviation": None if one else interval.deviation,
+        "low_95": None if one else interval.low,
+        "high_95": None if one else interval.high,
+    }
+
+
+def _column_sums(tally: ColumnTally) -> dict[str, Any]:
+    """Histograms by slice, polarity and input cycle, trailing zeros cut; a key of each level is its number."""
+    return {
+        "origin": tally.origin,
+        "bin_width": tally.bin_width,
+        "lowest_by_slice": tally.lowest.min(axis=(0, 2, 3), initial=0).tolist(),
+        "highest_by_slice": tally.highest.max(axis=(0, 2, 3), initial=0).tolist(),
+        "clipped_by_slice": tally.clipped.sum(axis=(0, 2, 3)).tolist(),
+        "histogram": [
+            [[np.trim_zeros(bins, "b").tolist() for bins in cycles] for cycles in polarities]
+            for polarities in tally.histogram
+        ],
+    }

@@ -1,6 +1,6 @@
 """What reports as text are made of: tables of plain cells, and text of a given width.
 
-Reports take finished figures and only lay them out; `bsc.report.figures` has the same figures for programs.
+Reports take finished figures and only lay them out; the same figures for programs are beside each of them.
 """
 
 import io

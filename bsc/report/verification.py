@@ -1,7 +1,8 @@
-"""The report of a replay that was held against its models, and of proofs that were checked."""
+"""The report of a replay that was compared with its models, and of proofs that were checked; as text and as JSON."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
+from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -75,6 +76,26 @@ class VerificationReport:
         )
         if vectors:
             yield f"attacks    {attacked} conversions under {vectors} inputs made against them, nothing lost"
+
+
+def verification_json(found: Verification, proofs: Mapping[str, LayerProof] | None = None) -> dict[str, Any]:
+    """What `bsc verify --json` prints; `proofs` is null unless they were checked."""
+    return {
+        "samples": found.samples,
+        "data": found.source,
+        "exact": found.exact,
+        "layers": {name: asdict(tally) for name, tally in found.tallies.items()},
+        "float_difference_max": found.difference_max,
+        "float_difference_relative_rms": found.difference_rms,
+        "accuracy": None if found.accuracy is None else asdict(found.accuracy),
+        "proofs": None if proofs is None else {name: asdict(proof) for name, proof in proofs.items()},
+        "accuracy_drop": None
+        if found.paired is None
+        else {**asdict(found.paired), "drop": found.paired.drop, "drop_bound_95": found.paired.drop_bound},
+        "layer_differences": None
+        if found.layers is None
+        else {name: asdict(each) for name, each in found.layers.items()},
+    }
 
 
 def _difference_table(layers: Mapping[str, LayerDifference]) -> RenderableType:

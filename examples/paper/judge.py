@@ -11,12 +11,14 @@ from bsc.compile.driver import compile_model
 from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.cost.compare import compare
 from bsc.frontend.onnx_import import import_model
+from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.plan.document import Plan
 from bsc.plan.folder import read_plan, write_plan
-from bsc.plan.summary import LayerSummary, summarise, summarise_layer, total
 from bsc.replay.dataset import load_dataset
 from bsc.replay.engine import Replayer, ReplayOptions
 from bsc.replay.verification import verify
+from bsc.report.build import layer_totals, plan_totals
+from bsc.report.document import PlanTotals
 from bsc.train.curves import bar_charts
 from bsc.train.data import Samples
 from bsc.train.options import FinetuneOptions
@@ -49,16 +51,19 @@ def judge(out: Path, name: str, test: Samples, observe: int) -> dict[str, Any]:
     assert found.accuracy is not None
     laws = hw_models.laws()
     spread = {each.law.name: each for each in compare(plan.mapping, target, laws["isaac"], laws).spread}
-    summaries = summarise(plan.mapping)
+    totals = plan_totals(
+        plan.mapping.layers,
+        {layer.name: layer_totals(layer, plan.mapping.arrays(layer)) for layer in plan.mapping.layers},
+    )
     float_accuracy, quantised = _accuracies(model, test)
     return {
         "float": float_accuracy,
         "quantised": quantised,
         "replayed": found.accuracy.replayed,
         "replayed_samples": found.samples,
-        **_bits("", summaries),
+        **_bits("", totals),
         **_bits("observed_", _observed(plan, out / "calibration.npz", observe)),
-        "density": _densities(summaries),
+        "density": [part.density for part in reversed(totals.slices)],
         "adc_saberi": spread["saberi"].adc,
         "adc_isaac": spread["isaac"].adc,
         "total_saberi": spread["saberi"].total,
@@ -76,39 +81,31 @@ def _accuracies(model: Path, test: Samples) -> tuple[float, float]:
     return trainer.float_accuracy, quantised
 
 
-def _observed(plan: Plan, calibration: Path, samples: int) -> list[LayerSummary]:
-    """Summaries as if no column sum were larger than the largest that these images cause."""
+def _observed(plan: Plan, calibration: Path, samples: int) -> PlanTotals:
+    """Totals as if no column sum were larger than the largest that these images cause."""
     document = plan.document
     replayer = Replayer(plan.mapping, ReplayOptions(statistics=True))
     data = load_dataset(calibration, document.inputs, dynamic_batch=document.model.dynamic_batch, limit=samples)
     for batch in data.batches(max(layer.input_values for layer in plan.mapping.layers)):
         replayer.replayed(batch)
-    summaries = []
+    layers = {}
     for layer in plan.mapping.layers:
         assert layer.max_drive == 1
         seen = replayer.columns[layer.name].highest
-        summaries.append(summarise_layer(layer, replace(plan.mapping.arrays(layer), sums=seen)))
-    return summaries
+        layers[layer.name] = layer_totals(layer, replace(plan.mapping.arrays(layer), sums=seen))
+    return plan_totals(plan.mapping.layers, layers)
 
 
-def _bits(prefix: str, summaries: list[LayerSummary]) -> dict[str, Any]:
+def _bits(prefix: str, totals: PlanTotals) -> dict[str, Any]:
     """Largest and mean bits of every slice over its columns, all layers together, and columns by bits."""
-    histograms = [total(summary.slices[position].proved for summary in summaries) for position in range(3, -1, -1)]
+    parts = totals.slices[::-1]
     return {
-        f"{prefix}bits_max": [int(np.flatnonzero(row).max(initial=0)) for row in histograms],
-        f"{prefix}bits_mean": [float(row @ np.arange(len(row)) / max(row.sum(), 1)) for row in histograms],
-        f"{prefix}histogram": [row.tolist() for row in histograms],
+        f"{prefix}bits_max": [max(map(int, part.proved_bits), default=0) for part in parts],
+        f"{prefix}bits_mean": [part.mean_proved_bits or 0.0 for part in parts],
+        f"{prefix}histogram": [
+            [part.proved_bits.get(str(bits), 0) for bits in range(MAX_ADC_BITS + 1)] for part in parts
+        ],
     }
-
-
-def _densities(summaries: list[LayerSummary]) -> list[float]:
-    """Non-zero ratio of every slice, all layers together."""
-    weights = [summary.layer.rows * summary.layer.columns for summary in summaries]
-    return [
-        sum(summary.slices[position].density * count for summary, count in zip(summaries, weights, strict=True))
-        / sum(weights)
-        for position in range(3, -1, -1)
-    ]
 
 
 def pictures(rows: list[dict[str, Any]]) -> dict[str, str]:

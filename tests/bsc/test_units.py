@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsc.units import format_ratio, format_si
+from bsc.units import format_ratio, format_si, ratio
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -67,3 +67,10 @@ def test_text_is_the_value_to_three_digits(value: float) -> None:
     scale = (scales | {"a": 1e-18})[unit.removesuffix("J")]
     assert float(number) * scale == pytest.approx(value, rel=5.1e-3)
     assert 3 <= len(number.replace(".", "")) <= 4
+
+
+@pytest.mark.parametrize(
+    ("baseline", "value", "expected"), [(6, 3, 2), (0, 3, 0), (6, 0, None), (None, 3, None), (6, None, None)]
+)
+def test_how_many_times_smaller(baseline: float | None, value: float | None, expected: float | None) -> None:
+    assert ratio(baseline, value) == expected

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import hw_models
-from bsc.cost.counters import COUNTERS, MISSING, not_modelled
+from bsc.cost.counters import COUNTERS
 from bsc.errors import UsageError
 from bsc.hardware.check import check, require_consistent, total
 from bsc.hardware.target import Target
@@ -54,13 +54,6 @@ def test_every_counter_is_priced_and_every_price_proved_at_full_rate() -> None:
     actions = hw_models.load("isaac").actions().values()
     assert {action.counter for action in actions} == set(COUNTERS)
     assert all(action.energy_j is not None and action.at_full_rate is not None for action in actions)
-
-
-def test_what_is_not_modelled() -> None:
-    assert not_modelled(hw_models.load("isaac"))[len(MISSING) :] == (
-        "the tile's router, sigmoid, shift add, max pool and output register",
-        "the chip's hyper transport",
-    )
 
 
 def test_buffers_and_links_are_those_of_table_i() -> None:

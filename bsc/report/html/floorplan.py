@@ -18,7 +18,7 @@ from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
 from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_part
-from bsc.report.document import LevelFigures
+from bsc.report.document import TargetLevel
 
 # Type of every array of the page, as NumPy and as JavaScript name it.
 SHIPPED = {
@@ -45,10 +45,10 @@ class Floorplan:
     """
 
     tables: tuple[CrossbarTable, ...]
-    levels: tuple[LevelFigures, ...]
+    levels: tuple[TargetLevel, ...]
 
     @classmethod
-    def of(cls, mapping: MappedModel, levels: Sequence[LevelFigures]) -> "Floorplan":
+    def of(cls, mapping: MappedModel, levels: Sequence[TargetLevel]) -> "Floorplan":
         """Of a mapping; reads each layer's arrays once."""
         return cls(tables=tuple(mapping_crossbars(mapping)), levels=tuple(levels))
 

@@ -1,17 +1,18 @@
 """The report of a plan as a page: the figures of its `ReportDocument`, and a floorplan of its crossbars."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from markupsafe import Markup
+
 from bsc.plan.document import Plan
-from bsc.report.document import ActionFigures, LevelFigures, PartFigures, ReportDocument, Spend
+from bsc.report.document import PlanTotals, ReportDocument, SliceTotals, TargetAction, TargetArea, TargetLevel
 from bsc.report.html.charts import RatioAxis, bit_histogram
 from bsc.report.html.floorplan import Floorplan, cells
 from bsc.report.html.network import network
 from bsc.report.html.page import data_block, render
-from bsc.report.layer_rows import layer_rows, mean_bits
+from bsc.report.layer_rows import layer_rows
 from bsc.report.network import digital_operators, operators_text
 
 COLOURS = 9
@@ -22,30 +23,18 @@ MAX_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Basis:
-    """What the resolutions of all conversions rest on.
+class CostRow:
+    """An action or an area of the target.
 
     Attributes:
-        proved: lose nothing, whatever the input.
-        calibrated: not proved, but lost nothing on calibration data.
-        assumed: neither: a policy says so.
+        label: what it is called.
+        words: what one action is and how it is counted; empty for an area.
+        colour: number of a colour.
+        costs: in the plan and both baselines.
     """
 
-    proved: int
-    calibrated: int
-    assumed: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.proved + self.calibrated + self.assumed
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostRow:
-    """An action or an area of the target: its label, a colour's number, and its cost in the plan and both baselines."""
-
     label: str
+    words: str
     colour: int
     costs: tuple[float | None, ...]
 
@@ -54,8 +43,8 @@ def plan_page(plan: Plan, report: ReportDocument, *, max_bytes: int = MAX_BYTES)
     """The page.
 
     Args:
-        plan: gives the arrays that the floorplan shows.
-        report: of that plan.
+        plan: gives the cells that the floorplan shows.
+        report: of that plan: all else.
         max_bytes: what it may take; tables and the floorplan are always whole, cells fill what is left.
     """
     floorplan = Floorplan.of(plan.mapping, report.cost.levels)
@@ -64,29 +53,30 @@ def plan_page(plan: Plan, report: ReportDocument, *, max_bytes: int = MAX_BYTES)
 
 
 def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[str, str]]) -> str:
-    cost, layers = report.cost, layer_rows(report)
-    costs = (cost.plan, cost.uniform_8_bit, cost.isaac_offset_8_bit)
-    ratios = [each for law in cost.adc_laws.values() for each in (law.adc_ratio, law.total_ratio)]
+    cost = report.cost
+    laws = [(name, cost.adc_laws[name]) for name in cost.adc_law_names]
     return render(
         "plan.html.j2",
         {
             "report": report,
+            "totals": report.totals,
             "cost": cost,
-            "costs": costs,
+            "costs": (cost.plan, *cost.baselines),
             "law": cost.adc_laws[cost.adc_law],
-            "layers": layers,
-            "basis": _basis(report),
-            "possible": sum(figures.possible_crossbars for figures in report.layers.values()),
-            "unpriced": [each.label for each in cost.actions if cost.plan.energy_by_action_j.get(each.name) is None],
+            "laws": laws,
+            "layers": layer_rows(report),
+            "unpriced": [
+                action.label for action in cost.actions if cost.plan.energy_by_action_j.get(action.name) is None
+            ],
             "policies": list(
                 dict.fromkeys(f"{each.adc_policy} per {each.adc_granularity}" for each in report.plan.layers)
             ),
             "pairs": any(each.subtraction == "analog" for each in report.plan.layers),
             "digital": operators_text(digital_operators(report.plan)) or "nothing",
-            "energy": _rows(costs, "energy_by_action_j", cost.actions),
-            "area": _rows(costs, "area_by_part_m2", cost.areas),
-            "axis": RatioAxis.over(ratios),
-            "histograms": _histograms(report),
+            "energy": _rows(cost.actions, [each.energy_by_action_j for each in (cost.plan, *cost.baselines)]),
+            "area": _rows(cost.areas, [each.area_by_part_m2 for each in (cost.plan, *cost.baselines)]),
+            "axis": RatioAxis.over([ratio for _, each in laws for ratio in (each.adc_ratio, each.total_ratio)]),
+            "histograms": _histograms(report.totals),
             "network": network(report.plan),
             "digital_steps": sum(step.digital is not None for step in report.plan.steps),
             "filled": cost.levels[:-1],
@@ -98,14 +88,7 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
     )
 
 
-def _basis(report: ReportDocument) -> Basis:
-    parts = [part for figures in report.layers.values() for part in figures.slices]
-    proved, seen = (sum(getattr(part, name) for part in parts) for name in ("lossless", "observed_lossless_columns"))
-    total = sum(part.conversions for part in parts)
-    return Basis(proved=proved, calibrated=seen, assumed=total - proved - seen)
-
-
-def _grouping(levels: Sequence[LevelFigures]) -> str:
+def _grouping(levels: Sequence[TargetLevel]) -> str:
     """How crossbars fill larger levels: "IMAs (8 crossbars) and tiles (12 IMAs)"."""
     shown = [
         f"{larger.plural} ({level.count} {level.plural})"
@@ -114,58 +97,43 @@ def _grouping(levels: Sequence[LevelFigures]) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def _rows(costs: Sequence[Spend], name: str, parts: Sequence[ActionFigures | PartFigures]) -> list[CostRow]:
+def _rows(
+    labels: Sequence[TargetAction | TargetArea],
+    tables: Sequence[Mapping[str, float | None] | Mapping[str, float] | None],
+) -> list[CostRow]:
     """Rows of a cost table; none if the plan's own are unknown."""
-    tables = [getattr(cost, name) for cost in costs]
     if tables[0] is None:
         return []
     return [
         CostRow(
-            label=part.label,
+            label=each.label,
+            words=f"{each.per}; {each.counts}" if isinstance(each, TargetAction) else "",
             colour=number % COLOURS,
-            costs=tuple(None if table is None else table.get(part.name) for table in tables),
+            costs=tuple(None if table is None else table.get(each.name) for table in tables),
         )
-        for number, part in enumerate(parts)
-        if part.name in tables[0]
+        for number, each in enumerate(labels)
+        if each.name in tables[0]
     ]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SliceView:
-    """One slice of all layers: its number, picture, density and mean resolution."""
+    """One slice of all layers: its number, picture and totals."""
 
     number: int
-    picture: str
-    density: float | None
-    mean_bits: float | None
-    largest_sum: int
+    picture: Markup
+    totals: SliceTotals
 
 
-def _histograms(report: ReportDocument) -> list[SliceView]:
+def _histograms(totals: PlanTotals) -> list[SliceView]:
     """One of each slice, most significant first."""
-    slices = max(len(figures.slices) for figures in report.layers.values())
-    totals = []
-    for number in range(slices):
-        parts = [figures.slices[number] for figures in report.layers.values() if number < len(figures.slices)]
-        assigned, proved = Counter[str](), Counter[str]()
-        for part in parts:
-            assigned.update(part.assigned_bits)
-            proved.update(part.proved_bits)
-        totals.append((parts, assigned, proved))
-    most_bits = max((int(bits) for _, *both in totals for counts in both for bits in counts), default=0)
+    most_bits = max(
+        (int(bits) for part in totals.slices for bits in (*part.assigned_bits, *part.proved_bits)), default=0
+    )
     views = []
-    for number, (parts, assigned, proved) in enumerate(totals):
-        weights = [layer.rows * layer.columns for layer in report.plan.layers if number < layer.slices]
-        listing = ", ".join(f"{assigned[key]} of {key} bit" for key in sorted(assigned, key=int))
-        views.append(
-            SliceView(
-                number=number,
-                picture=bit_histogram(
-                    f"Slice {number}, conversions by bits assigned: {listing}", assigned, proved, most_bits
-                ),
-                density=sum(part.density * size for part, size in zip(parts, weights, strict=True)) / sum(weights),
-                mean_bits=mean_bits(parts),
-                largest_sum=max(part.largest_sum for part in parts),
-            )
-        )
+    for number, part in enumerate(totals.slices):
+        listing = ", ".join(f"{part.assigned_bits[key]} of {key} bit" for key in sorted(part.assigned_bits, key=int))
+        label = f"Slice {number}, conversions by bits assigned: {listing}"
+        picture = bit_histogram(label, part.assigned_bits, part.proved_bits, most_bits)
+        views.append(SliceView(number=number, picture=picture, totals=part))
     return views[::-1]

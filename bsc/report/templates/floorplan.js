@@ -40,13 +40,17 @@ const colours = {
   slice: { value: (i) => crossbars.slice[i], high: () => most(crossbars.slice), text: (x) => `slice ${x}` },
 };
 
-// Near a square, wider than high, as blocks of a chip are.
-const wide = (count) => { let width = Math.ceil(Math.sqrt(count)); while (count % width) width++; return width; };
+// Near a square, wider than high, as blocks of a chip are; the last row is full if that is not much wider.
+const wide = (count) => {
+  const root = Math.ceil(Math.sqrt(count));
+  for (let width = root; width <= 2 * root; width++) if (count % width === 0) return width;
+  return root;
+};
 // The groups that a crossbar is in, innermost first: how many parts across and down, and crossbars of one part.
 const nested = [];
 let perBlock = 1;
 for (const count of plan.groups) {
-  nested.push({ across: wide(count), down: count / wide(count), part: perBlock, parts: count });
+  nested.push({ across: wide(count), down: Math.ceil(count / wide(count)), part: perBlock, parts: count });
   perBlock *= count;
 }
 let chosen = 0, layout = null;
@@ -153,8 +157,9 @@ function at(event) {
   for (let level = nested.length - 1; level >= 0; level--) {
     const group = nested[level], [pitchX, pitchY] = pitches[level];
     const partX = Math.floor(dx / pitchX), partY = Math.floor(dy / pitchY);
-    if (column >= across || partX < 0 || partY < 0 || partX >= group.across || partY >= group.down) return null;
-    number += (partY * group.across + partX) * group.part;
+    const part = partY * group.across + partX;
+    if (column >= across || partX < 0 || partY < 0 || partX >= group.across || part >= group.parts) return null;
+    number += part * group.part;
     dx -= partX * pitchX;
     dy -= partY * pitchY;
   }

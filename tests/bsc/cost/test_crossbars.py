@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from bsc.cost.counts import count_mapping
 from bsc.cost.crossbars import crossbar_table, mapping_crossbars
 from bsc.plan.cells import CrossbarIndex, crossbar_cells
-from bsc.plan.summary import summarise_layer
+from bsc.report.build import layer_totals
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import coded, mapped, only_layer, slicings
 
@@ -44,14 +44,12 @@ def test_groups_that_share_a_crossbar() -> None:
     pairs=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_agrees_with_cells_and_summaries(
-    rows: int, columns: int, size: tuple[int, int], pairs: bool, seed: int
-) -> None:
+def test_agrees_with_cells_and_reports(rows: int, columns: int, size: tuple[int, int], pairs: bool, seed: int) -> None:
     codes = np.random.default_rng(seed).integers(-40, 41, (rows, columns))
     layer, arrays = only_layer(
         mapped(coded(codes), rows=size[0], cols=size[1], active_rows=2, subtraction="analog" if pairs else "digital")
     )
-    table, summary = crossbar_table(layer, arrays), summarise_layer(layer, arrays)
+    table, summary = crossbar_table(layer, arrays), layer_totals(layer, arrays)
     assert len(table.index) == summary.crossbars
     if not summary.crossbars:
         return

@@ -7,12 +7,11 @@ import pytest
 import hw_models
 from bsc.cost.compare import compare
 from bsc.hardware.target import AdcFlexibility, Target
-from bsc.plan.summary import summarise
-from bsc.report.document import cost_figures
 from bsc.report.plan import PlanReport
 from bsc.report.text import to_text
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import ISAAC, coded, plan_of
+from tests.bsc.report.reports import report_of
 
 LAWS = hw_models.laws()
 
@@ -58,14 +57,10 @@ def test_a_fixed_converter_refuses_lossless_resolutions() -> None:
 )
 def test_the_report_says_so(target: Target, line: str) -> None:
     plan = plan_of(coded([[1]], name="a"), coded([[2]], name="b", input="y", output="z"))
-    comparison = compare(plan.mapping, target, LAWS["isaac"], LAWS)
-    report = to_text(PlanReport(document=plan.document, summaries=summarise(plan.mapping), comparison=comparison))
-    assert f"\nNOT OFFERED       {line}" in report
-    assert cost_figures(comparison).adc_not_offered == ["a", "b"]
+    report = report_of(plan, target=target)
+    assert f"\nNOT OFFERED       {line}" in to_text(PlanReport(report=report))
+    assert report.cost.adc_not_offered == ["a", "b"]
 
 
 def test_the_report_is_silent_where_all_is_offered() -> None:
-    plan = plan_of(coded([[1]]))
-    comparison = compare(plan.mapping, ISAAC, LAWS["isaac"], LAWS)
-    report = to_text(PlanReport(document=plan.document, summaries=summarise(plan.mapping), comparison=comparison))
-    assert "NOT OFFERED" not in report
+    assert "NOT OFFERED" not in to_text(PlanReport(report=report_of(plan_of(coded([[1]])))))

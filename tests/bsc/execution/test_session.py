@@ -1,6 +1,50 @@
 import subprocess
 import sys
 
+import numpy as np
+import pytest
+
+from bsc.execution.session import out_of_memory, quiet_session
+from bsc.testing import tiny_model
+
+
+@pytest.mark.parametrize("as_written", [True, False])
+def test_what_reads_a_tensor_that_is_transposed_and_quantised_is_not_rounded(*, as_written: bool) -> None:
+    model = tiny_model(
+        """(float[1,4,1,1] x) => (float[] t, uint8[] q) {
+            r = Reshape(x, phases)  i = Transpose <perm = [0, 1, 4, 2, 5, 3]> (r)  w = Reshape(i, whole)
+            t = Slice(w, zero, one, axis)  u = Transpose <perm = [0, 2, 3, 1]> (t)  q = QuantizeLinear(u, s, z)
+        }""",
+        {
+            "phases": np.array([1, 1, 2, 2, 1, 1]),
+            "whole": np.array([1, 1, 2, 2]),
+            "zero": np.array([0]),
+            "one": np.array([1]),
+            "axis": np.array([2]),
+            "s": np.array(0.05, np.float32),
+            "z": np.array(100, np.uint8),
+        },
+    )
+    x = np.arange(1, 5, dtype=np.float32).reshape(1, 4, 1, 1) / 100
+    (t,) = quiet_session(model.SerializeToString(), as_written=as_written).run(["t"], {"x": x})
+    assert t.ravel().tolist() == x.ravel()[:2].tolist()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (
+            RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer"),
+            True,
+        ),
+        (RuntimeError("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error: Exception, *, expected: bool) -> None:
+    assert out_of_memory(error) == expected
+
 
 def test_an_interrupt_ends_an_endless_loop() -> None:
     """In a process of its own, where signals go to the main thread."""

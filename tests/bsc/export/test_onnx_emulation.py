@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,6 @@ from onnx import helper, numpy_helper
 
 import bsc
 from bsc.errors import DoesNotFitError, ModelError, UsageError
-from bsc.execution.session import quiet_session
 from bsc.export import onnx_builder
 from bsc.export.onnx_emulation import emulation_model, write_emulation
 from bsc.numeric.im2col import ConvGeometry
@@ -31,16 +31,22 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "mnist"
 Feeds = Mapping[str, NDArray[Any]]
 
 
-def emulated(model: onnx.ModelProto, feeds: Feeds) -> dict[str, NDArray[Any]]:
-    session = quiet_session(model.SerializeToString())
+def emulated(model: onnx.ModelProto, feeds: Feeds, *, optimised: bool = True) -> dict[str, NDArray[Any]]:
+    """By onnxruntime alone, which in no case may round codes of the model in other places."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
-def assert_same(plan: Plan, feeds: Feeds, model: onnx.ModelProto | None = None) -> None:
+def assert_same(plan: Plan, feeds: Feeds, model: onnx.ModelProto | None = None, *, optimised: bool = True) -> None:
     """Values, types, shapes and even the signs of zeros are those of the replay."""
     replayed = Replayer(plan.mapping).replayed(feeds)
-    results = emulated(model or emulation_model(plan), feeds)
+    results = emulated(model or emulation_model(plan), feeds, optimised=optimised)
     assert list(results) == list(replayed)
     for name, expected in replayed.items():
         assert (results[name].dtype, results[name].shape) == (expected.dtype, expected.shape)
@@ -296,6 +302,23 @@ def test_digital_operators_add_in_the_order_of_the_replay(tmp_path: Path) -> Non
     body = "[conv] h = Conv <pads = [1, 1, 1, 1]> (x, w)  y = ReduceL2 <axes = [1, 2]> (h)"
     model = tiny_model(f"(float[N,3,9,9] x) => (float[N,1,1,9] y) {{ {body} }}", {"w": random_weights(16, 3, 3, 3)})
     assert_same(model_plan(model, tmp_path), {"x": normal(7, 3, 9, 9)})
+
+
+@pytest.mark.parametrize("outputs", ["float[] h, float[] y", "float[] s, float[] y"])
+def test_what_else_reads_a_transposed_tensor_is_not_rounded(outputs: str, tmp_path: Path) -> None:
+    """onnxruntime would turn Transpose and QuantizeLinear around, and round all that reads `h`."""
+    body = """g = Conv <pads = [1, 1, 1, 1]> (x, w)  h = Conv <pads = [1, 1, 1, 1]> (g, w)  s = Neg(h)
+        t = Transpose <perm = [0, 2, 3, 1]> (h)  q = QuantizeLinear(t, scale, zero)
+        i = MatMulInteger(q, k, zero)  f = Cast <to = 1> (i)  m = Transpose <perm = [0, 3, 1, 2]> (f)
+        y = Conv <pads = [1, 1, 1, 1]> (m, w)"""
+    weights = {
+        "w": random_weights(1, 1, 3, 3),
+        "k": np.array([[32]], np.int8),
+        "scale": np.array(0.05, np.float32),
+        "zero": np.array(100, np.uint8),
+    }
+    plan = model_plan(tiny_model(f"(float[1,1,1,1] x) => ({outputs}) {{ {body} }}", weights), tmp_path)
+    assert_same(plan, {"x": normal(1, 1, 1, 1)})
 
 
 @pytest.mark.parametrize("adc", [AssignAdc(), AssignAdc(policy="fixed", bits=2)])

@@ -24,9 +24,9 @@ from bsc.mapping.arrays import LayerArrays
 from bsc.plan import folder as plan_folder
 from bsc.plan.document import SCHEMA_VERSION, Plan
 from bsc.plan.folder import read_plan, to_json, write_plan
-from bsc.plan.summary import summarise
 from bsc.replay.dataset import random_dataset
 from bsc.replay.engine import Replayer
+from bsc.report.build import report_document
 from passes.calibrate_adc import CalibrateAdc
 from tests.bsc.plans import CNN, document_of, model_plan, plan_of, rehash, replace_arrays, write_document
 from tests.bsc.plans import coded as layer_of
@@ -70,8 +70,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def use(folder: Path) -> None:
     """Everything a user can do with a plan."""
     plan = read_plan(folder)
-    summarise(plan.mapping)
-    compare(plan.mapping, plan.target, hw_models.load_law("isaac"), hw_models.laws())
+    report_document(plan, compare(plan.mapping, plan.target, hw_models.load_law("isaac"), hw_models.laws()))
     dynamic = plan.document.model.dynamic_batch
     data = random_dataset(plan.document.inputs, dynamic_batch=dynamic, samples=1, seed=0)
     for batch in data.batches():

@@ -4,17 +4,24 @@ from typing import Any
 
 import hw_models
 from bsc.cost.compare import compare
+from bsc.hardware.target import Target
 from bsc.plan.document import Plan
-from bsc.plan.summary import summarise
-from bsc.report.document import ReportDocument, report_document
+from bsc.plan.folder import to_json
+from bsc.report.build import report_document
+from bsc.report.document import ReportDocument
 from tests.bsc.plans import ISAAC
 
 LAWS = hw_models.laws()
 
 
-def report_of(plan: Plan, law: str = "isaac") -> ReportDocument:
-    """The report of a plan on ISAAC."""
-    return report_document(plan.document, summarise(plan.mapping), compare(plan.mapping, ISAAC, LAWS[law], LAWS))
+def report_of(plan: Plan, law: str = "isaac", target: Target = ISAAC) -> ReportDocument:
+    """The report of a plan, on ISAAC by default."""
+    return report_document(plan, compare(plan.mapping, target, LAWS[law], LAWS))
+
+
+def read_back(report: ReportDocument) -> ReportDocument:
+    """What report.json gives."""
+    return ReportDocument.model_validate_json(to_json(report))
 
 
 def changed(report: ReportDocument, path: str, value: Any) -> ReportDocument:

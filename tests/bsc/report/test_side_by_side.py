@@ -1,28 +1,26 @@
 """Plans side by side, as text and as JSON."""
 
 import json
-from dataclasses import replace
 
-import hw_models
-from bsc.cost.side_by_side import PlanFigures
-from bsc.report.figures import side_by_side_json
-from bsc.report.side_by_side import SideBySideReport
+from bsc.report.side_by_side import ComparedPlan, SideBySideReport, side_by_side_json
 from bsc.report.text import to_text
 from passes.assign_adc import AssignAdc
-from tests.bsc.cost.test_side_by_side import figures
 from tests.bsc.plans import coded, plan_of
+from tests.bsc.report.reports import changed, read_back, report_of
 
 
-def text(*plans: PlanFigures, law: str = "isaac") -> str:
-    return to_text(SideBySideReport(plans=plans, law=law, paper_law="saberi"))
+def text(*plans: ComparedPlan) -> str:
+    return to_text(SideBySideReport(plans=plans, paper_law="saberi"))
 
 
-def two_plans() -> tuple[PlanFigures, PlanFigures]:
+def two_plans(law: str = "isaac") -> tuple[ComparedPlan, ComparedPlan]:
     same = coded([[7]], name="same", input="y", output="z")
-    first = plan_of(coded([[3, 255], [-1, 255]]), same)
-    other = plan_of(coded([[3, 255], [-1, 255]]), same, adc=AssignAdc(granularity="slice"))
-    changed = other.provenance.model_copy(update={"pipeline": "made,otherwise"})
-    return figures(first, "first", 0.75), figures(replace(other, provenance=changed), "other", 0.5)
+    first = report_of(plan_of(coded([[3, 255], [-1, 255]]), same), law)
+    other = report_of(plan_of(coded([[3, 255], [-1, 255]]), same, adc=AssignAdc(granularity="slice")), law)
+    return (
+        ComparedPlan(name="first", report=first, accuracy=0.75),
+        ComparedPlan(name="other", report=changed(other, "plan.pipeline", "made,otherwise"), accuracy=0.5),
+    )
 
 
 def test_two_plans() -> None:
@@ -80,26 +78,32 @@ Layers that differ; alike in every plan: 1
 """
 
 
+def test_reports_that_were_read_back_are_shown_alike() -> None:
+    plans = two_plans()
+    again = [ComparedPlan(name=each.name, report=read_back(each.report), accuracy=each.accuracy) for each in plans]
+    assert text(*again) == text(*plans)
+    assert side_by_side_json(again, "saberi") == side_by_side_json(plans, "saberi")
+
+
 def test_equal_plans_have_no_layer_that_differs() -> None:
-    one = figures(plan_of(coded([[3]])), "one")
-    shown = text(one, replace(one, name="two"))
+    report = report_of(plan_of(coded([[3]])))
+    shown = text(ComparedPlan(name="one", report=report), ComparedPlan(name="two", report=report))
     assert "two  the same model, hardware and input ranges\n     the same pipeline\n" in shown
     assert "Layers that differ" not in shown
     assert "accuracy" not in shown
 
 
 def test_another_model_and_hardware_are_said() -> None:
-    one = figures(plan_of(coded([[3]])), "one")
-    model = one.document.model.model_copy(update={"file": "b.onnx", "sha256": "1" * 64})
-    target = hw_models.load("isaac").model_copy(update={"name": "mine"})
-    two = replace(
-        one,
-        name="two",
-        document=one.document.model_copy(update={"model": model}),
-        comparison=replace(one.comparison, target=target),
-        layers={"elsewhere": one.whole},
-    )
-    shown = text(one, two)
+    one = report_of(plan_of(coded([[3]])))
+    two = report_of(plan_of(coded([[3]], name="elsewhere")))
+    for path, value in (
+        ("plan.model.file", "b.onnx"),
+        ("plan.model.sha256", "1" * 64),
+        ("cost.target", "mine"),
+        ("cost.target_sha256", "2" * 64),
+    ):
+        two = changed(two, path, value)
+    shown = text(ComparedPlan(name="one", report=one), ComparedPlan(name="two", report=two))
     assert (
         "two  ANOTHER MODEL, b.onnx (111111111111): layers are matched by name alone; other hardware, mine\n" in shown
     )
@@ -108,15 +112,32 @@ def test_another_model_and_hardware_are_said() -> None:
     assert lines[where + 1] == ["two", *"--------"]
 
 
+def test_other_hardware_of_the_same_name_is_said() -> None:
+    one = report_of(plan_of(coded([[3]])))
+    two = changed(one, "cost.target_sha256", "2" * 64)
+    assert "two  other hardware, isaac\n" in text(
+        ComparedPlan(name="one", report=one), ComparedPlan(name="two", report=two)
+    )
+
+
+def test_a_law_that_a_report_does_not_have() -> None:
+    first, other = two_plans()
+    laws = {name: law for name, law in other.report.cost.adc_laws.items() if name != "saberi"}
+    cost = other.report.cost.model_copy(update={"adc_laws": laws})
+    without = ComparedPlan(name="other", report=other.report.model_copy(update={"cost": cost}))
+    (line,) = [line for line in text(first, without).splitlines() if line.startswith(" energy, law 'saberi'")]
+    assert line.split()[3:] == ["3.95", "nJ", "n/a", "n/a"]
+
+
 def test_the_paper_law_is_not_shown_twice() -> None:
-    shown = text(*two_plans(), law="saberi")
+    shown = text(*two_plans("saberi"))
     assert "law 'saberi'\n" not in shown
     assert shown.count("ADC saving over 8 bit") == 1
 
 
 def test_json() -> None:
     first, other = two_plans()
-    found = json.loads(json.dumps(side_by_side_json([first, other], "isaac", "saberi"), allow_nan=False))
+    found = json.loads(json.dumps(side_by_side_json([first, other], "saberi"), allow_nan=False))
     assert (found["adc_law"], found["paper_adc_law"]) == ("isaac", "saberi")
     reference, against = found["plans"]
     assert set(reference["ratios"].values()) == {1.0}

@@ -6,27 +6,25 @@ import math
 import numpy as np
 import pytest
 
-import hw_models
-from bsc.cost.compare import compare
 from bsc.plan.cells import CrossbarIndex
-from bsc.plan.summary import summarise, summarise_layer
 from bsc.replay.paired import PairedAccuracy
 from bsc.replay.proofs import LayerProof
 from bsc.replay.tally import LayerTally
 from bsc.replay.verification import Accuracy, Verification
-from bsc.report.document import cost_figures, layer_figures
-from bsc.report.figures import verification_json
-from bsc.report.plan import CrossbarReport, LayerReport, PlanReport
+from bsc.report.build import layer_totals
+from bsc.report.crossbars import CrossbarReport
+from bsc.report.plan import LayerReport, PlanReport
 from bsc.report.target import TargetReport
 from bsc.report.text import to_text
-from bsc.report.verification import VerificationReport
+from bsc.report.verification import VerificationReport, verification_json
 from tests.bsc.plans import ISAAC, coded, mapped, only_layer, plan_of
+from tests.bsc.report.reports import LAWS, report_of
 from tests.bsc.targets import without_areas, without_price
 
 
 def test_layer_report() -> None:
     layer, arrays = only_layer(mapped(coded([[-27, 5], [0, 5], [64, 0]]), rows=2, cols=2))
-    assert to_text(LayerReport(summary=summarise_layer(layer, arrays))) == (
+    assert to_text(LayerReport(layer=layer, totals=layer_totals(layer, arrays))) == (
         "layer      fc (MatMul)\n"
         "weights    8 bit + sign, differential, 4 slices of 2 bit\n"
         "inputs     8 bit unsigned, step 1, 1-bit DAC\n"
@@ -96,7 +94,7 @@ def test_verification_report() -> None:
         "clipped    5 of 320 conversions\n"
         "float      largest difference 0.25, relative RMS n/a\n"
         "accuracy   quantised 75.00%, replayed 50.00%\n"
-        "drop       25.00 points: 1 samples lost, 0 gained; below 64.38 points with 95% confidence\n"
+        "drop       25.00 points: 1 samples lost, 0 gained; below 80.82 points with 95% confidence\n"
     )
 
 
@@ -159,34 +157,28 @@ def test_citation_keys_of_a_target_are_shown() -> None:
 
 def test_names_with_brackets_are_not_markup() -> None:
     plan = plan_of(coded([[1, 2]], name="[bold]fc[/bold]"))
-    laws = hw_models.laws()
-    comparison = compare(plan.mapping, ISAAC, laws["isaac"], laws)
-    report = PlanReport(document=plan.document, summaries=summarise(plan.mapping), comparison=comparison)
-    assert "[bold]fc[/bold]" in to_text(report)
+    assert "[bold]fc[/bold]" in to_text(PlanReport(report=report_of(plan)))
 
 
 def test_json_has_the_figures_of_the_report() -> None:
     plan = plan_of(coded(np.arange(12).reshape(4, 3)))
-    laws = hw_models.laws()
-    figures = cost_figures(compare(plan.mapping, ISAAC, laws["isaac"], laws))
+    report = report_of(plan)
+    figures = report.cost
     json.dumps(figures.model_dump(mode="json"), allow_nan=False)
     parts = figures.plan.energy_by_action_j
     assert figures.plan.energy_j == math.fsum(energy or 0 for energy in parts.values())
-    assert set(figures.adc_laws) == set(laws)
-    layer = layer_figures(summarise(plan.mapping)[0])
+    assert set(figures.adc_laws) == set(LAWS)
+    (layer,) = report.layers.values()
     assert [sum(part.assigned_bits.values()) for part in layer.slices] == [6, 6, 6, 6]
 
 
 def test_unknown_prices_are_not_zero() -> None:
     target = without_areas(without_price(ISAAC, "bus_bit"))
     plan = plan_of(coded([[1, 2]]))
-    laws = hw_models.laws()
-    comparison = compare(plan.mapping, target, laws["isaac"], laws)
-    assert comparison.plan.total_energy_j is None
-    assert cost_figures(comparison).plan.energy_by_action_j["bus_bit"] is None
-    lines = to_text(
-        PlanReport(document=plan.document, summaries=summarise(plan.mapping), comparison=comparison)
-    ).splitlines()
+    report = report_of(plan, target=target)
+    assert report.cost.plan.energy_j is None
+    assert report.cost.plan.energy_by_action_j["bus_bit"] is None
+    lines = to_text(PlanReport(report=report)).splitlines()
     for name in ("bus", "energy", "area"):
         (line,) = [line for line in lines if line.split()[:1] == [name]]
         assert line.split()[1:] == ["n/a"] * 5
@@ -203,7 +195,5 @@ def test_unknown_prices_are_not_zero() -> None:
 def test_where_input_steps_come_from(steps: tuple[float | None, float | None], words: str) -> None:
     first = coded([[1]], name="a", input_step=steps[0])
     plan = plan_of(first, coded([[1]], name="b", input_step=steps[1], input="y", output="z"))
-    laws = hw_models.laws()
-    comparison = compare(plan.mapping, ISAAC, laws["isaac"], laws)
-    text = to_text(PlanReport(document=plan.document, summaries=summarise(plan.mapping), comparison=comparison))
+    text = to_text(PlanReport(report=report_of(plan)))
     assert f"; {words} digital" in " ".join(text.split())

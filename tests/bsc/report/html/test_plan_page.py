@@ -8,20 +8,18 @@ import hw_models
 from bsc.cost.compare import compare
 from bsc.hardware.target import Target
 from bsc.plan.document import Plan
-from bsc.plan.summary import summarise
-from bsc.report.document import report_document
 from bsc.report.html.plan_page import plan_page
 from bsc.units import format_ratio, format_si
 from passes.assign_adc import AssignAdc
 from tests.bsc.plans import ISAAC, coded, plan_of
+from tests.bsc.report.reports import report_of
 from tests.bsc.targets import without_areas, without_price
 
 LAWS = hw_models.laws()
 
 
 def page(plan: Plan, target: Target = ISAAC, max_bytes: int = 1_000_000) -> str:
-    report = report_document(plan.document, summarise(plan.mapping), compare(plan.mapping, target, LAWS["isaac"], LAWS))
-    return plan_page(plan, report, max_bytes=max_bytes)
+    return plan_page(plan, report_of(plan, target=target), max_bytes=max_bytes)
 
 
 def small(**options: object) -> Plan:
@@ -113,9 +111,9 @@ def test_more_is_not_called_less() -> None:
 @pytest.mark.parametrize("options", [{"encoding": "offset"}, {"cut": "4-2-2"}, {}], ids=["offset", "cut", "pairs"])
 def test_crossbars_left_out_are_of_the_same_mapping(options: dict[str, object]) -> None:
     plan = plan_of(coded([[0, 0], [0, 3]]), eliminate=True, **options)  # type: ignore[arg-type]
-    (summary,) = summarise(plan.mapping)
-    assert summary.crossbars < summary.possible_crossbars
-    tile = f"<b>{summary.crossbars}</b>crossbars <span>{summary.possible_crossbars} if none were left out</span>"
+    totals = report_of(plan).totals
+    assert totals.crossbars < totals.possible_crossbars
+    tile = f"<b>{totals.crossbars}</b>crossbars <span>{totals.possible_crossbars} if none were left out</span>"
     assert tile in page(plan)
 
 
@@ -126,6 +124,11 @@ def test_unknown_costs_are_not_zero() -> None:
     assert "<b>n/a</b>area" in text
     assert "the hardware description gives no areas" in text
     assert "of the known energy, without bus;" in text
+
+
+def test_rows_of_actions_say_how_they_are_counted() -> None:
+    words = "one bit carried between tile buffer and IMA; Bits of inputs and outputs carried between the buffer and the"
+    assert f'title="{words}' in page(small())
 
 
 def test_cells_are_left_out_where_there_is_no_room() -> None:

@@ -1,0 +1,394 @@
+"""Makes the report of a plan: the one place where its figures are computed.
+
+A new figure is a field of `bsc.report.document` and a line here; a view shows it. What a layer, a slice of all layers
+and the whole plan come to is added up from the slices of layers, so that each mean and share is computed in one place.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.cost.compare import BASELINE_BITS, Comparison, LawCosts
+from bsc.cost.counters import CONVERSIONS, counted, not_modelled
+from bsc.cost.counts import LayerCounts
+from bsc.cost.crossbars import CrossbarTable, crossbar_table
+from bsc.cost.price import Cost
+from bsc.hardware.target import Target, label
+from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import MappedLayer, ObservedRecord
+from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.tiles import column_tiles, crossbars_with_weights, per_column, per_row_group
+from bsc.plan.document import Plan
+from bsc.plan.folder import target_json
+from bsc.plan.summary import layer_reach, observed_lossless, observed_lows, proved_lossless
+from bsc.report.document import (
+    PROVED,
+    SCHEMA_VERSION,
+    BitCounts,
+    LawSaving,
+    LayerSpend,
+    LayerTotals,
+    MappingTotals,
+    Observation,
+    ObservationTotals,
+    PlanCost,
+    PlanTotals,
+    ReportDocument,
+    SliceTotals,
+    Spend,
+    TargetAction,
+    TargetArea,
+    TargetLevel,
+)
+
+RULE_OF_THREE = 3.0
+"""0 of N alike and independent conversions lost something: with 95 % confidence p <= 3 / N, as (1 - p)**N >= 0.05."""
+
+_ADDED = (
+    "weights",
+    "nonzero_cells",
+    "crossbars",
+    "cells",
+    "cells_in_use",
+    "nonzero_cells_in_use",
+    "columns",
+    "conversions",
+    "lossless",
+    "observed_lossless_columns",
+)
+"""Counts of slices that add up to those of layers and plans."""
+_ADDED_BITS = ("crossbars_by_adc_bits", "proved_bits", "assigned_bits")
+
+
+def report_document(plan: Plan, comparison: Comparison) -> ReportDocument:
+    """The report of a plan.
+
+    Args:
+        plan: the plan; its arrays are read once.
+        comparison: its cost beside the baselines.
+    """
+    layers = {layer.name: layer_totals(layer, plan.mapping.arrays(layer)) for layer in plan.mapping.layers}
+    return ReportDocument(
+        schema_version=SCHEMA_VERSION,
+        plan=plan.document,
+        totals=plan_totals(plan.mapping.layers, layers),
+        layers=layers,
+        cost=plan_cost(comparison),
+    )
+
+
+def layer_totals(layer: MappedLayer, arrays: LayerArrays) -> LayerTotals:
+    """One layer."""
+    _, starts = layer.column_tiles()
+    dense_tiles = len(column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)[1])
+    holds_weights = crossbars_with_weights(arrays.sums, starts, layer.groups_per_tile)
+    slices = _slices(layer, arrays)
+    return LayerTotals(
+        **_added(slices),
+        slices=slices,
+        possible_crossbars=-(-layer.rows // layer.tile_rows) * dense_tiles * layer.slices * layer.cells.polarities,
+        unread_crossbars=int(np.count_nonzero(holds_weights & ~arrays.allocated)),
+        rests_on=_rests_on([(layer.adc_policy, part) for part in slices]),
+        row_tiles=layer.row_tiles,
+        column_tiles=len(starts),
+        observed=None if layer.observed is None else observation(layer.observed),
+    )
+
+
+def plan_totals(records: Sequence[MappedLayer], layers: Mapping[str, LayerTotals]) -> PlanTotals:
+    """All layers together.
+
+    Args:
+        records: of the layers, in the order of the plan.
+        layers: their totals, by name.
+    """
+    totals = [layers[record.name] for record in records]
+    most = max((len(each.slices) for each in totals), default=0)
+    by_slice = [[each.slices[i] for each in totals if i < len(each.slices)] for i in range(most)]
+    return PlanTotals(
+        **_added(totals),
+        slices=[SliceTotals(**_added(parts)) for parts in by_slice],
+        possible_crossbars=sum(each.possible_crossbars for each in totals),
+        unread_crossbars=sum(each.unread_crossbars for each in totals),
+        rests_on=_rests_on([(record.adc_policy, layers[record.name]) for record in records]),
+        observed=_observation_totals(totals),
+    )
+
+
+def plan_cost(comparison: Comparison) -> PlanCost:
+    """Cost of a plan and its baselines."""
+    assert BASELINE_BITS == 8  # the names of the fields say so
+    target, by_kind = comparison.target, comparison.energy_by_kind()
+    known = sum(by_kind.values())
+    return PlanCost(
+        target=target.name,
+        target_sha256=target_sha256(target),
+        citation=target.citation,
+        cell_bits=target.crossbar.bits_per_cell,
+        adc_bits=target.adc.bits,
+        adc_flexibility=target.adc.granularity.value,
+        levels=_levels(target),
+        actions=_actions(target),
+        areas=_areas(target),
+        not_modelled=list(not_modelled(target)),
+        adc_law=comparison.law.name,
+        plan=_spend(comparison.plan, comparison.counts),
+        uniform_8_bit=_spend(comparison.uniform, comparison.uniform_counts),
+        isaac_offset_8_bit=_spend(comparison.offset, comparison.offset_counts),
+        energy_by_kind_j=by_kind,
+        energy_share_by_kind={kind: energy / known for kind, energy in by_kind.items()} if known else {},
+        free_adc_bound=comparison.free_adc_bound,
+        adc_not_offered=list(comparison.not_offered),
+        adc_law_names=[each.law.name for each in comparison.spread],
+        adc_laws={each.law.name: _law_saving(each) for each in comparison.spread},
+        conversions={layer.name: _bit_counts(layer.conversions) for layer in comparison.counts},
+    )
+
+
+def target_sha256(target: Target) -> str:
+    """What reports tell hardware descriptions apart by."""
+    return hashlib.sha256(target_json(target).encode()).hexdigest()
+
+
+def _slices(layer: MappedLayer, arrays: LayerArrays) -> list[SliceTotals]:
+    _, starts = layer.column_tiles()
+    existing = per_row_group(
+        per_column(arrays.allocated, starts, layer.mapped_columns), layer.row_groups, layer.groups_per_tile
+    )  # (R, S, P, N)
+    paired = layer.cells.conversions < existing.shape[2]
+    converted = np.asarray(existing.any(axis=2, keepdims=True)) if paired else existing
+    bounds = layer_reach(layer, arrays)
+    proved = lossless_bits((bounds.high - bounds.low).astype(np.uint32), bounds.step)
+    lossless, covered = proved_lossless(layer, arrays), observed_lossless(layer, arrays)
+    spans = None if arrays.observed_sums is None else arrays.observed_sums - observed_lows(arrays)
+    table = crossbar_table(layer, arrays)
+    slices = []
+    for index in range(layer.slices):
+        here = converted[:, index]
+        observed = None
+        if spans is not None:
+            observed = _bits_of(lossless_bits(spans[:, index].astype(np.uint32), bounds.step[:, index])[here])
+        slices.append(
+            SliceTotals(
+                **_shared(
+                    **_crossbars(table, index),
+                    weights=layer.rows * layer.columns,
+                    nonzero_cells=int(arrays.nonzeros[:, index].sum()),
+                    columns=int(existing[:, index].sum()),
+                    conversions=int(here.sum()),
+                    lossless=int(lossless[:, index][here].sum()),
+                    observed_lossless_columns=int((covered & ~lossless)[:, index][here].sum()),
+                    largest_sum=int(max(bounds.high[:, index].max(initial=0), -bounds.low[:, index].min(initial=0))),
+                    proved_bits=_bits_of(proved[:, index][here]),
+                    assigned_bits=_bits_of(arrays.adc_bits[:, index][here]),
+                    observed_bits=observed,
+                )
+            )
+        )
+    return slices
+
+
+def _crossbars(table: CrossbarTable, index: int) -> dict[str, Any]:
+    """What the crossbars of a slice hold."""
+    here = table.index[:, 2] == index
+    crossbars = int(np.count_nonzero(here))
+    return {
+        "crossbars": crossbars,
+        "crossbars_by_adc_bits": _bits_of(table.adc_bits[here]),
+        "cells": crossbars * table.capacity,
+        "cells_in_use": int(table.weights[here].sum()),
+        "nonzero_cells_in_use": int(table.nonzeros[here].sum()),
+    }
+
+
+def _added(parts: Sequence[MappingTotals]) -> dict[str, Any]:
+    """The fields of `MappingTotals` of parts together."""
+    counts: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in _ADDED}
+    counts |= {name: _sum_of_bits([getattr(part, name) for part in parts]) for name in _ADDED_BITS}
+    observed = [part.observed_bits for part in parts if part.observed_bits is not None]
+    return _shared(
+        **counts,
+        observed_bits=_sum_of_bits(observed) if observed else None,
+        largest_sum=max((part.largest_sum for part in parts), default=0),
+    )
+
+
+def _shared(
+    *,
+    weights: int,
+    nonzero_cells: int,
+    crossbars: int,
+    crossbars_by_adc_bits: BitCounts,
+    cells: int,
+    cells_in_use: int,
+    nonzero_cells_in_use: int,
+    columns: int,
+    conversions: int,
+    lossless: int,
+    observed_lossless_columns: int,
+    largest_sum: int,
+    proved_bits: BitCounts,
+    assigned_bits: BitCounts,
+    observed_bits: BitCounts | None,
+) -> dict[str, Any]:
+    """The fields of `MappingTotals`: these counts, and the means and shares that follow from them."""
+    return {
+        "weights": weights,
+        "nonzero_cells": nonzero_cells,
+        "density": share(nonzero_cells, weights) or 0.0,
+        "crossbars": crossbars,
+        "crossbars_by_adc_bits": crossbars_by_adc_bits,
+        "cells": cells,
+        "cells_in_use": cells_in_use,
+        "nonzero_cells_in_use": nonzero_cells_in_use,
+        "utilisation": share(cells_in_use, cells) or 0.0,
+        "nonzero_share": share(nonzero_cells_in_use, cells_in_use),
+        "columns": columns,
+        "conversions": conversions,
+        "lossless": lossless,
+        "observed_lossless_columns": observed_lossless_columns,
+        "proved_share": share(lossless, conversions),
+        "observed_lossless_share": share(observed_lossless_columns, conversions),
+        "largest_sum": largest_sum,
+        "proved_bits": proved_bits,
+        "assigned_bits": assigned_bits,
+        "observed_bits": observed_bits,
+        "mean_proved_bits": mean_bits(proved_bits),
+        "mean_adc_bits": mean_bits(assigned_bits),
+        "mean_observed_bits": mean_bits(observed_bits),
+        "largest_adc_bits": max(map(int, assigned_bits), default=0),
+    }
+
+
+def mean_bits(counts: BitCounts | None) -> float | None:
+    """Mean of a histogram of resolutions; None where it counts nothing."""
+    return (
+        None
+        if counts is None
+        else share(sum(int(bits) * count for bits, count in counts.items()), sum(counts.values()))
+    )
+
+
+def share(part: int, whole: int) -> float | None:
+    """`part` over `whole`; None over 0."""
+    return part / whole if whole else None
+
+
+def _rests_on(parts: Iterable[tuple[str, MappingTotals]]) -> dict[str, float]:
+    """Shares of conversions that are proved, and of the others by policy; `parts` has the policy of each."""
+    counts, conversions = {PROVED: 0}, 0
+    for policy, part in parts:
+        counts[PROVED] += part.lossless
+        counts[policy] = counts.get(policy, 0) + part.conversions - part.lossless
+        conversions += part.conversions
+    return {basis: count / conversions for basis, count in counts.items() if count}
+
+
+def observation(record: ObservedRecord) -> Observation:
+    """What is recorded of a layer, and what follows from it."""
+    return Observation(
+        samples=record.samples,
+        vectors=record.vectors,
+        conversions=record.conversions,
+        overflow_bound_95=RULE_OF_THREE / record.conversions,
+    )
+
+
+def _observation_totals(layers: Sequence[LayerTotals]) -> ObservationTotals | None:
+    seen = [(each, each.observed.conversions) for each in layers if each.observed is not None]
+    if not seen:
+        return None
+    covered = [(each.observed_lossless_columns, count) for each, count in seen if each.observed_lossless_columns]
+    fewest = min((count for _, count in covered), default=None)
+    return ObservationTotals(
+        lossless_conversions=sum(columns * count for columns, count in covered),
+        fewest_conversions=fewest,
+        overflow_bound_95=None if fewest is None else RULE_OF_THREE / fewest,
+        losing=sum(each.conversions - each.lossless - each.observed_lossless_columns for each, _ in seen),
+    )
+
+
+def _levels(target: Target) -> list[TargetLevel]:
+    return [TargetLevel(name=level.name, plural=level.several, count=level.count) for level in target.level]
+
+
+def _actions(target: Target) -> list[TargetAction]:
+    return [
+        TargetAction(
+            name=name,
+            label=label(name, action),
+            level=level.name,
+            per=action.per,
+            counter=action.counter,
+            counts=counted(action.counter),
+            converts=action.counter == CONVERSIONS,
+        )
+        for level in target.level
+        for name, action in level.action.items()
+    ]
+
+
+def _areas(target: Target) -> list[TargetArea]:
+    return [
+        TargetArea(name=name, label=label(name, part), level=level.name)
+        for level in target.level
+        for name, part in level.area.items()
+    ]
+
+
+def _spend(cost: Cost, counts: Sequence[LayerCounts]) -> Spend:
+    conversions = {layer.name: int(layer.conversions.sum()) for layer in counts}
+    return Spend(
+        conversions=sum(conversions.values()),
+        adc_energy_j=cost.total_adc_energy_j,
+        energy_j=cost.total_energy_j,
+        latency_s=cost.total_latency_s,
+        area_m2=cost.total_area_m2,
+        crossbars=cost.crossbars,
+        units=dict(cost.units),
+        energy_by_action_j={action: cost.action_energy_j(action) for action in cost.actions},
+        area_by_part_m2=None if cost.area_m2 is None else dict(cost.area_m2),
+        layers={
+            name: LayerSpend(
+                conversions=conversions[name],
+                adc_energy_j=cost.layer_adc_energy_j(name),
+                energy_j=cost.layer_energy_j(name),
+                latency_s=cost.latency_s[name],
+                area_m2=None if cost.layer_area_m2 is None else cost.layer_area_m2[name],
+                energy_by_action_j=dict(actions),
+            )
+            for name, actions in cost.energy_j.items()
+        },
+    )
+
+
+def _law_saving(costs: LawCosts) -> LawSaving:
+    return LawSaving(
+        adc_energy_j=costs.plan.total_adc_energy_j,
+        energy_j=costs.plan.total_energy_j,
+        adc_ratio=costs.adc,
+        total_ratio=costs.total,
+        formula=costs.law.formula,
+        source=costs.law.source,
+        valid_bits=costs.law.valid_bits,
+        extrapolated=costs.extrapolated,
+    )
+
+
+def _bits_of(bits: NDArray[np.integer]) -> BitCounts:
+    return _bit_counts(np.bincount(bits.astype(np.int64).ravel()))
+
+
+def _bit_counts(counts: NDArray[np.int64]) -> BitCounts:
+    """A histogram whose keys are the resolutions that occur."""
+    return {str(bits): int(counts[bits]) for bits in np.flatnonzero(counts)}
+
+
+def _sum_of_bits(histograms: Sequence[BitCounts]) -> BitCounts:
+    """Histograms together, keys in the order of their resolutions."""
+    bits = sorted(set(chain.from_iterable(histograms)), key=int)
+    return {key: sum(counts.get(key, 0) for counts in histograms) for key in bits}
