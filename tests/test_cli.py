@@ -155,7 +155,7 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "error [BSC205] pass 'assign-adc': bits must be 1 to 16\n"
         "  seen: 17\n"
-        "  fix:  choose assign-adc{policy=fixed bits=8}\n",
+        "  fix:  choose assign-adc{bits=8}\n",
     ),
     "target": (
         ("--hw", "isaak"),
