@@ -153,9 +153,7 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "adc bits": (
         ("--adc", "fixed=17"),
         2,
-        "error [BSC205] pass 'assign-adc': bits must be 1 to 16\n"
-        "  seen: 17\n"
-        "  fix:  choose assign-adc{bits=8}\n",
+        "error [BSC205] pass 'assign-adc': bits must be 1 to 16\n  seen: 17\n  fix:  choose assign-adc{bits=8}\n",
     ),
     "target": (
         ("--hw", "isaak"),
