@@ -70,6 +70,12 @@ OPTIONS = (
         help="Order of rows: like beside like, sums alike, or what costs least.  "
         "[default: none where each column has a resolution of its own, else auto]",
     ),
+    click.option(
+        "--cap",
+        type=click.IntRange(1, 16),
+        metavar="BITS",
+        help="Change weight codes so that no conversion can need more; --calib shows what results stand.",
+    ),
     click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]"),
     click.option(
         "--calib",
@@ -120,7 +126,7 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
     target = hw_models.load(options["hw"])
     law = hw_models.load_law(options["adc_law"] or target.adc.law)
     text = options["passes"]
-    choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute")
+    choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute", "cap")
     replaced = [name for name in choosing if _given(ctx, name)]
     if text is not None and replaced:
         flag = f"--{replaced[0].replace('_', '-')}"

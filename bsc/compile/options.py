@@ -82,6 +82,7 @@ class MappingOptions:
         permute: `auto`, `none`, `sorted` or `balanced`.
         adc: ADC policy, as on the command line.
         granularity: what shares one resolution.
+        cap: bits that no conversion may need; codes are changed to that end.
     """
 
     xbar: str | None = None
@@ -96,6 +97,7 @@ class MappingOptions:
     permute: str | None = None
     adc: str | None = None
     granularity: str | None = None
+    cap: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +137,9 @@ def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOpt
         choices = replace(choices, adc=preset.adc, **free)  # type: ignore[arg-type]
     cut = choices.cut or "even"
     granularity = choices.granularity or _finest(target)
-    permute = choices.permute or ("none" if granularity == "column" else "auto")
+    permute = choices.permute or ("none" if granularity == "column" or choices.cap else "auto")
+    if choices.cap and permute == "auto":
+        raise _moves_rows()
     searched = choices.active_rows == SEARCH
     search = None
     if searched or permute == "auto":
@@ -156,6 +160,7 @@ def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOpt
         weight_bits=choices.weight_bits,
         cell_bits=choices.cell_bits,
         dac_bits=choices.dac_bits,
+        cap=choices.cap,
     )
     return ResolvedOptions(pipeline=pipeline, search=search, adaptive_cut=cut == ADAPTIVE)
 
@@ -176,6 +181,7 @@ def default_pipeline(
     weight_bits: int | None = None,
     cell_bits: int | None = None,
     dac_bits: int | None = None,
+    cap: int | None = None,
 ) -> str:
     """The pipeline text for a target.
 
@@ -194,6 +200,7 @@ def default_pipeline(
         weight_bits: bits of a weight code beside its sign; None for 8.
         cell_bits: bits one cell stores; None for the target's.
         dac_bits: input bits a DAC drives at a time; None for the target's.
+        cap: bits that no conversion may need, as in the pass `cap-columns`; None to leave codes as they are.
 
     Raises:
         UsageError: BSC201 for a policy that is none.
@@ -202,11 +209,12 @@ def default_pipeline(
     cell_bits, dac_bits = cell_bits or target.crossbar.bits_per_cell, dac_bits or target.dac.bits
     driven = active_rows or rows
     permute = f"permute{{rows={row_order} columns=sorted group-rows={driven}}}," if row_order != "as-is" else ""
+    capped = f"cap-columns{{bits={cap} group-rows={driven}}}," if cap else ""
     return (
         f"fold-batchnorm,quantize{{bits={weight_bits or DEFAULT_WEIGHT_BITS}}},"
         f"slice-bits{{bits-per-cell={cell_bits} dac-bits={dac_bits} "
         f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},"
-        f"eliminate{{rows={rows}}},{permute}tile{{rows={rows} cols={cols} active-rows={driven}}},"
+        f"eliminate{{rows={rows}}},{permute}{capped}tile{{rows={rows} cols={cols} active-rows={driven}}},"
         f"{adc}"
     )
 
@@ -242,6 +250,15 @@ def parse_active_rows(text: str | None) -> int | None:
         "--active-rows cannot be read",
         seen=repr(text),
         fix=f"write how many rows to drive at a time, 1 or more, or {SEARCH}",
+    )
+
+
+def _moves_rows() -> UsageError:
+    return UsageError(
+        "BSC201",
+        "--cap and --permute auto cannot be used together",
+        seen="rows that are put in order after their columns were capped",
+        fix="choose --permute none, sorted or balanced",
     )
 
 
