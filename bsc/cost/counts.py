@@ -179,7 +179,7 @@ def _unit_columns(cells: CellFormat) -> int:
 
 def _unit_column_bits(layer: MappedLayer) -> int:
     """Bits that hold the sum of all input digits of a row group."""
-    return min((layer.active_rows * layer.max_drive).bit_length(), MAX_ADC_BITS)
+    return min((layer.active_rows * layer.max_digit).bit_length(), MAX_ADC_BITS)
 
 
 def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCounts:

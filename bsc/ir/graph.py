@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.ir.sidetable import ArraySource, SideTable
+from bsc.mapping.arrays import SPECS, array_key
 
 UNKNOWN_DTYPE = "?"  # not for NumPy, which reads it as bool
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...]
@@ -253,6 +254,15 @@ class Graph:
         """The array that a record names; large ones are mapped for as long as the array is there."""
         return np.asarray(self._own[key] if key in self._own else self._constants[key])
 
+    def arrays_of(self, layer: str) -> Mapping[str, NDArray[Any]]:
+        """What passes have computed of a layer, by the names of `bsc.mapping.arrays.SPECS`."""
+        return _LayerView(self._own, layer)
+
+    def has_same_arrays(self, other: "Graph", layer: str) -> bool:
+        """Whether a pass has computed nothing of a layer in one of the graphs and not in the other."""
+        keys = (array_key(layer, name) for name in SPECS)
+        return all(self._own.get(key) is other._own.get(key) for key in keys)
+
     def constant(self, tensor: str) -> NDArray[Any]:
         """The values of a constant that operators read; as `array`, but a key of the compiler's own is no tensor."""
         return np.asarray(self._constants[tensor])
@@ -320,6 +330,23 @@ class Graph:
         lines += [str(op) for op in self.ops()]
         lines += [f"output    {self.tensors[name]}" for name in self.outputs]
         return "\n".join(lines) + "\n"
+
+
+class _LayerView(Mapping[str, NDArray[Any]]):
+    """Arrays of one layer, each fetched when it is asked for. Raises `KeyError` for one that no pass has computed."""
+
+    def __init__(self, arrays: Mapping[str, ArraySource], layer: str) -> None:
+        self._arrays = arrays
+        self._layer = layer
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return np.asarray(self._arrays[array_key(self._layer, name)])
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in SPECS if array_key(self._layer, name) in self._arrays)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _network(ops: Iterable[Op], tensors: Mapping[str, TensorType]) -> "nx.MultiDiGraph[str]":

@@ -12,6 +12,7 @@ from bsc.ir import pipeline
 from bsc.ir.graph import Graph
 from bsc.ir.passbase import Pass, PassResult, Stage
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline, run_pipeline
+from bsc.mapping.arrays import array_key
 from passes import PASSES
 from passes.assign_adc import AssignAdc
 from passes.eliminate import Eliminate
@@ -252,15 +253,12 @@ def test_a_pass_that_lies_about_what_it_changed_is_caught() -> None:
 
 
 def test_a_pass_that_breaks_an_invariant_is_caught() -> None:
-    graph = coded_layer([[1]])
-    layer = the_layer(graph)
-    assert layer.quant is not None
-    fields = {"fc": replace(layer, quant=replace(layer.quant, codes="too-high"))}
-    broken = graph.with_layers(fields, {"too-high": np.array([[256]])})
+    graph = Quantize().run(float_layer([[0.0]])).graph
+    broken = graph.with_layers({}, {array_key("fc", "codes"): np.array([[256]])})
     seen: list[int] = []
     with pytest.raises(AssertionError) as caught:
         run_pipeline(
             graph, [Planted(PassResult(broken, ("fc",)))], after_pass=lambda position, *_: seen.append(position)
         )
-    assert str(caught.value) == "layer 'fc': a code outside -255..255"
+    assert str(caught.value) == "layer 'fc': array 'codes' has values outside -255 to 255"
     assert seen == []
