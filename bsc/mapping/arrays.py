@@ -127,6 +127,11 @@ def _centres_fit(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
     return bool((np.abs(stored) <= layer.max_code).all())
 
 
+def _unconverted_start_at_zero(_: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
+    bits, low = arrays.get("adc_bits"), arrays.get("adc_low")
+    return bits is None or low is None or bits.shape != low.shape or not low[bits == 0].any()
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayerArrays:
     """The arrays of one layer. Letters of axes are those of `AXES`."""
@@ -290,11 +295,12 @@ class LayerArrays:
         ArraySpec(
             "R S Q N",
             "i",
-            "lowest ADC code; of pairs alone, 0 for all else",
+            "lowest ADC code; of pairs alone, 0 for all else and where nothing is converted",
             low=-(1 << MAX_ADC_BITS),
             high=0,
             stage=MappedLayer,
             when=_is_paired,
+            fits=_unconverted_start_at_zero,
         ),
     ] = None
     correction: Annotated[

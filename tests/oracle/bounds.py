@@ -79,8 +79,6 @@ def _holding(layer: Layer, nonzeros: NDArray[np.int64]) -> NDArray[np.bool_]:
     found = np.zeros((len(tiles), len(column_tiles), len(layer["slice_bits"]), layer.polarities), np.bool_)
     for tile, part, index, polarity in np.ndindex(found.shape):
         found[tile, part, index, polarity] = any(
-            nonzeros[group, index, polarity, column]
-            for group in layer.groups_of(tile)
-            for column in column_tiles[part]
+            nonzeros[group, index, polarity, column] for group in layer.groups_of(tile) for column in column_tiles[part]
         )
     return found

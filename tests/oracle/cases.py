@@ -184,7 +184,7 @@ def _options(random: Random) -> tuple[list[str], list[str]]:
     """Random options, and a mark where calibration data are given."""
     found = ["--xbar", random.choice(XBARS), "--hw", random.choice(HARDWARE)]
     if random.random() < 0.25:
-        return [*found, "--passes", _pipeline(random)], ["--calib"] if random.random() < 0.5 else []
+        return [*found[2:], "--passes", _pipeline(random)], ["--calib"] if random.random() < 0.5 else []
     encoding = random.choice(["differential", "differential", "offset", "centre"])
     adc = random.choice(["lossless", "lossless", "isaac", "fixed=3", "fixed=5", "calibrated", "calibrated=4", "raella"])
     if adc == "raella":
@@ -214,9 +214,15 @@ def _pipeline(random: Random) -> str:
     active = random.choice([each for each in (2, 4, 8, 16, 32) if rows % each == 0])
     encoding = random.choice(["differential", "offset", "centre"])
     slicing = f"bits-per-cell={cell} encoding={encoding} dac-bits={random.randint(1, 4)}"
-    permute = random.choice(["", "permute,"])
-    return (
-        f"fold-batchnorm,quantize{{bits={bits} activation-bits={random.randint(2, 10)} per={random.choice(['channel', 'tensor'])}}},eliminate,{permute}"
-        f"slice-bits{{{slicing}}},tile{{rows={rows} cols={random.choice([3, 8, 16])} active-rows={active}}},"
-        f"assign-adc{{granularity={random.choice(['column', 'tile', 'slice'])}}}"
-    )
+    inputs, per = random.randint(2, 10), random.choice(["channel", "tensor"])
+    cols, granularity = random.choice([3, 8, 16]), random.choice(["column", "tile", "slice"])
+    passes = [
+        "fold-batchnorm",
+        f"quantize{{bits={bits} activation-bits={inputs} per={per}}}",
+        "eliminate",
+        random.choice(["permute", f"permute{{rows=balanced group-rows={active}}}", ""]),
+        f"slice-bits{{{slicing}}}",
+        f"tile{{rows={rows} cols={cols} active-rows={active}}}",
+        f"assign-adc{{granularity={granularity}}}",
+    ]
+    return ",".join(filter(None, passes))

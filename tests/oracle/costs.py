@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.oracle.plan import Folder, Layer, column_tiles, parts
 BASELINE_BITS = 8
 MOST_BITS = 16
 
-ENERGY = {
+ENERGY: dict[str, Callable[[int], float]] = {
     "isaac": lambda n: 0.194878 * n + 4.2005e-4 * 2**n,
     "saberi": lambda n: 2**n / (n + 1),
     "linear": lambda n: n / 8,
@@ -20,9 +21,9 @@ ENERGY = {
 }
 """Energy of an N-bit conversion, as FIGURES.md prints it; in proportion."""
 
-AREA = {
+AREA: dict[str, Callable[[int], float]] = {
     "isaac": lambda n: 81.73 * n + 2.1335 * 2**n,
-    "puma": lambda n: 1,
+    "puma": lambda _: 1,
     "neurosim": lambda n: 269 + 109 * (n - 1),
     "exponential": lambda n: 2.0**n,
 }
@@ -49,16 +50,32 @@ class Spent:
     converted_bits: int = 0
 
 
+@dataclass
+class Cycle:
+    """What all crossbars of a layer do in one input cycle of one vector.
+
+    Attributes:
+        conversions: by resolution.
+        rows: wordlines driven.
+        sampled: bitlines held for their conversion.
+        row_groups: read one after another.
+    """
+
+    conversions: Counter[int] = field(default_factory=Counter)
+    rows: int = 0
+    sampled: int = 0
+    row_groups: int = 1
+
+
 def spent(layer: Layer) -> Spent:
     """Of the plan: crossbar by crossbar, row group by row group."""
     found, bits, exists = Spent(), layer.arrays["adc_bits"], layer.arrays["allocated"]
     unit_bits = min((layer["active_rows"] * layer.highest_digit).bit_length(), MOST_BITS)
-    rows_driven = sampled = groups_read = 0
-    cycle: Counter[int] = Counter()
+    cycle = Cycle(row_groups=0)
     summing = _summing(layer)
     for tile, rows in enumerate(layer.tiles):
         groups = layer.groups_of(tile)
-        groups_read = max(groups_read, len(groups))
+        cycle.row_groups = max(cycle.row_groups, len(groups))
         for part, columns in enumerate(layer.column_tiles):
             on_it = len(layer.on_crossbar(columns))
             units = on_it if layer.summed else 0
@@ -68,9 +85,9 @@ def spent(layer: Layer) -> Spent:
                 for polarity in range(layer.polarities):
                     if not here[polarity]:
                         continue
-                    rows_driven += len(rows) * on_it
-                    sampled += units * len(groups)
-                    cycle[unit_bits] += units * len(groups)
+                    cycle.rows += len(rows) * on_it
+                    cycle.sampled += units * len(groups)
+                    cycle.conversions[unit_bits] += units * len(groups)
                     adc = polarity == 0 or not layer.paired or not here[0]  # a pair has one, on its first crossbar
                     largest = max(
                         int(bits[group, index, min(polarity, layer.conversions - 1), column])
@@ -81,27 +98,27 @@ def spent(layer: Layer) -> Spent:
                         largest = max(largest, unit_bits)
                     found.crossbars[largest if adc else 0] += 1
                     if not layer.paired:
-                        sampled += len(columns) * len(groups)
+                        cycle.sampled += len(columns) * len(groups)
                 if pair:  # what is held is their difference
-                    sampled += len(columns) * len(groups)
+                    cycle.sampled += len(columns) * len(groups)
                 for polarity in range(layer.conversions):
                     for group in groups:
                         used = [int(bits[group, index, polarity, column]) for column in columns]
-                        cycle.update(each for each in used if each)
+                        cycle.conversions.update(each for each in used if each)
                         more = max(units - 1, 0)  # the first is read beside a full crossbar [isaac16]
                         found.converted = max(found.converted, sum(each > 0 for each in used) + more)
                         found.converted_bits = max(found.converted_bits, sum(used) + more * unit_bits)
             if (tile, part) in summing:
-                rows_driven += len(rows) * on_it
-                sampled += units * len(groups)
-                cycle[unit_bits] += units * len(groups)
+                cycle.rows += len(rows) * on_it
+                cycle.sampled += units * len(groups)
+                cycle.conversions[unit_bits] += units * len(groups)
                 found.crossbars[unit_bits] += 1
     numbers = sum(
         len(layer.arrays[name]) * bits_for(layer[size])
         for name, size in (("kept_rows", "rows"), ("kept_columns", "columns"))
         if name in layer.arrays
     )
-    return _counted(layer, found, cycle, rows_driven, sampled, groups_read, layer.rows, numbers)
+    return _counted(layer, found, cycle, layer.rows, numbers)
 
 
 def _summing(layer: Layer) -> set[tuple[int, int]]:
@@ -143,24 +160,22 @@ def bits_for(numbers: int) -> int:
     return bits
 
 
-def _counted(
-    layer: Layer, found: Spent, cycle: Counter[int], rows: int, sampled: int, groups: int, mapped: int, numbers: int
-) -> Spent:
-    """From one input cycle to an inference."""
+def _counted(layer: Layer, found: Spent, cycle: Cycle, mapped: int, numbers: int) -> Spent:
+    """From one input cycle to an inference; `mapped` rows, and bits of the line numbers of every vector."""
     cycles = layer["vectors"] * len(layer.cycles)
-    found.conversions = Counter({bits: count * cycles for bits, count in cycle.items()})
+    found.conversions = Counter({bits: count * cycles for bits, count in cycle.conversions.items() if count})
     moved = layer["vectors"] * layer["input_bits"] * (layer["groups"] * mapped + layer["columns"])
     found.counters = {
         "conversions": found.conversions.total(),
-        "rows_driven": rows * cycles,
+        "rows_driven": cycle.rows * cycles,
         "cells_read": found.crossbars.total() * layer["tile_rows"] * layer["tile_cols"] * cycles,
-        "columns_sampled": sampled * cycles,
+        "columns_sampled": cycle.sampled * cycles,
         "partial_results": found.conversions.total(),
-        "driver_bits": rows * cycles * layer["dac_bits"],
+        "driver_bits": cycle.rows * cycles * layer["dac_bits"],
         "buffer_bits": moved + layer["vectors"] * numbers,
         "moved_bits": moved,
     }
-    found.reads = cycles * groups
+    found.reads = cycles * cycle.row_groups
     return found
 
 
@@ -170,7 +185,7 @@ def baseline(layer: Layer, encoding: str, cell_bits: int) -> Spent:
     even = all(bits == cut[0] for bits in cut[:-1]) and cut[-1] <= cut[0]
     stored = layer["weight_bits"] + (encoding == "offset")
     slices = len(parts(stored, cut[0] if even else cell_bits)) * (1 if encoding == "offset" else 2)
-    rows_driven = sampled = 0
+    cycle = Cycle()
     for rows in parts(layer["rows"], layer["tile_rows"]):
         for columns in column_tiles(
             layer["rows"], layer["columns"], layer["groups"], layer["tile_rows"], layer["tile_cols"]
@@ -178,13 +193,13 @@ def baseline(layer: Layer, encoding: str, cell_bits: int) -> Spent:
             width = layer["columns"] // layer["groups"]
             on_it = len({column // width for column in columns})
             units = on_it if encoding == "offset" else 0
-            rows_driven += len(rows) * on_it * slices
-            sampled += (len(columns) + units) * slices
+            cycle.rows += len(rows) * on_it * slices
+            cycle.sampled += (len(columns) + units) * slices
             found.crossbars[BASELINE_BITS] += slices
             found.converted = max(found.converted, len(columns) + max(units - 1, 0))
     found.converted_bits = found.converted * BASELINE_BITS
-    cycle = Counter({BASELINE_BITS: sampled})
-    return _counted(layer, found, cycle, rows_driven, sampled, 1, layer["rows"], 0)
+    cycle.conversions[BASELINE_BITS] = cycle.sampled
+    return _counted(layer, found, cycle, layer["rows"], 0)
 
 
 def total(values: Any) -> float | None:

@@ -108,7 +108,7 @@ class Layer:
 
     @property
     def highest_digit(self) -> int:
-        return max(2**width - 1 for _, width, _ in self.cycles)
+        return max((1 << width) - 1 for _, width, _ in self.cycles)
 
     @property
     def places(self) -> list[int]:
@@ -118,7 +118,7 @@ class Layer:
     def centre(self, row: int, column: int) -> int:
         """What is taken from a code before it is stored."""
         if self["encoding"] == "offset":
-            return -(2 ** int(self["weight_bits"]))
+            return -(1 << int(self["weight_bits"]))
         if self["encoding"] == "centre":
             return int(self.arrays["centres"][row // self["tile_rows"], column])
         return 0

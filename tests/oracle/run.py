@@ -257,8 +257,12 @@ def cli(plans: int, first: int, seed: int, only: int | None, seconds: float | No
         compared += outcome.compared
         if outcome.problems:
             failed += 1
-            print(f"case {number} ({outcome.case.kind}) {' '.join(outcome.case.options)} altered {outcome.case.altered}")
-            print("\n".join(f"    {problem}" for problem in outcome.problems[: 5 if only is None else None]), flush=True)
+            print(
+                f"case {number} ({outcome.case.kind}) {' '.join(outcome.case.options)} altered {outcome.case.altered}"
+            )
+            print(
+                "\n".join(f"    {problem}" for problem in outcome.problems[: 5 if only is None else None]), flush=True
+            )
     print("\n".join(f"{count:6} {kind:10} {code}" for (kind, code), count in sorted(kinds.items())))
     print(", ".join(f"{count} {what}" for what, count in compared.items()))
     print(f"{failed} cases differ; {time.process_time() - cpu:.0f} s of processor time")

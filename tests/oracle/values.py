@@ -1,4 +1,4 @@
-"""What a plan computes: input codes, the integer product, the crossbars conversion by conversion, and the whole model."""
+"""What a plan computes: input codes, integer products, the crossbars conversion by conversion, and the whole model."""
 
 import itertools
 import math
