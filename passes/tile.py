@@ -5,9 +5,9 @@
              (row tile, column tile, slice, polarity); R = ceil(K / active_rows) row groups; column sums, divisors
              and counts (R, S, P, N); in the centre encoding the centres (T, N); which columns are flipped, if any may
 
-Fewer active rows than a crossbar has mean more conversions, each of a smaller sum. Groups of a convolution that are
-smaller than a crossbar share one block-diagonally. After `eliminate`, crossbars that would hold only zeros are not
-allocated.
+Fewer active rows than a crossbar has mean more conversions, each of a smaller sum. Groups of a convolution share a
+crossbar block-diagonally as far as their rows may be driven together. After `eliminate`, crossbars that would hold only
+zeros are not allocated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -76,7 +76,7 @@ class Tile(LayerPass):
         quant = required(layer.quant, layer.name, self.name, "quantize")
         cells = required(layer.slicing, layer.name, self.name, "slice-bits").cells
         rows, columns = layer.mapped_shape
-        packed, starts = column_tiles(rows, columns, layer.groups, self.rows, self.cols)
+        packed, starts = column_tiles(rows, columns, layer.groups, self.active_rows, self.cols)
         tiling = Tiling(
             rows=self.rows,
             cols=self.cols,

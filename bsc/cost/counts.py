@@ -68,7 +68,7 @@ def count_uniform(mapping: MappedModel, bits: int, cell_bits: int) -> list[Layer
 
 
 def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
-    """The same weight codes in the offset encoding of [isaac16]: one crossbar a slice, and one unit column on each.
+    """The same codes in the offset encoding of [isaac16]: one crossbar a slice, and a unit column for each group on it.
 
     The sign needs one more bit than in the differential encoding, but there is no second polarity. Slices
     are those of `count_uniform`.
@@ -96,10 +96,12 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     # Row groups of each tile, (T,): those of the last may be fewer.
     groups = np.minimum(layer.row_groups - np.arange(layer.row_tiles) * layer.groups_per_tile, layer.groups_per_tile)
     alone = _driven_for_sums_alone(layer, arrays, starts)
-    unit_columns = int(groups @ (existing * _unit_columns(layer.cells) + alone).sum(axis=1))
+    sums = widths * layer.groups // max(layer.mapped_columns, 1) if packed > 1 else np.ones_like(widths)  # (C,)
+    unit_columns = int(groups @ ((existing * _unit_columns(layer.cells) + alone) @ sums))
     conversions[_unit_column_bits(layer)] += unit_columns
     crossbars = np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64)
     crossbars[_unit_column_bits(layer)] += int(alone.sum())
+    beside = (int(sums.max(initial=1)) - 1) * _unit_columns(layer.cells)
     activity = Activity(
         rows=layer.mapped_rows,
         groups=int(groups.max(initial=0)),
@@ -107,8 +109,9 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
         crossbars=crossbars,
         rows_driven=int(((existing + alone) * _rows_driven(layer, packed, widths)).sum()),
         columns_sampled=int(groups @ (sampled.sum(axis=(2, 3)) * widths).sum(axis=1)) + unit_columns,
-        conversions_per_read=int(converting.max(initial=0)),
-        bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0)),
+        conversions_per_read=int(converting.max(initial=0)) + beside,
+        bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0))
+        + beside * _unit_column_bits(layer),
         index_bits=_index_bits(arrays.kept_rows, layer.rows) + _index_bits(arrays.kept_columns, layer.columns),
     )
     return _count(layer, activity)
@@ -143,7 +146,10 @@ def _index_bits(numbers: NDArray[Any] | None, lines: int) -> int:
 
 
 def _unit_columns(cells: CellFormat) -> int:
-    """Columns of ones on a crossbar: the sum of the inputs, which the centres are multiplied with [isaac16]."""
+    """Columns of ones for each group on a crossbar: the sum of its inputs, which centres are multiplied with [isaac16].
+
+    [isaac16] converts one of them within the 100 ns of the crossbar's 128 others; further ones take time.
+    """
     return int(cells.encoding != "differential")
 
 
@@ -157,18 +163,19 @@ def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCount
     packed, starts = column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)
     row_tiles, planes = -(-layer.rows // layer.tile_rows), cells.slices * cells.polarities
     crossbars = row_tiles * len(starts) * planes
-    columns = row_tiles * layer.columns * planes + crossbars * _unit_columns(cells)
+    sums = layer.groups if packed > 1 else len(starts)
+    columns = row_tiles * planes * (layer.columns + sums * _unit_columns(cells))
+    per_read = int(column_widths(starts, layer.columns).max()) + (packed - 1) * _unit_columns(cells)
     at_bits = np.arange(RESOLUTIONS) == bits
     activity = Activity(
         rows=layer.rows,
         groups=1,
         conversions=at_bits * np.int64(columns),
         crossbars=at_bits * np.int64(crossbars),
-        rows_driven=layer.rows * (layer.groups if packed > 1 else len(starts)) * planes,
+        rows_driven=layer.rows * sums * planes,
         columns_sampled=columns,
-        # [isaac16] converts the unit column within the 100 ns of its 128 others.
-        conversions_per_read=int(column_widths(starts, layer.columns).max()),
-        bits_per_read=int(column_widths(starts, layer.columns).max()) * bits,
+        conversions_per_read=per_read,
+        bits_per_read=per_read * bits,
     )
     return _count(layer, activity)
 
