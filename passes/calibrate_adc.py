@@ -4,9 +4,9 @@
     after    bits and step (R, S, Q, N), for pairs that are subtracted before the ADC the lowest code too; 0 bits where
              nothing is converted
 
-Of N observed conversions of a column none lies outside its codes. If further conversions are like them, then at
-most 3 / N of them do, with 95 % confidence (0.95 = 1 - (1 - p)**N gives p = 3.0 / N). It is a statement about data,
-not a proof: never more bits are assigned than are proved to be enough, and where as many are, the proof stays.
+None of N observed input vectors drives a column beyond its codes. Of further ones that are like them and independent at
+most 3.0 / N do, for pairs 4.7 / N, with 95 % confidence; see `bsc.numeric.tolerance`. It is a statement about data, not
+a proof: never more bits are assigned than are proved to be enough, and where as many are, the proof stays.
 
 With `clip-share` some observed conversions may clip, with `most-bits` no column gets more bits than that. Both lose
 something, and then each column has the step and lowest code of least damage for its bits; see `bsc.numeric.damage`.

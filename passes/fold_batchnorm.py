@@ -52,7 +52,7 @@ def _without_norms(graph: Graph, norms: dict[str, DigitalOp]) -> Graph:
 
 
 def _fold(graph: Graph, layer: CrossbarLayer, norm: DigitalOp) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    gamma, beta, mean, var = (graph.array(key).astype(np.float64) for key in norm.inputs[1:5])
+    gamma, beta, mean, var = (graph.constant(key).astype(np.float64) for key in norm.inputs[1:5])
     epsilon = norm.attributes.get("epsilon", 1e-5)
     assert isinstance(epsilon, float)
     with np.errstate(all="ignore"):

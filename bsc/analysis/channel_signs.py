@@ -111,7 +111,7 @@ def _bound(graph: Graph, op: DigitalOp, position: int) -> float:
 
 def _number(graph: Graph, name: str) -> float:
     """A constant of one value; NaN for anything else."""
-    return float(graph.array(name).item()) if graph.has_array(name) and graph.array(name).size == 1 else math.nan
+    return float(graph.constant(name).item()) if graph.has_array(name) and graph.constant(name).size == 1 else math.nan
 
 
 def _pads_with_zeros_beside(graph: Graph, op: DigitalOp, axis: int) -> bool:
@@ -119,7 +119,7 @@ def _pads_with_zeros_beside(graph: Graph, op: DigitalOp, axis: int) -> bool:
     names = (*op.inputs, "", "", "")[:4]
     if names[3] or not graph.has_array(names[1]):
         return False
-    pads = graph.array(names[1]).ravel()
+    pads = graph.constant(names[1]).ravel()
     fill = 0.0 if not names[2] else _number(graph, names[2])
     fits = len(pads) % 2 == 0 and axis < len(pads) // 2
     return fill == 0 and fits and not pads[axis] and not pads[len(pads) // 2 + axis]
@@ -131,7 +131,7 @@ def _reshaped(graph: Graph, op: DigitalOp, axis: int, channels: int) -> tuple[in
     if before is None or after is None or len(after) <= axis or before[:axis] != after[:axis]:
         return None
     if op.op_type == "Reshape" and graph.info.dynamic_batch:  # the first axis must stay the batch for any batch
-        shape = graph.array(op.inputs[1]).ravel() if graph.has_array(op.inputs[1]) else np.ones(1)
+        shape = graph.constant(op.inputs[1]).ravel() if graph.has_array(op.inputs[1]) else np.ones(1)
         if axis == 0 or shape[0] not in (0, -1):
             return None
     inside = math.prod(after[axis + 1 :])
@@ -145,7 +145,7 @@ def _shape(graph: Graph, name: str) -> tuple[int, ...] | None:
     """Of a tensor or of a constant; None where it is not known."""
     if name in graph.tensors:
         return graph.tensors[name].shape
-    return graph.array(name).shape if graph.has_array(name) else None
+    return graph.constant(name).shape if graph.has_array(name) else None
 
 
 def _concat(graph: Graph, op: DigitalOp, known: Sequence[Signs | None]) -> Carried | None:

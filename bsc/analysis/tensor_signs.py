@@ -28,7 +28,7 @@ def non_negative_tensors(graph: Graph) -> set[str]:
     known: set[str] = set()
 
     def proved(tensor: str) -> bool:
-        return tensor in known or (graph.has_array(tensor) and bool((graph.array(tensor) >= 0).all()))
+        return tensor in known or (graph.has_array(tensor) and bool((graph.constant(tensor) >= 0).all()))
 
     for op in graph.ops():
         if isinstance(op, DigitalOp) and not op.domain and _keeps_non_negative(op, proved):

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "can't start new thread")
 """What onnxruntime and Python say when the kernel gives them no more memory."""
 
-WRONG_OPTIMISERS = ("TransposeOptimizer", "TransposeOptimizer_CPUExecutionProvider")
-"""They turn Transpose and QuantizeLinear around, and then give rounded values to all who read the tensor."""
+WRONG_OPTIMISERS = ("Pad_Fusion", "TransposeOptimizer", "TransposeOptimizer_CPUExecutionProvider")
+"""The first takes a Pad away that makes the weights of a Conv, and with it the weights. The others turn Transpose and
+QuantizeLinear around, and then give rounded values to all who read the tensor."""
 
 RunSession = Callable[[Any, list[str], Mapping[str, NDArray[Any]]], list[Any]]
 """From a session, names of outputs and feeds to the outputs; raises what onnxruntime raises."""

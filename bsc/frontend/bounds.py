@@ -80,7 +80,7 @@ def check_edges(model: ir.Model) -> None:
 
 def may_fold(node: ir.Node) -> bool | None:
     """Whether to fold an operator on constants: False, or None to leave it to the optimiser's own limits."""
-    if node.domain not in ("", "ai.onnx") or node.op_type not in FOLDED_OPS | GROWING_OPS.keys():
+    if node.domain not in ("", "ai.onnx") or node.op_type not in FOLDED_OPS | GROWING_OPS.keys() or is_narrow(node):
         return False
     constants = [value.const_value for value in node.inputs if value is not None and value.const_value is not None]
     try:
@@ -91,6 +91,14 @@ def may_fold(node: ir.Node) -> bool | None:
     except (TypeError, ValueError, LookupError, ArithmeticError):  # they are not spread over each other
         values = sum(constant.size for constant in constants)
     return None if values <= MAX_FOLDED_VALUES else False
+
+
+def is_narrow(node: ir.Node) -> bool:
+    """Whether a node reads constants of a type that NumPy lacks, or casts to one: onnxruntime rounds in its own way."""
+    target = node.attributes.get("to")
+    kinds = {value.const_value.dtype for value in node.inputs if value is not None and value.const_value is not None}
+    kinds |= {ir.DataType(target.as_int())} if node.op_type == "Cast" and target is not None else set()
+    return any(kind.bitwidth < 8 or kind.name.startswith(("BFLOAT", "FLOAT8")) for kind in kinds if kind.bitwidth)
 
 
 def _calls(model: ir.Model, body: ir.Graph | ir.Function) -> list[ir.OperatorIdentifier]:

@@ -1,11 +1,14 @@
 """Constants that are derived from those of the file, and made only when somebody asks for their values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+
+from bsc.ir.sidetable import ArraySource, MappedArray
 
 MAX_MADE_WEIGHTS = 1 << 28
 """Weights that a few numbers of the file may be spread to."""
@@ -71,6 +74,25 @@ def scaled(tensor: ir.TensorProtocol, factor: float) -> ir.LazyTensor:
     )
 
 
+class OwnArrays(dict[str, ArraySource]):
+    """Arrays that the import makes, under keys that no constant of the model has.
+
+    Args:
+        constants: names of the model's constants.
+    """
+
+    def __init__(self, constants: Collection[str]) -> None:
+        super().__init__()
+        self._constants = constants
+
+    def add(self, wanted: str, array: ArraySource) -> str:
+        """Keep an array; the key is `wanted`, or that with primes behind it."""
+        while wanted in self._constants or wanted in self:
+            wanted += "'"
+        self[wanted] = array
+        return wanted
+
+
 class Derived:
     """An array that is made each time it is read, for a graph's side table."""
 
@@ -92,6 +114,18 @@ def tensor_of(value: ir.Value | None) -> ir.TensorProtocol:
     assert value is not None
     assert value.const_value is not None
     return value.const_value
+
+
+def values_of(tensor: ir.TensorProtocol) -> NDArray[Any]:
+    """The values of a tensor; those in a file are mapped for as long as the array is there, texts are `str`."""
+    if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes and tensor.dtype.bitwidth % 8 == 0:
+        sizes, offset = tuple(tensor.shape.numpy()), tensor.offset or 0
+        return np.asarray(MappedArray(Path(tensor.path), tensor.dtype.numpy(), sizes, offset))
+    values = tensor.numpy()
+    if tensor.dtype != ir.DataType.STRING:
+        return values
+    texts = [each.decode() if isinstance(each, bytes) else str(each) for each in values.ravel().tolist()]
+    return np.array(texts, dtype=object).reshape(values.shape)
 
 
 def check_bytes(value: ir.Value | None) -> None:

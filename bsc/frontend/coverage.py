@@ -78,9 +78,9 @@ class Coverage:
 
     @property
     def crossbar_share(self) -> float | None:
-        """Multiply-accumulates on crossbars over all that are known, 0 to 1; None if there are none."""
+        """Multiply-accumulates on crossbars over all, 0 to 1; None if there are none, or some that nobody counted."""
         total = sum(self.macs.values())
-        return self.macs["crossbar"] / total if total else None
+        return self.macs["crossbar"] / total if total and not self.not_counted else None
 
 
 def cover(graph: Graph, refused: Mapping[str, BscError]) -> tuple[NodeCoverage, ...]:

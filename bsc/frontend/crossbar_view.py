@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.frontend.attributes import integer, integers, real, text
 from bsc.frontend.builder import ORIGIN
-from bsc.frontend.constants import Coded, Derived, known_shape, scaled
+from bsc.frontend.constants import Coded, Derived, OwnArrays, known_shape, scaled
 from bsc.frontend.formats import given_input, given_weights
 from bsc.ir.layer import CrossbarLayer
-from bsc.ir.sidetable import ArraySource
 from bsc.numeric.im2col import ConvGeometry, output_sizes
 
+UNFOLDED = "bsc.unfolded"
+"""Key of the metadata of a node that follows from constants alone: the first node on the way that is not folded."""
 MAX_VALUES = 1 << 40  # of one activation
 WEIGHT_TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
@@ -26,13 +27,13 @@ Viewed = tuple[CrossbarLayer | None, str]
 """A layer and "", or None and why there is none."""
 
 
-def crossbar_layer(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> Viewed:
+def crossbar_layer(node: ir.Node, name: str, own: OwnArrays) -> Viewed:
     """The crossbar layer that an ONNX node becomes.
 
     Args:
         node: shapes inferred; constants are initialisers.
         name: its unique name.
-        arrays: side table; a `Gemm` adds its weights and bias where they are scaled or the bias is no (N,).
+        own: gets what is derived from constants: scaled weights, biases that are no (N,), codes.
 
     Returns:
         (layer, "") or (None, why it stays digital); the reason is "" for operators that are digital by nature.
@@ -46,7 +47,7 @@ def crossbar_layer(node: ir.Node, name: str, arrays: dict[str, ArraySource]) -> 
     weight, why = _weight(node)
     if weight is not None and known_shape(node.inputs[0]) is None:
         return None, _unknown(node)
-    return (None, why) if weight is None else view(node, name, weight, arrays)
+    return (None, why) if weight is None else view(node, name, weight, own)
 
 
 def crossbar_operators() -> dict[str, str]:
@@ -54,7 +55,7 @@ def crossbar_operators() -> dict[str, str]:
     return {op_type: inspect.getdoc(view) or "" for op_type, view in _VIEWS.items()}
 
 
-def _conv(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArraySource]) -> Viewed:
+def _conv(node: ir.Node, name: str, weight: ir.Value, own: OwnArrays) -> Viewed:
     """Convolutions over any number of axes, with groups, strides, dilation and every padding.
 
     Digital: weights or bias that are computed at run time, empty, or no floats.
@@ -83,13 +84,13 @@ def _conv(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArraySou
         vectors=x[0] * math.prod(positions),
         weight=_name(weight),
         transposed=True,
-        bias=None if bias is None else _constant(bias, 1.0, [filters], f"{name}/bias", arrays),
+        bias=None if bias is None else _constant(bias, 1.0, [filters], f"{name}/bias", own),
         conv=geometry,
     )
-    return _with_codes(layer, _tensor(weight), arrays)
+    return _with_codes(layer, _tensor(weight), own)
 
 
-def _gemm(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArraySource]) -> Viewed:
+def _gemm(node: ir.Node, name: str, weight: ir.Value, own: OwnArrays) -> Viewed:
     """Constant weights as the second operand, transposed or not, times alpha; a constant row of biases, times beta.
 
     Digital: weights or bias that are computed at run time, empty, or no floats; a transposed input; a matrix of biases.
@@ -116,14 +117,14 @@ def _gemm(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArraySou
         rows=rows,
         columns=columns,
         vectors=x[0],
-        weight=_constant(weight, alpha, sizes, f"{name}/alpha*weight", arrays),
+        weight=_constant(weight, alpha, sizes, f"{name}/alpha*weight", own),
         transposed=transposed,
-        bias=None if bias is None else _constant(bias, beta, [columns], f"{name}/beta*bias", arrays),
+        bias=None if bias is None else _constant(bias, beta, [columns], f"{name}/beta*bias", own),
     )
-    return _with_codes(layer, _tensor(weight) if alpha == 1.0 else scaled(_tensor(weight), alpha), arrays)
+    return _with_codes(layer, _tensor(weight) if alpha == 1.0 else scaled(_tensor(weight), alpha), own)
 
 
-def _matmul(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArraySource]) -> Viewed:
+def _matmul(node: ir.Node, name: str, weight: ir.Value, own: OwnArrays) -> Viewed:
     """A constant matrix as the second operand; any number of axes in the first.
 
     Digital: products of two activations; weights on the left, with more or fewer axes than two, empty, or no floats.
@@ -143,7 +144,7 @@ def _matmul(node: ir.Node, name: str, weight: ir.Value, arrays: dict[str, ArrayS
         weight=_name(weight),
         transposed=False,
     )
-    return _with_codes(layer, _tensor(weight), arrays)
+    return _with_codes(layer, _tensor(weight), own)
 
 
 def _layer(node: ir.Node, name: str, *, bias: str | None = None, **fields: Any) -> CrossbarLayer:
@@ -158,15 +159,15 @@ def _layer(node: ir.Node, name: str, *, bias: str | None = None, **fields: Any) 
     )
 
 
-def _with_codes(layer: CrossbarLayer, tensor: ir.TensorProtocol, arrays: dict[str, ArraySource]) -> Viewed:
+def _with_codes(layer: CrossbarLayer, tensor: ir.TensorProtocol, own: OwnArrays) -> Viewed:
     """The layer with the codes of its weights, if the model stores any."""
     if not isinstance(tensor, Coded):
         return layer, ""
-    given = given_weights(tensor, layer.name, arrays, transposed=layer.transposed, columns=layer.columns)
+    given = given_weights(tensor, layer.name, own, transposed=layer.transposed, columns=layer.columns)
     return (None, given) if isinstance(given, str) else (replace(layer, given_weights=given), "")
 
 
-_View = Callable[[ir.Node, str, ir.Value, dict[str, ArraySource]], Viewed]
+_View = Callable[[ir.Node, str, ir.Value, OwnArrays], Viewed]
 _VIEWS: Mapping[str, _View] = {"Conv": _conv, "Gemm": _gemm, "MatMul": _matmul}
 
 
@@ -209,9 +210,18 @@ def _weight(node: ir.Node) -> tuple[ir.Value | None, str]:
         why = "both operands are constants" if static_input else _unfit(right, "weights are")
         return (None, why) if why else (right, "")
     source = right.producer()
-    if source is not None and all(value is None or value.is_initializer() for value in source.inputs):
-        return None, f"its weights come from {source.op_type}, which is not folded"
-    return None, "its weights are the left operand" if static_input else "both operands are activations"
+    unfolded = None if source is None else source.meta.get(UNFOLDED)
+    if unfolded is not None:
+        return (
+            None,
+            f"its weights come from {unfolded.op_type} {unfolded.name or ''}".rstrip() + ", which is not folded",
+        )
+    if static_input:
+        return (
+            None,
+            "its weights are computed at run time" if node.op_type == "Conv" else "its weights are the left operand",
+        )
+    return None, "both operands are activations"
 
 
 def _bias(node: ir.Node) -> tuple[ir.Value | None, str]:
@@ -230,7 +240,7 @@ def _unfit(value: ir.Value, what: str) -> str:
     return f"its {what} empty" if 0 in _sizes(value) else ""
 
 
-def _constant(value: ir.Value, factor: float, sizes: list[int], key: str, arrays: dict[str, ArraySource]) -> str:
+def _constant(value: ir.Value, factor: float, sizes: list[int], key: str, own: OwnArrays) -> str:
     """The key of `factor` times the constant, spread over `sizes`; its own name when that changes nothing."""
     source = _tensor(value)
     if factor == 1.0 and _sizes(value) == sizes and not isinstance(source, Coded):
@@ -244,8 +254,7 @@ def _constant(value: ir.Value, factor: float, sizes: list[int], key: str, arrays
         kind = np.dtype(np.float64) if isinstance(source, Coded) else source.dtype.numpy()
         return spread.astype(np.promote_types(kind, np.float32))
 
-    arrays[key] = Derived(values)
-    return key
+    return own.add(key, Derived(values))
 
 
 def _tensor(value: ir.Value) -> ir.TensorProtocol:

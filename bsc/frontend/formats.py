@@ -7,9 +7,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from bsc.frontend.constants import Coded, Derived, is_constant, sizes_of, tensor_of
+from bsc.frontend.constants import Coded, Derived, OwnArrays, is_constant, sizes_of, tensor_of
 from bsc.ir.formats import GivenWeights, InputFormat
-from bsc.ir.sidetable import ArraySource
 
 MAX_CODE = (1 << 15) - 1
 _KEEPS_VALUES = frozenset({
@@ -26,15 +25,13 @@ _FORMATS: Mapping[ir.DataType, tuple[int, bool]] = {
 }
 
 
-def given_weights(
-    tensor: Coded, name: str, arrays: dict[str, ArraySource], *, transposed: bool, columns: int
-) -> GivenWeights | str:
-    """The codes of a layer's weights; adds them to the side table.
+def given_weights(tensor: Coded, name: str, own: OwnArrays, *, transposed: bool, columns: int) -> GivenWeights | str:
+    """The codes of a layer's weights.
 
     Args:
         tensor: the weights as the layer stores them.
         name: of the layer.
-        arrays: side table.
+        own: gets them.
         transposed: they lie as (N, K), otherwise as (K, N).
         columns: N.
 
@@ -56,11 +53,9 @@ def given_weights(
         return "its weights have a scale that is not finite"
     if tensor.bits > 15 and np.abs(tensor.codes()).max(initial=0) > MAX_CODE:
         return "its weights need more than 15 bits and a sign"
-    given = GivenWeights(codes=f"{name}/given-codes", step=f"{name}/given-step")
     codes, signs = tensor.codes, np.where(step < 0, -1, 1)  # the steps of a plan are positive
-    arrays[given.codes] = Derived(lambda: matrix(codes()) * signs if (signs < 0).any() else matrix(codes()))
-    arrays[given.step] = np.abs(step)
-    return given
+    made = Derived(lambda: matrix(codes()) * signs if (signs < 0).any() else matrix(codes()))
+    return GivenWeights(codes=own.add(f"{name}/given-codes", made), step=own.add(f"{name}/given-step", np.abs(step)))
 
 
 def given_input(value: ir.Value | None) -> InputFormat | None:

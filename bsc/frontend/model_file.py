@@ -7,9 +7,11 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 
 from bsc.errors import ModelError, UsageError
+from bsc.frontend.plain import make_plain
 
 
 def load_model(path: Path) -> ir.Model:
@@ -36,7 +38,9 @@ def load_model(path: Path) -> ir.Model:
         raise _unreadable(path, "an empty file")
     try:
         with quiet():
-            model = ir.load(path)
+            model = _parsed(path)
+    except ModelError:
+        raise
     except Exception as error:  # protobuf, onnx-ir and NumPy each raise their own kinds on hostile bytes
         raise _unreadable(path, cause(error)) from None
     if len(model.graph) == 0:
@@ -44,6 +48,25 @@ def load_model(path: Path) -> ir.Model:
     if not all(isinstance(name, str) for name in _names(model)):
         raise _unreadable(path, "a name that is not UTF-8 text")
     return model
+
+
+def _parsed(path: Path) -> ir.Model:
+    """The model, its external data not read; raises whatever protobuf and onnx-ir raise."""
+    proto = onnx.load(path, load_external_data=False)
+    make_plain(proto)
+    model = ir.serde.deserialize_model(proto)
+    for tensor in _external_tensors(model):
+        tensor.base_dir = _folder_of(path, str(tensor.location))
+    return model
+
+
+def _folder_of(path: Path, location: str) -> Path:
+    """The folder that external data are looked for in: beside the path, or else beside the file it is a link to."""
+    try:
+        beside = (path.parent / location).exists()
+    except (ValueError, OSError):  # a zero byte, a name too long
+        beside = True
+    return path.parent if beside else path.resolve().parent
 
 
 def model_digest(path: Path) -> str:
@@ -63,17 +86,20 @@ def digest(model: ir.Model, path: Path) -> str:
 
 
 def check_external_data(model: ir.Model, path: Path) -> None:
-    """Every external tensor must lie whole in a file below the model's folder."""
-    folder = path.resolve().parent
+    """Every external tensor must lie whole in a file below the model's folder, or below that of the file it links to.
+
+    Hubs lay models out so: links with names in one folder, and the files that they lead to side by side in another.
+    """
+    allowed = {path.parent.resolve(), path.resolve().parent}
     for tensor in _external_tensors(model):
         location = str(tensor.location)
         problem = f"model '{path.name}': external data of tensor '{tensor.name}'"
         try:
-            file = (folder / location).resolve()
+            file = (Path(tensor.base_dir) / location).resolve()
             there = file.is_file()
         except (ValueError, OSError, RuntimeError):  # a zero byte, a name too long, links in a circle
-            file, there = folder, False
-        if Path(location).is_absolute() or not file.is_relative_to(folder):
+            file, there = path.resolve(), False
+        if Path(location).is_absolute() or not any(map(file.is_relative_to, allowed)):
             raise ModelError(
                 "BSC302",
                 f"{problem} lies outside the model's folder",
@@ -112,7 +138,8 @@ def size_on_disk(model: ir.Model, path: Path) -> int:
 
 def _files(model: ir.Model, path: Path) -> tuple[Path, ...]:
     """The model file, then its external data files in order of their names."""
-    return (path, *(path.parent / name for name in sorted({str(each.location) for each in _external_tensors(model)})))
+    folders = {str(each.location): Path(each.base_dir) for each in _external_tensors(model)}
+    return (path, *(folders[name] / name for name in sorted(folders)))
 
 
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:

@@ -4,7 +4,8 @@ The file is opened read-only; weights of external data files are mapped while th
 becomes is decided in `bsc.frontend.crossbar_view`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import onnx
 import onnx_ir as ir
 
 from bsc.errors import ModelError
-from bsc.frontend.crossbar_view import crossbar_layer
+from bsc.frontend.constants import OwnArrays, is_constant, values_of
+from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
 from bsc.frontend.model_file import cause, check_external_data, digest, load_model, size_on_disk
 from bsc.frontend.rewrite import STEPWISE, WHY, rewrite
 from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes, mark_batch_axes
@@ -20,6 +22,7 @@ from bsc.frontend.sharing import share_crossbars
 from bsc.frontend.simplify import inconsistent, simplify
 from bsc.frontend.upgrade import CONVERTED, upgraded
 from bsc.ir.graph import UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.sidetable import ArraySource, MappedArray
 from bsc.limits import bounded_memory
 
@@ -92,17 +95,19 @@ def _graph(
     infer_shapes(model)
     if free and any(node.op_type in STEPWISE for node in model.graph):
         mark_batch_axes(model, free)
+    of_the_file = set(model.graph.initializers)
     if not as_written:
         rewrite(model)
 
     arrays = _constants(model)
+    own = OwnArrays(arrays)
     inputs = tuple(value.name or "" for value in model.graph.inputs if value.name not in arrays)
     for what, values in (("inputs", inputs), ("outputs", model.graph.outputs)):
         if not values:
             raise inconsistent(f"no {what}")
-    ops = _operators(model, arrays, opsets, refuse)
+    ops = _operators(model, own, opsets, refuse)
     if not as_written:
-        ops = share_crossbars(ops)
+        ops = share_crossbars(_apart(ops, arrays, own, of_the_file))
     known = {domain: version for domain, version in sorted(opsets.items()) if domain in DOMAINS}
     info = ModelInfo(name=path.name, sha256=sha256, opsets=known, dynamic_batch=bool(free))
     return Graph(
@@ -112,6 +117,7 @@ def _graph(
         inputs=inputs,
         outputs=tuple(value.name or "" for value in model.graph.outputs),
         arrays=arrays,
+        own=own,
     )
 
 
@@ -142,24 +148,25 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
             arrays[name] = tensor
         elif tensor is not None:
             try:
-                np.asarray(tensor)
+                values_of(tensor)
             except Exception as error:
                 raise inconsistent(f"constant '{name}': {cause(error)}") from None
-            arrays[name] = tensor
+            arrays[name] = values_of(tensor) if tensor.dtype == ir.DataType.STRING else tensor
     return arrays
 
 
-def _operators(model: ir.Model, arrays: dict[str, ArraySource], opsets: Mapping[str, int], refuse: Refuse) -> list[Op]:
-    """Every node as an operator record; what the crossbar view derives from weights is added to `arrays`."""
+def _operators(model: ir.Model, own: OwnArrays, opsets: Mapping[str, int], refuse: Refuse) -> list[Op]:
+    """Every node as an operator record; what the crossbar view derives from weights is added to `own`."""
     names: set[str] = set()
     ops: list[Op] = []
     refused = False
+    _mark_unfolded(model)
     for index, node in enumerate(model.graph):
         node.name = name = _unique(node.name or f"{node.op_type}_{index}", names)
         layer, why = None, ""
         try:
             _check_known(node, opsets)
-            layer, why = crossbar_layer(node, name, arrays)
+            layer, why = crossbar_layer(node, name, own)
         except ModelError as error:
             refuse(name, error)
             refused = True
@@ -174,6 +181,31 @@ def _operators(model: ir.Model, arrays: dict[str, ArraySource], opsets: Mapping[
         )
         refuse("", nothing)
     return ops
+
+
+def _mark_unfolded(model: ir.Model) -> None:
+    """Note at every operator that follows from constants alone which one was not folded: itself, or one before it."""
+    for node in model.graph:
+        sources = [value.producer() for value in node.inputs if value is not None and not is_constant(value)]
+        before = [source and source.meta.get(UNFOLDED) for source in sources]
+        if all(before) and node.op_type != "If":
+            node.meta[UNFOLDED] = before[0] if before else node
+
+
+def _apart(ops: list[Op], arrays: Mapping[str, ArraySource], own: OwnArrays, of_the_file: Collection[str]) -> list[Op]:
+    """Give a layer's weights a key of the compiler's own if the file's name for them may be a key that a pass makes."""
+    layers = {op.name for op in ops if isinstance(op, CrossbarLayer)}
+
+    def apart(key: str) -> str:
+        if key not in of_the_file or not any(key[:at] in layers for at, letter in enumerate(key) if letter == "/"):
+            return key
+        alias = f"{key}/stored"
+        return alias if alias in own else own.add(alias, arrays[key])
+
+    return [
+        replace(op, weight=apart(op.weight), bias=op.bias and apart(op.bias)) if isinstance(op, CrossbarLayer) else op
+        for op in ops
+    ]
 
 
 def _raise(_name: str, error: ModelError) -> None:

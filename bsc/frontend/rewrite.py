@@ -8,6 +8,7 @@ from onnx_ir.passes import common
 from bsc.errors import BscError
 from bsc.frontend.builder import Builder, Names
 from bsc.frontend.constants import check_bytes
+from bsc.frontend.folding import Folder
 from bsc.frontend.rewrites import (
     blocks,
     control_flow,
@@ -43,7 +44,6 @@ STANDARD: Mapping[str, Rule] = {
     "QLinearMatMul": integers.qlinear_matmul,
     "RNN": recurrent.rnn,
     "Scan": control_flow.scan,
-    **dict.fromkeys(literals.EVALUATED, literals.evaluate),
     **dict.fromkeys(literals.LAYOUT, literals.layout),
 }
 MICROSOFT: Mapping[str, Rule] = {
@@ -83,30 +83,25 @@ def rewrite(model: ir.Model) -> None:
     opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
     if any(model.graph.subgraphs()):
         common.LiftSubgraphInitializersToMainGraphPass()(model)
-    names = Names(model.graph)
+    names, folder = Names(model.graph), Folder(model.opset_imports)
     for _ in range(MAX_ROUNDS):
-        changed = [_apply(model.graph, node, opset, names) for node in list(model.graph)]
+        changed = [_apply(model.graph, node, opset, names, folder) for node in list(model.graph)]
         if not any(changed):
             return
         common.RemoveUnusedNodesPass()(model)
         infer_shapes(model)
 
 
-def _apply(graph: ir.Graph, node: ir.Node, opset: int, names: Names) -> bool:
+def _apply(graph: ir.Graph, node: ir.Node, opset: int, names: Names, folder: Folder) -> bool:
     """Rewrite one node; whether anything came of it."""
-    rule = RULES.get(node.domain, {}).get(node.op_type)
-    if rule is None:
-        return False
     builder = Builder(graph, node, opset, names)
-    results: Sequence[ir.Value] | str | None
-    try:
-        for value in node.inputs:
-            check_bytes(value)
-        results = rule(builder)
-    except BscError:
-        raise
-    except Exception:  # nobody has checked the graph: anything may be missing or of another kind
-        results = CONTRADICTION
+    results = _rewritten(builder)
+    if results is None or isinstance(results, str):
+        folded = folder.fold(node)
+        if not isinstance(folded, str):
+            results = [builder.keep(tensor, "constant") for tensor in folded]
+        elif folded:
+            results = folded
     left = [] if results is None or isinstance(results, str) else node.outputs[len(results) :]
     if any(old.uses() or old.is_graph_output() for old in left):  # a body that gives too few
         results = CONTRADICTION
@@ -123,6 +118,19 @@ def _apply(graph: ir.Graph, node: ir.Node, opset: int, names: Names) -> bool:
         _replace(old, new, rename=id(new) in made or old.is_graph_output())
     graph.remove(node, safe=True)
     return True
+
+
+def _rewritten(builder: Builder) -> Sequence[ir.Value] | str | None:
+    """What the rule for a node makes of it: values in place of its outputs, why there are none, or None."""
+    rule = RULES.get(builder.node.domain, {}).get(builder.node.op_type)
+    try:
+        for value in builder.node.inputs:
+            check_bytes(value)
+        return None if rule is None else rule(builder)
+    except BscError:
+        raise
+    except Exception:  # nobody has checked the graph: anything may be missing or of another kind
+        return CONTRADICTION
 
 
 def _replace(old: ir.Value, new: ir.Value, *, rename: bool) -> None:

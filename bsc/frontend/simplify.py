@@ -10,7 +10,7 @@ from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from bsc.errors import ModelError
-from bsc.frontend.bounds import check_edges, check_functions, may_fold
+from bsc.frontend.bounds import check_edges, check_functions, is_narrow, may_fold
 from bsc.frontend.model_file import cause, quiet
 
 # Folding these never makes a constant larger, so weights of any size may pass through them.
@@ -46,7 +46,7 @@ def simplify(model: ir.Model) -> None:
                 model,
                 input_size_limit=NO_SIZE_LIMIT,
                 output_size_limit=NO_SIZE_LIMIT,
-                should_fold=lambda node: None if node.op_type in LAYOUT_OPS else False,
+                should_fold=lambda node: None if node.op_type in LAYOUT_OPS and not is_narrow(node) else False,
             )
         _drop_identities(model)
         _clean(model, cleanup)

@@ -24,7 +24,7 @@ def following_norm(graph: Graph, layer: CrossbarLayer, result: str | None = None
         isinstance(norm, DigitalOp)
         and (norm.domain, norm.op_type) == ("", "BatchNormalization")
         and norm.inputs[0] == output
-        and all(graph.has_array(key) and graph.array(key).shape == (layer.columns,) for key in norm.inputs[1:5])
+        and all(graph.has_array(key) and graph.constant(key).shape == (layer.columns,) for key in norm.inputs[1:5])
         and not norm.attributes.get("training_mode", 0)
         and not any(norm.outputs[1:])  # before opset 14, further outputs mean training
         and columns_are_axis_1

@@ -116,7 +116,8 @@ class Graph:
         tensors: every tensor that `ops` read or write, by name.
         inputs: names of the model's inputs.
         outputs: names of the model's outputs.
-        arrays: side table of weights and of what passes computed.
+        arrays: the model's constants, by tensor name.
+        own: arrays that the compiler made, by key; keys and tensor names never meet.
         ranges: (lowest, highest) value seen on calibration data, by tensor name.
         prices: of reading crossbars, for passes that weigh them; None until one asks.
 
@@ -133,6 +134,7 @@ class Graph:
         inputs: tuple[str, ...],
         outputs: tuple[str, ...],
         arrays: Mapping[str, ArraySource],
+        own: Mapping[str, ArraySource] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
         prices: Prices | None = None,
     ) -> None:
@@ -142,8 +144,8 @@ class Graph:
         self.outputs = outputs
         self.ranges = ranges or {}
         self.prices = prices
-        self._arrays = arrays
-        self._computed: frozenset[str] = frozenset()  # keys of what passes added
+        self._constants = arrays
+        self._own = own or {}
         self._net = _network(ops, tensors)
         try:
             self._order = tuple(nx.lexicographical_topological_sort(self._net, key=self._position))
@@ -189,12 +191,16 @@ class Graph:
         return [self.op(name) for name in sorted(names, key=self._places.__getitem__)]
 
     def array(self, key: str) -> NDArray[Any]:
-        """One array of the side table; large ones are mapped for as long as the array is there."""
-        return np.asarray(self._arrays[key])
+        """The array that a record names; large ones are mapped for as long as the array is there."""
+        return np.asarray(self._own[key] if key in self._own else self._constants[key])
 
-    def has_array(self, key: str) -> bool:
-        """Whether `key` is a constant of the side table."""
-        return key in self._arrays
+    def constant(self, tensor: str) -> NDArray[Any]:
+        """The values of a constant that operators read; as `array`, but a key of the compiler's own is no tensor."""
+        return np.asarray(self._constants[tensor])
+
+    def has_array(self, tensor: str) -> bool:
+        """Whether a tensor is a constant."""
+        return tensor in self._constants
 
     def with_layers(
         self, layers: Mapping[str, CrossbarLayer], arrays: Mapping[str, ArraySource] | None = None
@@ -221,25 +227,27 @@ class Graph:
         return other
 
     def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":
-        for key in (arrays.keys() & self._arrays.keys()) - self._computed:
-            raise ModelError(
-                "BSC301",
-                f"model '{self.info.name}': a constant has a name that bsc gives to an array of its own",
-                seen=repr(key),
-                fix="rename the constant",
-            )
-        graph = Graph(
+        if arrays:
+            layers = (op for op in self.ops() if isinstance(op, CrossbarLayer))
+            named = {key for layer in layers for key in (layer.weight, layer.bias) if key not in self._own}
+            for key in named & arrays.keys():  # a pass that is not ours; the import sees to it that no other meets any
+                raise ModelError(
+                    "BSC301",
+                    f"model '{self.info.name}': a constant has a name that bsc gives to an array of its own",
+                    seen=repr(key),
+                    fix="rename the constant",
+                )
+        return Graph(
             info=self.info,
             ops=ops,
             tensors=self.tensors,
             inputs=self.inputs,
             outputs=self.outputs,
-            arrays={**self._arrays, **SideTable(arrays)},
+            arrays=self._constants,
+            own={**self._own, **SideTable(arrays)},
             ranges=self.ranges,
             prices=self.prices,
         )
-        graph._computed = self._computed | arrays.keys()
-        return graph
 
     def __str__(self) -> str:
         lines = [f"model     {self.info.name}"]

@@ -65,7 +65,7 @@ def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
     constants = [name for name in read if graph.has_array(name)]
     inputs = [name for name in read if not graph.has_array(name)]
     outputs = [name for op in ops for name in op.outputs if name and name in wanted]
-    size = sum(len(op.node) for op in ops) + sum(graph.array(name).nbytes for name in constants)
+    size = sum(len(op.node) for op in ops) + sum(graph.constant(name).nbytes for name in constants)
     if size > MAX_SEGMENT_BYTES:
         raise DoesNotFitError(
             "BSC402",
@@ -80,7 +80,7 @@ def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
             "segment",
             [_value_info(graph, name) for name in inputs],
             [onnx.ValueInfoProto(name=name) for name in outputs],
-            [numpy_helper.from_array(np.asarray(graph.array(name), order="C"), name) for name in constants],
+            [numpy_helper.from_array(np.asarray(graph.constant(name), order="C"), name) for name in constants],
         ),
         opset_imports=opsets,
         ir_version=helper.find_min_ir_version_for(opsets, ignore_unknown=True),

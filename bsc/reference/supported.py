@@ -6,12 +6,12 @@ python -m bsc.reference.supported > SUPPORTED.md
 import inspect
 
 from bsc.errors import CODES
-from bsc.frontend import simplify
+from bsc.frontend import folding, simplify
 from bsc.frontend.coverage import ADVICE
 from bsc.frontend.crossbar_view import WEIGHT_TYPES, crossbar_operators
 from bsc.frontend.onnx_import import DOMAINS, OPSETS
 from bsc.frontend.rewrite import RULES, Rule
-from bsc.frontend.upgrade import CONVERTED
+from bsc.frontend.upgrade import CONVERTED, TARGET
 from bsc.reference.markdown import table_row
 
 
@@ -34,12 +34,16 @@ Written by `python -m bsc.reference.supported` from the compiler's own tables; a
 
 ## Models
 
-ONNX opsets {OPSETS.start} to {OPSETS.stop - 1}, and {CONVERTED.start} to {CONVERTED.stop - 1}, which are converted;
-operators of these domains: {domains}. Functions of the model's own may have any domain. Weights of type
-{", ".join(kind.name for kind in WEIGHT_TYPES)}, or quantised, in the file itself or in files below its folder. A free
-first axis of an input is the batch; other open sizes are given with `--input-shape`.
+ONNX opsets {OPSETS.start} to {OPSETS.stop - 1}, and {CONVERTED.start} to {CONVERTED.stop - 1}, which are converted to
+opset {TARGET}; operators of these domains: {domains}. Functions of the model's
+own may have any domain. Weights of type {", ".join(kind.name for kind in WEIGHT_TYPES)},
+or quantised to integers, float8 or float4, dense or sparse, in the file itself or in files below its folder; where the
+file is a link, as model hubs have it, the folder that it leads to counts as well. A free first axis of an input
+is the batch; other open sizes are given with `--input-shape`.
 
 {inspect.getdoc(simplify)}
+
+{inspect.getdoc(folding)}
 
 ## On crossbars
 

@@ -10,7 +10,7 @@ def basis_notes(report: ReportDocument) -> str:
 
 
 def _observed_note(totals: PlanTotals) -> str:
-    """What the columns rest on that are not proved: 0 of N conversions lost something, so p <= 3 / N with 95 %."""
+    """What the columns rest on that are not proved: none of N vectors made them lose something."""
     seen, lines = totals.observed, []
     if seen is None:
         return ""
@@ -18,7 +18,8 @@ def _observed_note(totals: PlanTotals) -> str:
         lines += [
             f"{totals.observed_lossless_columns} more lost nothing in {seen.lossless_conversions} conversions of "
             f"calibration data, {seen.fewest_conversions} or more each:",
-            f"with 95 % confidence at most {seen.overflow_bound_95:.1e} of further ones like them do",
+            f"of further input vectors like these at most {seen.overflow_bound_95:.1e} make a given one of them lose",
+            "something, with 95 % confidence",
         ]
     if seen.losing:
         lines.append(f"{seen.losing} lose something on calibration data")

@@ -22,6 +22,7 @@ from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer, ObservedRecord
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.tiles import column_tiles, crossbars_with_weights, per_column, per_row_group
+from bsc.numeric.tolerance import share_beyond
 from bsc.plan.document import Plan
 from bsc.plan.folder import target_json
 from bsc.plan.summary import layer_reach, observed_lossless, observed_lows, proved_lossless
@@ -44,9 +45,6 @@ from bsc.report.document import (
     TargetArea,
     TargetLevel,
 )
-
-RULE_OF_THREE = 3.0
-"""0 of N alike and independent conversions lost something: with 95 % confidence p <= 3 / N, as (1 - p)**N >= 0.05."""
 
 _ADDED = (
     "weights",
@@ -95,7 +93,9 @@ def layer_totals(layer: MappedLayer, arrays: LayerArrays) -> LayerTotals:
         rests_on=_rests_on([(layer.adc_policy, part) for part in slices]),
         row_tiles=layer.row_tiles,
         column_tiles=len(starts),
-        observed=None if layer.observed is None else observation(layer.observed),
+        observed=None
+        if layer.observed is None
+        else observation(layer.observed, signed=layer.cells.subtraction == "analog"),
     )
 
 
@@ -288,13 +288,13 @@ def _rests_on(parts: Iterable[tuple[str, MappingTotals]]) -> dict[str, float]:
     return {basis: count / conversions for basis, count in counts.items() if count}
 
 
-def observation(record: ObservedRecord) -> Observation:
-    """What is recorded of a layer, and what follows from it."""
+def observation(record: ObservedRecord, *, signed: bool) -> Observation:
+    """What is recorded of a layer, and what follows from it; both ends of a signed conversion are taken from data."""
     return Observation(
         samples=record.samples,
         vectors=record.vectors,
         conversions=record.conversions,
-        overflow_bound_95=RULE_OF_THREE / record.conversions,
+        overflow_bound_95=share_beyond(record.vectors, ends=2 if signed else 1),
     )
 
 
@@ -302,12 +302,11 @@ def _observation_totals(layers: Sequence[LayerTotals]) -> ObservationTotals | No
     seen = [(each, each.observed.conversions) for each in layers if each.observed is not None]
     if not seen:
         return None
-    covered = [(each.observed_lossless_columns, count) for each, count in seen if each.observed_lossless_columns]
-    fewest = min((count for _, count in covered), default=None)
+    covered = [(each, count) for each, count in seen if each.observed_lossless_columns]
     return ObservationTotals(
-        lossless_conversions=sum(columns * count for columns, count in covered),
-        fewest_conversions=fewest,
-        overflow_bound_95=None if fewest is None else RULE_OF_THREE / fewest,
+        lossless_conversions=sum(each.observed_lossless_columns * count for each, count in covered),
+        fewest_conversions=min((count for _, count in covered), default=None),
+        overflow_bound_95=max((each.observed.overflow_bound_95 for each, _ in covered if each.observed), default=None),
         losing=sum(each.conversions - each.lossless - each.observed_lossless_columns for each, _ in seen),
     )
 

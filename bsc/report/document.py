@@ -21,6 +21,7 @@ COUNTS = "counts of hardware actions, from the plan's arrays"
 PRICES = "counts times the target's prices, each with a source of its own (`bsc hw show`)"
 PROOF = "column sums of the programmed cells, for any input"
 CALIBRATION = "calibration data"
+TOLERANCE = "tolerance limits: about 3.0 / vectors, and 4.7 / vectors for pairs, of which both ends are observed"
 HARDWARE = "the hardware description"
 
 PROVED: Final = "proved"
@@ -133,9 +134,10 @@ class Observation(FigureRecord):
         "of every slice column, or pair: vectors times input cycles", unit="conversions", source=CALIBRATION
     )
     overflow_bound_95: Amount = figure(
-        "of further conversions like the observed ones, at most this share loses something, with 95 % confidence",
+        "of further input vectors like the observed ones, at most this share makes a given column lose something, with "
+        "95 % confidence, if vectors are independent; those of one sample are not quite",
         unit="1",
-        source="rule of three: 3 / conversions",
+        source=TOLERANCE,
     )
 
 
@@ -159,9 +161,10 @@ class ObservationTotals(FigureRecord):
         "of such a column, the fewest; null where there is none", unit="conversions", source=CALIBRATION
     )
     overflow_bound_95: Amount | None = figure(
-        "of further conversions like them, at most this share loses something, with 95 % confidence",
+        "of further input vectors like them, at most this share makes a given one of these columns lose something, "
+        "with 95 % confidence: the largest of the layers",
         unit="1",
-        source="rule of three: 3 / fewest_conversions",
+        source=TOLERANCE,
     )
     losing: Count = figure("that lost something on calibration data", unit="conversions", source=CALIBRATION)
 

@@ -13,7 +13,7 @@ from bsc.errors import ModelError
 from bsc.frontend.attributes import integer, integers
 from bsc.frontend.builder import Builder
 from bsc.frontend.constants import is_constant, known_shape, tensor_of
-from bsc.frontend.rewrites.literals import PRODUCTS
+from bsc.frontend.folding import PRODUCTS
 from bsc.frontend.rewrites.recurrent_node import MAX_STEPS
 from bsc.frontend.shapes import BATCH_AXES
 

@@ -5,34 +5,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from bsc.frontend.attributes import integer, integers
 from bsc.frontend.builder import Builder
 from bsc.frontend.constants import MAX_MADE_WEIGHTS, Coded, is_constant, known_shape, sizes_of, tensor_of
+from bsc.frontend.folding import SMALL, reaches_product
 
 LAYOUT = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
-EVALUATED = (
-    "Abs", "Add", "Clip", "Concat", "Div", "Exp", "Gather", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear",
-    "ReduceMean", "ReduceSum", "Round", "Sign", "Slice", "Split", "Sqrt", "Sub", "Tanh", "Where",
-)  # fmt: skip
-PRODUCTS = frozenset({
-    "Conv", "ConvInteger", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "MatMulInteger", "QLinearConv",
-    "QLinearMatMul", "RNN",
-})  # fmt: skip
-"""Operators that weights are for."""
 DEQUANTISED = "bsc.dequantised"
 """Key of a value's metadata: what it is dequantised to, by scale, zero point, axis, block and type."""
-SMALL = 1 << 16
-"""Values up to which a constant may be larger than what it is made of."""
+
+HALVES = {ir.DataType.FLOAT4E2M1: 2}
+"""Floats whose values are whole numbers of 1 / that."""
 
 
 def dequantize(b: Builder) -> Sequence[ir.Value] | str | None:
     """DequantizeLinear of a constant: its codes are the weights."""
     codes, scale, zero = (*b.node.inputs, None)[:3]
-    if not is_constant(codes) or not _reaches_product(b.node.outputs[0]):
+    if not is_constant(codes) or not reaches_product(b.node.outputs[0]):
         return None  # an embedding, which is a quarter of the size as it is
     if not is_constant(scale) or (zero is not None and not is_constant(zero)):
         return "its scale or zero point is computed at run time"
@@ -44,27 +36,6 @@ def dequantize(b: Builder) -> Sequence[ir.Value] | str | None:
     if key not in made or not made[key].is_initializer():
         made[key] = dequantized(b, codes, scale, zero, axis=axis, label="dequantised", block=block)
     return [made[key]]
-
-
-def _reaches_product(value: ir.Value) -> bool:
-    """Whether a product reads the value, maybe behind operators that `layout` and `evaluate` do away with."""
-    reached, waiting = {id(value)}, [value]
-
-    def is_static(each: ir.Value | None) -> bool:
-        source = None if each is None else each.producer()
-        dequantised = (
-            source is not None and source.op_type == "DequantizeLinear" and all(map(is_constant, source.inputs))
-        )
-        return each is None or is_constant(each) or id(each) in reached or dequantised
-
-    while waiting:
-        for use in waiting.pop().uses():
-            if use.node.op_type in PRODUCTS or use.node.domain == "com.microsoft":
-                return True
-            if use.node.op_type in (*LAYOUT, *EVALUATED) and all(map(is_static, use.node.inputs)):
-                waiting += [each for each in use.node.outputs if id(each) not in reached]
-                reached.update(map(id, use.node.outputs))
-    return False
 
 
 def dequantized(
@@ -79,9 +50,12 @@ def dequantized(
 ) -> ir.Value:
     """(codes - zero) * scale: a constant that keeps its codes, or an operator where something is computed at run time.
 
+    Floats of four bits are whole numbers of halves; those of eight bits have a range that no crossbar's codes have, so
+    that what is dequantised is a float weight like any other.
+
     Args:
         b: builds it.
-        codes: integers.
+        codes: integers, or floats of few bits.
         scale: one, one for each place along `axis`, or one for each block of places.
         zero: of the shape of `scale`, or None.
         axis: of several scales.
@@ -113,15 +87,24 @@ def dequantized(
         np.broadcast_to(values, shape)
         return values
 
-    zeros = None if zero is None else spread(tensor_of(zero).numpy().astype(np.int32))
-
-    def centred() -> NDArray[np.int32]:
-        whole = stored.numpy().astype(np.int32)
-        return whole if zeros is None else np.asarray(whole - zeros, np.int32)
-
     scales = tensor_of(scale)
     kind = ir.DataType(integer(b.node, "output_dtype", 0)) or scales.dtype
-    return b.keep(Coded(centred, spread(scales.numpy().astype(np.float64)), shape, kind, stored.dtype.bitwidth), label)
+    factors = spread(scales.numpy().astype(np.float64))
+    bits, unit = stored.dtype.bitwidth, HALVES.get(stored.dtype, 1)
+    if stored.dtype.is_floating_point() and unit == 1:
+
+        def values() -> ir.TensorProtocol:
+            wide = kind.numpy()
+            return ir.tensor(np.asarray(stored.numpy().astype(wide) * factors.astype(wide), wide), dtype=kind)
+
+        return b.keep(ir.LazyTensor(values, kind, ir.Shape(shape)), label)
+    zeros = None if zero is None or unit > 1 else spread(tensor_of(zero).numpy().astype(np.int32))
+
+    def centred() -> NDArray[np.int32]:
+        whole = (stored.numpy().astype(np.float32) * unit if unit > 1 else stored.numpy()).astype(np.int32)
+        return whole if zeros is None else np.asarray(whole - zeros, np.int32)
+
+    return b.keep(Coded(centred, factors / unit, shape, kind, bits + unit // 2), label)
 
 
 def layout(b: Builder) -> Sequence[ir.Value] | None:
@@ -132,11 +115,11 @@ def layout(b: Builder) -> Sequence[ir.Value] | None:
     tensor, target = tensor_of(source), known_shape(b.node.outputs[0])
     if b.node.op_type == "Identity":
         return [b.keep(tensor, "constant")] if not b.node.outputs[0].is_graph_output() else None
-    if b.node.op_type == "Cast":
+    if b.node.op_type == "Cast" or tensor.dtype == ir.DataType.STRING:
         kind = ir.DataType(integer(b.node, "to", 0))
-        if isinstance(tensor, Coded) and kind.is_floating_point():
-            return [b.keep(Coded(tensor.codes, tensor.scale, sizes_of(source), kind, tensor.bits), "constant")]
-        return evaluate(b)
+        if not (isinstance(tensor, Coded) and kind.is_floating_point()):
+            return None
+        return [b.keep(Coded(tensor.codes, tensor.scale, sizes_of(source), kind, tensor.bits), "constant")]
     if b.node.op_type == "Transpose":
         order = integers(b.node, "perm", tuple(reversed(range(len(sizes_of(source))))))
         return [b.rearranged(source, lambda array: array.transpose(order), "constant")]
@@ -150,7 +133,7 @@ def constant_of_shape(b: Builder) -> Sequence[ir.Value] | None:
         return None
     sizes = tuple(int(size) for size in tensor_of(shape).numpy())
     if min(sizes, default=1) < 0 or math.prod(sizes) > (
-        MAX_MADE_WEIGHTS if _reaches_product(b.node.outputs[0]) else SMALL
+        MAX_MADE_WEIGHTS if reaches_product(b.node.outputs[0]) else SMALL
     ):
         return None
     attr = b.node.attributes.get("value")
@@ -158,37 +141,3 @@ def constant_of_shape(b: Builder) -> Sequence[ir.Value] | None:
     kind = ir.DataType.from_numpy(value.dtype)
     spread = ir.LazyTensor(lambda: ir.tensor(np.broadcast_to(value.reshape(()), sizes)), kind, ir.Shape(sizes))
     return [b.keep(spread, "constant")]
-
-
-def evaluate(b: Builder) -> Sequence[ir.Value] | None:
-    """Operators on constants alone, unless they would blow them up; onnxruntime computes them."""
-    if not b.node.inputs or not all(value is None or is_constant(value) for value in b.node.inputs):
-        return None
-    inputs = [value for value in b.node.inputs if value is not None]
-    shapes = [known_shape(value) for value in b.node.outputs]
-    held = sum(int(np.prod(sizes_of(value))) for value in inputs)
-    if any(shape is None or int(np.prod(shape)) > max(SMALL, held) for shape in shapes):
-        return None
-    arrays = _run(b, inputs)
-    if arrays is None:
-        return None
-    return [b.keep(ir.tensor(array), "constant") for array in arrays]
-
-
-def _run(b: Builder, inputs: Sequence[ir.Value]) -> list[NDArray[np.generic]] | None:
-    """What onnxruntime computes; None if it cannot."""
-    from bsc.execution.session import quiet_session
-
-    graph = onnx.GraphProto(name="constant")
-    try:
-        for value in inputs:
-            tensor = ir.serde.serialize_tensor(ir.tensor(tensor_of(value).numpy(), name=value.name))
-            graph.initializer.append(tensor)
-        graph.node.append(ir.serde.serialize_node(b.node))
-        graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in b.node.outputs)
-        opset = [onnx.helper.make_opsetid(b.node.domain, b.opset)]
-        model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
-        results: list[NDArray[np.generic]] = quiet_session(model.SerializeToString()).run(None, {})
-    except Exception:  # whatever is wrong with it: then it runs with the model, where onnxruntime says so
-        return None
-    return results

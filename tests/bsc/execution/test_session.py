@@ -30,6 +30,17 @@ def test_what_reads_a_tensor_that_is_transposed_and_quantised_is_not_rounded(*, 
     assert t.ravel().tolist() == x.ravel()[:2].tolist()
 
 
+@pytest.mark.parametrize("as_written", [True, False])
+def test_a_pad_may_make_the_weights_of_a_convolution(*, as_written: bool) -> None:
+    model = tiny_model(
+        "(float[1,1,3,3] x) => (float[] y) { w = Pad (v, pads) y = Conv (x, w) }",
+        {"v": np.ones((1, 1, 1, 1), np.float32), "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1])},
+    )
+    x = np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)
+    (y,) = quiet_session(model.SerializeToString(), as_written=as_written).run(["y"], {"x": x})
+    assert y.ravel().tolist() == [4]
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

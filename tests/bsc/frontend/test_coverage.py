@@ -86,7 +86,7 @@ def test_bodies_are_listed_with_the_operator_they_belong_to(tmp_path: Path) -> N
     found = checked(model, tmp_path)
     assert [(node.name, node.place, node.reason, node.macs) for node in found.nodes] == [
         ("MatMul_0", "crossbar", "", 8),
-        ("pick", "digital", "", None),
+        ("pick", "digital", "", 0),
         ("pick/left", "digital", "in a body of If", 0),
         ("pick/Neg", "digital", "in a body of If", 0),
     ]

@@ -9,7 +9,7 @@ from bsc.errors import ModelError
 from bsc.ir.graph import DigitalOp, Graph, ModelInfo, Op, TensorType
 from bsc.ir.layer import CrossbarLayer
 from bsc.testing import imported, random_weights, tiny_model
-from tests.passes.layers import FC_CODES, coded_layer
+from tests.passes.layers import coded_layer
 
 
 def digital(name: str, inputs: str, outputs: str) -> DigitalOp:
@@ -83,7 +83,8 @@ def test_with_layers_leaves_the_original_as_it_was() -> None:
     before = str(graph)
     other = graph.with_layers({"left": replace(LEFT, rows=3)}, {"left/new": np.ones(1)})
     assert [op.rows for op in other.layers()] == [3]
-    assert (other.has_array("left/new"), other.has_array("w")) == (True, True)
+    assert other.array("left/new").tolist() == [1]
+    assert (other.has_array("left/new"), other.has_array("w")) == (False, True)  # no tensor is called so
     assert (str(graph), graph.has_array("left/new")) == (before, False)
 
 
@@ -142,12 +143,13 @@ def test_text_of_a_graph(tmp_path: Path) -> None:
 def test_a_constant_that_bsc_would_overwrite_is_refused() -> None:
     """Passes name arrays after layers; a model may hold a constant of that very name."""
     graph = coded_layer([[1]])
+    (weight,) = (layer.weight for layer in graph.layers())
     added = graph.with_layers({}, {"mine": np.zeros(1)})
     assert added.with_layers({}, {"mine": np.ones(1)}).array("mine") == 1  # a pass may replace what a pass made
     with pytest.raises(ModelError) as caught:
-        graph.with_layers({}, {FC_CODES: np.zeros(1)})
+        graph.with_layers({}, {weight: np.zeros(1)})
     assert str(caught.value) == (
         "[BSC301] model 'tiny.onnx': a constant has a name that bsc gives to an array of its own\n"
-        "  seen: 'fc/codes'\n"
+        "  seen: 'fc.weight'\n"
         "  fix:  rename the constant"
     )

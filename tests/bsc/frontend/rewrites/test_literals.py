@@ -3,14 +3,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bsc.frontend import folding
 from bsc.frontend.constants import Coded, rearranged, scaled
-from bsc.frontend.rewrites.literals import SMALL
+from bsc.frontend.folding import SMALL
 from bsc.ir.graph import DigitalOp
 from bsc.testing import assert_same_as_onnxruntime, imported, random_weights, tiny_model
 
 
-@pytest.mark.parametrize(("columns", "folded"), [(SMALL // 4, True), (SMALL // 4 + 1, False)])
-def test_constants_are_not_blown_up(columns: int, tmp_path: Path, *, folded: bool) -> None:
+@pytest.mark.parametrize(("columns", "folded"), [(20000, True), (20001, False)])
+def test_weights_are_not_blown_up_without_end(
+    columns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, folded: bool
+) -> None:
+    """4 x columns weights made of columns + 4 numbers."""
+    monkeypatch.setattr(folding, "MAX_GROWTH", 3 * 20000 - 4)
     model = tiny_model(
         "(float[1,4] x) => (float[] y, float[] z) { k = Add(row, column) y = MatMul(x, k) z = MatMul(x, w) }",
         {
@@ -20,7 +25,30 @@ def test_constants_are_not_blown_up(columns: int, tmp_path: Path, *, folded: boo
         },
     )
     graph = imported(model, tmp_path)
-    assert [op.op_type for op in graph.ops() if isinstance(op, DigitalOp)] == ([] if folded else ["Add", "MatMul"])
+    left = {op.op_type: op.why for op in graph.ops() if isinstance(op, DigitalOp)}
+    assert left == (
+        {}
+        if folded
+        else {
+            "Add": "what it makes of constants is much larger than they are",
+            "MatMul": "its weights come from Add Add_0, which is not folded",
+        }
+    )
+    assert_same_as_onnxruntime(model, graph)
+
+
+@pytest.mark.parametrize(("columns", "folded"), [(SMALL // 4, True), (SMALL // 4 + 1, False)])
+def test_constants_that_are_no_weights_are_not_blown_up(columns: int, tmp_path: Path, *, folded: bool) -> None:
+    model = tiny_model(
+        "(float[4,1] x) => (float[] y, float[] z) { k = Mul(row, column) y = Add(x, k) z = MatMul(w, x) }",
+        {
+            "row": np.ones((1, columns), np.float32),
+            "column": np.arange(4, dtype=np.float32).reshape(4, 1),
+            "w": random_weights(2, 4),
+        },
+    )
+    graph = imported(model, tmp_path)
+    assert ("Mul" in [op.op_type for op in graph.ops() if isinstance(op, DigitalOp)]) is not folded
     assert_same_as_onnxruntime(model, graph)
 
 
