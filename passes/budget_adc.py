@@ -120,8 +120,9 @@ class BudgetAdc(AdcPass):
         worth = priced.slicing.cells.read_worth()
         noise = self.caution * np.array(observed.sensitivity)[:, None] * worth.astype(np.float64) ** 2
         weight = np.broadcast_to(noise[None, :, :, None], shape)
-        prices = priced.conversion_j[: damage.shape[-1]] / whole
-        prices = np.where(np.isnan(prices), np.inf, prices)
+        known = priced.conversion_j[: damage.shape[-1]] / whole
+        prices = np.full(damage.shape[-1], np.inf)  # what is wider than any ADC is never chosen
+        prices[: len(known)] = np.where(np.isnan(known), np.inf, known)
         groups = sharing_groups(self.granularity, shape, tiling.column_starts, tiling.groups_per_tile)
         bits = cheapest_bits(prices, damage, weight, priced.converted, groups)
 
@@ -197,7 +198,8 @@ class _Priced:
         span = (reached.high - reached.low).astype(np.uint32)
         counts = np.bincount(lossless_bits(span, reached.step).ravel(), minlength=1)
         each = np.array(prices.conversion_j)
-        known = np.where(np.isnan(each), np.nanmax(each), each)[: len(counts)]  # only a scale: rough will do
+        known = np.where(np.isnan(each), np.nanmax(each), each)  # only a scale: rough will do
+        lossless = counts @ known[np.minimum(np.arange(len(counts)), len(known) - 1)]
         return cls(
             layer=layer,
             slicing=slicing,
@@ -206,5 +208,5 @@ class _Priced:
             converted=span > 0,
             conversion_j=each * reads,
             driving_j=driving_j,
-            lossless_j=float(counts @ known) * reads + float(driving_j.sum()),
+            lossless_j=float(lossless) * reads + float(driving_j.sum()),
         )

@@ -100,6 +100,7 @@ class CalibrateAdc(AdcPass):
         Raises:
             UsageError: BSC201 if a layer was not observed.
             ModelError: BSC309 for a layer that is not tiled.
+            DoesNotFitError: BSC401 if more bits are needed than an ADC has.
         """
         return (self._assign(graph, layer, arrays) for layer in due)
 
@@ -138,6 +139,7 @@ class CalibrateAdc(AdcPass):
         if self.most_bits:
             bits = np.minimum(bits, self.most_bits)
         bits = np.where(reached.high > reached.low, bits, 0)
+        self.require_convertible(layer, int(bits.max(initial=0)))
         step = taken(table(observed.step), bits) if self._lossy else windows.unit
         arrays[adc.bits] = bits.astype(np.uint8)
         arrays[adc.step] = np.where(bits > 0, step, 1).astype(np.uint8)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from bsc.errors import DoesNotFitError, UsageError
+from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.hardware.target import Adc
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, Quantised, Slicing, Tiling
@@ -136,6 +137,18 @@ class AdcPass(LayerPass):
         quant, slicing, tiling = self.tiled(layer)
         highest = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
         return reach(graph.array(tiling.sums), graph.array(tiling.gcds), slicing.cells, highest)
+
+    def require_convertible(self, layer: CrossbarLayer, bits: int) -> None:
+        """Refuse resolutions that no ADC has. Raises `DoesNotFitError` BSC401, and as `tiled`."""
+        if bits > MAX_ADC_BITS:
+            _, slicing, tiling = self.tiled(layer)
+            raise DoesNotFitError(
+                "BSC401",
+                f"layer '{layer.name}': a lossless conversion needs more than {MAX_ADC_BITS} bits",
+                seen=f"{bits} bits for {slicing.cells.bits_per_cell}-bit cells, {slicing.dac_bits}-bit DAC, "
+                f"{tiling.active_rows} rows",
+                fix="use fewer rows, fewer bits per cell or a narrower DAC",
+            )
 
 
 def needs_data(consumer: str) -> UsageError:
