@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bsc.commands.input_options import check_option, model_inputs, set_option, shape_option, values_option
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ OPTIONS = (
         help="Order of rows: like beside like, sums alike, or what costs least.  "
         "[default: none where each column has a resolution of its own, else auto]",
     ),
+    click.option(
+        "--cap",
+        type=click.IntRange(1, 16),
+        metavar="BITS",
+        help="Change weight codes so that no conversion can need more; --calib shows what results stand.",
+    ),
     click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]"),
     click.option(
         "--calib",
@@ -83,7 +90,10 @@ OPTIONS = (
         metavar="FILE.npz",
         help="Labelled data to test the drop on.  [default: every other sample of --calib]",
     ),
-    click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224."),
+    shape_option,
+    set_option,
+    values_option,
+    check_option,
     click.option("--passes", metavar="TEXT", help="The pipeline as text, in place of the options above."),
 )
 
@@ -107,12 +117,11 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
     """
     import hw_models
     from bsc.compile.options import ADAPTIVE, CompileOptions, MappingOptions, resolve
-    from bsc.frontend.shapes import parse_input_shape
 
     target = hw_models.load(options["hw"])
     law = hw_models.load_law(options["adc_law"] or target.adc.law)
     text = options["passes"]
-    choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute")
+    choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute", "cap")
     replaced = [name for name in choosing if _given(ctx, name)]
     if text is not None and replaced:
         flag = f"--{replaced[0].replace('_', '-')}"
@@ -129,7 +138,7 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
         text, search, adaptive = found.pipeline, found.search, found.adaptive_cut
     return target, CompileOptions(
         pipeline=text,
-        input_shapes=dict(map(parse_input_shape, options["input_shape"])),
+        **model_inputs(options),
         calibration=options["calib"],
         dump_ir=options.get("dump_ir"),
         stop_after=options.get("stop_after"),

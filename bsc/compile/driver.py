@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hw_models
 from bsc.compile.accuracy_budget import budget_record, keep_budget, measure_accuracy, require_held_out, require_labels
+from bsc.compile.input_moments import with_moments
 from bsc.compile.layout import LayoutChoice, choose_layout
 from bsc.compile.observation import with_observations
 from bsc.compile.options import CompileOptions
@@ -30,6 +31,7 @@ from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import Dataset, load_dataset
+from bsc.replay.import_check import check_import, unchecked
 from bsc.replay.paired import PairedAccuracy
 
 
@@ -107,7 +109,14 @@ def refuse_unseen(job: Job, state: State) -> State:
 
 def read_model(job: Job, state: State) -> State:
     """Import: the ONNX file becomes a graph. A node that cannot be compiled is refused."""
-    graph = import_model(job.model, job.options.input_shapes, refuse=job.refuse)
+    options = job.options
+    graph = import_model(
+        job.model,
+        options.input_shapes,
+        constants=options.constants,
+        values=options.input_values,
+        refuse=job.refuse,
+    )
     job.trace.dump("import", graph)
     return replace(state, imported=graph)
 
@@ -129,9 +138,30 @@ def refuse_data(job: Job, state: State) -> State:
     return state
 
 
+def check_against_file(job: Job, state: State) -> State:
+    """Check: the graph in floating point must compute what onnxruntime computes of the file."""
+    if not job.options.import_check:
+        return replace(state, imported=unchecked(state.graph, "--no-import-check"))
+    graph = check_import(state.graph, job.model, state.calibration)
+    calibration, held_out = state.calibration, state.held_out
+    if state.graph.info.dynamic_batch and not graph.info.dynamic_batch:
+        calibration = None if calibration is None else calibration.one_at_a_time()
+        held_out = None if held_out is None else held_out.one_at_a_time()
+    return replace(state, imported=graph, calibration=calibration, held_out=held_out)
+
+
 def calibrate_inputs(_job: Job, state: State) -> State:
     """Calibrate: note the range of every layer's input on calibration data."""
     return state if state.calibration is None else replace(state, mapped=calibrate(state.graph, state.calibration))
+
+
+def note_moments(job: Job, state: State) -> State:
+    """Note moments: attach mean and covariance of layer inputs, for passes that change codes by them."""
+    vectors = max((step.input_vectors() for step in job.to_run(state.steps).all), default=0)
+    if not vectors:
+        return state
+    assert state.calibration is not None
+    return replace(state, mapped=with_moments(state.graph, state.calibration, vectors))
 
 
 def cut(job: Job, state: State) -> State:
@@ -195,7 +225,9 @@ STAGES: Sequence[Stage] = (
     read_model,
     read_data,
     refuse_data,
+    check_against_file,
     calibrate_inputs,
+    note_moments,
     cut,
     prepare,
     lay_out,
@@ -205,7 +237,7 @@ STAGES: Sequence[Stage] = (
 )
 """The way from an ONNX file to a plan."""
 
-IMPORT: Sequence[Stage] = (read_model, read_data, calibrate_inputs)
+IMPORT: Sequence[Stage] = (read_model, read_data, check_against_file, calibrate_inputs)
 """Those that rest on the model and its data alone: `bsc explore` runs them once for many mappings."""
 
 

@@ -8,6 +8,7 @@ from bsc.compile.layout import LayoutSearch
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
+from bsc.ir.input_values import Values
 from bsc.ir.passbase import Pass
 from bsc.numeric.encoding import Encoding, Subtraction
 from passes import PASSES
@@ -30,6 +31,9 @@ class CompileOptions:
     Attributes:
         pipeline: text of the passes.
         input_shapes: sizes of inputs that the model leaves open, by name.
+        constants: inputs that are made constants: all their values in order, or one for all, by name.
+        input_values: lowest and highest value of inputs that are made up, by name.
+        import_check: whether the imported graph is checked against the file.
         calibration: .npz file that input ranges are taken from, or None.
         dump_ir: folder that gets the graph as text after import and after every pass, or None.
         stop_after: name of the last pass to run, or None for all; a search still looks at the whole pipeline.
@@ -45,6 +49,9 @@ class CompileOptions:
 
     pipeline: str
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    constants: Mapping[str, tuple[int | float, ...]] = field(default_factory=dict)
+    input_values: Mapping[str, Values] = field(default_factory=dict)
+    import_check: bool = True
     calibration: Path | None = None
     dump_ir: Path | None = None
     stop_after: str | None = None
@@ -74,6 +81,7 @@ class MappingOptions:
         permute: `auto`, `none`, `sorted` or `balanced`.
         adc: ADC policy, as on the command line.
         granularity: what shares one resolution.
+        cap: bits that no conversion may need; codes are changed to that end.
     """
 
     xbar: str | None = None
@@ -88,6 +96,7 @@ class MappingOptions:
     permute: str | None = None
     adc: str | None = None
     granularity: str | None = None
+    cap: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +135,9 @@ def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOpt
     subtract = choices.subtract or ("analog" if raella else "digital")
     cut = choices.cut or (ADAPTIVE if raella else "even")
     granularity = choices.granularity or _finest(target)
-    permute = choices.permute or ("none" if granularity == "column" else "auto")
+    permute = choices.permute or ("none" if granularity == "column" or choices.cap else "auto")
+    if choices.cap and permute == "auto":
+        raise _moves_rows()
     searched = choices.active_rows == SEARCH
     search = None
     if searched or permute == "auto":
@@ -147,6 +158,7 @@ def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOpt
         weight_bits=choices.weight_bits,
         cell_bits=choices.cell_bits,
         dac_bits=choices.dac_bits,
+        cap=choices.cap,
     )
     return ResolvedOptions(pipeline=pipeline, search=search, adaptive_cut=cut == ADAPTIVE)
 
@@ -167,6 +179,7 @@ def default_pipeline(
     weight_bits: int | None = None,
     cell_bits: int | None = None,
     dac_bits: int | None = None,
+    cap: int | None = None,
 ) -> str:
     """The pipeline text for a target.
 
@@ -185,11 +198,13 @@ def default_pipeline(
         weight_bits: bits of a weight code beside its sign; None for 8.
         cell_bits: bits one cell stores; None for the target's.
         dac_bits: input bits a DAC drives at a time; None for the target's.
+        cap: bits that no conversion may need, as in the pass `cap-columns`; None to leave codes as they are.
     """
     name, _, bits = policy.partition("=")
     cell_bits, dac_bits = cell_bits or target.crossbar.bits_per_cell, dac_bits or target.dac.bits
     driven = active_rows or rows
     permute = f"permute{{rows={row_order} columns=sorted group-rows={driven}}}," if row_order != "as-is" else ""
+    capped = f"cap-columns{{bits={cap} group-rows={driven}}}," if cap else ""
     if name == "calibrated":
         adc = f"calibrate-adc{{granularity={granularity}{f' most-bits={bits}' if bits else ''}}}"
     elif name == "budgeted":
@@ -200,7 +215,7 @@ def default_pipeline(
         f"fold-batchnorm,quantize{{bits={weight_bits or DEFAULT_WEIGHT_BITS}}},"
         f"slice-bits{{bits-per-cell={cell_bits} dac-bits={dac_bits} "
         f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},"
-        f"eliminate{{rows={rows}}},{permute}tile{{rows={rows} cols={cols} active-rows={driven}}},"
+        f"eliminate{{rows={rows}}},{permute}{capped}tile{{rows={rows} cols={cols} active-rows={driven}}},"
         f"{adc}"
     )
 
@@ -257,6 +272,15 @@ def parse_active_rows(text: str | None) -> int | None:
         "--active-rows cannot be read",
         seen=repr(text),
         fix=f"write how many rows to drive at a time, 1 or more, or {SEARCH}",
+    )
+
+
+def _moves_rows() -> UsageError:
+    return UsageError(
+        "BSC201",
+        "--cap and --permute auto cannot be used together",
+        seen="rows that are put in order after their columns were capped",
+        fix="choose --permute none, sorted or balanced",
     )
 
 

@@ -151,11 +151,15 @@ class AdcPass(LayerPass):
             )
 
 
-def needs_data(consumer: str) -> UsageError:
+NO_MOMENTS = "no moments of the layers' inputs"
+"""What is seen of a layer for a pass that has `input_vectors`, without calibration data."""
+
+
+def needs_data(consumer: str, seen: str = "no observations of the column sums") -> UsageError:
     """The error of a pass that was given no calibration data."""
     return UsageError(
         "BSC201",
         f"pass '{consumer}' needs calibration data",
-        seen="no observations of the column sums",
+        seen=seen,
         fix="give typical inputs with --calib FILE.npz",
     )

@@ -46,6 +46,25 @@ class Quantised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputMoments:
+    """What calibration data showed of a layer's input vectors, in floating point.
+
+    Attributes:
+        vectors: how many were looked at.
+        mean: key of their mean, float64 (G, K).
+        covariance: key of their covariance, float32 (G, K, K); of their variances alone, (G, K), in layers of more rows
+            than `bsc.compile.input_moments.MOST_ROWS`.
+    """
+
+    vectors: int
+    mean: str
+    covariance: str
+
+    def __str__(self) -> str:
+        return f"moments of {self.vectors} input vectors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slicing:
     """How weight codes and input codes are cut.
 
@@ -230,6 +249,7 @@ class CrossbarLayer:
         conv: how the input becomes rows; None when its last axis already is the rows.
         given_weights: the codes, if the model stores them.
         given_input: the format of the input codes, if the model says it.
+        moments: set before the passes, when one asks for them.
         quant: set by `quantize`.
         slicing: set by `slice-bits`.
         kept: set by `eliminate`, and anew by `permute`.
@@ -252,6 +272,7 @@ class CrossbarLayer:
     conv: ConvGeometry | None = None
     given_weights: GivenWeights | None = None
     given_input: InputFormat | None = None
+    moments: InputMoments | None = None
     quant: Quantised | None = None
     slicing: Slicing | None = None
     kept: Kept | None = None
@@ -289,7 +310,7 @@ class CrossbarLayer:
         size = f"{self.rows}x{self.columns}" + (f"/{self.groups} groups" if self.groups > 1 else "")
         head = f"crossbar  {self.name}  {self.op_type}  {self.input} -> {self.output}  {size}  {self.vectors} vectors"
         given = None if self.given_input is None else f"given {self.given_input}"
-        mapped = (self.quant, self.slicing, self.kept, self.tiling, self.observed, self.adc)
+        mapped = (self.moments, self.quant, self.slicing, self.kept, self.tiling, self.observed, self.adc)
         stages = (self.conv, self.given_weights, given, *mapped)
         return "\n".join([head, *(f"          {stage}" for stage in stages if stage is not None)])
 
