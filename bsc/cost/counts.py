@@ -54,6 +54,41 @@ class LayerCounts:
     array_cols: int
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CrossbarLoad:
+    """What one crossbar of each tile does in one input cycle.
+
+    Attributes:
+        rows: wordlines that are driven, int64 (T, C).
+        reads: row groups, read one after another, int64 (T,); those of the last tile may be fewer.
+        columns: bitlines that are held in each read, int64 (C,).
+        unit_columns: further columns, of ones, that are held and converted in each read: one for each group of the
+            convolution that has rows on the crossbar, or none, int64 (C,). [isaac16] converts one of them within the
+            100 ns of the crossbar's 128 others; further ones take time.
+        unit_bits: at which they are converted.
+    """
+
+    rows: NDArray[np.int64]
+    reads: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    unit_columns: NDArray[np.int64]
+    unit_bits: int
+
+
+def crossbar_load(layer: MappedLayer) -> CrossbarLoad:
+    """The load of a layer's crossbars, whatever their ADCs."""
+    packed, starts = layer.column_tiles()
+    widths = column_widths(starts, layer.mapped_columns)
+    tiles = np.arange(layer.row_tiles)
+    return CrossbarLoad(
+        rows=_rows_driven(layer, packed, widths),
+        reads=np.minimum(layer.row_groups - tiles * layer.groups_per_tile, layer.groups_per_tile),
+        columns=widths,
+        unit_columns=_groups(layer, packed, widths) * _unit_columns(layer.cells),
+        unit_bits=_unit_column_bits(layer),
+    )
+
+
 def count_mapping(mapping: MappedModel) -> list[LayerCounts]:
     """Count the actions of every layer of a mapping."""
     return [_count_layer(layer, mapping.arrays(layer)) for layer in mapping.layers]
@@ -68,7 +103,7 @@ def count_uniform(mapping: MappedModel, bits: int, cell_bits: int) -> list[Layer
 
 
 def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
-    """The same codes in the offset encoding of [isaac16]: one crossbar a slice, and a unit column for each group on it.
+    """The same weight codes in the offset encoding of [isaac16]: one crossbar a slice, unit columns on each.
 
     The sign needs one more bit than in the differential encoding, but there is no second polarity. Slices
     are those of `count_uniform`.
@@ -84,8 +119,7 @@ def _even(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
 
 
 def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
-    packed, starts = layer.column_tiles()
-    widths = column_widths(starts, layer.mapped_columns)
+    load, starts = crossbar_load(layer), layer.column_tiles()[1]
     existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
     paired = layer.cells.conversions < layer.cells.polarities
     sampled = arrays.allocated.any(axis=3, keepdims=True) if paired else arrays.allocated  # (T, C, S, Q)
@@ -93,28 +127,25 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
-    # Row groups of each tile, (T,): those of the last may be fewer.
-    groups = np.minimum(layer.row_groups - np.arange(layer.row_tiles) * layer.groups_per_tile, layer.groups_per_tile)
     alone = _driven_for_sums_alone(layer, arrays, starts)
-    sums = widths * layer.groups // max(layer.mapped_columns, 1) if packed > 1 else np.ones_like(widths)  # (C,)
-    unit_columns = int(groups @ ((existing * _unit_columns(layer.cells) + alone) @ sums))
-    conversions[_unit_column_bits(layer)] += unit_columns
+    unit_columns = int(load.reads @ ((existing + alone) @ load.unit_columns))
+    beside = max(int(load.unit_columns.max(initial=0)) - 1, 0)
+    conversions[load.unit_bits] += unit_columns
     crossbars = np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64)
-    crossbars[_unit_column_bits(layer)] += int(alone.sum())
-    beside = (int(sums.max(initial=1)) - 1) * _unit_columns(layer.cells)
+    crossbars[load.unit_bits] += int(alone.sum())
     activity = Activity(
         rows=layer.mapped_rows,
-        groups=int(groups.max(initial=0)),
+        groups=int(load.reads.max(initial=0)),
         conversions=conversions,
         crossbars=crossbars,
-        rows_driven=int(((existing + alone) * _rows_driven(layer, packed, widths)).sum()),
-        columns_sampled=int(groups @ (sampled.sum(axis=(2, 3)) * widths).sum(axis=1)) + unit_columns,
+        rows_driven=int(((existing + alone) * load.rows).sum()),
+        columns_sampled=int(load.reads @ (sampled.sum(axis=(2, 3)) * load.columns).sum(axis=1)) + unit_columns,
         conversions_per_read=int(converting.max(initial=0)) + beside,
         bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0))
-        + beside * _unit_column_bits(layer),
+        + beside * load.unit_bits,
         index_bits=_index_bits(arrays.kept_rows, layer.rows) + _index_bits(arrays.kept_columns, layer.columns),
     )
-    return _count(layer, activity)
+    return count(layer, activity)
 
 
 def _driven_for_sums_alone(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -146,16 +177,13 @@ def _index_bits(numbers: NDArray[Any] | None, lines: int) -> int:
 
 
 def _unit_columns(cells: CellFormat) -> int:
-    """Columns of ones for each group on a crossbar: the sum of its inputs, which centres are multiplied with [isaac16].
-
-    [isaac16] converts one of them within the 100 ns of the crossbar's 128 others; further ones take time.
-    """
+    """Columns of ones for each group on a crossbar: the sum of its inputs, multiplied by the centres [isaac16]."""
     return int(cells.encoding != "differential")
 
 
 def _unit_column_bits(layer: MappedLayer) -> int:
     """Bits that hold the sum of all input digits of a row group."""
-    return min((layer.active_rows * layer.max_drive).bit_length(), MAX_ADC_BITS)
+    return min((layer.active_rows * layer.max_digit).bit_length(), MAX_ADC_BITS)
 
 
 def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCounts:
@@ -163,8 +191,8 @@ def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCount
     packed, starts = column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)
     row_tiles, planes = -(-layer.rows // layer.tile_rows), cells.slices * cells.polarities
     crossbars = row_tiles * len(starts) * planes
-    sums = layer.groups if packed > 1 else len(starts)
-    columns = row_tiles * planes * (layer.columns + sums * _unit_columns(cells))
+    groups = layer.groups if packed > 1 else len(starts)  # on all crossbars of a row tile and slice together
+    columns = row_tiles * planes * (layer.columns + groups * _unit_columns(cells))
     per_read = int(column_widths(starts, layer.columns).max()) + (packed - 1) * _unit_columns(cells)
     at_bits = np.arange(RESOLUTIONS) == bits
     activity = Activity(
@@ -172,21 +200,21 @@ def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCount
         groups=1,
         conversions=at_bits * np.int64(columns),
         crossbars=at_bits * np.int64(crossbars),
-        rows_driven=layer.rows * sums * planes,
+        rows_driven=layer.rows * groups * planes,
         columns_sampled=columns,
         conversions_per_read=per_read,
         bits_per_read=per_read * bits,
     )
-    return _count(layer, activity)
+    return count(layer, activity)
 
 
-def _count(layer: MappedLayer, activity: Activity) -> LayerCounts:
+def count(layer: MappedLayer, activity: Activity) -> LayerCounts:
     """From what happens in one input cycle to the counts of one inference."""
     cycles = activity.cycles(layer)
     return LayerCounts(
         name=layer.name,
         conversions=activity.conversions * cycles,
-        counters={name: count(layer, activity) for name, count in COUNTERS.items()},
+        counters={name: counter(layer, activity) for name, counter in COUNTERS.items()},
         crossbars=activity.crossbars,
         reads=cycles * activity.groups,
         conversions_per_read=activity.conversions_per_read,
@@ -197,9 +225,14 @@ def _count(layer: MappedLayer, activity: Activity) -> LayerCounts:
     )
 
 
+def _groups(layer: MappedLayer, packed: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups of a convolution with rows on the crossbars of each column tile, (C,)."""
+    return widths // (layer.columns // layer.groups) if packed > 1 else np.ones_like(widths)
+
+
 def _rows_driven(layer: MappedLayer, packed: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Wordlines in use on the crossbars of each row and column tile, (T, C)."""
     if packed > 1:
-        return widths[None, :] // (layer.columns // layer.groups) * layer.mapped_rows
+        return _groups(layer, packed, widths)[None, :] * layer.mapped_rows
     starts = np.arange(0, layer.mapped_rows, layer.tile_rows)
     return np.broadcast_to(np.minimum(layer.mapped_rows - starts, layer.tile_rows)[:, None], (len(starts), len(widths)))
