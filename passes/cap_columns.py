@@ -14,7 +14,8 @@ It belongs right before `tile`: what comes between would move rows. Pairs that a
 need up to one bit more, as two columns then share it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import Pass, PassResult, check_options, refuse_after, required, selected
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import Slicing
 from bsc.numeric.capping import Capped, cap_columns
 from bsc.numeric.column_stats import lossless_bits, stored_stats
 from bsc.numeric.encoding import CellFormat
@@ -86,17 +89,21 @@ class CapColumns(Pass):
         """The layer with other codes; None if none of its columns needs more bits."""
         slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
         quant = required(layer.quant, layer.name, self.name, "quantize")
-        if slicing.cells.encoding != "differential":
-            raise _not_differential(layer.name, slicing.cells)
+        if slicing.encoding != "differential":
+            raise _not_differential(layer.name, slicing)
+        cells, found = slicing.format_of(quant.weight_bits), graph.arrays_of(layer.name)
         digit = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
         cap = ((1 << self.bits) - 1) // digit
-        codes = graph.array(quant.codes).astype(np.int64)
-        over = self._over(codes, slicing.cells, digit)  # (N,)
+        codes = found["codes"].astype(np.int64)
+        over = self._over(codes, cells, digit)  # (N,)
         if not over.any():
             return None
         if layer.moments is None:
             raise needs_data(self.name, NO_MOMENTS)
-        rows, columns = _numbers(graph, layer)
+        rows, columns = (
+            found.get("kept_rows", np.arange(layer.rows)),
+            found.get("kept_columns", np.arange(layer.columns)),
+        )
         mean, covariance = graph.array(layer.moments.mean), graph.array(layer.moments.covariance)
         each = codes.shape[1] // layer.groups
         doublings, shift = np.zeros(codes.shape[1], np.int64), np.zeros(codes.shape[1])
@@ -104,18 +111,18 @@ class CapColumns(Pass):
             here = np.flatnonzero(over[group * each : (group + 1) * each]) + group * each
             taken = covariance[group][np.ix_(rows, rows)] if covariance.ndim == 3 else covariance[group][rows]
             before = codes[:, here]
-            codes[:, here], doublings[here] = self._codes(before, taken, slicing.cells, cap)
+            codes[:, here], doublings[here] = self._codes(before, taken, cells, cap)
             shift[here] = mean[group][rows] @ (before - (codes[:, here] << doublings[here]))
-        step = np.broadcast_to(graph.array(quant.weight_step), layer.columns).copy()
-        bias = np.zeros(layer.columns) if layer.bias is None else graph.array(layer.bias).ravel().astype(np.float64)
+        step = np.broadcast_to(found["weight_step"], layer.columns).copy()
+        old = found.get("bias", np.zeros(layer.columns, np.float32))
+        bias = old.astype(np.float64)
         bias[columns] += shift * step[columns]
         step[columns] *= 2.0**doublings
-        capped = replace(quant, codes=f"{quant.codes}-capped", weight_step=f"{layer.name}/weight-step-capped")
-        key = f"{layer.name}/bias-capped"
-        arrays[capped.codes] = codes.astype(graph.array(quant.codes).dtype)
-        arrays[capped.weight_step] = step
-        arrays[key] = bias.astype(np.float32 if layer.bias is None else graph.array(layer.bias).dtype)
-        return replace(layer, bias=key, quant=capped)
+        key = partial(array_key, layer.name)
+        arrays[key("codes")] = codes.astype(found["codes"].dtype)
+        arrays[key("weight_step")] = step
+        arrays[key("bias")] = bias.astype(old.dtype)
+        return layer
 
     def _over(self, codes: NDArray[np.int64], cells: CellFormat, digit: int) -> NDArray[np.bool_]:
         """Columns of which a conversion is not proved to need no more than `bits`, (N,)."""
@@ -142,18 +149,10 @@ class CapColumns(Pass):
         return codes, doublings
 
 
-def _numbers(graph: Graph, layer: CrossbarLayer) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Row and column of the model behind every mapped one."""
-    kept = layer.kept
-    rows = np.arange(layer.rows) if kept is None or kept.rows is None else graph.array(kept.rows)
-    columns = np.arange(layer.columns) if kept is None or kept.columns is None else graph.array(kept.columns)
-    return rows, columns
-
-
-def _not_differential(name: str, cells: CellFormat) -> UsageError:
+def _not_differential(name: str, slicing: Slicing) -> UsageError:
     return UsageError(
         "BSC205",
         f"pass 'cap-columns': layer '{name}' has cells that it cannot cap",
-        seen=f"{cells.encoding} encoding",
+        seen=f"{slicing.encoding} encoding",
         fix="choose slice-bits{encoding=differential}, or leave the pass out",
     )

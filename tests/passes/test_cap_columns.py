@@ -43,22 +43,18 @@ def sliced(codes: ArrayLike, groups: int = 1, **moments: Any) -> Graph:
 
 
 def codes_of(graph: Graph) -> NDArray[Any]:
-    quant = the_layer(graph).quant
-    assert quant is not None
-    return array(graph, quant.codes)
+    return array(graph, "codes")
 
 
 def steps_of(graph: Graph) -> list[float]:
-    quant = the_layer(graph).quant
-    assert quant is not None
-    steps: list[float] = array(graph, quant.weight_step).tolist()
+    steps: list[float] = array(graph, "weight_step").tolist()
     return steps
 
 
 def proved_bits(graph: Graph, rows: int = 128) -> NDArray[Any]:
     adc = the_layer(mapped := compiled(graph, Tile(rows=rows, cols=16, active_rows=rows), AssignAdc())).adc
     assert adc is not None
-    return array(mapped, adc.bits)
+    return array(mapped, "adc_bits")
 
 
 def test_by_hand() -> None:
@@ -80,7 +76,7 @@ def test_columns_that_need_no_more_bits_stay_as_they_are() -> None:
     assert codes_of(capped)[:, 1].tolist() == [1, 2, 0]
     assert codes_of(capped)[:, 0].tolist() != [3, 2, 3]
     assert steps_of(capped)[1] == 1
-    bias = array(capped, the_layer(capped).bias)
+    bias = array(capped, "bias")
     assert bias.dtype == np.float32
     assert bias[1] == 0
 
@@ -89,7 +85,7 @@ def test_the_mean_of_what_is_left_goes_into_the_bias() -> None:
     """Inputs that never change: no weight is needed, the bias does it all."""
     graph = compiled(sliced([[3], [3]], mean=[[2.0, 5.0]], covariance=np.zeros((1, 2, 2))), CapColumns(bits=1))
     (step,), left = steps_of(graph), codes_of(graph)[:, 0]
-    assert array(graph, the_layer(graph).bias).tolist() == [3 * 2 + 3 * 5 - step * float(left @ [2, 5])]
+    assert array(graph, "bias").tolist() == [3 * 2 + 3 * 5 - step * float(left @ [2, 5])]
 
 
 def test_rows_and_columns_that_are_not_mapped_keep_their_places() -> None:
@@ -97,7 +93,7 @@ def test_rows_and_columns_that_are_not_mapped_keep_their_places() -> None:
     graph = compiled(sliced(codes, mean=[[9.0, 1.0, 1.0, 1.0]]), CapColumns(bits=2))
     step = steps_of(graph)
     assert (step[0], step[2], len(step)) == (1, 1, 3)
-    bias = array(graph, the_layer(graph).bias)
+    bias = array(graph, "bias")
     assert bias.tolist() == [0, 8 - step[1] * float(codes_of(graph)[:, 0].sum()), 0]
 
 
