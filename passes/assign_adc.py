@@ -16,7 +16,7 @@ pairs half below zero: whether such a column is exact is known, not assumed.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class AssignAdc(AdcPass):
         PolicyWord(name="fixed", meaning="N bits", options={"policy": "fixed"}, number="bits"),
     )
 
-    policy: AdcPolicy = "lossless"
+    policy: Literal["lossless", "isaac", "fixed"] = "lossless"
     granularity: AdcGranularity = "column"
     bits: int = ISAAC_BITS
 

@@ -16,16 +16,15 @@ plan for the noise that is predicted. How accurate it is, is not for this pass t
 --max-accuracy-drop` chooses `caution` by tests on held-out data.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bsc.ir.adc_pass import AdcPass, Observation, PolicyWord, needs_data
-from bsc.ir.graph import Graph
+from bsc.ir.graph import Graph, ReadingPrices
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import check_options
 from bsc.ir.sidetable import SideTable
@@ -33,9 +32,8 @@ from bsc.mapping.arrays import array_key
 from bsc.mapping.layer import AdcGranularity, AdcPolicy, TiledLayer
 from bsc.numeric.allocation import bias_correction, cheapest_bits, taken
 from bsc.numeric.column_stats import lossless_bits
-from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.sharing import sharing_groups
-from bsc.numeric.tiles import column_widths, per_column, per_crossbar, per_row_group, per_tile
+from bsc.numeric.tiles import per_column, per_crossbar, per_row_group, per_tile
 from passes.assign_adc import AssignAdc
 
 DEFAULT_CAUTION = 100.0
@@ -93,6 +91,7 @@ class BudgetAdc(AdcPass):
             damage=True,
             mean=self.correct == "bias",
             sensitivity=True,
+            prices=True,
         )
 
     def rewritten(self, graph: Graph, due: Sequence[CrossbarLayer], arrays: SideTable) -> Iterator[CrossbarLayer]:
@@ -102,12 +101,27 @@ class BudgetAdc(AdcPass):
             UsageError: BSC201 if a layer was not observed.
             ModelError: BSC309 for a layer that is not tiled.
         """
-        priced = [_Priced.of(self, graph, layer) for layer in due]
-        whole = sum(each.lossless_j for each in priced) or 1.0
-        return (self._assign(each, whole, arrays) for each in priced)
+        tiled = [self.tiled(layer) for layer in due]
+        whole = sum(self._lossless_j(graph, layer) for layer in tiled) or 1.0
+        return (self._assign(graph, layer, whole, arrays) for layer in due)
 
-    def _assign(self, priced: "_Priced", whole: float, arrays: SideTable) -> CrossbarLayer:
-        layer, found = priced.tiled, priced.arrays
+    def _prices(self, graph: Graph, layer: TiledLayer) -> ReadingPrices:
+        if layer.name not in graph.prices:
+            raise needs_data(self.name)
+        return graph.prices[layer.name]
+
+    def _lossless_j(self, graph: Graph, layer: TiledLayer) -> float:
+        """What a layer would cost if every conversion were lossless; only a scale, so rough where prices end."""
+        prices, reached = self._prices(graph, layer), self.reach(graph.arrays_of(layer.name), layer)
+        span = (reached.high - reached.low).astype(np.uint32)
+        counts = np.bincount(lossless_bits(span, reached.step).ravel(), minlength=1)
+        each = prices.conversion_j
+        known = np.where(np.isnan(each), np.nanmax(each), each)[: len(counts)]
+        return float(counts @ known + prices.crossbar_j.sum())
+
+    def _assign(self, graph: Graph, due: CrossbarLayer, whole: float, arrays: SideTable) -> CrossbarLayer:
+        layer, found = self.tiled(due), graph.arrays_of(due.name)
+        priced, reached = self._prices(graph, layer), self.reach(found, layer)
         if not {"step", "damage", "sensitivity"} <= found.keys():
             raise needs_data(self.name)
         damage = found["damage"]
@@ -119,13 +133,13 @@ class BudgetAdc(AdcPass):
         prices = np.where(np.isnan(prices), np.inf, prices)
         starts = layer.column_tiles()[1]
         groups = sharing_groups(self.granularity, shape, starts, layer.groups_per_tile)
-        bits = cheapest_bits(prices, damage, weight, priced.converted, groups)
+        bits = cheapest_bits(prices, damage, weight, reached.high > reached.low, groups)
 
         # A crossbar is read at all only if its conversions do more good than that costs. Resolutions that crossbars
         # share were chosen as if all of them were read: good, but not the very best.
         good = weight * (damage[..., 0] - taken(damage, bits)) - prices[bits]
         crossbars = per_tile(np.add, per_crossbar(np.add, good, starts), layer.groups_per_tile)
-        read = crossbars > priced.driving_j / whole
+        read = crossbars > priced.crossbar_j / whole
         by_column = per_column(read, starts, shape[-1])
         bits = np.where(per_row_group(by_column, shape[0], layer.groups_per_tile), bits, 0)
 
@@ -138,66 +152,4 @@ class BudgetAdc(AdcPass):
         if self.correct == "bias":
             mean = taken(found["mean"], bits)
             arrays[key("correction")] = bias_correction(mean, worth, found.get("flipped"))
-        return self.assigned(priced.layer)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Priced:
-    """A layer and what reading it costs in one inference.
-
-    Attributes:
-        layer: the layer.
-        tiled: its record.
-        arrays: its arrays.
-        converted: conversions that can meet anything but 0, (R, S, Q, N).
-        conversion_j: joules of converting one column at 0, 1, 2, ... bits in all cycles of all input vectors.
-        driving_j: joules of driving what the conversions of a crossbar need, and of holding its sums, (T, C, S, Q).
-        lossless_j: joules of the layer if every conversion were lossless.
-    """
-
-    layer: CrossbarLayer
-    tiled: TiledLayer
-    arrays: Mapping[str, NDArray[Any]]
-    converted: NDArray[np.bool_]
-    conversion_j: NDArray[np.float64]
-    driving_j: NDArray[np.float64]
-    lossless_j: float
-
-    @classmethod
-    def of(cls, step: BudgetAdc, graph: Graph, layer: CrossbarLayer) -> "_Priced":
-        tiled, arrays = step.tiled(layer), graph.arrays_of(layer.name)
-        if tiled.observed is None or graph.prices is None:
-            raise needs_data(step.name)
-        prices = graph.prices
-        cycles = input_cycles(tiled.input_bits, signed=tiled.input_signed, dac_bits=tiled.dac_bits)
-        reads = layer.vectors * len(cycles)
-
-        rows, columns = tiled.mapped_rows, tiled.mapped_columns
-        packed, starts = tiled.column_tiles()
-        widths = column_widths(starts, columns)
-        if packed > 1:
-            driven = (widths * layer.groups // max(columns, 1) * rows)[None]
-        else:
-            driven = np.minimum(rows - np.arange(0, rows, tiled.tile_rows), tiled.tile_rows)[:, None]
-        held = widths * min(tiled.groups_per_tile, tiled.row_groups)
-        cells = tiled.tile_rows * tiled.tile_cols * prices.cell_j
-        crossbar_j, held_j = driven * prices.row_j + cells, held * prices.column_j
-        existing = arrays["allocated"]
-        if tiled.cells.conversions < existing.shape[3]:  # both crossbars of a pair are driven, one sum is held
-            existing = existing.sum(axis=3, keepdims=True)
-        driving_j = reads * (existing * crossbar_j[..., None, None] + (existing > 0) * held_j[:, None, None])
-
-        reached = step.reach(arrays, tiled)
-        span = (reached.high - reached.low).astype(np.uint32)
-        counts = np.bincount(lossless_bits(span, reached.step).ravel(), minlength=1)
-        each = np.array(prices.conversion_j)
-        known = np.where(np.isnan(each), np.nanmax(each), each)[: len(counts)]  # only a scale: rough will do
-        return cls(
-            layer=layer,
-            tiled=tiled,
-            arrays=arrays,
-            converted=span > 0,
-            conversion_j=each * reads,
-            driving_j=driving_j,
-            lossless_j=float(counts @ known) * reads + float(driving_j.sum()),
-        )
+        return self.assigned(due)

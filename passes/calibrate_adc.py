@@ -90,6 +90,7 @@ class CalibrateAdc(AdcPass):
             damage=self._lossy,
             mean=self.correct == "bias",
             sensitivity=False,
+            prices=False,
         )
 
     @property

@@ -148,14 +148,12 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "error [BSC201] --adc cannot be read\n"
         "  seen: 'best'\n"
-        "  fix:  write lossless, calibrated, calibrated=N, budgeted, isaac, raella or fixed=N, as fixed=6\n",
+        "  fix:  write lossless, isaac, fixed=N, calibrated, calibrated=N, budgeted or raella; N is 1 or more\n",
     ),
     "adc bits": (
         ("--adc", "fixed=17"),
         2,
-        "error [BSC205] pass 'assign-adc': bits must be 1 to 16\n"
-        "  seen: 17\n"
-        "  fix:  choose assign-adc{policy=fixed bits=8}\n",
+        "error [BSC205] pass 'assign-adc': bits must be 1 to 16\n  seen: 17\n  fix:  choose assign-adc{bits=8}\n",
     ),
     "target": (
         ("--hw", "isaak"),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bsc.compile.column_observer import LayerObservation, observe
 from bsc.compile.sensitivity import measure_sensitivity
-from bsc.cost.price import reading_prices
+from bsc.cost.reading import reading_prices
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.adc_pass import Observation
@@ -48,7 +48,11 @@ def with_observations(graph: Graph, target: Target, law: AdcLaw, data: Dataset, 
         layers[layer.name] = replace(layer, observed=observed)
         for name, values in _arrays(found, sensitivity.get(layer.name)).items():
             arrays[array_key(layer.name, name)] = values
-    return graph.with_layers(layers, arrays).with_prices(reading_prices(target, law))
+    graph = graph.with_layers(layers, arrays)
+    if not wanted.prices:
+        return graph
+    each = mapping.layers
+    return graph.with_prices({layer.name: reading_prices(layer, mapping.arrays(layer), target, law) for layer in each})
 
 
 def _arrays(seen: LayerObservation, sensitivity: tuple[float, ...] | None) -> dict[str, NDArray[Any]]:

@@ -1,23 +1,24 @@
 """What can be said about a plan in words, as the options of `bsc compile` and the axes of `bsc explore` do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bsc.compile.layout import LayoutSearch
+from bsc.compile.policies import PRESETS, parse_policy
+from bsc.compile.steps import Steps
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.input_values import Values
 from bsc.ir.passbase import Pass
+from bsc.ir.pipeline import parse_pipeline
 from bsc.numeric.encoding import Encoding, Subtraction
 from passes import PASSES
 from passes.permute import RowOrder
 
 SEARCH = "search"
 ADAPTIVE = "adaptive"
-RAELLA = "raella"
-RAELLA_POLICY = "fixed=7"
 
 
 DEFAULT_WEIGHT_BITS = 8
@@ -116,7 +117,8 @@ class ResolvedOptions:
     @property
     def needs_prices(self) -> bool:
         """Whether the plan follows from prices and the ADC law too, not from the pipeline alone."""
-        return self.search is not None or "budget-adc" in self.pipeline
+        wishes = (step.observes() for step in Steps.of(parse_pipeline(self.pipeline, PASSES)).adc)
+        return self.search is not None or any(wish is not None and wish.prices for wish in wishes)
 
 
 def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOptions:
@@ -130,10 +132,10 @@ def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOpt
     Raises:
         UsageError: BSC201 for words that cannot be read.
     """
-    raella = choices.adc == RAELLA
-    encoding = choices.encoding or ("centre" if raella else "differential")
-    subtract = choices.subtract or ("analog" if raella else "digital")
-    cut = choices.cut or (ADAPTIVE if raella else "even")
+    if (preset := PRESETS.get(choices.adc or "")) is not None:
+        free = {name: value for name, value in preset.options.items() if getattr(choices, name) is None}
+        choices = replace(choices, adc=preset.adc, **free)  # type: ignore[arg-type]
+    cut = choices.cut or "even"
     granularity = choices.granularity or _finest(target)
     permute = choices.permute or ("none" if granularity == "column" or choices.cap else "auto")
     if choices.cap and permute == "auto":
@@ -147,10 +149,10 @@ def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOpt
         target,
         rows=rows,
         cols=cols,
-        policy=parse_policy(choices.adc) if choices.adc else _default_policy(target),
+        policy=choices.adc or _default_policy(target),
         granularity=granularity,
-        encoding=encoding,
-        subtraction=subtract,
+        encoding=choices.encoding or "differential",
+        subtraction=choices.subtract or "digital",
         flip=choices.flip,
         cut="even" if cut == ADAPTIVE else cut,
         active_rows=None if searched else parse_active_rows(choices.active_rows),
@@ -187,7 +189,7 @@ def default_pipeline(
         target: gives bits per cell and per DAC.
         rows: wordlines of a crossbar.
         cols: bitlines of a crossbar.
-        policy: ADC policy as on the command line: lossless, calibrated, calibrated=N, budgeted, isaac or fixed=N.
+        policy: ADC policy as on the command line.
         granularity: column, tile or slice.
         encoding: how cells hold the sign of a weight.
         subtraction: where the columns of a pair are subtracted.
@@ -199,18 +201,15 @@ def default_pipeline(
         cell_bits: bits one cell stores; None for the target's.
         dac_bits: input bits a DAC drives at a time; None for the target's.
         cap: bits that no conversion may need, as in the pass `cap-columns`; None to leave codes as they are.
+
+    Raises:
+        UsageError: BSC201 for a policy that is none.
     """
-    name, _, bits = policy.partition("=")
+    adc = parse_policy(policy).text(granularity)
     cell_bits, dac_bits = cell_bits or target.crossbar.bits_per_cell, dac_bits or target.dac.bits
     driven = active_rows or rows
     permute = f"permute{{rows={row_order} columns=sorted group-rows={driven}}}," if row_order != "as-is" else ""
     capped = f"cap-columns{{bits={cap} group-rows={driven}}}," if cap else ""
-    if name == "calibrated":
-        adc = f"calibrate-adc{{granularity={granularity}{f' most-bits={bits}' if bits else ''}}}"
-    elif name == "budgeted":
-        adc = f"budget-adc{{granularity={granularity}}}"
-    else:
-        adc = f"assign-adc{{policy={name} granularity={granularity}{f' bits={bits}' if bits else ''}}}"
     return (
         f"fold-batchnorm,quantize{{bits={weight_bits or DEFAULT_WEIGHT_BITS}}},"
         f"slice-bits{{bits-per-cell={cell_bits} dac-bits={dac_bits} "
@@ -236,27 +235,6 @@ def parse_xbar(text: str) -> tuple[int, int]:
             fix="write ROWSxCOLS, each 1 or more, as 128x128",
         )
     return int(rows), int(cols)
-
-
-def parse_policy(text: str) -> str:
-    """The ADC policy, as `default_pipeline` takes it.
-
-    Raises:
-        UsageError: BSC201.
-    """
-    name, equals, bits = text.partition("=")
-    number = bits.isascii() and bits.isdecimal()
-    limited = name in ("fixed", "calibrated") and equals and number and (name == "fixed" or int(bits) > 0)
-    if text in ("lossless", "calibrated", "budgeted", "isaac") or limited:
-        return text
-    if text == RAELLA:
-        return RAELLA_POLICY
-    raise UsageError(
-        "BSC201",
-        "--adc cannot be read",
-        seen=repr(text),
-        fix="write lossless, calibrated, calibrated=N, budgeted, isaac, raella or fixed=N, as fixed=6",
-    )
 
 
 def parse_active_rows(text: str | None) -> int | None:

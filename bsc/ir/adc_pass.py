@@ -33,6 +33,7 @@ class Observation:
         damage: whether the damage of every resolution is wanted.
         mean: whether the mean error of every resolution is.
         sensitivity: whether the effect of damage on the model's outputs is wanted.
+        prices: whether the prices of reading crossbars are.
     """
 
     granularity: Granularity
@@ -41,6 +42,7 @@ class Observation:
     damage: bool
     mean: bool
     sensitivity: bool
+    prices: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,21 +143,28 @@ class ModelInfo:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """What reading crossbars costs on the target, in joules; what is unknown counts as 0.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReadingPrices:
+    """What reading the crossbars of one layer costs in an inference, in joules; what is unknown counts as 0.
 
     Attributes:
-        conversion_j: of one conversion of 0, 1, 2, ... bits and of what follows it; NaN where the law has no entry.
-        row_j: of driving one wordline for an input cycle.
-        cell_j: of one cell of a crossbar for an input cycle.
-        column_j: of holding one column sum.
+        conversion_j: of converting one column, or pair, at 0, 1, 2, ... bits in every input cycle, and of all that is
+            done to the result, float64 (17,); NaN where the ADC law has no entry.
+        crossbar_j: of driving what the conversions of a crossbar, or pair, need: rows, cells, columns that are held,
+            unit columns and their conversions, float64 (T, C, S, Q); 0 where there is no crossbar.
     """
 
-    conversion_j: tuple[float, ...]
-    row_j: float
-    cell_j: float
-    column_j: float
+    conversion_j: NDArray[np.float64]
+    crossbar_j: NDArray[np.float64]
+
+    def energy_j(self, bits: NDArray[np.integer[Any]], read: NDArray[np.bool_]) -> float:
+        """Of an assignment.
+
+        Args:
+            bits: of every conversion, (R, S, Q, N).
+            read: the crossbars, or pairs, that are read, (T, C, S, Q).
+        """
+        return float(self.conversion_j[bits].sum() + self.crossbar_j[read].sum())
 
 
 class Graph:
@@ -172,7 +179,7 @@ class Graph:
         arrays: the model's constants, by tensor name.
         own: arrays that the compiler made, by key; keys and tensor names never meet.
         ranges: (lowest, highest) value seen on calibration data, by tensor name.
-        prices: of reading crossbars, for passes that weigh them; None until one asks.
+        prices: of reading crossbars, by layer, for passes that weigh them; empty until one asks.
 
     Raises:
         ModelError: BSC301 when the operators form a cycle.
@@ -189,14 +196,14 @@ class Graph:
         arrays: Mapping[str, ArraySource],
         own: Mapping[str, ArraySource] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
-        prices: Prices | None = None,
+        prices: Mapping[str, ReadingPrices] | None = None,
     ) -> None:
         self.info = info
         self.tensors = tensors
         self.inputs = inputs
         self.outputs = outputs
         self.ranges = ranges or {}
-        self.prices = prices
+        self.prices = prices or {}
         self._constants = arrays
         self._own = own or {}
         self._net = _network(ops, tensors)
@@ -288,10 +295,10 @@ class Graph:
         other.info = info
         return other
 
-    def with_prices(self, prices: Prices) -> "Graph":
-        """A graph that knows what reading crossbars costs."""
+    def with_prices(self, prices: Mapping[str, ReadingPrices]) -> "Graph":
+        """A graph that knows what reading the crossbars of its layers costs."""
         other = self._rebuilt(self.ops(), {})
-        other.prices = prices
+        other.prices = dict(prices)
         return other
 
     def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":

@@ -4,7 +4,7 @@ A pass sets the record of a stage on a layer of the graph. `QuantisedLayer`, `Ti
 stages up to one of them together, with the sizes that follow; a mapping and plan.json hold the last.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -15,7 +15,8 @@ from bsc.numeric.sharing import Granularity
 from bsc.numeric.tiles import MAX_LINES, column_tiles
 from bsc.record import Record
 
-AdcPolicy = Literal["lossless", "isaac", "fixed", "calibrated", "budgeted"]
+AdcPolicy = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+"""Who chose the resolutions; "lossless" is a claim that is checked, others are names."""
 AdcGranularity = Granularity
 UNIFORM_POLICIES: frozenset[AdcPolicy] = frozenset({"isaac", "fixed"})
 """Policies with one resolution for all columns, whatever the granularity."""

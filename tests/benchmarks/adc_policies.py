@@ -15,11 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bsc.ir.graph import Graph, Prices
+import hw_models
+from bsc.cost.reading import reading_prices
+from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
+from bsc.ir.mapped import mapping_of
 from bsc.mapping.arrays import array_key
 from bsc.mapping.layer import Observed, Quantised
 from bsc.numeric.sharing import Granularity
+from passes.assign_adc import AssignAdc
 from passes.budget_adc import BudgetAdc
 from passes.calibrate_adc import CalibrateAdc
 from passes.slice_bits import SliceBits
@@ -66,8 +70,12 @@ def observed(graph: Graph) -> Graph:
         arrays |= {array_key(layer.name, name): values for name, values in tables.items()}
         record = Observed(samples=1, vectors=1, conversions=8)
         layers[layer.name] = replace(layer, observed=record)
-    prices = Prices(conversion_j=tuple(1e-13 * bits for bits in range(17)), row_j=4e-13, cell_j=2e-15, column_j=1e-15)
-    return graph.with_layers(layers, arrays).with_prices(prices)
+    graph = graph.with_layers(layers, arrays)
+    target, law = hw_models.load("isaac"), hw_models.load_law("isaac")
+    mapping = mapping_of(AssignAdc(policy="fixed").run(graph).graph)
+    return graph.with_prices(
+        {layer.name: reading_prices(layer, mapping.arrays(layer), target, law) for layer in mapping.layers}
+    )
 
 
 def main(policy: str, granularity: Granularity) -> None:

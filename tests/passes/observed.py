@@ -1,6 +1,6 @@
 """Tiled graphs with observations made by hand, for the passes that rest on data."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 import hw_models
 from bsc.compile.observation import with_observations
 from bsc.ir.adc_pass import AdcPass, Observation
-from bsc.ir.graph import Graph, Prices
+from bsc.ir.graph import Graph, ReadingPrices
+from bsc.ir.stages import layer_record
 from bsc.mapping.arrays import array_key
-from bsc.mapping.layer import Observed
+from bsc.mapping.layer import Observed, TiledLayer
 from bsc.numeric.encoding import Subtraction
 from bsc.plan.document import Plan
 from bsc.plan.planner import make_plan
@@ -21,7 +22,31 @@ from passes.tile import Tile
 from tests.bsc.plans import coded
 from tests.passes.layers import array, coded_layer, compiled, network, the_layer
 
-BITS_PRICE = Prices(conversion_j=tuple(float(bits) for bits in range(17)), row_j=0.0, cell_j=0.0, column_j=0.0)
+CYCLES = 8
+"""Input cycles of the one vector of a layer made by hand."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices of one input cycle: of a conversion of 0, 1, 2, ... bits, of a row driven, and of a column held."""
+
+    conversion_j: tuple[float, ...]
+    row_j: float = 0.0
+    column_j: float = 0.0
+
+    def of(self, graph: Graph) -> ReadingPrices:
+        """Of the only layer, which fills no more than one row tile."""
+        layer = layer_record(TiledLayer, the_layer(graph), "a test")
+        crossbars = array(graph, "allocated")
+        if layer.subtraction == "analog":
+            crossbars = crossbars.sum(axis=3, keepdims=True)
+        rows, columns = layer.mapped_rows, layer.mapped_columns
+        held = np.diff([*layer.column_tiles()[1], columns])[:, None, None] * self.column_j
+        crossbar_j = crossbars * rows * self.row_j + (crossbars > 0) * held
+        return ReadingPrices(conversion_j=np.array(self.conversion_j) * CYCLES, crossbar_j=crossbar_j * CYCLES)
+
+
+BITS_PRICE = Prices(tuple(float(bits) for bits in range(17)))
 """A conversion of N bits costs N, and nothing else costs anything."""
 
 
@@ -79,7 +104,7 @@ def observed(
         arrays["sensitivity"] = np.array([sensitivity])
     record = Observed(samples=2, vectors=2, conversions=conversions)
     tables = {array_key("fc", name): values for name, values in arrays.items()}
-    return graph.with_layers({"fc": replace(layer, observed=record)}, tables).with_prices(prices)
+    return graph.with_layers({"fc": replace(layer, observed=record)}, tables).with_prices({"fc": prices.of(graph)})
 
 
 def really_observed(graph: Graph, inputs: NDArray[Any], wanted: Observation | None) -> Graph:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
-from bsc.ir.graph import Graph, Prices
+from bsc.ir.graph import Graph
 from bsc.replay.engine import LayerEngine, ReplayOptions
 from passes.budget_adc import BudgetAdc
 from passes.calibrate_adc import CalibrateAdc
@@ -19,6 +19,7 @@ from tests.bsc.plans import only_layer
 from tests.passes.layers import array, assert_runs_once, coded_layer, compiled, sparse_codes, the_layer
 from tests.passes.observed import (
     BITS_PRICE,
+    Prices,
     bits_and_steps,
     lowest_codes,
     observed,
@@ -71,7 +72,7 @@ def test_a_crossbar_that_is_not_worth_driving_is_left_out() -> None:
     assert layer.tiling is not None
     assert array(free, "allocated")[0, 0, 0].tolist() == [True, False]  # no negative column is converted
     # 3 rows driven 8 times at 4 / 3 each cost 32, as do 4 bits 8 times: all is half as dear by comparison.
-    dear = Prices(conversion_j=BITS_PRICE.conversion_j, row_j=4 / 3, cell_j=0.0, column_j=0.0)
+    dear = Prices(BITS_PRICE.conversion_j, row_j=4 / 3)
     for caution, read in ((0.06, False), (0.2, True)):
         graph = decided(caution, dear)
         assert array(graph, "allocated")[0, 0, 0, 0] == read
@@ -113,8 +114,8 @@ def test_pairs_by_hand() -> None:
 
 def test_both_crossbars_of_a_pair_are_driven_or_left_out() -> None:
     """2 rows driven 8 times at 1 each cost 16 on a crossbar, 2 sums held 8 times at 4 each 64, and 6 bits 48."""
-    dear = Prices(conversion_j=BITS_PRICE.conversion_j, row_j=1.0, cell_j=0.0, column_j=0.0)
-    held = Prices(conversion_j=BITS_PRICE.conversion_j, row_j=0.0, cell_j=0.0, column_j=4.0)
+    dear = Prices(BITS_PRICE.conversion_j, row_j=1.0)
+    held = Prices(BITS_PRICE.conversion_j, column_j=4.0)
 
     def crossbars(graph: Graph) -> list[bool]:
         layer = the_layer(graph)
@@ -173,7 +174,7 @@ def test_no_column_is_off_on_average(policy: Any, slicing: dict[str, Any]) -> No
 
 
 def test_resolutions_without_a_price_are_avoided() -> None:
-    holes = Prices(conversion_j=(0.0, float("nan"), float("nan"), *range(3, 17)), row_j=0.0, cell_j=0.0, column_j=0.0)
+    holes = Prices((0.0, float("nan"), float("nan"), *range(3, 17)))
     assert bits_and_steps(decided(0.01, holes))[0][0, 0, 0].tolist() == [0, 0]
     assert bits_and_steps(decided(1, holes))[0][0, 0, 0].tolist() == [3, 3]
 
@@ -198,20 +199,15 @@ def test_more_caution_never_costs_less(  # noqa: PLR0917
 
     def totals(caution: float) -> tuple[float, float]:
         done = compiled(graph, BudgetAdc(granularity=granularity, caution=caution))
-        layer, prices = the_layer(done), done.prices
+        layer = the_layer(done)
         assert layer.tiling is not None
         assert layer.observed is not None
-        assert prices is not None
         bits, steps = bits_and_steps(done)
         assert (steps >= 1).all()
         read = array(done, "allocated")
-        rows, columns = layer.mapped_shape
-        driven = np.minimum(rows - np.arange(0, rows, 16), 16)[:, None] * prices.row_j
-        widths = np.diff([*range(0, columns, 5), columns])
-        each = driven + 16 * 5 * prices.cell_j
-        sampled = read if subtraction == "digital" else read.any(axis=3, keepdims=True)
-        energy = np.array(prices.conversion_j)[bits].sum() + (read.sum(axis=(2, 3)) * each).sum()
-        energy += (sampled.sum(axis=(2, 3)) * widths).sum() * prices.column_j
+        if subtraction == "analog":
+            read = np.asarray(read.any(axis=3, keepdims=True))
+        energy = done.prices["fc"].energy_j(bits, read)
         damage = np.take_along_axis(array(done, "damage"), bits[..., None].astype(int), -1)[..., 0]
         weight = array(done, "sensitivity")[:, None, None] * 16.0 ** np.arange(4).reshape(-1, 1, 1)
         return float(energy), float((weight * damage).sum())

@@ -31,7 +31,7 @@ def wanted(
     granularity: Granularity = "column", *, vectors: int = 1000, damage: bool = True, seed: int = 0
 ) -> Observation:
     return Observation(
-        granularity=granularity, vectors=vectors, seed=seed, damage=damage, mean=damage, sensitivity=False
+        granularity=granularity, vectors=vectors, seed=seed, damage=damage, mean=damage, sensitivity=False, prices=False
     )
 
 
