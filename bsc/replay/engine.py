@@ -77,9 +77,9 @@ class LayerEngine:
         self._worth = layer.cells.read_worth().ravel()
         converted = arrays.adc_bits > 0
         reached = layer_reach(layer, arrays)
-        loses = ~proved_lossless(layer, arrays)  # a pair without cells too, whose codes leave out 0
         moves = reached.high > reached.low
-        read = converted & (moves | loses if options.every_conversion or options.statistics else loses)
+        loses = moves & ~proved_lossless(layer, arrays)
+        read = converted & (moves if options.every_conversion or options.statistics else loses)
         by_plane = (layer.row_groups, len(self._worth), layer.mapped_columns)
         self._read = read.reshape(by_plane)
         self._converted, self._read_count = int(np.count_nonzero(converted)), int(np.count_nonzero(read))

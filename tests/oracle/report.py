@@ -11,8 +11,8 @@ from tests.oracle.plan import Folder, Layer, column_tiles, parts
 VALID_BITS = {"isaac": (4, 10), "saberi": (4, 10), "linear": (1, 9), "puma": (1, 9), "neurosim": (4, 10)}
 VALID_BITS |= {"exponential": (4, 10)}
 
-ADDED = ("weights", "nonzero_cells", "crossbars", "cells", "cells_in_use", "nonzero_cells_in_use", "columns")
-ADDED += ("conversions", "lossless", "observed_lossless_columns")
+COUNTS = ("weights", "nonzero_cells", "columns", "conversions", "lossless", "observed_lossless_columns")
+ADDED = (*COUNTS, "crossbars", "cells", "cells_in_use", "nonzero_cells_in_use")
 HISTOGRAMS = ("crossbars_by_adc_bits", "proved_bits", "assigned_bits", "observed_bits")
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import click
 import numpy as np
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from bsc.cli import main
@@ -99,7 +100,7 @@ def alter(random: Random, plan: Path) -> None:
         steps = np.where(bits > 0, generator.integers(1, 6, shape), 1)
         arrays["adc_step"] = steps.astype(arrays["adc_step"].dtype)
         if "adc_low" in arrays:
-            low = -generator.integers(0, 2**bits + 1)
+            low = -generator.integers(0, 2**bits)
             arrays["adc_low"] = np.where(bits > 0, low, 0).astype(arrays["adc_low"].dtype)
         save_file({key: np.ascontiguousarray(each) for key, each in arrays.items()}, plan / name)
         document["files"][name] = hashlib.sha256((plan / name).read_bytes()).hexdigest()
@@ -138,7 +139,7 @@ def leaves(value: Any) -> int:
 def recorded(layer: Layer, compared: Counter[str]) -> list[str]:
     """Arrays of a plan that follow from its cells."""
     found, arrays, problems = bounds(layer), layer.arrays, []
-    wanted = {"sums": found.sums, "gcds": found.gcds, "nonzeros": found.nonzeros}
+    wanted: dict[str, NDArray[Any]] = {"sums": found.sums, "gcds": found.gcds, "nonzeros": found.nonzeros}
     if "flipped" in arrays:
         wanted["flipped"] = found.flipped
     for name, values in wanted.items():
