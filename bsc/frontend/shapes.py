@@ -11,6 +11,7 @@ from bsc.errors import ModelError, UsageError
 from bsc.execution.session import quiet_session
 from bsc.frontend.bounds import may_fold
 from bsc.frontend.constants import known_shape
+from bsc.frontend.ml_shapes import learn_shapes
 from bsc.frontend.model_file import quiet
 
 FREE_BATCH = "N"
@@ -134,6 +135,9 @@ def infer_shapes(model: ir.Model) -> None:
             value.shape = None
     with quiet(), contextlib.suppress(Exception):
         common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    while learn_shapes(model):
+        with quiet(), contextlib.suppress(Exception):
+            common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     unknown = [value for node in model.graph for value in node.outputs if value.name and known_shape(value) is None]
     if unknown:
         with quiet(), contextlib.suppress(Exception):

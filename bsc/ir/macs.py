@@ -153,12 +153,6 @@ def _recurrent(_attributes: Attributes, operands: Sequence[Shape], _result: Shap
     return x[0] * x[1] * (math.prod(weights) + math.prod(recurrence))
 
 
-def _deform_conv(_attributes: Attributes, operands: Sequence[Shape], result: Shape) -> int:
-    """The convolution, and the four neighbours that each of its inputs is made of."""
-    places = math.prod(result[2:]) * result[0] * math.prod(operands[1][2:])
-    return math.prod(result) * math.prod(operands[1][1:]) + 4 * places * operands[0][1]
-
-
 def _einsum(attributes: Attributes, operands: Sequence[Shape], _result: Shape) -> int | None:
     """A product of two operands; of more it depends on the order in which they are taken."""
     equation = attributes["equation"]
@@ -215,7 +209,7 @@ STANDARD: Counted = {
     "Conv": (_conv, (0, 1)),
     "ConvInteger": (_conv, (0, 1)),
     "ConvTranspose": (_conv_transpose, (0, 1)),
-    "DeformConv": (_deform_conv, (0, 1)),
+    "DeformConv": (_conv, (0, 1)),
     "DFT": (_dft, (0,)),
     "Det": (_determinant, (0,)),
     "Einsum": (_einsum, (0, 1)),
