@@ -97,22 +97,21 @@ def imported(
     model: onnx.ModelProto,
     folder: Path,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    *,
-    as_written: bool = False,
+    **options: Any,
 ) -> Graph:
-    """The graph of a model, by way of the file `folder / "model.onnx"`."""
-    return import_model(save(model, folder / "model.onnx"), input_shapes, as_written=as_written)
+    """The graph of a model, by way of the file `folder / "model.onnx"`; options as `import_model` has them."""
+    return import_model(save(model, folder / "model.onnx"), input_shapes, **options)
 
 
 def random_feeds(graph: Graph, *, batch: int = 1, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """A value for every model input; a free first axis is taken to be that of each input of one row."""
+    """A value for every model input; a free batch has as many samples as `batch` says."""
     rng = np.random.default_rng(seed)
     feeds = {}
     for name in graph.inputs:
         tensor = graph.tensors[name]
         sizes = tensor.shape or ()
-        if graph.info.dynamic_batch and sizes and sizes[0] == 1:
-            sizes = (batch, *sizes[1:])
+        if graph.info.dynamic_batch:
+            sizes = tuple(batch if axis == tensor.batch_axis else size for axis, size in enumerate(sizes))
         feeds[name] = np.asarray(3 * rng.standard_normal(sizes)).astype(tensor.dtype)
     return feeds
 

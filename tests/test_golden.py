@@ -153,6 +153,7 @@ def _check_views(folder: Path) -> None:
     plan = read_plan(folder)
     fresh, read = plan_report(plan, plan.target, None), read_report(folder / "report.json")
     assert read == fresh
+    # Something to compare with whose costs are others, under the name of the same law.
     other = plan_report(plan, plan.target, "linear")
     other = other.model_copy(update={"cost": other.cost.model_copy(update={"adc_law": fresh.cost.adc_law})})
     found = views(plan, read, other)

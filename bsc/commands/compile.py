@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.input_options import said_of_import
 from bsc.commands.mapping_options import compile_options, mapping_options
 from bsc.commands.output import plan_report, print_report
 
@@ -42,6 +43,8 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     if options["time_passes"]:
         for step in compiled.times:
             click.echo(f"{step.name:16} {step.seconds:8.3f} s", err=True)
+    for line in said_of_import(compiled.graph.info):
+        click.echo(line, err=True)
     for choice in compiled.choices:
         click.echo(_describe(choice), err=True)
     plan = compiled.plan

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bsc.commands.input_options import check_option, model_inputs, set_option, shape_option, values_option
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +84,10 @@ OPTIONS = (
         metavar="FILE.npz",
         help="Labelled data to test the drop on.  [default: every other sample of --calib]",
     ),
-    click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224."),
+    shape_option,
+    set_option,
+    values_option,
+    check_option,
     click.option("--passes", metavar="TEXT", help="The pipeline as text, in place of the options above."),
 )
 
@@ -107,7 +111,6 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
     """
     import hw_models
     from bsc.compile.options import ADAPTIVE, CompileOptions, MappingOptions, resolve
-    from bsc.frontend.shapes import parse_input_shape
 
     target = hw_models.load(options["hw"])
     law = hw_models.load_law(options["adc_law"] or target.adc.law)
@@ -129,7 +132,7 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
         text, search, adaptive = found.pipeline, found.search, found.adaptive_cut
     return target, CompileOptions(
         pipeline=text,
-        input_shapes=dict(map(parse_input_shape, options["input_shape"])),
+        **model_inputs(options),
         calibration=options["calib"],
         dump_ir=options.get("dump_ir"),
         stop_after=options.get("stop_after"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.input_options import values_option
 from bsc.commands.output import print_report, progress
 from bsc.commands.replay_data import open_data, replay_options
 from bsc.errors import UsageError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 )
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs, and labels if any.")
+@values_option
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N samples.")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Run N samples together.  [default: 256]")
 @click.option("--stats", is_flag=True, help="Count the column sums of every layer; implies --every-conversion.")
@@ -41,7 +43,12 @@ def simulate(plan: Path, **options: Any) -> None:
     trials = (options["trials"] or 10) if device is not None else 0
     opened = read_plan(plan)
     data, source = open_data(
-        opened, options["data"], limit=options["limit"], batch=options["batch"], seed=options["seed"]
+        opened,
+        options["data"],
+        limit=options["limit"],
+        batch=options["batch"],
+        seed=options["seed"],
+        given=options["values"],
     )
     with progress("replaying", data.samples * (1 + trials)) as advance:
         found = run(

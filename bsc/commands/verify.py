@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from bsc.commands.input_options import values_option
 from bsc.commands.output import print_report, progress
 from bsc.commands.replay_data import open_data, replay_options
 
@@ -12,6 +13,7 @@ from bsc.commands.replay_data import open_data, replay_options
 @click.command(short_help="Replay a plan and compare it with its models.")
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs, and labels if any.")
+@values_option
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE.onnx", help="The float model, to compare with.")
 @click.option("--per-layer", is_flag=True, help="With --model, compare the results of every layer too.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N samples.")
@@ -39,7 +41,12 @@ def verify(plan: Path, **options: Any) -> None:
     opened = read_plan(plan)
     proofs = check_proofs(opened.mapping, options["seed"]) if options["proofs"] else None
     data, source = open_data(
-        opened, options["data"], limit=options["limit"], batch=options["batch"], seed=options["seed"]
+        opened,
+        options["data"],
+        limit=options["limit"],
+        batch=options["batch"],
+        seed=options["seed"],
+        given=options["values"],
     )
     how = replay_options(options["device"], every_conversion=options["every_conversion"], statistics=False)
     with progress("replaying", data.samples) as advance:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bsc.ir.adc_pass import Observation
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
+from bsc.mapping.lossless import layer_reach
 from bsc.mapping.model import MappedModel
 from bsc.numeric.damage import Damage, Options, best_options, damage_of, fewest_clipped
 from bsc.numeric.exact import ExactProduct
@@ -23,7 +24,6 @@ from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.numeric.sharing import sharing_groups
 from bsc.numeric.windows import Windows
 from bsc.plan.cells import read_levels
-from bsc.plan.summary import layer_reach
 from bsc.replay.activations import mapped_codes
 from bsc.replay.columns import LaneCounts, Lanes, best_reader
 from bsc.replay.dataset import Dataset
@@ -116,7 +116,7 @@ def _kept_codes(
         return products[name](driven)
 
     for batch in data.batches(max((layer.input_values for layer, _ in loaded.layers.values()), default=1)):
-        samples = len(next(iter(batch.values())))
+        samples = data.rows(batch)
         share = samples / data.samples
         loaded.run(batch, run_layer)
         advance(samples)

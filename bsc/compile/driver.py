@@ -30,6 +30,7 @@ from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import Dataset, load_dataset
+from bsc.replay.import_check import check_import, unchecked
 from bsc.replay.paired import PairedAccuracy
 
 
@@ -107,7 +108,14 @@ def refuse_unseen(job: Job, state: State) -> State:
 
 def read_model(job: Job, state: State) -> State:
     """Import: the ONNX file becomes a graph. A node that cannot be compiled is refused."""
-    graph = import_model(job.model, job.options.input_shapes, refuse=job.refuse)
+    options = job.options
+    graph = import_model(
+        job.model,
+        options.input_shapes,
+        constants=options.constants,
+        values=options.input_values,
+        refuse=job.refuse,
+    )
     job.trace.dump("import", graph)
     return replace(state, imported=graph)
 
@@ -127,6 +135,18 @@ def refuse_data(job: Job, state: State) -> State:
         split = job.options.held_out is None
         require_held_out(state.held_out, None if split else state.calibration, job.options.max_accuracy_drop)
     return state
+
+
+def check_against_file(job: Job, state: State) -> State:
+    """Check: the graph in floating point must compute what onnxruntime computes of the file."""
+    if not job.options.import_check:
+        return replace(state, imported=unchecked(state.graph, "--no-import-check"))
+    graph = check_import(state.graph, job.model, state.calibration)
+    calibration, held_out = state.calibration, state.held_out
+    if state.graph.info.dynamic_batch and not graph.info.dynamic_batch:
+        calibration = None if calibration is None else calibration.one_at_a_time()
+        held_out = None if held_out is None else held_out.one_at_a_time()
+    return replace(state, imported=graph, calibration=calibration, held_out=held_out)
 
 
 def calibrate_inputs(_job: Job, state: State) -> State:
@@ -195,6 +215,7 @@ STAGES: Sequence[Stage] = (
     read_model,
     read_data,
     refuse_data,
+    check_against_file,
     calibrate_inputs,
     cut,
     prepare,
@@ -205,7 +226,7 @@ STAGES: Sequence[Stage] = (
 )
 """The way from an ONNX file to a plan."""
 
-IMPORT: Sequence[Stage] = (read_model, read_data, calibrate_inputs)
+IMPORT: Sequence[Stage] = (read_model, read_data, check_against_file, calibrate_inputs)
 """Those that rest on the model and its data alone: `bsc explore` runs them once for many mappings."""
 
 

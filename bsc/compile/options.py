@@ -8,6 +8,7 @@ from bsc.compile.layout import LayoutSearch
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
+from bsc.ir.input_values import Values
 from bsc.ir.passbase import Pass
 from bsc.numeric.encoding import Encoding, Subtraction
 from passes import PASSES
@@ -30,6 +31,9 @@ class CompileOptions:
     Attributes:
         pipeline: text of the passes.
         input_shapes: sizes of inputs that the model leaves open, by name.
+        constants: inputs that are made constants: all their values in order, or one for all, by name.
+        input_values: lowest and highest value of inputs that are made up, by name.
+        import_check: whether the imported graph is checked against the file.
         calibration: .npz file that input ranges are taken from, or None.
         dump_ir: folder that gets the graph as text after import and after every pass, or None.
         stop_after: name of the last pass to run, or None for all; a search still looks at the whole pipeline.
@@ -45,6 +49,9 @@ class CompileOptions:
 
     pipeline: str
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    constants: Mapping[str, tuple[int | float, ...]] = field(default_factory=dict)
+    input_values: Mapping[str, Values] = field(default_factory=dict)
+    import_check: bool = True
     calibration: Path | None = None
     dump_ir: Path | None = None
     stop_after: str | None = None

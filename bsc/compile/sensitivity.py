@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from bsc.compile.column_observer import LayerObservation
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
+from bsc.mapping.lossless import layer_reach
 from bsc.mapping.model import MappedModel
 from bsc.numeric.allocation import taken
-from bsc.plan.summary import layer_reach
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
 

@@ -192,11 +192,10 @@ def _value_info(tensor: TensorRecord, dtype: str | None, sizes: list[int | str |
 
 
 def _input_sizes(tensor: TensorRecord, *, free: bool) -> list[int | str | None] | None:
-    """Sizes of an input; a free first axis is 1 in the plan."""
+    """Sizes of an input; a free batch is 1 in the plan."""
     if tensor.shape is None:
         return None
-    batched = free and tensor.shape[:1] == (1,)
-    return [BATCH if batched and axis == 0 else size for axis, size in enumerate(tensor.shape)]
+    return [BATCH if free and axis == tensor.batch_axis else size for axis, size in enumerate(tensor.shape)]
 
 
 def _output_sizes(tensor: TensorRecord, *, free: bool) -> list[int | str | None] | None:

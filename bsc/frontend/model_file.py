@@ -56,11 +56,11 @@ def _parsed(path: Path) -> ir.Model:
     make_plain(proto)
     model = ir.serde.deserialize_model(proto)
     for tensor in _external_tensors(model):
-        tensor.base_dir = _folder_of(path, str(tensor.location))
+        tensor.base_dir = folder_of(path, str(tensor.location))
     return model
 
 
-def _folder_of(path: Path, location: str) -> Path:
+def folder_of(path: Path, location: str) -> Path:
     """The folder that external data are looked for in: beside the path, or else beside the file it is a link to."""
     try:
         beside = (path.parent / location).exists()

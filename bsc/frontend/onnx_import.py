@@ -5,23 +5,28 @@ becomes is decided in `bsc.frontend.crossbar_view`.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from bsc.errors import ModelError
+from bsc.frontend.batch import fix_batch
 from bsc.frontend.constants import OwnArrays, is_constant, values_of
 from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
+from bsc.frontend.input_ranges import input_ranges
 from bsc.frontend.model_file import cause, check_external_data, digest, load_model, size_on_disk
-from bsc.frontend.rewrite import STEPWISE, WHY, rewrite
-from bsc.frontend.shapes import fix_batch, give_shapes, infer_shapes, mark_batch_axes
+from bsc.frontend.rewrite import WHY, rewrite
+from bsc.frontend.set_inputs import set_inputs
+from bsc.frontend.shapes import BATCH_AXES, declared_sizes, forget_inner_shapes, give_shapes
 from bsc.frontend.sharing import share_crossbars
 from bsc.frontend.simplify import inconsistent, simplify
 from bsc.frontend.upgrade import CONVERTED, upgraded
 from bsc.ir.graph import UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+from bsc.ir.input_values import Values, require_inputs
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.sidetable import ArraySource, MappedArray
 from bsc.limits import bounded_memory
@@ -40,6 +45,8 @@ def import_model(
     path: Path,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     *,
+    constants: Mapping[str, tuple[int | float, ...]] | None = None,
+    values: Mapping[str, Values] | None = None,
     as_written: bool = False,
     refuse: Refuse | None = None,
 ) -> Graph:
@@ -47,8 +54,10 @@ def import_model(
 
     Args:
         path: the file; opsets 11 to 25, or 6 to 10, which are converted.
-        input_shapes: sizes for inputs whose shape the model leaves open, by input name; 0 for a first axis that
-            stays free. A free first axis is taken as the batch and needs no entry.
+        input_shapes: sizes for inputs whose shape the model leaves open, by input name; `shapes.FREE` for the batch.
+            Where the batch can be found out it needs no entry.
+        constants: inputs that are no inputs any more: all their values, or one for all, by name.
+        values: lowest and highest value of inputs, in place of what the operators say that read them.
         as_written: take operators as the file has them. Otherwise they are rewritten so that more of them go onto
             crossbars, and operators that read one weight share its crossbars.
         refuse: gets what would be raised for a single node, which is then digital in the graph; for "", that
@@ -58,8 +67,8 @@ def import_model(
         The graph, shapes known for every crossbar layer.
 
     Raises:
-        UsageError: BSC201 for a shape that names no input or contradicts the model; BSC202 if the file
-            cannot be opened.
+        UsageError: BSC201 for a shape, constant or value that names no input or contradicts the model; BSC202 if the
+            file cannot be opened.
         ModelError: BSC301 to BSC306.
     """
     model = load_model(path)
@@ -69,7 +78,8 @@ def import_model(
     model = upgraded(model, path)
     try:
         with bounded_memory(GROWTH * size):
-            return _graph(model, path, sha256, input_shapes or {}, refuse or _raise, as_written=as_written)
+            given = _Given(input_shapes or {}, constants or {}, values or {})
+            return _graph(model, path, sha256, given, refuse or _raise, as_written=as_written)
     except MemoryError:
         raise ModelError(
             "BSC312",
@@ -79,25 +89,37 @@ def import_model(
         ) from None
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What the user says of a model's inputs, by their names; as `import_model` has it."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    constants: Mapping[str, tuple[int | float, ...]]
+    values: Mapping[str, Values]
+
+
 def _graph(
     model: ir.Model,
     path: Path,
     sha256: str,
-    input_shapes: Mapping[str, tuple[int, ...]],
+    given: "_Given",
     refuse: Refuse,
     *,
     as_written: bool,
 ) -> Graph:
     opsets = _check_opsets(model, path)
-    give_shapes(model, input_shapes)
+    common.RemoveInitializersFromInputsPass()(model)
+    declared = {value.name or "": declared_sizes(value) for value in model.graph.inputs}
+    sizes = give_shapes(model, given.shapes)
+    made_constant = set_inputs(model, given.constants, sizes)
     simplify(model)
-    free = fix_batch(model)
-    infer_shapes(model)
-    if free and any(node.op_type in STEPWISE for node in model.graph):
-        mark_batch_axes(model, free)
+    batch = fix_batch(model, declared, sizes)
+    require_inputs(given.values, [value.name or "" for value in model.graph.inputs])
+    ranges = input_ranges(model) | dict(given.values)
     of_the_file = set(model.graph.initializers)
     if not as_written:
         rewrite(model)
+    forget_inner_shapes(model)
 
     arrays = _constants(model)
     own = OwnArrays(arrays)
@@ -109,11 +131,18 @@ def _graph(
     if not as_written:
         ops = share_crossbars(_apart(ops, arrays, own, of_the_file))
     known = {domain: version for domain, version in sorted(opsets.items()) if domain in DOMAINS}
-    info = ModelInfo(name=path.name, sha256=sha256, opsets=known, dynamic_batch=bool(free))
+    info = ModelInfo(
+        name=path.name,
+        sha256=sha256,
+        opsets=known,
+        dynamic_batch=batch.free,
+        constants=made_constant,
+        notes=batch.notes,
+    )
     return Graph(
         info=info,
         ops=ops,
-        tensors=_tensor_types(model),
+        tensors=_tensor_types(model, batch.axes, ranges),
         inputs=inputs,
         outputs=tuple(value.name or "" for value in model.graph.outputs),
         arrays=arrays,
@@ -293,9 +322,17 @@ def _captured(node: ir.Node) -> list[str]:
     return list(outer)
 
 
-def _tensor_types(model: ir.Model) -> dict[str, TensorType]:
+def _tensor_types(
+    model: ir.Model, batch_axes: Mapping[str, int], ranges: Mapping[str, Values]
+) -> dict[str, TensorType]:
+    """Every tensor; `batch_axes` and `ranges` are those of inputs."""
     values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
-    return {value.name or "": _tensor_type(value) for value in values}
+    types = {kind.name: kind for kind in map(_tensor_type, values)}
+    grown = {value.name or "": value.meta.get(BATCH_AXES, ()) for value in model.graph.outputs}
+    axes = {name: each[0] for name, each in grown.items() if len(each) == 1} | dict(batch_axes)
+    for name in {*axes, *ranges}:
+        types[name] = replace(types[name], batch_axis=axes.get(name), values=ranges.get(name))
+    return types
 
 
 def _tensor_type(value: ir.Value) -> TensorType:

@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from bsc.errors import ModelError, UsageError
+from bsc.errors import UsageError
 from bsc.execution.session import quiet_session
 from bsc.frontend.bounds import may_fold
 from bsc.frontend.constants import known_shape
@@ -15,117 +15,105 @@ from bsc.frontend.ml_shapes import learn_shapes
 from bsc.frontend.model_file import quiet
 
 FREE_BATCH = "N"
+FREE = -1
+"""Size of a given shape's batch axis that stays free."""
+SCALAR = "scalar"
 BATCH_AXES = "bsc.batch-axes"
 """Key of a value's metadata: the axes that grow with the free batch."""
 SMALL_CONSTANT = 1 << 10
 """Bytes up to which a constant may decide about a shape."""
+NO_NAMES = frozenset({"", "?", "none", "null", "nan", "-1", "0", "unk", "unknown", "dynamic", "any"})
+"""What exporters write for a size that they do not know, in small letters: two of them need not be the same size."""
+
+Size = int | str | None
+"""Of an input's axis: a number, the name of one that is open, or None for one without a name."""
 
 
 def parse_input_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Read "image:1,3,224,224", or "image:N,3,224,224", which leaves the batch free: 0 in the result.
+    """Read "image:1,3,224,224", or "image:N,3,224,224", which leaves the batch free: `FREE` in the result.
 
     Raises:
-        UsageError: BSC201 for any other form or a size below 1.
+        UsageError: BSC201 for any other form or a size below 0.
     """
     name, colon, sizes = text.rpartition(":")
-    first, comma, others = sizes.partition(",")
-    free = first == FREE_BATCH
-    try:
-        shape = tuple(int(size) for size in (others if free else sizes).split(",")) if comma or not free else ()
-    except ValueError:
-        shape, free = (), False
-    if not (colon and name and (shape or free) and min(shape, default=1) >= 1):
+    words = [] if sizes == SCALAR else sizes.split(",")
+    shape = tuple(FREE if word == FREE_BATCH else int(word) if word.isdecimal() else -2 for word in words)
+    if not (colon and name and min(shape, default=0) >= FREE and shape.count(FREE) <= 1):
         raise UsageError(
             "BSC201",
             "--input-shape cannot be read",
             seen=repr(text),
-            fix="write NAME:SIZE,SIZE,... with sizes of 1 or more, such as image:1,3,224,224; "
-            f"{FREE_BATCH} for the first leaves the batch free",
+            fix="write NAME:SIZE,SIZE,... with whole numbers, such as image:1,3,224,224; "
+            f"{FREE_BATCH} for one of them is the batch and stays free; NAME:{SCALAR} has no axes",
         )
-    return name, (0, *shape) if free else shape
+    return name, shape
 
 
 def format_input_shape(name: str, shape: Sequence[int]) -> str:
     """The text that `parse_input_shape` reads as that."""
-    sizes = [FREE_BATCH if at == size == 0 else str(size) for at, size in enumerate(shape)]
-    return f"{name}:{','.join(sizes)}"
+    sizes = [FREE_BATCH if size == FREE else str(size) for size in shape]
+    return f"{name}:{','.join(sizes) or SCALAR}"
 
 
-def give_shapes(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Apply --input-shape; a size given for a symbol holds in every input that uses the symbol.
+def declared_sizes(value: ir.Value) -> tuple[Size, ...] | None:
+    """The sizes that the file gives an input: -1, 0 and names such as "?" say that nothing is known."""
+    if value.shape is None:
+        return None
+    sizes: list[Size] = []
+    for size in value.shape:
+        if isinstance(size, int):
+            sizes.append(size if size > 0 else None)
+        else:
+            named = size.value is not None and size.value.strip().lower() not in NO_NAMES
+            sizes.append(size.value if named else None)
+    return tuple(sizes)
+
+
+def give_shapes(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[Size, ...] | None]:
+    """The sizes of every input, those of --input-shape put in; a size given for a name holds for that name everywhere.
+
+    Args:
+        model: is not changed.
+        shapes: by input name; `FREE` for the batch.
 
     Raises:
         UsageError: BSC201 for a shape that names no input or contradicts the model.
     """
-    symbols: dict[str | None, int] = {}
-    values = {value.name: value for value in model.graph.inputs}
+    named: dict[Size, int] = {}
+    sizes = {value.name or "": declared_sizes(value) for value in model.graph.inputs}
     for name, shape in shapes.items():
-        if name not in values:
+        if name not in sizes:
             raise UsageError(
                 "BSC201",
                 f"--input-shape names no input of model: '{name}'",
-                seen=f"inputs {', '.join(sorted(str(key) for key in values))}",
+                seen=f"inputs {', '.join(sorted(sizes))}",
                 fix="use one of these names",
             )
-        declared = values[name].shape
+        declared = sizes[name]
         fits = declared is None or (
             len(declared) == len(shape)
             and all(not isinstance(old, int) or old == new for old, new in zip(declared, shape, strict=True))
         )
-        sizes = [new or FREE_BATCH for new in shape]
         if not fits:
             raise UsageError(
                 "BSC201",
                 f"--input-shape contradicts the model for input '{name}'",
-                seen=f"[{', '.join(map(str, sizes))}] given, model declares {declared}",
+                seen=f"{format_input_shape(name, shape)} given, model declares {format_sizes(declared)}",
                 fix="change only the sizes that the model leaves open",
             )
-        given = zip(declared or (), shape, strict=False)
-        symbols |= {old.value: new for old, new in given if new and not isinstance(old, int)}
-        values[name].shape = ir.Shape(sizes)
-    symbols.pop(None, None)
-    for value in values.values():
-        if value.shape is not None:
-            value.shape = ir.Shape(
-                size if isinstance(size, int) else symbols.get(size.value, size) for size in value.shape
-            )
+        named |= {old: new for old, new in zip(declared or (), shape, strict=False) if isinstance(old, str)}
+        sizes[name] = shape
+    return {
+        name: each if each is None or name in shapes else tuple(named.get(size, size) for size in each)
+        for name, each in sizes.items()
+    }
 
 
-def fix_batch(model: ir.Model) -> list[ir.Value]:
-    """Set a free first axis to 1; every other free axis is the user's to give.
-
-    Returns:
-        The inputs that have a free first axis.
-
-    Raises:
-        ModelError: BSC305 for other free axes.
-    """
-    free: list[ir.Value] = []
-    for value in model.graph.inputs:
-        if value.shape is None:
-            raise _open_shape(value, "no shape at all")
-        sizes = list(value.shape)
-        if sizes and not isinstance(sizes[0], int):
-            free.append(value)
-            sizes[0] = 1
-        if not all(isinstance(size, int) and size >= 0 for size in sizes):
-            raise _open_shape(value, f"shape {value.shape}")
-        value.shape = ir.Shape(sizes)
-    return free
-
-
-def _open_shape(value: ir.Value, seen: str) -> ModelError:
-    if value.shape is None:
-        sizes = "SIZE,SIZE,..."
-    else:
-        names = [str(size) if isinstance(size, int) or size.value else "SIZE" for size in value.shape]
-        sizes = ",".join(names if isinstance(value.shape[0], int) else [FREE_BATCH, *names[1:]])
-    return ModelError(
-        "BSC305",
-        f"input '{value.name}' has axes of unknown size",
-        seen=seen,
-        fix=f"give them as numbers: --input-shape {value.name}:{sizes}",
-    )
+def format_sizes(sizes: Sequence[Size] | None) -> str:
+    """Such as [N,3,?], where N is a name of the model's."""
+    if sizes is None:
+        return "no shape at all"
+    return f"[{','.join('?' if size is None else FREE_BATCH if size == FREE else str(size) for size in sizes)}]"
 
 
 def infer_shapes(model: ir.Model) -> None:
@@ -133,6 +121,7 @@ def infer_shapes(model: ir.Model) -> None:
     for node in model.graph:
         for value in node.outputs:
             value.shape = None
+    forget_inner_shapes(model)
     with quiet(), contextlib.suppress(Exception):
         common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     while learn_shapes(model):
@@ -142,6 +131,14 @@ def infer_shapes(model: ir.Model) -> None:
     if unknown:
         with quiet(), contextlib.suppress(Exception):
             _ask_onnxruntime(model, unknown)
+
+
+def forget_inner_shapes(model: ir.Model) -> None:
+    """Forget the sizes that bodies of If, Loop and Scan declare, though not their number: they run with any batch."""
+    for body in model.graph.subgraphs():
+        inner = [value for node in body for value in node.outputs]
+        for value in (*body.inputs, *inner):
+            value.shape = None if value.shape is None else ir.Shape([None] * len(value.shape))
 
 
 def _ask_onnxruntime(model: ir.Model, unknown: list[ir.Value]) -> None:
@@ -187,22 +184,3 @@ def _makes_any_size(node: ir.Node) -> bool:
     constant = bool(read) and all(value.const_value is not None for value in read)
     typed = all(value.dtype is not None for value in node.outputs if value.name)
     return constant and typed and node.domain in ("", "ai.onnx") and may_fold(node) is False
-
-
-def mark_batch_axes(model: ir.Model, free: list[ir.Value]) -> None:
-    """Note at every value which of its axes grow with the batch; shapes are as `infer_shapes` leaves them."""
-    values = [value for node in model.graph for value in node.outputs]
-    of_one = [known_shape(value) for value in values]
-    for value in free:
-        value.meta[BATCH_AXES] = (0,)
-        value.shape = ir.Shape([2, *(value.shape or ())[1:]])
-    infer_shapes(model)
-    for value, one in zip(values, of_one, strict=True):
-        two = known_shape(value)
-        if one is not None and two is not None and len(one) == len(two):
-            value.meta[BATCH_AXES] = tuple(
-                axis for axis, sizes in enumerate(zip(one, two, strict=True)) if len(set(sizes)) > 1
-            )
-    for value in free:
-        value.shape = ir.Shape([1, *(value.shape or ())[1:]])
-    infer_shapes(model)

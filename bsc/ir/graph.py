@@ -6,7 +6,7 @@ side table of arrays, large ones in files; records hold keys of it.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
@@ -28,11 +28,15 @@ class TensorType:
         name: ONNX value name.
         shape: sizes for an inference of one batch; None when unknown.
         dtype: NumPy name such as "float32"; `UNKNOWN_DTYPE` when shape inference cannot tell.
+        batch_axis: the axis that samples lie along, of the model's inputs and outputs; None where there is none.
+        values: lowest and highest value that an input of the model can take; None where nothing is known of it.
     """
 
     name: str
     shape: tuple[int, ...] | None
     dtype: str
+    batch_axis: int | None = None
+    values: tuple[float, float] | None = None
 
     def __str__(self) -> str:
         sizes = "?" if self.shape is None else "x".join(map(str, self.shape))
@@ -74,6 +78,48 @@ Op = CrossbarLayer | Reuse | DigitalOp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetInput:
+    """An input of the file that was made a constant.
+
+    Attributes:
+        name: of the input.
+        dtype: NumPy name.
+        shape: sizes.
+        values: all of them in order, or one for all.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    values: tuple[int | float, ...]
+
+    def array(self) -> NDArray[Any]:
+        """The constant."""
+        return np.resize(np.array(self.values), self.shape).astype(self.dtype)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportCheck:
+    """How the imported graph was checked against the file it came from.
+
+    Attributes:
+        inputs: what both ran on: "data", "made-up" inputs, or "none" if they did not run.
+        samples: how many.
+        reason: why they did not run, else "".
+    """
+
+    inputs: Literal["data", "made-up", "none"]
+    samples: int = 0
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.inputs == "none":
+            return f"not checked: {self.reason}"
+        what = "made-up sample" if self.inputs == "made-up" else "sample"
+        return f"checked in onnxruntime on {self.samples} {what}{'s' if self.samples > 1 else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """What a plan says about the model it came from.
 
@@ -81,13 +127,19 @@ class ModelInfo:
         name: file name without folders.
         sha256: of the file's bytes, then of its external data files in order of their names.
         opsets: ONNX domain -> version.
-        dynamic_batch: the first axis of the inputs is free; shapes are then for a batch of one.
+        dynamic_batch: any number of samples may run at once; shapes are then for a batch of one.
+        constants: inputs that were made constants, with --set.
+        check: how the import was checked against the file; None until it was.
+        notes: what the user should know of how the model was read, one sentence each.
     """
 
     name: str
     sha256: str
     opsets: Mapping[str, int]
     dynamic_batch: bool
+    constants: tuple["SetInput", ...] = ()
+    check: "ImportCheck | None" = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +270,12 @@ class Graph:
         """A graph that knows the value ranges seen on calibration data."""
         other = self._rebuilt(self.ops(), {})
         other.ranges = dict(ranges)
+        return other
+
+    def with_info(self, info: ModelInfo) -> "Graph":
+        """The same graph, of which something else is known."""
+        other = self._rebuilt(self.ops(), {})
+        other.info = info
         return other
 
     def with_prices(self, prices: Prices) -> "Graph":

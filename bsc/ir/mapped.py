@@ -57,7 +57,7 @@ def mapping_of(graph: Graph) -> MappedModel:
 
 def _tensor_record(graph: Graph, name: str) -> TensorRecord:
     tensor = graph.tensors[name]
-    return TensorRecord(name=name, shape=tensor.shape, dtype=tensor.dtype)
+    return TensorRecord(**asdict(tensor))
 
 
 def _checked_record(layer: CrossbarLayer, index: int) -> MappedLayer:

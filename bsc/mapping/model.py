@@ -19,6 +19,16 @@ class TensorRecord(Record):
     name: str
     shape: tuple[NonNegativeInt, ...] | None = Field(description="null where it is not known before a run")
     dtype: str
+    batch_axis: NonNegativeInt | None = Field(
+        description="the axis that samples lie along; null where there is none, or none that is known"
+    )
+    values: tuple[float, float] | None = Field(description="lowest and highest value of an input, as far as is known")
+
+    @model_validator(mode="after")
+    def _has_its_batch_axis(self) -> Self:
+        if self.batch_axis is not None and self.shape is not None and self.batch_axis >= len(self.shape):
+            raise ValueError("the batch axis is none of the tensor's")
+        return self
 
 
 class StepRecord(Record):

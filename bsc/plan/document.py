@@ -12,11 +12,13 @@ named in plan.json with its SHA-256 and checked when it is read; nothing in it i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bsc.hardware.target import Target
+from bsc.ir.graph import SetInput
 from bsc.mapping.layer import FileName
 from bsc.mapping.model import MappedModel, MappingRecord
 from bsc.record import Record
@@ -25,13 +27,39 @@ SCHEMA_VERSION: Final = 3
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class SetInputRecord(Record):
+    """An input of the model that was made a constant; no command asks for it."""
+
+    name: str
+    dtype: str
+    shape: tuple[NonNegativeInt, ...]
+    values: tuple[int | float, ...] = Field(min_length=1, description="all of them in order, or one for all")
+
+    def array(self) -> NDArray[Any]:
+        """The constant."""
+        return SetInput(**dict(self)).array()
+
+
+class ImportRecord(Record):
+    """How the imported graph was checked against the model's own file, which *exact* rests on."""
+
+    inputs: Literal["data", "made-up", "none"] = Field(
+        description="what both ran on in floating point: calibration data, made-up inputs, or none if they did not run"
+    )
+    samples: NonNegativeInt
+    reason: str = Field(description="why they did not run; empty if they did")
+
+
 class ModelRecord(Record):
     """The model a plan was made from."""
 
     file: str = Field(description="file name without folders")
     sha256: Sha256 = Field(description="of the file's digest followed by those of its external data files")
     opsets: dict[str, int] = Field(description="ONNX domain to version")
-    dynamic_batch: bool = Field(description="the first axis of the inputs is free; counts are for a batch of one")
+    dynamic_batch: bool = Field(description="any number of samples may run at once; counts are for a batch of one")
+    constants: tuple[SetInputRecord, ...] = Field(description="inputs that were made constants")
+    check: ImportRecord | None = Field(description="null where there was no model file to check against")
+    notes: tuple[str, ...] = Field(description="what is worth knowing of how the model was read")
 
 
 class CalibrationRecord(Record):

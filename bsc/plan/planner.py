@@ -1,10 +1,20 @@
 """From a mapped graph to a plan."""
 
+from dataclasses import asdict
+
 from bsc import __version__
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.mapped import mapping_of
-from bsc.plan.document import BudgetRecord, CalibrationRecord, ModelRecord, Plan, Provenance
+from bsc.plan.document import (
+    BudgetRecord,
+    CalibrationRecord,
+    ImportRecord,
+    ModelRecord,
+    Plan,
+    Provenance,
+    SetInputRecord,
+)
 
 
 def make_plan(
@@ -31,6 +41,9 @@ def make_plan(
         sha256=graph.info.sha256,
         opsets=dict(graph.info.opsets),
         dynamic_batch=graph.info.dynamic_batch,
+        constants=tuple(SetInputRecord(**asdict(each)) for each in graph.info.constants),
+        check=None if graph.info.check is None else ImportRecord(**asdict(graph.info.check)),
+        notes=graph.info.notes,
     )
     provenance = Provenance(
         bsc_version=__version__, model=model, calibration=calibration, budget=budget, pipeline=pipeline

@@ -38,8 +38,8 @@ ONNX opsets {OPSETS.start} to {OPSETS.stop - 1}, and {CONVERTED.start} to {CONVE
 opset {TARGET}; operators of these domains: {domains}. Functions of the model's
 own may have any domain. Weights of type {", ".join(kind.name for kind in WEIGHT_TYPES)},
 or quantised to integers, float8 or float4, dense or sparse, in the file itself or in files below its folder; where the
-file is a link, as model hubs have it, the folder that it leads to counts as well. A free first axis of an input
-is the batch; other open sizes are given with `--input-shape`.
+file is a link, as model hubs have it, the folder that it leads to counts as well. The batch is found on any axis
+of any input; other open sizes are given with `--input-shape`, which an error asks for.
 
 {inspect.getdoc(simplify)}
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.execution.program import Program, working_bytes
+from bsc.execution.program import LayerBytes, Program, working_bytes
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.schedule import schedule
@@ -32,15 +32,22 @@ def calibrate(graph: Graph, data: Dataset) -> Graph:
         return float_result(graph, layer, x)
 
     program = Program(schedule(graph), graph.outputs)
+    layer_bytes = float_bytes(graph)
+    for batch in data.batches(max((layer.input_values for layer in layers.values()), default=1)):
+        program.run(batch, run_layer, layer_bytes=layer_bytes)
+    return graph.with_ranges(ranges)
+
+
+def float_bytes(graph: Graph) -> LayerBytes:
+    """What `float_result` of each layer may take."""
+    layers = {layer.name: layer for layer in graph.layers()}
     largest = max((graph.array(layer.weight).nbytes for layer in layers.values()), default=0)
 
     def layer_bytes(name: str, x: NDArray[Any]) -> int:
         layer = layers[name]
         return 4 * largest + working_bytes(x.shape, layer.conv, layer.groups * layer.rows + layer.columns)
 
-    for batch in data.batches(max((layer.input_values for layer in layers.values()), default=1)):
-        program.run(batch, run_layer, layer_bytes=layer_bytes)
-    return graph.with_ranges(ranges)
+    return layer_bytes
 
 
 def float_result(graph: Graph, layer: CrossbarLayer, x: NDArray[Any]) -> NDArray[Any]:

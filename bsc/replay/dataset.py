@@ -4,41 +4,22 @@ import errno
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
+from bsc.ir.input_values import InputSpec, Values, made_up
 from bsc.limits import bounded_memory
 
 LABEL_NAMES = ("label", "labels", "y")
 DEFAULT_BATCH = 256
 MAX_BATCH_VALUES = 1 << 25
-FLOATS = ("float16", "float32", "float64")
 MAX_RANDOM_VALUES = 1 << 26
 GROWTH = 1000  # bytes of arrays for a byte of a .npz file; zlib makes nothing smaller than that
-
-
-class InputSpec(Protocol):
-    """A model input: shape for one batch, or None where it is not known, and NumPy type name."""
-
-    @property
-    def name(self) -> str:
-        """ONNX value name."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        """Sizes for one batch."""
-        ...
-
-    @property
-    def dtype(self) -> str:
-        """NumPy type name."""
-        ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,12 +27,14 @@ class Dataset:
     """Inputs, and the classes they belong to.
 
     Attributes:
-        inputs: by model input, first axis samples.
+        inputs: by model input.
         labels: class of each sample, int64 (samples,), or None.
         batch: samples that are run together; a divisor of their number if the model fixes it.
         sha256: of the file; "" for made-up data.
         free_batch: fewer samples may be run together.
+        axes: the axis that samples lie along, of inputs where it is not the first.
         shared: inputs that are no samples: the whole array goes with every batch.
+        single: inputs without a batch axis that have an entry for every run along a first axis of their own.
     """
 
     inputs: Mapping[str, NDArray[Any]]
@@ -59,16 +42,23 @@ class Dataset:
     batch: int
     sha256: str
     free_batch: bool = False
+    axes: Mapping[str, int] = field(default_factory=dict)
     shared: frozenset[str] = frozenset()
+    single: frozenset[str] = frozenset()
 
     @property
     def samples(self) -> int:
         """Number of samples."""
-        return self.rows(self.inputs)
+        return self.rows(self.inputs) if self.batched else self._runs()
+
+    @property
+    def batched(self) -> tuple[str, ...]:
+        """The inputs that hold several samples in a run."""
+        return tuple(name for name in self.inputs if name not in self.shared | self.single)
 
     def rows(self, batch: Mapping[str, NDArray[Any]]) -> int:
         """Number of samples of a batch."""
-        return next(len(values) for name, values in batch.items() if name not in self.shared)
+        return next((batch[name].shape[self.axes.get(name, 0)] for name in self.batched), 1)
 
     def batches(self, values_per_sample: int = 1) -> Iterator[dict[str, NDArray[Any]]]:
         """The samples in order, `batch` at a time, or fewer if that many would need too much memory.
@@ -78,16 +68,27 @@ class Dataset:
         """
         bounded = max(1, MAX_BATCH_VALUES // values_per_sample)
         size = min(self.batch, bounded) if self.free_batch else self.batch
-        for start in range(0, self.samples, size):
+        for run, start in enumerate(range(0, self.samples, size)):
             part = np.s_[start : start + size]
-            yield {name: values if name in self.shared else values[part] for name, values in self.inputs.items()}
+            yield {
+                name: values[run] if name in self.single else self._taken(name, values, part)
+                for name, values in self.inputs.items()
+            }
 
     def spread(self, samples: int) -> "Dataset":
         """About so many samples, evenly spread; whole batches if the model fixes their size."""
-        size = 1 if self.free_batch else self.batch
+        size = self._block
         blocks = self.samples // size
         chosen = np.unique(np.linspace(0, blocks - 1, min(blocks, max(1, samples // size))).astype(np.int64))
         return self._blocks(chosen, size)
+
+    def first(self, samples: int) -> "Dataset":
+        """The first samples; whole batches if the model fixes their size."""
+        return self if samples == self.samples else self._blocks(np.arange(samples // self._block), self._block)
+
+    def one_at_a_time(self) -> "Dataset":
+        """The same samples for a model that does not take several at once."""
+        return replace(self, batch=1, free_batch=False)
 
     def halves(self) -> tuple["Dataset", "Dataset"]:
         """Every other sample, and the others; whole batches if the model fixes their size.
@@ -95,7 +96,7 @@ class Dataset:
         Raises:
             ModelError: BSC308 if there are too few samples.
         """
-        size = 1 if self.free_batch else self.batch
+        size = self._block
         blocks = np.arange(self.samples // size)
         if len(blocks) < 2:
             raise ModelError(
@@ -106,24 +107,47 @@ class Dataset:
             )
         return self._blocks(blocks[::2], size), self._blocks(blocks[1::2], size)
 
+    @property
+    def _block(self) -> int:
+        return 1 if self.free_batch else self.batch
+
+    def _runs(self) -> int:
+        return next((len(self.inputs[name]) for name in self.inputs if name in self.single), 1)
+
+    def _taken(self, name: str, values: NDArray[Any], part: Any) -> NDArray[Any]:
+        """Some samples of an input that is one for each, all of another."""
+        return values if name in self.shared else values[(*(np.s_[:],) * self.axes.get(name, 0), part)]
+
     def _blocks(self, blocks: NDArray[np.int64], size: int) -> "Dataset":
         rows = (blocks[:, None] * size + np.arange(size)).ravel()
         return replace(
             self,
-            inputs={name: values if name in self.shared else values[rows] for name, values in self.inputs.items()},
+            inputs={
+                name: values[blocks] if name in self.single else self._taken(name, values, rows)
+                for name, values in self.inputs.items()
+            },
             labels=None if self.labels is None else self.labels[rows],
         )
 
 
-def load_dataset(path: Path, specs: Sequence[InputSpec], *, dynamic_batch: bool, limit: int | None = None) -> Dataset:
+def load_dataset(
+    path: Path,
+    specs: Sequence[InputSpec],
+    *,
+    dynamic_batch: bool,
+    limit: int | None = None,
+    given: Mapping[str, Values] | None = None,
+) -> Dataset:
     """Read a .npz file.
 
     Args:
-        path: arrays named like the model's inputs; a lone array serves a lone input under any name. Labels are
-            an integer array called label, labels or y.
+        path: arrays named like the model's inputs; a lone array serves a lone input under any name. An input without a
+            batch axis has an array of its own shape, which goes with every sample, or of one axis more in front, with
+            an entry for each run. Labels are an integer array called label, labels or y.
         specs: the model's inputs.
         dynamic_batch: the model takes any number of samples at once.
         limit: use only the first so many samples.
+        given: values of inputs that the file lacks, where lowest and highest are one.
 
     Raises:
         UsageError: BSC202 if the file cannot be opened.
@@ -134,9 +158,22 @@ def load_dataset(path: Path, specs: Sequence[InputSpec], *, dynamic_batch: bool,
     labels = next((arrays.pop(name) for name in LABEL_NAMES if name in arrays and name not in taken), None)
     if len(specs) == 1 and len(arrays) == 1 and specs[0].name not in arrays:
         arrays = {specs[0].name: next(iter(arrays.values()))}
-    shared = _shared(specs) if dynamic_batch else frozenset()
-    inputs = {spec.name: _fit(path, spec, arrays, whole=spec.name in shared) for spec in specs}
-    counts = {name: len(values) for name, values in inputs.items() if name not in shared}
+    for spec in specs:
+        low, high = (given or {}).get(spec.name, (0.0, 1.0))
+        if spec.name not in arrays and low == high and spec.batch_axis is None and spec.shape is not None:
+            arrays[spec.name] = np.full(spec.shape, low).astype(spec.dtype)
+    inputs = {spec.name: _fit(path, spec, arrays) for spec in specs}
+    axes = {spec.name: spec.batch_axis for spec in specs if spec.batch_axis is not None}
+    single = frozenset(
+        spec.name
+        for spec in specs
+        if spec.batch_axis is None and spec.shape is not None and inputs[spec.name].ndim > len(spec.shape)
+    )
+    sizes = [spec.shape[axes[spec.name]] for spec in specs if spec.name in axes and spec.shape]
+    size = 1 if dynamic_batch else max(sizes, default=1)
+    counts = {name: inputs[name].shape[axis] for name, axis in axes.items()}
+    counts |= {name: len(inputs[name]) * size for name in single}
+    samples = next(iter(counts.values()), 1)
     if labels is not None:
         counts["labels"] = labels.shape[0] if labels.ndim else 0
         if labels.dtype.kind not in "iu" or labels.ndim != 1 or (labels.size and labels.min() < 0):
@@ -145,59 +182,80 @@ def load_dataset(path: Path, specs: Sequence[InputSpec], *, dynamic_batch: bool,
     if len(set(counts.values())) > 1 or 0 in counts.values():
         listing = ", ".join(f"{name}: {count}" for name, count in counts.items())
         raise _unfit(path, "numbers of samples", listing, "give every array the same number of samples, at least one")
-    fixed = None if dynamic_batch else max(1, *(spec.shape[0] for spec in specs if spec.shape))
-    batch = DEFAULT_BATCH if fixed is None else fixed
-    samples = next(iter(counts.values()))
     keep = min(limit or samples, samples)
-    if fixed is not None and keep % fixed:
-        fix = f"use a multiple of {fixed} samples, or export the model with a free batch axis"
-        raise _unfit(path, "number of samples", f"{keep} samples, the model takes {fixed} at a time", fix)
+    if keep % size:
+        fix = f"use a multiple of {size} samples, or export the model with a free batch axis"
+        raise _unfit(path, "number of samples", f"{keep} samples, the model takes {size} at a time", fix)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Dataset(
-        inputs={name: values if name in shared else values[:keep] for name, values in inputs.items()},
-        labels=None if labels is None else labels[:keep].astype(np.int64),
-        batch=batch,
+    free = dynamic_batch and not single
+    whole = Dataset(
+        inputs=inputs,
+        labels=None if labels is None else labels.astype(np.int64),
+        batch=DEFAULT_BATCH if free else size,
         sha256=digest,
+        free_batch=free,
+        axes=axes,
+        shared=frozenset(inputs) - axes.keys() - single,
+        single=single,
+    )
+    return whole.first(keep)
+
+
+def random_dataset(
+    specs: Sequence[InputSpec],
+    *,
+    dynamic_batch: bool,
+    samples: int,
+    seed: int,
+    given: Mapping[str, Values] | None = None,
+) -> Dataset:
+    """Made-up inputs (`bsc.ir.input_values`): fewer samples than asked for where one is large.
+
+    Args:
+        specs: the model's inputs.
+        dynamic_batch: the model takes any number of samples at once.
+        samples: how many; whole batches are made if the model fixes their size.
+        seed: the same one makes the same inputs.
+        given: ranges of values by input name, in place of those that are known.
+
+    Raises:
+        ModelError: BSC308 for an input of unknown sizes, or that is neither of numbers nor of booleans.
+    """
+    generator = np.random.default_rng(seed)
+    axes = {spec.name: spec.batch_axis for spec in specs if spec.batch_axis is not None}
+    shapes = {spec.name: _known_sizes(spec) for spec in specs}
+    size = 1 if dynamic_batch else max((shapes[name][axis] for name, axis in axes.items()), default=1)
+    largest = max((math.prod(shapes[name]) for name in axes), default=1)
+    blocks = max(1, min(-(-samples // size), MAX_RANDOM_VALUES // max(1, largest)))
+    inputs: dict[str, NDArray[Any]] = {}
+    for spec in specs:
+        axis = axes.get(spec.name)
+        shape = tuple(
+            (blocks if dynamic_batch else blocks * old) if at == axis else old
+            for at, old in enumerate(shapes[spec.name])
+        )
+        inputs[spec.name] = made_up(spec, shape, generator, (given or {}).get(spec.name))
+    return Dataset(
+        inputs=inputs,
+        labels=None,
+        batch=DEFAULT_BATCH if dynamic_batch else size,
+        sha256="",
         free_batch=dynamic_batch,
-        shared=shared,
+        axes=axes,
+        shared=frozenset(inputs) - axes.keys(),
     )
 
 
-def _shared(specs: Sequence[InputSpec]) -> frozenset[str]:
-    """Inputs of fixed size beside those with a free batch, which have one row each; one at least is free."""
-    fixed = frozenset(spec.name for spec in specs if spec.shape is not None and spec.shape[:1] != (1,))
-    return fixed if len(fixed) < len(specs) else frozenset()
-
-
-def random_dataset(specs: Sequence[InputSpec], *, dynamic_batch: bool, samples: int, seed: int) -> Dataset:
-    """Standard normal inputs for models whose inputs are floats.
-
-    Raises:
-        ModelError: BSC308 for other inputs.
-    """
-    generator = np.random.default_rng(seed)
-    shared = _shared(specs) if dynamic_batch else frozenset()
-    inputs: dict[str, NDArray[Any]] = {}
-    room = MAX_RANDOM_VALUES
-    for spec in specs:
-        sizes = (spec.shape or ()) if spec.name in shared else (spec.shape or (0,))
-        if spec.name not in shared:
-            count = samples if dynamic_batch else math.ceil(samples / max(1, sizes[0])) * sizes[0]
-            filled = (count, *sizes[1:])
-        else:
-            filled = sizes
-        if spec.dtype not in FLOATS or min(sizes, default=1) < 1 or math.prod(filled) > room:
-            raise ModelError(
-                "BSC308",
-                f"input '{spec.name}' cannot be filled with random numbers",
-                seen=f"{spec.dtype} of shape {spec.shape}",
-                fix="give real inputs with --data FILE.npz",
-            )
-        inputs[spec.name] = generator.standard_normal(filled).astype(spec.dtype)
-        room -= inputs[spec.name].size
-    batch = DEFAULT_BATCH if dynamic_batch else (specs[0].shape or (1,))[0]
-    return Dataset(inputs=inputs, labels=None, batch=batch, sha256="", free_batch=dynamic_batch, shared=shared)
+def _known_sizes(spec: InputSpec) -> tuple[int, ...]:
+    if spec.shape is None:
+        raise ModelError(
+            "BSC308",
+            f"input '{spec.name}' cannot be made up",
+            seen="its sizes are not known",
+            fix="give real inputs with --data FILE.npz",
+        )
+    return spec.shape
 
 
 def require_finite(values: NDArray[Any], what: str) -> None:
@@ -239,8 +297,8 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         raise _unfit(path, "format", seen, "write it with numpy.savez, without object arrays") from None
 
 
-def _fit(path: Path, spec: InputSpec, arrays: Mapping[str, NDArray[Any]], *, whole: bool) -> NDArray[Any]:
-    """The array of an input, of its whole shape or of any number of samples."""
+def _fit(path: Path, spec: InputSpec, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """The array of an input: of any number of samples, of its own shape, or of that with a first axis of runs."""
     if spec.name not in arrays:
         seen = f"arrays {', '.join(sorted(arrays)) or 'none'}"
         raise _unfit(path, f"input '{spec.name}'", seen, "name the arrays like the inputs")
@@ -248,11 +306,23 @@ def _fit(path: Path, spec: InputSpec, arrays: Mapping[str, NDArray[Any]], *, who
     if not _can_cast(values.dtype, spec.dtype):
         seen = f"type {values.dtype}, the model takes {spec.dtype}"
         raise _unfit(path, f"input '{spec.name}'", seen, "convert the array")
-    if whole and values.shape != spec.shape:
-        raise _unfit(path, f"input '{spec.name}'", f"shape {values.shape}", f"give shape {spec.shape}: it has no batch")
-    if not whole and (values.ndim == 0 or (spec.shape is not None and values.shape[1:] != spec.shape[1:])):
-        sizes = "..." if spec.shape is None else ", ".join(map(str, spec.shape[1:]))
-        raise _unfit(path, f"input '{spec.name}'", f"shape {values.shape}", f"give shape (samples, {sizes})")
+    shape, axis = spec.shape, spec.batch_axis
+    if shape is None:
+        fits = axis is None or values.ndim > axis
+    elif axis is None:
+        fits = values.shape in (shape, (*values.shape[:1], *shape))
+    else:
+        fits = values.ndim == len(shape) and all(
+            at == axis or values.shape[at] == size for at, size in enumerate(shape)
+        )
+    if not fits:
+        sizes = [str(size) for size in shape or ()] if shape is not None else ["..."]
+        if axis is not None:
+            sizes = [*sizes[:axis], "samples", *sizes[axis + (shape is not None) :]]
+        fix = f"give shape ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+        if axis is None:
+            fix += ": it has no batch; or one axis more in front, with an entry for every run"
+        raise _unfit(path, f"input '{spec.name}'", f"shape {values.shape}", fix)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise _unfit(path, f"input '{spec.name}'", "NaN or infinity", "remove the samples that are not finite")
     return values.astype(spec.dtype, copy=False)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
+from bsc.mapping.lossless import layer_reach, proved_lossless
 from bsc.mapping.model import MappedModel
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.plan.cells import read_levels
-from bsc.plan.summary import layer_reach, proved_lossless
 from bsc.replay.activations import mapped_codes
 from bsc.replay.columns import LaneCounts, Lanes, Reader, best_reader
 from bsc.replay.loaded import LoadedPlan

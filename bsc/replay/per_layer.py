@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
-from bsc.execution.session import quiet_session
 from bsc.mapping.model import LayerStep, MappedModel
+from bsc.replay.original import open_session, read_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +40,14 @@ class LayerComparison:
 
     def __init__(self, mapping: MappedModel, model: Path) -> None:
         steps = [step for step in mapping.program() if isinstance(step, LayerStep)]
-        proto = onnx.load(model, load_external_data=False)
-        known = {name for node in proto.graph.node for name in node.output}
+        proto = read_file(model)
+        known = set() if proto is None else {name for node in proto.graph.node for name in node.output}
         self._layer_of = {step.outputs[0]: step.layer for step in steps if step.outputs[0] in known}
         self._layers = [layer.name for layer in mapping.layers]
         self._sums = {name: np.zeros(2) for name in self._layers}  # squares of the error and of the reference
         self._largest = dict.fromkeys(self._layers, 0.0)
         self.tensors: Sequence[str] = tuple(self._layer_of)
-        present = {value.name for value in proto.graph.output}
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self.tensors if name not in present)
-        self._session = quiet_session(proto.SerializeToString(), weights=model.parent)
+        self._session = open_session(model, proto, self.tensors)
 
     def add(self, replayed: Mapping[str, NDArray[Any]], feeds: Mapping[str, NDArray[Any]]) -> None:
         """Take in what a replay gave for one batch. Raises what onnxruntime raises."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bsc.hardware.device import Device
@@ -11,7 +12,7 @@ from bsc.mapping.model import MappedModel
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer, ReplayOptions
 from bsc.replay.noisy import NoisyReplayer
-from bsc.replay.scores import accuracy, difference, require_scores
+from bsc.replay.scores import accuracy, difference, no_tensor, require_scores, scored_output
 from bsc.replay.tally import ColumnTally, LayerTally
 from bsc.replay.trials import MeanInterval, mean_interval
 
@@ -22,8 +23,8 @@ class Trial:
 
     Attributes:
         accuracy: share of samples whose largest output is their label; None without labels.
-        error_rms: root mean square of the first output's difference from the exact replay, over that of the exact
-            replay; None where that is 0.
+        error_rms: of the output that is scored, root mean square of its difference from the exact replay, over that of
+            the exact replay; None where that is 0.
     """
 
     accuracy: float | None
@@ -94,13 +95,15 @@ def simulate(
         ModelError: BSC308 if a label is no output.
     """
     replayer = Replayer(mapping, options)
-    name = mapping.outputs[0].name
+    name = scored_output(mapping.outputs)
     values = max((layer.input_values for layer in mapping.layers), default=1)
 
     def run(replayed: Callable[[Any], dict[str, NDArray[Any]]]) -> list[NDArray[Any]]:
         outputs = []
         for batch in data.batches(values):
             outputs.append(replayed(batch)[name])
+            if not isinstance(outputs[-1], np.ndarray):
+                raise no_tensor(outputs[-1])
             require_scores(outputs[-1], data.labels)
             advance(data.rows(batch))
         return outputs

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
+from bsc.mapping.lossless import layer_reach
 from bsc.numeric.quantizer import input_cycles
-from bsc.plan.summary import layer_reach
 
 MAX_BINS = 4096
 

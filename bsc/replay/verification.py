@@ -1,6 +1,6 @@
 """What `bsc verify` finds out: is the replay exact, how far is it from the float model, and how accurate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError
 from bsc.execution.program import GROWTH
-from bsc.execution.session import quiet_session, run_session
+from bsc.execution.session import run_session
 from bsc.limits import bounded_memory
 from bsc.plan.document import Plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer, ReplayOptions
+from bsc.replay.original import open_session, read_file
 from bsc.replay.paired import PairedAccuracy, paired_accuracy
 from bsc.replay.per_layer import LayerComparison, LayerDifference
-from bsc.replay.scores import accuracy, difference, require_scores
+from bsc.replay.scores import DifferenceSum, OutputDifference, accuracy, require_scores, scored_output
 from bsc.replay.tally import LayerTally
 
 RANDOM_SAMPLES = 64
@@ -49,8 +50,7 @@ class Verification:
         samples: how many.
         source: where they came from.
         tallies: counts by layer.
-        difference_max: largest difference of an output from the float model, None if that was not given.
-        difference_rms: root mean square of the same, over the root mean square of the float outputs.
+        outputs: difference of every output from the float model, by name; None if that was not given.
         accuracy: None without labels.
         paired: the replayed beside the quantised model, None without labels.
         layers: difference of every layer's results from the float model's, by name; None unless asked for.
@@ -59,8 +59,7 @@ class Verification:
     samples: int
     source: str
     tallies: dict[str, LayerTally]
-    difference_max: float | None
-    difference_rms: float | None
+    outputs: dict[str, OutputDifference] | None
     accuracy: Accuracy | None
     paired: PairedAccuracy | None
     layers: dict[str, LayerDifference] | None = None
@@ -69,6 +68,16 @@ class Verification:
     def exact(self) -> bool:
         """Whether every layer result equals the quantised integer model's on the same inputs."""
         return all(tally.differing == 0 for tally in self.tallies.values())
+
+    @property
+    def difference_max(self) -> float | None:
+        """Largest difference of an output from the float model; None if that was not given, or one is not finite."""
+        return _worst(each.largest for each in (self.outputs or {}).values())
+
+    @property
+    def difference_rms(self) -> float | None:
+        """Largest relative root mean square of the difference of an output, likewise."""
+        return _worst(each.relative_rms for each in (self.outputs or {}).values())
 
     def require_lossless(self, plan: Plan) -> None:
         """Refuse a plan that claims to be lossless and is not.
@@ -85,6 +94,11 @@ class Verification:
                     seen=f"{tally.differing} of {tally.results} results differ, {tally.clipped} conversions clipped",
                     fix="the plan was altered or a pass is wrong; compile again, and report it if it stays",
                 )
+
+
+def _worst(values: Iterable[float | None]) -> float | None:
+    """The largest of the values that are there."""
+    return max((value for value in values if value is not None), default=None)
 
 
 def verify(
@@ -115,35 +129,40 @@ def verify(
     replayer = Replayer(plan.mapping, options)
     session = None if model is None else _float_session(plan, model)
     comparison = _compared_layers(plan, model) if per_layer and model is not None else None
-    name = plan.mapping.outputs[0].name
-    outputs: dict[str, list[NDArray[Any]]] = {"quantised": [], "replayed": [], "float": []}
+    scored = scored_output(plan.mapping.outputs)
+    constants = {each.name: each.array() for each in plan.provenance.model.constants}
+    scores: dict[str, list[NDArray[Any]]] = {"quantised": [], "replayed": [], "float": []}
+    differences = {tensor.name: DifferenceSum() for tensor in plan.mapping.outputs}
 
-    def replayed(batch: dict[str, NDArray[Any]]) -> NDArray[Any]:
-        """The named output; no other result of a batch is kept until the next."""
-        results = replayer.replayed(batch, () if comparison is None else comparison.tensors)
+    def take_in(batch: dict[str, NDArray[Any]]) -> None:
+        """Compare one batch; of its results nothing but scores is kept until the next."""
+        replayed = replayer.replayed(batch, () if comparison is None else comparison.tensors)
         if comparison is not None:
-            _add(comparison, results, batch)
-        return results[name]
+            _add(comparison, replayed, batch | constants)
+        wanted = {} if session is None else _run_float(session, list(differences), batch | constants)
+        for name, value in wanted.items():
+            differences[name].add(replayed[name], value)
+        if data.labels is None:
+            return
+        require_scores(replayed[scored], data.labels)
+        # Equal layer results mean equal outputs, so the second run is needed only for lossy plans.
+        quantised = replayed if replayer.exact else replayer.quantised(batch)
+        for kind, results in (("replayed", replayed), ("quantised", quantised), ("float", wanted)):
+            if results:
+                scores[kind].append(results[scored])
 
     for batch in data.batches(max((layer.input_values for layer in plan.mapping.layers), default=1)):
-        outputs["replayed"].append(replayed(batch))
-        # Equal layer results mean equal outputs, so the second run is needed only for lossy plans.
-        outputs["quantised"].append(outputs["replayed"][-1] if replayer.exact else replayer.quantised(batch)[name])
-        if session is not None:
-            outputs["float"].append(_run_float(session, name, batch))
-        require_scores(outputs["replayed"][-1], data.labels)
+        take_in(batch)
         advance(data.rows(batch))
     accuracies = paired = None
     if data.labels is not None:
-        accuracies = _accuracies(outputs, data.labels)
-        paired = paired_accuracy(np.concatenate(outputs["quantised"]), np.concatenate(outputs["replayed"]), data.labels)
-    largest, relative = difference(outputs["replayed"], outputs["float"])
+        accuracies = _accuracies(scores, data.labels)
+        paired = paired_accuracy(np.concatenate(scores["quantised"]), np.concatenate(scores["replayed"]), data.labels)
     return Verification(
         samples=data.samples,
         source=source,
         tallies=replayer.tallies,
-        difference_max=largest,
-        difference_rms=relative,
+        outputs=None if session is None else {name: each.found() for name, each in differences.items()},
         accuracy=accuracies,
         paired=paired,
         layers=None if comparison is None else comparison.found(),
@@ -163,18 +182,18 @@ def _float_session(plan: Plan, model: Path) -> Any:
         )
     try:
         with bounded_memory(SESSION_GROWTH * model.stat().st_size, SESSION_BYTES):
-            return quiet_session(model)
+            return open_session(model, read_file(model))
     except Exception as error:  # as above
         raise _unrunnable(error) from None
 
 
-def _run_float(session: Any, output: str, batch: dict[str, NDArray[Any]]) -> NDArray[Any]:
+def _run_float(session: Any, outputs: list[str], batch: dict[str, NDArray[Any]]) -> dict[str, Any]:
     try:
         with bounded_memory(GROWTH * sum(values.nbytes for values in batch.values())):
-            result: NDArray[Any] = run_session(session, [output], batch)[0]
+            results = run_session(session, outputs, batch)
     except Exception as error:  # onnxruntime raises a kind of its own for each failure
         raise _unrunnable(error) from None
-    return result
+    return dict(zip(outputs, results, strict=True))
 
 
 def _compared_layers(plan: Plan, model: Path) -> LayerComparison:
@@ -200,9 +219,9 @@ def _unrunnable(error: Exception) -> ModelError:
     )
 
 
-def _accuracies(outputs: dict[str, list[NDArray[Any]]], labels: NDArray[np.int64]) -> Accuracy:
+def _accuracies(scores: dict[str, list[NDArray[Any]]], labels: NDArray[np.int64]) -> Accuracy:
     return Accuracy(
-        float_model=accuracy(outputs["float"], labels) if outputs["float"] else None,
-        quantised=accuracy(outputs["quantised"], labels),
-        replayed=accuracy(outputs["replayed"], labels),
+        float_model=accuracy(scores["float"], labels) if scores["float"] else None,
+        quantised=accuracy(scores["quantised"], labels),
+        replayed=accuracy(scores["replayed"], labels),
     )

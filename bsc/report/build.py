@@ -20,12 +20,12 @@ from bsc.cost.price import Cost
 from bsc.hardware.target import Target, label
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer, ObservedRecord
+from bsc.mapping.lossless import layer_reach, observed_lossless, observed_lows, proved_lossless
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.tiles import column_tiles, crossbars_with_weights, per_column, per_row_group
 from bsc.numeric.tolerance import share_beyond
 from bsc.plan.document import Plan
 from bsc.plan.folder import target_json
-from bsc.plan.summary import layer_reach, observed_lossless, observed_lows, proved_lossless
 from bsc.report.document import (
     PROVED,
     SCHEMA_VERSION,
@@ -172,23 +172,20 @@ def _slices(layer: MappedLayer, arrays: LayerArrays) -> list[SliceTotals]:
         observed = None
         if spans is not None:
             observed = _bits_of(lossless_bits(spans[:, index].astype(np.uint32), bounds.step[:, index])[here])
-        slices.append(
-            SliceTotals(
-                **_shared(
-                    **_crossbars(table, index),
-                    weights=layer.rows * layer.columns,
-                    nonzero_cells=int(arrays.nonzeros[:, index].sum()),
-                    columns=int(existing[:, index].sum()),
-                    conversions=int(here.sum()),
-                    lossless=int(lossless[:, index][here].sum()),
-                    observed_lossless_columns=int((covered & ~lossless)[:, index][here].sum()),
-                    largest_sum=int(max(bounds.high[:, index].max(initial=0), -bounds.low[:, index].min(initial=0))),
-                    proved_bits=_bits_of(proved[:, index][here]),
-                    assigned_bits=_bits_of(arrays.adc_bits[:, index][here]),
-                    observed_bits=observed,
-                )
-            )
-        )
+        counts = {
+            **_crossbars(table, index),
+            "weights": layer.rows * layer.columns,
+            "nonzero_cells": int(arrays.nonzeros[:, index].sum()),
+            "columns": int(existing[:, index].sum()),
+            "conversions": int(here.sum()),
+            "lossless": int(lossless[:, index][here].sum()),
+            "observed_lossless_columns": int((covered & ~lossless)[:, index][here].sum()),
+            "largest_sum": int(max(bounds.high[:, index].max(initial=0), -bounds.low[:, index].min(initial=0))),
+            "proved_bits": _bits_of(proved[:, index][here]),
+            "assigned_bits": _bits_of(arrays.adc_bits[:, index][here]),
+            "observed_bits": observed,
+        }
+        slices.append(SliceTotals(**_with_shares(counts)))
     return slices
 
 
@@ -210,57 +207,25 @@ def _added(parts: Sequence[MappingTotals]) -> dict[str, Any]:
     counts: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in _ADDED}
     counts |= {name: _sum_of_bits([getattr(part, name) for part in parts]) for name in _ADDED_BITS}
     observed = [part.observed_bits for part in parts if part.observed_bits is not None]
-    return _shared(
-        **counts,
-        observed_bits=_sum_of_bits(observed) if observed else None,
-        largest_sum=max((part.largest_sum for part in parts), default=0),
-    )
+    counts["observed_bits"] = _sum_of_bits(observed) if observed else None
+    counts["largest_sum"] = max((part.largest_sum for part in parts), default=0)
+    return _with_shares(counts)
 
 
-def _shared(
-    *,
-    weights: int,
-    nonzero_cells: int,
-    crossbars: int,
-    crossbars_by_adc_bits: BitCounts,
-    cells: int,
-    cells_in_use: int,
-    nonzero_cells_in_use: int,
-    columns: int,
-    conversions: int,
-    lossless: int,
-    observed_lossless_columns: int,
-    largest_sum: int,
-    proved_bits: BitCounts,
-    assigned_bits: BitCounts,
-    observed_bits: BitCounts | None,
-) -> dict[str, Any]:
-    """The fields of `MappingTotals`: these counts, and the means and shares that follow from them."""
+def _with_shares(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `MappingTotals`: its counts, and the means and shares that follow from them."""
+    conversions = counts["conversions"]
     return {
-        "weights": weights,
-        "nonzero_cells": nonzero_cells,
-        "density": share(nonzero_cells, weights) or 0.0,
-        "crossbars": crossbars,
-        "crossbars_by_adc_bits": crossbars_by_adc_bits,
-        "cells": cells,
-        "cells_in_use": cells_in_use,
-        "nonzero_cells_in_use": nonzero_cells_in_use,
-        "utilisation": share(cells_in_use, cells) or 0.0,
-        "nonzero_share": share(nonzero_cells_in_use, cells_in_use),
-        "columns": columns,
-        "conversions": conversions,
-        "lossless": lossless,
-        "observed_lossless_columns": observed_lossless_columns,
-        "proved_share": share(lossless, conversions),
-        "observed_lossless_share": share(observed_lossless_columns, conversions),
-        "largest_sum": largest_sum,
-        "proved_bits": proved_bits,
-        "assigned_bits": assigned_bits,
-        "observed_bits": observed_bits,
-        "mean_proved_bits": mean_bits(proved_bits),
-        "mean_adc_bits": mean_bits(assigned_bits),
-        "mean_observed_bits": mean_bits(observed_bits),
-        "largest_adc_bits": max(map(int, assigned_bits), default=0),
+        **counts,
+        "density": share(counts["nonzero_cells"], counts["weights"]) or 0.0,
+        "utilisation": share(counts["cells_in_use"], counts["cells"]) or 0.0,
+        "nonzero_share": share(counts["nonzero_cells_in_use"], counts["cells_in_use"]),
+        "proved_share": share(counts["lossless"], conversions),
+        "observed_lossless_share": share(counts["observed_lossless_columns"], conversions),
+        "mean_proved_bits": mean_bits(counts["proved_bits"]),
+        "mean_adc_bits": mean_bits(counts["assigned_bits"]),
+        "mean_observed_bits": mean_bits(counts["observed_bits"]),
+        "largest_adc_bits": max(map(int, counts["assigned_bits"]), default=0),
     }
 
 

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bsc.ir.graph import ImportCheck
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.document import PlanDocument
 from bsc.report.basis import basis_notes
@@ -93,7 +94,16 @@ def _heading(report: ReportDocument) -> Text:
         f"pipeline   {plan.pipeline}\n"
         f"input      {sizes}{batch}; {_ranges(plan)}\n"
         f"digital    {operators_text(digital_operators(plan)) or 'nothing'}\n"
+        f"{_import(plan)}"
     )
+
+
+def _import(plan: PlanDocument) -> str:
+    """How the model was read: constants, what the check against its file was, and what else is worth a line."""
+    lines = [f"constant   {each.name} = {', '.join(map(str, each.values))}" for each in plan.model.constants]
+    if plan.model.check is not None:
+        lines.append(f"import     {ImportCheck(**dict(plan.model.check))}")
+    return "".join(f"{line}\n" for line in (*lines, *(f"note       {note}" for note in plan.model.notes)))
 
 
 def _ranges(plan: PlanDocument) -> str:

@@ -9,9 +9,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bsc.numeric.paired_bound import CONFIDENCE
-from bsc.plan.document import Plan
+from bsc.plan.document import ImportRecord, Plan
 from bsc.replay.per_layer import LayerDifference
 from bsc.replay.proofs import LayerProof
+from bsc.replay.scores import OutputDifference
 from bsc.replay.verification import Verification
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN
@@ -44,13 +45,14 @@ class VerificationReport:
             f"data       {found.source}, {found.samples} samples",
             f"exact: {'yes' if found.exact else 'no'}",
             f"           {differing} of {results} layer results differ from the quantised integer model",
+            f"import     {imported(self.plan.document.model.check)}",
+            *(f"note       {note}" for note in self.plan.document.model.notes),
             f"clipped    {clipped} of {conversions} conversions{skipped}",
         ]
-        if found.difference_max is None:
-            lines.append(f"float      {UNKNOWN}: needs the model with --model, and outputs that are finite")
+        if found.outputs is None:
+            lines.append(f"float      {UNKNOWN}: needs the model with --model")
         else:
-            relative = UNKNOWN if found.difference_rms is None else f"{found.difference_rms:.3g}"
-            lines.append(f"float      largest difference {found.difference_max:.3g}, relative RMS {relative}")
+            lines += _differences(found.outputs)
         if found.accuracy is not None:
             shares = [("quantised", found.accuracy.quantised), ("replayed", found.accuracy.replayed)]
             if found.accuracy.float_model is not None:
@@ -78,6 +80,29 @@ class VerificationReport:
             yield f"attacks    {attacked} conversions under {vectors} inputs made against them, nothing lost"
 
 
+def imported(check: ImportRecord | None) -> str:
+    """How the imported model, which *exact* is relative to, was checked against its file."""
+    if check is None or check.inputs == "none":
+        return f"not checked against the file: {check.reason if check is not None else 'not compiled from one'}"
+    what = "made-up sample" if check.inputs == "made-up" else "sample"
+    return (
+        f"equals the file in onnxruntime on {check.samples} {what}{'s' if check.samples > 1 else ''}, but for rounding"
+    )
+
+
+def _differences(outputs: Mapping[str, OutputDifference]) -> Iterator[str]:
+    """A line for every output."""
+    for number, (name, each) in enumerate(outputs.items()):
+        head = "           " if number else "float      "
+        head += f"{name}: " if len(outputs) > 1 else ""
+        if each.largest is None:
+            found = f"{each.differing} of {each.values} differ" if each.values else UNKNOWN
+            yield f"{head}{found}; no numbers, or not all of them finite"
+        else:
+            relative = UNKNOWN if each.relative_rms is None else f"{each.relative_rms:.3g}"
+            yield f"{head}largest difference {each.largest:.3g}, relative RMS {relative}"
+
+
 def verification_json(found: Verification, proofs: Mapping[str, LayerProof] | None = None) -> dict[str, Any]:
     """What `bsc verify --json` prints; `proofs` is null unless they were checked."""
     return {
@@ -87,6 +112,7 @@ def verification_json(found: Verification, proofs: Mapping[str, LayerProof] | No
         "layers": {name: asdict(tally) for name, tally in found.tallies.items()},
         "float_difference_max": found.difference_max,
         "float_difference_relative_rms": found.difference_rms,
+        "outputs": None if found.outputs is None else {name: asdict(each) for name, each in found.outputs.items()},
         "accuracy": None if found.accuracy is None else asdict(found.accuracy),
         "proofs": None if proofs is None else {name: asdict(proof) for name, proof in proofs.items()},
         "accuracy_drop": None

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
-from bsc.replay.dataset import InputSpec, load_dataset
+from bsc.ir.input_values import InputSpec
+from bsc.replay.dataset import load_dataset
 
 Split = Literal["train", "test"]
 CIFAR_RECORD = 1 + 3 * 32 * 32

@@ -25,6 +25,7 @@ import onnx
 import torch
 
 from bsc.frontend.onnx_import import import_model
+from bsc.ir.graph import TensorType
 from bsc.train.curves import training_curve
 from bsc.train.data import Samples, load_samples
 from bsc.train.export import with_parameters, write_model
@@ -111,15 +112,8 @@ def _data(folder: Path, network: str, samples: int | None, validate: int | None)
 
 
 def _split(folder: Path, network: str, split: Any, limit: int | None) -> Samples:
-    shape = (1, *NETWORKS[network]().shape)
-
-    class Spec:
-        name, dtype = "image", "float32"
-
-        def __init__(self) -> None:
-            self.shape = shape
-
-    return _cut(load_samples(str(folder), [Spec()], split), slice(limit))
+    image = TensorType(name="image", shape=(1, *NETWORKS[network]().shape), dtype="float32", batch_axis=0)
+    return _cut(load_samples(str(folder), [image], split), slice(limit))
 
 
 def _cut(samples: Samples, part: slice) -> Samples:

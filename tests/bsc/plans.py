@@ -122,7 +122,9 @@ def plan_of(*layers: Coded, target: Target = ISAAC, **how: Any) -> Plan:
 
 def plan_around(mapping: MappedModel, target: Target = ISAAC) -> Plan:
     """A plan of a mapping that no compiler made."""
-    model = ModelRecord(file="tiny.onnx", sha256="0" * 64, opsets={"": 17}, dynamic_batch=False)
+    model = ModelRecord(
+        file="tiny.onnx", sha256="0" * 64, opsets={"": 17}, dynamic_batch=False, constants=(), check=None, notes=()
+    )
     provenance = Provenance(
         bsc_version=__version__, model=model, calibration=None, budget=None, pipeline="made by hand"
     )

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import hw_models
-from bsc.cost.counters import COUNTERS
+from bsc.cost.counters import COUNTERS, not_modelled, require_counters
 from bsc.errors import UsageError
 from bsc.hardware.check import check, require_consistent, total
 from bsc.hardware.target import Target
@@ -98,6 +100,32 @@ def test_a_price_that_is_off_by_a_hundredth_is_found(name: str) -> None:
     level["action"][name]["energy_j"]["value"] *= 1.01
     failed = [line.name for line in check(Target.model_validate(description)) if not line.ok]
     assert failed == [f"{name} at full rate"]
+
+
+LINES = TEXT.splitlines()
+OTHER = ["", "0", "-1", "1e999", '"x"', "[]", "[[1]]", "{}", "true", '"tile"', '"IMA.adc"', "9" * 400]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, len(LINES) - 1), st.sampled_from([None, *OTHER])), min_size=1, max_size=3))
+def test_whatever_a_line_is_replaced_by_the_answer_is_a_description_or_one_error(changes: list[Any]) -> None:
+    lines = list(LINES)
+    for number, other in changes:
+        key = lines[number].partition(" = ")[0]
+        lines[number] = "" if other is None else f"{key} = {other}" if " = " in lines[number] else other
+    refused: UsageError | None = None
+    try:
+        target = Target.from_toml("\n".join(lines), "mine.toml")
+        require_counters(target)
+    except UsageError as error:
+        refused = error
+    if refused is not None:
+        assert refused.code == "BSC206"
+        assert refused.problem.startswith(("mine.toml: ", "target 'isaac'"))
+        return
+    assert not_modelled(target)
+    assert len(check(target)) >= 2
+    assert Target.model_validate_json(target.model_dump_json()) == target
 
 
 def texts(table: object) -> Iterator[str]:

@@ -121,7 +121,7 @@ def _problem(x: ir.Value | None, time_axis: int, constants: Sequence[ir.Value | 
     if x is None or shape is None or len(shape) != 3:
         return "the length of its sequence is known at run time only"
     if time_axis in x.meta.get(BATCH_AXES, ()):
-        return "its sequence runs along the free first axis of an input: give its length with --input-shape"
+        return "its sequence runs along the free batch of an input: give its length with --input-shape"
     steps = shape[time_axis]
     return "" if 1 <= steps <= MAX_STEPS else f"its sequence has {steps} steps, more than {MAX_STEPS}"
 

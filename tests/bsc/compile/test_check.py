@@ -177,6 +177,7 @@ ELSEWHERE = {
     "BSC311": "finetune",
     "BSC313": "what reads a report",
     "BSC314": "explore",
+    "BSC315": "check and compile, of an import that is wrong: test_import_check.py",
     "BSC501": "verify",
     "BSC502": "hw check",
     "BSC503": "finetune",

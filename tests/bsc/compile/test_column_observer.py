@@ -15,10 +15,10 @@ from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.ir.adc_pass import Observation
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
+from bsc.mapping.lossless import layer_reach
 from bsc.numeric.damage import FACTORS
 from bsc.numeric.quantizer import input_cycles
 from bsc.numeric.sharing import Granularity, sharing_groups
-from bsc.plan.summary import layer_reach
 from bsc.replay.columns import read_numpy
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer

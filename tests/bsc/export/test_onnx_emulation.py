@@ -82,7 +82,7 @@ def typed(plan: Plan, dtype: str, opset: int) -> Plan:
     record = plan.mapping.record
     tensors = {
         key: tuple(
-            tensor.model_copy(update={"dtype": dtype, "shape": shape})
+            tensor.model_copy(update={"dtype": dtype, "shape": shape, "batch_axis": 0})
             for tensor, shape in zip(getattr(record, key), [(1, *plan_shape(plan, key))], strict=True)
         )
         for key in ("inputs", "outputs")

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from bsc.errors import BscError, UsageError
 from bsc.frontend.onnx_import import import_model
-from bsc.frontend.shapes import parse_input_shape
+from bsc.frontend.shapes import FREE, format_input_shape, parse_input_shape
 from bsc.ir.graph import Graph
 from bsc.testing import (
     assert_same_as_onnxruntime,
@@ -308,29 +308,29 @@ def test_a_size_given_for_a_symbol_holds_for_all_inputs(tmp_path: Path) -> None:
             mlp_model(4, 3),
             ("x", (1, 5)),
             "[BSC201] --input-shape contradicts the model for input 'x'\n"
-            "  seen: [1, 5] given, model declares [N,4]\n"
+            "  seen: x:1,5 given, model declares [N,4]\n"
             "  fix:  change only the sizes that the model leaves open",
         ),
         (
             mlp_model(4, 3),
             ("x", (4,)),
             "[BSC201] --input-shape contradicts the model for input 'x'\n"
-            "  seen: [4] given, model declares [N,4]\n"
+            "  seen: x:4 given, model declares [N,4]\n"
             "  fix:  change only the sizes that the model leaves open",
         ),
         (
             conv_model(spatial=["H", 8]),
             None,
             "[BSC305] input 'x' has axes of unknown size\n"
-            "  seen: shape [N,3,H,8]\n"
-            "  fix:  give them as numbers: --input-shape x:N,3,H,8",
+            "  seen: x [N,3,H,8]\n"
+            "  fix:  give them as numbers, for example: --input-shape x:N,3,224,8",
         ),
         (
             tiny_model("(float[] x) => (float[] y) { y = MatMul(x, w) }", {"w": W}),
             None,
             "[BSC305] input 'x' has axes of unknown size\n"
-            "  seen: no shape at all\n"
-            "  fix:  give them as numbers: --input-shape x:SIZE,SIZE,...",
+            "  seen: x no shape at all\n"
+            "  fix:  give them as numbers, for example: --input-shape x:N,4",
         ),
     ],
 )
@@ -342,14 +342,22 @@ def test_words_for_input_shapes(
 
 @pytest.mark.parametrize(
     ("text", "shape"),
-    [("x:1", ("x", (1,))), ("image:1,3,224,224", ("image", (1, 3, 224, 224))), ("scope:x:2,3", ("scope:x", (2, 3)))],
+    [
+        ("x:1", ("x", (1,))),
+        ("image:1,3,224,224", ("image", (1, 3, 224, 224))),
+        ("scope:x:2,3", ("scope:x", (2, 3))),
+        ("past:N,0,8", ("past", (FREE, 0, 8))),
+        ("x:3,N", ("x", (3, FREE))),
+        ("rate:scalar", ("rate", ())),
+    ],
 )
 def test_input_shape_is_read(text: str, shape: tuple[str, tuple[int, ...]]) -> None:
     assert parse_input_shape(text) == shape
+    assert format_input_shape(*shape) == text
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "x:", ":1,2", "x:1,,2", "x:1;2", "x:0", "x:1,-1", "x:1.5", "x:M,3", "x:3,N", "x:N,"]
+    "text", ["", "x", "x:", ":1,2", "x:1,,2", "x:1;2", "x:N,N", "x:1,-1", "x:1.5", "x:M,3", "x:N,"]
 )
 def test_words_for_an_input_shape_that_cannot_be_read(text: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -357,8 +365,8 @@ def test_words_for_an_input_shape_that_cannot_be_read(text: str) -> None:
     assert str(caught.value) == (
         "[BSC201] --input-shape cannot be read\n"
         f"  seen: {text!r}\n"
-        "  fix:  write NAME:SIZE,SIZE,... with sizes of 1 or more, such as image:1,3,224,224; "
-        "N for the first leaves the batch free"
+        "  fix:  write NAME:SIZE,SIZE,... with whole numbers, such as image:1,3,224,224; "
+        "N for one of them is the batch and stays free; NAME:scalar has no axes"
     )
 
 

@@ -10,6 +10,7 @@ from bsc.plan.document import PlanDocument
 from tests.bsc.plans import coded, plan_of
 
 PLAN = plan_of(coded([[1, 2]], name="first", output="h"), coded([[3], [4]], name="second", input="h"), rows=1, cols=1)
+UNKNOWN = {"shape": None, "dtype": "float32", "batch_axis": None, "values": None}
 FIRST, SECOND = PLAN.mapping.layers
 
 
@@ -92,8 +93,12 @@ STEPS = [step.model_dump() for step in PLAN.document.steps]
         ({"layers": (FIRST, FIRST)}, "layers and steps do not name the same layers"),
         ({"layers": (FIRST,)}, "layers and steps do not name the same layers"),
         ({"steps": (STEPS[1], STEPS[0])}, "a step reads a tensor before any step has written it"),
-        ({"outputs": ({"name": "z", "shape": None, "dtype": "float32"},)}, "no step writes an output of the model"),
+        ({"outputs": (UNKNOWN | {"name": "z"},)}, "no step writes an output of the model"),
         ({"outputs": ()}, "at least 1 item"),
+        (
+            {"inputs": (UNKNOWN | {"name": "x", "shape": (1, 2), "batch_axis": 2},)},
+            "the batch axis is none of the tensor's",
+        ),
         ({"steps": (STEPS[0] | {"layer": None}, STEPS[1])}, "either a layer or a file of digital operators"),
         ({"steps": (STEPS[0] | {"digital": "digital/0000.onnx"}, STEPS[1])}, "either a layer or a file"),
         ({"steps": (STEPS[0] | {"outputs": ("h", "k")}, STEPS[1])}, "a layer reads one tensor and writes one"),

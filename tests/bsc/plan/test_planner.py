@@ -6,7 +6,7 @@ import pytest
 from bsc.errors import ModelError
 from bsc.ir.passbase import Pass
 from bsc.mapping.model import TensorRecord
-from bsc.plan.document import CalibrationRecord, ModelRecord
+from bsc.plan.document import CalibrationRecord, ImportRecord, ModelRecord
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import calibrate
 from bsc.replay.dataset import random_dataset
@@ -23,10 +23,18 @@ PASSES: tuple[Pass, ...] = (Quantize(), SliceBits(), Tile(), AssignAdc())
 
 def test_what_a_plan_records_of_its_model(tmp_path: Path) -> None:
     document = model_plan(CNN, tmp_path).document
-    assert document.inputs == (TensorRecord(name="image", shape=(1, 3, 8, 8), dtype="float32"),)
-    assert document.outputs == (TensorRecord(name="scores", shape=(1, 5), dtype="float32"),)
+    assert document.inputs == (
+        TensorRecord(name="image", shape=(1, 3, 8, 8), dtype="float32", batch_axis=0, values=None),
+    )
+    assert document.outputs == (TensorRecord(name="scores", shape=(1, 5), dtype="float32", batch_axis=0, values=None),)
     assert document.model == ModelRecord(
-        file="model.onnx", sha256=document.model.sha256, opsets={"": 17}, dynamic_batch=True
+        file="model.onnx",
+        sha256=document.model.sha256,
+        opsets={"": 17},
+        dynamic_batch=True,
+        constants=(),
+        check=ImportRecord(inputs="made-up", samples=2, reason=""),
+        notes=(),
     )
     assert (document.target, document.calibration) == ("isaac", None)
     steps = [

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 
 from bsc.errors import GateError
 from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.lossless import layer_reach, proved_lossless
 from bsc.mapping.model import MappedModel
 from bsc.numeric.column_stats import lossless_bits
 from bsc.plan.folder import read_plan, write_plan
-from bsc.plan.summary import layer_reach, proved_lossless
 from bsc.replay import proofs
 from bsc.replay.proofs import LayerProof, check_proofs
 from passes.assign_adc import AssignAdc

@@ -235,7 +235,7 @@ def test_words_for_sums_that_are_not_those_of_the_cells(name: str, tmp_path: Pat
 
 def test_words_for_an_output_that_is_no_tensor() -> None:
     with pytest.raises(ModelError) as caught:
-        require_scores([np.ones(2)], None)  # type: ignore[arg-type]
+        require_scores([np.ones(2)], np.zeros(2, np.int64))  # type: ignore[arg-type]
     assert str(caught.value) == (
         "[BSC308] the model's first output is no tensor\n"
         "  seen: a list\n"

@@ -2,13 +2,16 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bsc.plan.cells import CrossbarIndex
+from bsc.plan.document import ImportRecord
 from bsc.replay.paired import PairedAccuracy
 from bsc.replay.proofs import LayerProof
+from bsc.replay.scores import OutputDifference
 from bsc.replay.tally import LayerTally
 from bsc.replay.verification import Accuracy, Verification
 from bsc.report.build import layer_totals
@@ -16,7 +19,7 @@ from bsc.report.crossbars import CrossbarReport
 from bsc.report.plan import LayerReport, PlanReport
 from bsc.report.target import TargetReport
 from bsc.report.text import to_text
-from bsc.report.verification import VerificationReport, verification_json
+from bsc.report.verification import VerificationReport, imported, verification_json
 from tests.bsc.plans import ISAAC, coded, mapped, only_layer, plan_of
 from tests.bsc.report.reports import LAWS, report_of
 from tests.bsc.targets import without_areas, without_price
@@ -81,8 +84,7 @@ def test_verification_report() -> None:
         samples=4,
         source="data.npz",
         tallies={"fc": LayerTally(results=40, differing=3, conversions=320, clipped=5)},
-        difference_max=0.25,
-        difference_rms=None,
+        outputs={"y": OutputDifference(values=8, differing=2, largest=0.25, relative_rms=None)},
         accuracy=Accuracy(float_model=None, quantised=0.75, replayed=0.5),
         paired=PairedAccuracy(samples=4, lost=1, gained=0),
     )
@@ -91,6 +93,7 @@ def test_verification_report() -> None:
         "data       data.npz, 4 samples\n"
         "exact: no\n"
         "           3 of 40 layer results differ from the quantised integer model\n"
+        "import     not checked against the file: not compiled from one\n"
         "clipped    5 of 320 conversions\n"
         "float      largest difference 0.25, relative RMS n/a\n"
         "accuracy   quantised 75.00%, replayed 50.00%\n"
@@ -98,10 +101,54 @@ def test_verification_report() -> None:
     )
 
 
-def test_checked_proofs() -> None:
-    found = Verification(
-        samples=1, source="random", tallies={}, difference_max=None, difference_rms=None, accuracy=None, paired=None
+def test_verification_of_several_outputs() -> None:
+    """A line for each; what has no numbers is counted, and what *exact* is relative to is said."""
+    plan = plan_of(coded([[1]]))
+    model = plan.provenance.model.model_copy(
+        update={
+            "check": ImportRecord(inputs="made-up", samples=2, reason=""),
+            "notes": ("the model takes one sample at a time",),
+        }
     )
+    checked = replace(plan, provenance=plan.provenance.model_copy(update={"model": model}))
+    outputs = {
+        "label": OutputDifference(values=4, differing=1, largest=None, relative_rms=None),
+        "scores": OutputDifference(values=8, differing=8, largest=0.5, relative_rms=0.25),
+        "names": OutputDifference(values=0, differing=0, largest=None, relative_rms=None),
+    }
+    found = Verification(samples=4, source="made up", tallies={}, outputs=outputs, accuracy=None, paired=None)
+    assert (found.difference_max, found.difference_rms) == (0.5, 0.25)
+    assert to_text(VerificationReport(plan=checked, found=found)).splitlines()[2:] == [
+        "exact: yes",
+        "           0 of 0 layer results differ from the quantised integer model",
+        "import     equals the file in onnxruntime on 2 made-up samples, but for rounding",
+        "note       the model takes one sample at a time",
+        "clipped    0 of 0 conversions",
+        "float      label: 1 of 4 differ; no numbers, or not all of them finite",
+        "           scores: largest difference 0.5, relative RMS 0.25",
+        "           names: n/a; no numbers, or not all of them finite",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        (
+            ImportRecord(inputs="data", samples=1, reason=""),
+            "equals the file in onnxruntime on 1 sample, ",
+        ),
+        (
+            ImportRecord(inputs="none", samples=0, reason="--no-import-check"),
+            "not checked against the file: --no-import-check",
+        ),
+    ],
+)
+def test_words_for_how_the_import_was_checked(check: ImportRecord, text: str) -> None:
+    assert imported(check).startswith(text)
+
+
+def test_checked_proofs() -> None:
+    found = Verification(samples=1, source="random", tallies={}, outputs=None, accuracy=None, paired=None)
     attacked = LayerProof(conversions=32, lossless=32, vectors=23, attacked=552)
     for subtraction, word in (("digital", "slice columns"), ("analog", "pairs")):
         plan = plan_of(coded([[1]]), subtraction="analog" if subtraction == "analog" else "digital")
@@ -122,16 +169,16 @@ def test_verification_without_a_model() -> None:
         samples=4,
         source="random",
         tallies=tallies,
-        difference_max=None,
-        difference_rms=None,
+        outputs=None,
         accuracy=None,
         paired=None,
     )
     assert to_text(VerificationReport(plan=plan, found=found)).splitlines()[2:] == [
         "exact: yes",
         "           0 of 4 layer results differ from the quantised integer model",
+        "import     not checked against the file: not compiled from one",
         "clipped    0 of 32 conversions, 16 of which are proved lossless and not carried out",
-        "float      n/a: needs the model with --model, and outputs that are finite",
+        "float      n/a: needs the model with --model",
     ]
     assert verification_json(found) == {
         "samples": 4,
@@ -144,6 +191,7 @@ def test_verification_without_a_model() -> None:
         "accuracy": None,
         "proofs": None,
         "layer_differences": None,
+        "outputs": None,
     }
 
 

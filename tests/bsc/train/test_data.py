@@ -6,12 +6,12 @@ import pytest
 from numpy.typing import NDArray
 
 from bsc.errors import BscError
-from bsc.mapping.model import TensorRecord
+from bsc.ir.graph import TensorType
 from bsc.train.data import has_test_split, load_samples
 
-IMAGE = TensorRecord(name="image", shape=(1, 1, 2, 2), dtype="float32")
-ROW = TensorRecord(name="x", shape=(1, 4), dtype="float32")
-PHOTO = TensorRecord(name="photo", shape=(1, 3, 32, 32), dtype="float32")
+IMAGE = TensorType(name="image", shape=(1, 1, 2, 2), dtype="float32", batch_axis=0)
+ROW = TensorType(name="x", shape=(1, 4), dtype="float32", batch_axis=0)
+PHOTO = TensorType(name="photo", shape=(1, 3, 32, 32), dtype="float32", batch_axis=0)
 
 
 def write_idx(path: Path, values: NDArray[np.uint8]) -> None:

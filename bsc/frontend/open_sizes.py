@@ -1,0 +1,102 @@
+"""The error for inputs whose sizes a model leaves open, with an --input-shape for each that can be pasted."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+
+import onnx_ir as ir
+
+from bsc.errors import ModelError
+from bsc.frontend.attributes import integer, integers
+from bsc.frontend.constants import is_constant, sizes_of
+from bsc.frontend.shapes import FREE, Size, format_input_shape, format_sizes
+
+IMAGE_SIZE = 224
+OTHER_SIZE = 16
+SPATIAL = ("height", "width", "h", "w")
+PAST = ("past", "cache")
+"""Parts of names of sizes that may be 0, as nothing has gone before."""
+CARRIED = frozenset({"Cast", "Identity", "Relu", "Clip", "Sub", "Add", "Mul", "Div", "Neg", "Abs", "Sqrt", "Log"})
+"""Operators that hand their first input on in its shape, as far as one step is concerned."""
+
+
+def open_sizes(
+    model: ir.Model, sizes: Mapping[str, tuple[Size, ...] | None], axes: Mapping[str, int], missing: Sequence[str]
+) -> ModelError:
+    """The error for the inputs named in `missing`; `axes` are those known to be the batch."""
+    inputs = {value.name or "": value for value in model.graph.inputs}
+    shapes = {name: _proposed(inputs[name], sizes[name], axes.get(name)) for name in missing}
+    options = [shlex.join(["--input-shape", format_input_shape(name, shape)]) for name, shape in shapes.items()]
+    what = f"input '{missing[0]}' has" if len(missing) == 1 else f"{len(missing)} inputs have"
+    batch = "" if any(FREE in shape for shape in shapes.values()) else ", N for a size that is the batch"
+    return ModelError(
+        "BSC305",
+        f"{what} axes of unknown size",
+        seen="; ".join(f"{name} {format_sizes(sizes[name])}" for name in missing),
+        fix=f"give them as numbers{batch}, for example: {' '.join(options)}",
+    )
+
+
+def _proposed(value: ir.Value, sizes: tuple[Size, ...] | None, batch: int | None) -> tuple[int, ...]:
+    """Sizes that the operators behind an input can take."""
+    demanded = _demanded(value)
+    if sizes is None:
+        rank = max((rank for rank, _, _ in demanded), default=0) or 2
+        sizes, batch = (None,) * rank, 0
+    known = {axis % len(sizes): size for rank, axis, size in demanded if rank in (0, len(sizes))}
+    proposed: list[int] = []
+    for axis, size in enumerate(sizes):
+        if axis == batch:
+            proposed.append(FREE)
+        elif isinstance(size, int):
+            proposed.append(size)
+        else:
+            proposed.append(known.get(axis, _guess(size, axis, len(sizes), value.name or "")))
+    return tuple(proposed)
+
+
+def _guess(size: Size, axis: int, rank: int, name: str) -> int:
+    terms = [term.strip().lower() for term in str(size or "").split("+")]
+    if len(terms) > 1:  # as "past_sequence_length + sequence_length"
+        return sum(int(term) if term.isdecimal() else _guess(term, axis, rank, "") for term in terms)
+    if any(word in terms[0] or word in name.lower() for word in PAST):
+        return 0
+    return IMAGE_SIZE if terms[0] in SPATIAL or (rank == 4 and axis >= 2 and not terms[0]) else OTHER_SIZE
+
+
+def _demanded(value: ir.Value) -> list[tuple[int, int, int]]:
+    """Sizes that weights demand of an input: axes it must have, 0 for any number, and size of one of them."""
+    found = []
+    for product, order in _products(value):
+        weight = product.inputs[1] if len(product.inputs) > 1 else None
+        if not is_constant(weight) or not sizes_of(weight):
+            continue
+        shape = sizes_of(weight)
+        if product.op_type == "Conv":
+            rank, axis, size = len(shape), 1, shape[1] * integer(product, "group", 1)
+        elif product.op_type == "Gemm":
+            rank, axis, size = 2, 1, shape[1 if integer(product, "transB", 0) else 0]
+        else:
+            rank, axis, size = 0, -1, shape[-2] if len(shape) > 1 else shape[0]
+        if order is None:
+            found.append((rank, axis, size))
+        elif rank in (0, len(order)):
+            found.append((len(order), order[axis], size))
+    return found
+
+
+def _products(value: ir.Value) -> Iterator[tuple[ir.Node, tuple[int, ...] | None]]:
+    """Products that read an input, and how its axes were ordered anew before: the product's axis i is order[i]."""
+    waiting: list[tuple[ir.Value, tuple[int, ...] | None]] = [(value, None)]
+    seen: set[int] = set()
+    while waiting:
+        current, order = waiting.pop()
+        for node, position in current.uses():
+            if id(node) in seen or position:
+                continue
+            seen.add(id(node))
+            if node.op_type in ("Conv", "Gemm", "MatMul"):
+                yield node, order
+            elif node.op_type == "Transpose" and (perm := integers(node, "perm", ())):
+                waiting.append((node.outputs[0], perm if order is None else tuple(order[axis] for axis in perm)))
+            elif node.op_type in CARRIED:
+                waiting.append((node.outputs[0], order))
