@@ -21,11 +21,11 @@ from bsc.frontend.input_ranges import input_ranges
 from bsc.frontend.model_file import cause, check_external_data, digest, load_model, size_on_disk
 from bsc.frontend.rewrite import WHY, rewrite
 from bsc.frontend.set_inputs import set_inputs
-from bsc.frontend.shapes import BATCH_AXES, declared_sizes, forget_inner_shapes, give_shapes
+from bsc.frontend.shapes import BATCH_AXES, declared_sizes, forget_inner_shapes, give_shapes, is_sequence
 from bsc.frontend.sharing import share_crossbars
 from bsc.frontend.simplify import inconsistent, simplify
 from bsc.frontend.upgrade import CONVERTED, upgraded
-from bsc.ir.graph import UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
 from bsc.ir.input_values import Values, require_inputs
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.sidetable import ArraySource, MappedArray
@@ -341,4 +341,6 @@ def _tensor_type(value: ir.Value) -> TensorType:
     untyped = value.dtype in (None, ir.DataType.UNDEFINED)
     dtype = UNKNOWN_DTYPE if untyped or value.dtype is None else str(np.dtype(value.dtype.numpy()))
     shape = tuple(int(size) for size in sizes if isinstance(size, int)) if known and sizes is not None else None
+    if is_sequence(value) and dtype != UNKNOWN_DTYPE:
+        dtype, shape = SEQUENCE + dtype, None
     return TensorType(name=value.name or "", shape=shape, dtype=dtype)

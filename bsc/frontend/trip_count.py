@@ -11,14 +11,19 @@ import onnx_ir as ir
 from onnx import helper, numpy_helper
 
 from bsc.execution.session import quiet_session
-from bsc.frontend.constants import is_constant, tensor_of, values_of
+from bsc.frontend.constants import is_constant, serialised, tensor_of
 from bsc.frontend.folding import RANDOM
 
-RUN, COUNTED = "bsc/run", "bsc/runs"
 
+def trip_count(node: ir.Node, constants: Mapping[str, ir.Value], opset: int, most: int) -> int | None:
+    """The runs of a Loop, at most `most`; None if they depend on anything but constants.
 
-def trip_count(node: ir.Node, constants: Mapping[str, ir.Value], most: int) -> int | None:
-    """The runs of a Loop, at most `most`; None if they depend on anything but constants."""
+    Args:
+        node: the Loop.
+        constants: of the graph around it, by name.
+        opset: of the model.
+        most: where counting ends.
+    """
     count, condition, *states = node.inputs
     given = [value for value in (count, condition) if value is not None]
     if not all(map(is_constant, given)) or (condition is not None and not tensor_of(condition).numpy().all()):
@@ -33,27 +38,28 @@ def trip_count(node: ir.Node, constants: Mapping[str, ir.Value], most: int) -> i
         return None
     read = {value.name: value for value in begins if value is not None} | {name: constants[name] for name in outer}
     limit = most if count is None else min(most, int(tensor_of(count).numpy().ravel()[0]))
+    taken = read.keys() | {name for each in nodes for name in (*each.input, *each.output)}
+    mine = "bsc"
+    while any(name.startswith(mine) for name in taken):
+        mine += "'"
     inner = helper.make_graph(
-        [*nodes, helper.make_node("Identity", [body.input[0].name], [RUN])],
+        [*nodes, helper.make_node("Identity", [body.input[0].name], [f"{mine}/run"])],
         "count",
         [*body.input[:2], *(body.input[2 + at] for at in kept)],
-        [*(body.output[at] for at in (0, *(1 + at for at in kept))), helper.make_tensor_value_info(RUN, 7, [])],
+        [
+            *(body.output[at] for at in (0, *(1 + at for at in kept))),
+            helper.make_tensor_value_info(f"{mine}/run", 7, []),
+        ],
         list(body.initializer),
     )
     names = [value.name or "" for value in begins if value is not None]
-    loop = helper.make_node("Loop", ["most", "", *names], [*(f"bsc/{at}" for at in kept), COUNTED], body=inner)
-    tensors = [numpy_helper.from_array(np.array(limit), "most")]
-    tensors += [numpy_helper.from_array(values_of(tensor_of(value)), name) for name, value in read.items()]
-    graph = helper.make_graph([loop], "runs", [], [onnx.ValueInfoProto(name=COUNTED)], tensors)
-    assert node.graph is not None
-    return _run(graph, node)
-
-
-def _run(graph: onnx.GraphProto, node: ir.Node) -> int | None:
-    version = node.version or 13
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=10)
+    outputs = [*(f"{mine}/state{at}" for at in kept), f"{mine}/runs"]
+    loop = helper.make_node("Loop", [f"{mine}/most", "", *names], outputs, body=inner)
+    tensors = [numpy_helper.from_array(np.array(limit), f"{mine}/most"), *map(serialised, read.values())]
+    graph = helper.make_graph([loop], "runs", [], [onnx.ValueInfoProto(name=outputs[-1])], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     try:
-        (runs,) = quiet_session(model.SerializeToString(), as_written=True).run([COUNTED], {})
+        (runs,) = quiet_session(model.SerializeToString(), as_written=True).run(outputs[-1:], {})
     except Exception:  # whatever is wrong with it: it then runs with the model, where onnxruntime says so
         return None
     return len(runs)

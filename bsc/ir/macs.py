@@ -14,7 +14,7 @@ import onnx
 
 from bsc.ir.bodies import BODIES, Known, inside, runs_of
 from bsc.ir.einsum import letters
-from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
+from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE, DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer
 
 Shape = tuple[int, ...]
@@ -93,7 +93,7 @@ def _known(graph: Graph, name: str) -> Known:
     tensor = graph.tensors.get(name)
     if tensor is None:
         return Known(shape=None)
-    typed = tensor.dtype != UNKNOWN_DTYPE
+    typed = tensor.dtype != UNKNOWN_DTYPE and not tensor.dtype.startswith(SEQUENCE)
     kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)) if typed else 0
     return Known(shape=tensor.shape, kind=kind)
 

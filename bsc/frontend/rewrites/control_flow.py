@@ -51,7 +51,7 @@ def loop(b: Builder) -> Sequence[ir.Value] | str | None:
         )
     if not _products(body):
         return None
-    if not known and (counted := trip_count(b.node, b.constants, MAX_STEPS + 1)) is not None:
+    if not known and (counted := trip_count(b.node, b.constants, b.opset, MAX_STEPS + 1)) is not None:
         known, runs = True, counted
     if not known:
         return f"how often it runs is known at run time only; {_held(_products(body))}"
