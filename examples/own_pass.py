@@ -3,7 +3,7 @@
 python examples/own_pass.py
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from bsc.compile.options import CompileOptions
 from bsc.cost.compare import compare
 from bsc.ir.graph import Graph
 from bsc.ir.passbase import Pass, PassResult, required
+from bsc.mapping.arrays import array_key
 from bsc.units import format_ratio
 from passes import PASSES
 
@@ -36,13 +37,12 @@ class DropSmall(Pass):
         """Keeps the other codes as they are."""
         layers, arrays = {}, {}
         for layer in graph.layers():
-            quant = required(layer.quant, layer.name, self.name, "quantize")
-            codes = graph.array(quant.codes)
+            required(layer.quant, layer.name, self.name, "quantize")
+            codes = graph.arrays_of(layer.name)["codes"]
             small = (np.abs(codes) < self.threshold) & (codes != 0)
             if small.any():
-                key = f"{quant.codes}/drop-small"
-                arrays[key] = np.where(small, 0, codes).astype(codes.dtype)
-                layers[layer.name] = replace(layer, quant=replace(quant, codes=key))
+                arrays[array_key(layer.name, "codes")] = np.where(small, 0, codes).astype(codes.dtype)
+                layers[layer.name] = layer
         return PassResult(graph.with_layers(layers, arrays), tuple(layers)) if layers else PassResult(graph, ())
 
 

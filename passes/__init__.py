@@ -4,6 +4,7 @@ from bsc.ir.passbase import Pass
 from passes.assign_adc import AssignAdc
 from passes.budget_adc import BudgetAdc
 from passes.calibrate_adc import CalibrateAdc
+from passes.cap_columns import CapColumns
 from passes.eliminate import Eliminate
 from passes.fold_batchnorm import FoldBatchNorm
 from passes.permute import Permute
@@ -14,7 +15,7 @@ from passes.tile import Tile
 PASSES: dict[str, type[Pass]] = {
     cls.name: cls
     for cls in (
-        *(FoldBatchNorm, Quantize, SliceBits, Eliminate, Permute, Tile),
+        *(FoldBatchNorm, Quantize, SliceBits, Eliminate, Permute, CapColumns, Tile),
         *(AssignAdc, CalibrateAdc, BudgetAdc),
     )
 }

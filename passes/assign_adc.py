@@ -13,9 +13,10 @@ every column of an allocated crossbar 8 bits [isaac16] and `fixed` any other wid
 pairs half below zero: whether such a column is exact is known, not assumed.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,11 @@ from bsc.errors import DoesNotFitError
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.ir.adc_pass import AdcPass, PolicyWord
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, CrossbarLayer, Slicing, Tiling
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import check_options
 from bsc.ir.sidetable import SideTable
-from bsc.mapping.layer import AdcGranularity, AdcPolicy
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import AdcGranularity, AdcPolicy, TiledLayer
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.tiles import per_column, per_crossbar, per_row_group, per_tile
 
@@ -52,7 +54,7 @@ class AssignAdc(AdcPass):
         PolicyWord(name="fixed", meaning="N bits", options={"policy": "fixed"}, number="bits"),
     )
 
-    policy: AdcPolicy = "lossless"
+    policy: Literal["lossless", "isaac", "fixed"] = "lossless"
     granularity: AdcGranularity = "column"
     bits: int = ISAAC_BITS
 
@@ -77,37 +79,35 @@ class AssignAdc(AdcPass):
             DoesNotFitError: BSC401 when a lossless column needs more than 16 bits.
         """
         for layer in due:
-            bits, step, low = self._assign(graph, layer)
-            adc = AdcAssignment.of(layer.name, self.policy, self.granularity, low=low is not None)
-            arrays[adc.bits], arrays[adc.step] = bits, step
-            if adc.low is not None:
-                assert low is not None
-                arrays[adc.low] = low
-            yield replace(layer, adc=adc)
+            bits, step, low = self._assign(graph.arrays_of(layer.name), self.tiled(layer))
+            key = partial(array_key, layer.name)
+            arrays[key("adc_bits")], arrays[key("adc_step")] = bits, step
+            if low is not None:
+                arrays[key("adc_low")] = low
+            yield self.assigned(layer)
 
     def _assign(
-        self, graph: Graph, layer: CrossbarLayer
+        self, arrays: Mapping[str, NDArray[Any]], layer: TiledLayer
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32] | None]:
         """Bits, step and, where it is not 0, lowest code of every conversion."""
-        _, slicing, tiling = self.tiled(layer)
-        columns = layer.mapped_shape[1]
-        paired = slicing.cells.subtraction == "analog"
+        _, starts = layer.column_tiles()
+        paired = layer.subtraction == "analog"
 
         def from_tiles(values: NDArray[Any]) -> NDArray[Any]:  # (T, C, S, Q) to (R, S, Q, N)
-            by_column = per_column(values, tiling.column_starts, columns)
-            return per_row_group(by_column, tiling.row_groups, tiling.groups_per_tile)
+            by_column = per_column(values, starts, layer.mapped_columns)
+            return per_row_group(by_column, layer.row_groups, layer.groups_per_tile)
 
         def shared(combine: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:  # one value for all of a crossbar
-            crossbars = per_crossbar(combine, values, tiling.column_starts)
-            return from_tiles(per_tile(combine, crossbars, tiling.groups_per_tile))
+            crossbars = per_crossbar(combine, values, starts)
+            return from_tiles(per_tile(combine, crossbars, layer.groups_per_tile))
 
         if (width := self.uniform_bits) is not None:
-            exists = graph.array(tiling.allocated)
+            exists = arrays["allocated"]
             read = from_tiles(np.asarray(exists.any(axis=3, keepdims=True)) if paired else exists)
             bits = np.where(read, np.uint8(width), np.uint8(0))
             lowest = np.where(read, np.int32(-(1 << (width - 1))), np.int32(0)) if paired else None
             return bits, np.ones(read.shape, np.uint8), lowest
-        found = self.reach(graph, layer)
+        found = self.reach(arrays, layer)
         low, high, step = found.low, found.high, found.step
         converted = high > low
         if self.granularity == "slice":
@@ -121,16 +121,15 @@ class AssignAdc(AdcPass):
             span = high[group] - low[group]
             needed[group] = np.where(converted[group], lossless_bits(span.astype(np.uint32), step[group]), 0)
         if needed.max(initial=0) > MAX_ADC_BITS:
-            raise _too_wide(layer, slicing, tiling, int(needed.max()))
+            raise _too_wide(layer, int(needed.max()))
         steps = np.where(converted, step, 1).astype(np.uint8)
         return needed, steps, np.where(converted, low // steps, 0).astype(np.int32) if paired else None
 
 
-def _too_wide(layer: CrossbarLayer, slicing: Slicing, tiling: Tiling, bits: int) -> DoesNotFitError:
+def _too_wide(layer: TiledLayer, bits: int) -> DoesNotFitError:
     return DoesNotFitError(
         "BSC401",
         f"layer '{layer.name}': a lossless conversion needs more than {MAX_ADC_BITS} bits",
-        seen=f"{bits} bits for {slicing.cells.bits_per_cell}-bit cells, {slicing.dac_bits}-bit DAC, "
-        f"{tiling.active_rows} rows",
+        seen=f"{bits} bits for {layer.bits_per_cell}-bit cells, {layer.dac_bits}-bit DAC, {layer.active_rows} rows",
         fix="use fewer rows, fewer bits per cell or a narrower DAC",
     )

@@ -13,7 +13,8 @@ something, and then each column has the step and lowest code of least damage for
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -22,9 +23,10 @@ from numpy.typing import NDArray
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.ir.adc_pass import AdcPass, Observation, PolicyWord, needs_data
 from bsc.ir.graph import Graph
-from bsc.ir.layer import AdcAssignment, CrossbarLayer
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import check_options
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.arrays import array_key
 from bsc.mapping.layer import AdcGranularity, AdcPolicy
 from bsc.numeric.allocation import bias_correction, covering_bits, taken
 from bsc.numeric.sharing import sharing_groups
@@ -88,6 +90,7 @@ class CalibrateAdc(AdcPass):
             damage=self._lossy,
             mean=self.correct == "bias",
             sensitivity=False,
+            prices=False,
         )
 
     @property
@@ -104,33 +107,26 @@ class CalibrateAdc(AdcPass):
         return (self._assign(graph, layer, arrays) for layer in due)
 
     def _assign(self, graph: Graph, layer: CrossbarLayer, arrays: SideTable) -> CrossbarLayer:
-        _, slicing, tiling = self.tiled(layer)
-        if (observed := layer.observed) is None:
+        tiled, found = self.tiled(layer), graph.arrays_of(layer.name)
+        if tiled.observed is None:
             raise needs_data(self.name)
-        adc = AdcAssignment.of(
-            layer.name,
-            self.policy_name,
-            self.granularity,
-            low=observed.lowest is not None,
-            correction=self.correct == "bias",
-        )
 
-        def table(key: str | None) -> NDArray[Any]:
-            if key is None:
+        def table(name: str) -> NDArray[Any]:
+            if name not in found:
                 raise needs_data(self.name)
-            return graph.array(key)
+            return found[name]
 
-        reached = self.reach(graph, layer)
-        groups = sharing_groups(self.granularity, reached.high.shape, tiling.column_starts, tiling.groups_per_tile)
-        lowest = None if observed.lowest is None else graph.array(observed.lowest)
-        windows = Windows.of(reached, lowest, graph.array(observed.highest), groups)
+        reached = self.reach(found, tiled)
+        starts = tiled.column_tiles()[1]
+        groups = sharing_groups(self.granularity, reached.high.shape, starts, tiled.groups_per_tile)
+        windows = Windows.of(reached, found.get("observed_lows"), found["observed_sums"], groups)
         bits = windows.covering
         if self.clip_share:
             bits = covering_bits(
-                table(observed.beyond),
+                table("beyond"),
                 reached.high > reached.low,
                 groups,
-                conversions=observed.conversions,
+                conversions=tiled.observed.conversions,
                 clip_share=self.clip_share,
             )
         # At least one bit: a column that calibration data never drove may still be driven, and then shows it.
@@ -138,15 +134,14 @@ class CalibrateAdc(AdcPass):
         if self.most_bits:
             bits = np.minimum(bits, self.most_bits)
         bits = np.where(reached.high > reached.low, bits, 0)
-        step = taken(table(observed.step), bits) if self._lossy else windows.unit
-        arrays[adc.bits] = bits.astype(np.uint8)
-        arrays[adc.step] = np.where(bits > 0, step, 1).astype(np.uint8)
-        if adc.low is not None:
-            low = taken(table(observed.low), bits) if self._lossy else windows.codes_from(bits)
-            arrays[adc.low] = np.where(bits > 0, low, 0).astype(np.int32)
-        if adc.correction is not None:
-            mean, flipped = taken(table(observed.mean), bits), tiling.flipped
-            arrays[adc.correction] = bias_correction(
-                mean, slicing.cells.read_worth(), None if flipped is None else graph.array(flipped)
-            )
-        return replace(layer, adc=adc)
+        key = partial(array_key, layer.name)
+        step = taken(table("step"), bits) if self._lossy else windows.unit
+        arrays[key("adc_bits")] = bits.astype(np.uint8)
+        arrays[key("adc_step")] = np.where(bits > 0, step, 1).astype(np.uint8)
+        if tiled.subtraction == "analog":
+            low = taken(table("low"), bits) if self._lossy else windows.codes_from(bits)
+            arrays[key("adc_low")] = np.where(bits > 0, low, 0).astype(np.int32)
+        if self.correct == "bias":
+            mean = taken(table("mean"), bits)
+            arrays[key("correction")] = bias_correction(mean, tiled.cells.read_worth(), found.get("flipped"))
+        return self.assigned(layer)

@@ -14,6 +14,7 @@ lose only empty crossbars.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,9 +22,11 @@ from numpy.typing import NDArray
 
 from bsc.analysis.channels import ChannelFacts, analyse
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Kept
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import LayerPass, check_options, refuse_after, required
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import Kept
 from bsc.numeric.column_stats import lossless_bits, stored_stats
 from bsc.numeric.encoding import CellFormat
 
@@ -62,32 +65,26 @@ class Eliminate(LayerPass):
         self, graph: Graph, layer: CrossbarLayer, facts: ChannelFacts, arrays: SideTable
     ) -> CrossbarLayer:
         assert layer.quant is not None
-        quant, codes = layer.quant, graph.array(layer.quant.codes)
+        codes, key = graph.arrays_of(layer.name)["codes"], partial(array_key, layer.name)
         if layer.groups > 1:
-            return replace(layer, kept=Kept(rows=None, columns=None, shape=(codes.shape[0], codes.shape[1])))
+            return replace(layer, kept=Kept(mapped_rows=codes.shape[0], mapped_columns=codes.shape[1], permuted=False))
         dead, unread = facts.dead_rows[layer.name][0], facts.unread[layer.name]
         rows, columns = nonzero_lines(codes)
         if dead.any() or unread.any():
             with_weights, codes = rows, codes * ~(dead[:, None] | unread)
             rows, columns = nonzero_lines(codes)
-            cells = None if layer.slicing is None or self.dead == "always" else layer.slicing.cells
-            if cells is not None and self._needs_more_bits(codes, with_weights, rows, cells):
-                rows = with_weights
+            if layer.slicing is not None and self.dead == "same-bits":
+                cells = layer.slicing.format_of(layer.quant.weight_bits)
+                if self._needs_more_bits(codes, with_weights, rows, cells):
+                    rows = with_weights
         all_rows, all_columns = len(rows) == codes.shape[0], len(columns) == codes.shape[1]
-        kept = Kept(
-            rows=None if all_rows else f"{layer.name}/rows",
-            columns=None if all_columns else f"{layer.name}/columns",
-            shape=(len(rows), len(columns)),
-        )
-        if kept.rows:
-            arrays[kept.rows] = rows
-        if kept.columns:
-            arrays[kept.columns] = columns
-        if all_rows and all_columns and not dead.any():
-            return replace(layer, kept=kept)
-        key = f"{quant.codes}-kept"
-        arrays[key] = codes[np.ix_(rows, columns)]
-        return replace(layer, kept=kept, quant=replace(quant, codes=key))
+        if not all_rows:
+            arrays[key("kept_rows")] = rows
+        if not all_columns:
+            arrays[key("kept_columns")] = columns
+        if not all_rows or not all_columns or dead.any():
+            arrays[key("codes")] = codes[np.ix_(rows, columns)]
+        return replace(layer, kept=Kept(mapped_rows=len(rows), mapped_columns=len(columns), permuted=False))
 
     def _needs_more_bits(
         self, codes: NDArray[Any], before: NDArray[np.int32], after: NDArray[np.int32], cells: CellFormat

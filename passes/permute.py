@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Kept
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import LayerPass, check_options, refuse_after, required, selected
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.arrays import array_key
 from bsc.numeric.orders import balanced_rows, sorted_lines
 
 BLOCK_ROWS = 64
@@ -63,7 +64,7 @@ class Permute(LayerPass):
         """
         kept = required(layer.kept, layer.name, self.name, "eliminate")
         required(layer.slicing, layer.name, self.name, "slice-bits")
-        if kept.permuted or layer.groups > 1 or not min(kept.shape):
+        if kept.permuted or layer.groups > 1 or not kept.mapped_rows:
             return False
         refuse_after(layer.tiling, layer.name, self.name, "tile")
         return True
@@ -76,7 +77,8 @@ class Permute(LayerPass):
         assert layer.quant is not None
         assert layer.slicing is not None
         assert layer.kept is not None
-        kept, cells, codes = layer.kept, layer.slicing.cells, graph.array(layer.quant.codes)
+        cells, found = layer.slicing.format_of(layer.quant.weight_bits), graph.arrays_of(layer.name)
+        codes = found["codes"]
         # Centres are chosen behind this, for the tiles that it makes.
         stored = cells.stored(codes, None, len(codes)) if cells.encoding == "offset" else codes
         columns = sorted_lines(stored.T, cells) if self.columns == "sorted" else None
@@ -85,18 +87,12 @@ class Permute(LayerPass):
             rows = sorted_lines(stored, cells)
         elif self.rows == "balanced":
             rows = balanced_rows(stored, cells, self.group_rows)
-        key = f"{layer.quant.codes}-permuted"
-        arrays[key] = _in_order(codes, rows, columns)
-        return replace(
-            layer,
-            quant=replace(layer.quant, codes=key),
-            kept=Kept(
-                rows=_numbers(graph, kept.rows, rows, f"{layer.name}/permuted-rows", arrays),
-                columns=_numbers(graph, kept.columns, columns, f"{layer.name}/permuted-columns", arrays),
-                shape=kept.shape,
-                permuted=True,
-            ),
-        )
+        arrays[array_key(layer.name, "codes")] = _in_order(codes, rows, columns)
+        for name, order in (("kept_rows", rows), ("kept_columns", columns)):
+            numbers = None if order is None else _numbers(found.get(name), order)
+            if numbers is not None:
+                arrays[array_key(layer.name, name)] = numbers
+        return replace(layer, kept=layer.kept.model_copy(update={"permuted": True}))
 
 
 def _in_order(codes: NDArray[Any], rows: NDArray[np.intp] | None, columns: NDArray[np.intp] | None) -> NDArray[Any]:
@@ -110,12 +106,8 @@ def _in_order(codes: NDArray[Any], rows: NDArray[np.intp] | None, columns: NDArr
     return result
 
 
-def _numbers(graph: Graph, kept: str | None, order: NDArray[np.intp] | None, key: str, arrays: SideTable) -> str | None:
-    """Key of the model's line numbers in the new order, None while that is simply all of them."""
-    if order is None:
-        return kept
-    numbers = order if kept is None else graph.array(kept)[order]
+def _numbers(kept: NDArray[np.integer] | None, order: NDArray[np.intp]) -> NDArray[np.int32] | None:
+    """The model's line numbers in the new order, None while that is simply all of them."""
     if kept is None and bool((order == np.arange(len(order))).all()):
         return None
-    arrays[key] = numbers.astype(np.int32)
-    return key
+    return (order if kept is None else kept[order]).astype(np.int32)

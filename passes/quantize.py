@@ -13,6 +13,7 @@ power-of-two step at run time. Formats: `bsc.numeric.quantizer`.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -22,9 +23,11 @@ from bsc.analysis.tensor_signs import non_negative_tensors
 from bsc.errors import ModelError
 from bsc.ir.formats import InputFormat
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Quantised
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import LayerPass, check_options
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import Quantised
 from bsc.numeric.quantizer import STEP_RANGE, Scale, step_for, to_codes
 
 BLOCK_ROWS = 64
@@ -70,14 +73,15 @@ class Quantize(LayerPass):
             given = layer.given_input or self._input(graph, layer, proved=proved)
             quant = Quantised(
                 weight_bits=bits,
-                codes=f"{layer.name}/codes",
-                weight_step=f"{layer.name}/weight-step",
                 input_bits=given.bits,
                 input_signed=given.signed,
                 input_step=given.step,
                 input_zero=given.zero,
             )
-            arrays[quant.codes], arrays[quant.weight_step] = codes, step
+            key = partial(array_key, layer.name)
+            arrays[key("codes")], arrays[key("weight_step")] = codes, step
+            if layer.bias is not None:
+                arrays[key("bias")] = graph.array(layer.bias).ravel()
             yield replace(layer, quant=quant)
 
     def _weights(self, graph: Graph, layer: CrossbarLayer) -> tuple[int, NDArray[Any], NDArray[np.float64]]:

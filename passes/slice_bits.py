@@ -15,9 +15,10 @@ from typing import Literal
 
 from bsc.errors import UsageError
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Slicing
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import Clash, LayerPass, check_options, required, selected
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.layer import Slicing
 from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
 
 EVEN = "even"
@@ -141,4 +142,11 @@ class SliceBits(LayerPass):
                 seen=f"cut={self.cut} has {sum(cells.slice_bits)} bits, a stored code {cells.stored_bits}",
                 fix="let the bits of the slices add up to those of a stored code",
             )
-        return replace(layer, slicing=Slicing(cells=cells, dac_bits=self.dac_bits))
+        slicing = Slicing(
+            slice_bits=cells.slice_bits,
+            encoding=cells.encoding,
+            subtraction=cells.subtraction,
+            flip=cells.flip,
+            dac_bits=self.dac_bits,
+        )
+        return replace(layer, slicing=slicing)

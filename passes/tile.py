@@ -12,13 +12,16 @@ allocated.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Tiling
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import Clash, LayerPass, check_options, required, selected
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import Tiling
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.encoding import choose_centres
 from bsc.numeric.tiles import MAX_LINES, column_tiles, crossbars_with_weights
@@ -74,35 +77,20 @@ class Tile(LayerPass):
 
     def _lay(self, graph: Graph, layer: CrossbarLayer, arrays: SideTable) -> CrossbarLayer:
         quant = required(layer.quant, layer.name, self.name, "quantize")
-        cells = required(layer.slicing, layer.name, self.name, "slice-bits").cells
-        rows, columns = layer.mapped_shape
-        packed, starts = column_tiles(rows, columns, layer.groups, self.rows, self.cols)
-        tiling = Tiling(
-            rows=self.rows,
-            cols=self.cols,
-            active_rows=self.active_rows,
-            row_tiles=-(-rows // self.rows),
-            row_groups=-(-rows // self.active_rows),
-            column_starts=starts,
-            groups_per_crossbar=packed,
-            sums=f"{layer.name}/sums",
-            gcds=f"{layer.name}/gcds",
-            nonzeros=f"{layer.name}/nonzeros",
-            allocated=f"{layer.name}/allocated",
-            centres=f"{layer.name}/centres" if cells.encoding == "centre" else None,
-            flipped=f"{layer.name}/flipped" if cells.flip else None,
-        )
-        codes, centres = graph.array(quant.codes), None
-        if tiling.centres is not None:
+        slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
+        tiling = Tiling(tile_rows=self.rows, tile_cols=self.cols, active_rows=self.active_rows)
+        cells, key = slicing.format_of(quant.weight_bits), partial(array_key, layer.name)
+        codes, centres = graph.arrays_of(layer.name)["codes"], None
+        if cells.encoding == "centre":
             centres = choose_centres(codes, cells, self.rows)
-            arrays[tiling.centres] = centres
+            arrays[key("centres")] = centres
         stats = stored_stats(cells.stored(codes, centres, self.rows), cells, self.active_rows)
-        if tiling.flipped is not None:
-            assert stats.flipped is not None
-            arrays[tiling.flipped] = stats.flipped
+        if stats.flipped is not None:
+            arrays[key("flipped")] = stats.flipped
+        _, starts = column_tiles(*layer.mapped_shape, layer.groups, self.rows, self.cols)
         holds_weights = crossbars_with_weights(stats.sums, starts, tiling.groups_per_tile)
-        arrays[tiling.sums] = stats.sums
-        arrays[tiling.gcds] = stats.gcds
-        arrays[tiling.nonzeros] = stats.nonzeros
-        arrays[tiling.allocated] = holds_weights if layer.kept is not None else np.ones_like(holds_weights)
+        arrays[key("sums")] = stats.sums
+        arrays[key("gcds")] = stats.gcds
+        arrays[key("nonzeros")] = stats.nonzeros
+        arrays[key("allocated")] = holds_weights if layer.kept is not None else np.ones_like(holds_weights)
         return replace(layer, tiling=tiling)

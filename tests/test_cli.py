@@ -148,14 +148,12 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "error [BSC201] --adc cannot be read\n"
         "  seen: 'best'\n"
-        "  fix:  write lossless, calibrated, calibrated=N, budgeted, isaac, raella or fixed=N, as fixed=6\n",
+        "  fix:  write lossless, isaac, fixed=N, calibrated, calibrated=N, budgeted or raella; N is 1 or more\n",
     ),
     "adc bits": (
         ("--adc", "fixed=17"),
         2,
-        "error [BSC205] pass 'assign-adc': bits must be 1 to 16\n"
-        "  seen: 17\n"
-        "  fix:  choose assign-adc{policy=fixed bits=8}\n",
+        "error [BSC205] pass 'assign-adc': bits must be 1 to 16\n  seen: 17\n  fix:  choose assign-adc{bits=8}\n",
     ),
     "target": (
         ("--hw", "isaak"),
@@ -624,10 +622,10 @@ def test_bad_plans_and_data(command: str, plan: Path) -> None:
     missing = run(command, plan)
     assert (missing.exit_code, "file 'layers/0000.safetensors' is missing" in missing.stderr) == (3, True)
     document = (plan / "plan.json").read_text()
-    (plan / "plan.json").write_text(document.replace('"schema_version": 3', '"schema_version": 2'))
+    (plan / "plan.json").write_text(document.replace('"schema_version": 4', '"schema_version": 3'))
     old = run(command, plan)
     assert old.exit_code == 3
-    assert "  seen: schema version 2, where this one reads 3\n" in old.stderr
+    assert "  seen: schema version 3, where this one reads 4\n" in old.stderr
 
 
 def test_devices_are_listed_and_shown() -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from bsc.analysis.channel_signs import Flags, Link, Signs, carry
 from bsc.ir.graph import DigitalOp, Graph
-from bsc.ir.layer import CrossbarLayer, Quantised, Reuse
+from bsc.ir.layer import CrossbarLayer, Reuse
+from bsc.mapping.layer import Quantised
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,14 +100,14 @@ def _input_signs(graph: Graph, layer: CrossbarLayer, state: _State) -> Signs | N
 def _layer_signs(graph: Graph, layer: CrossbarLayer, dead_rows: Flags, axis: int) -> Signs:
     """From the signs of codes on rows that are not dead, and of the bias; only codes of unsigned inputs have signs."""
     assert layer.quant is not None
-    codes = graph.array(layer.quant.codes)
+    codes = graph.arrays_of(layer.name)["codes"]
     width = layer.columns // layer.groups
     lowest, highest = np.empty(layer.columns, np.int64), np.empty(layer.columns, np.int64)
     for group, dead in enumerate(dead_rows):
         columns = np.s_[group * width : (group + 1) * width]
         alive = codes[:, columns] if not dead.any() else codes[~dead, columns]
         lowest[columns], highest[columns] = alive.min(axis=0, initial=0), alive.max(axis=0, initial=0)
-    bias = np.zeros(1) if layer.bias is None else graph.array(layer.bias).ravel()
+    bias = graph.arrays_of(layer.name).get("bias", np.zeros(1))
     if not _from_zero_on(layer.quant):
         lowest, highest = np.where((lowest == 0) & (highest == 0), 0, [[-1], [1]])
     return Signs(axis, low=(lowest >= 0) & (bias >= 0), high=(highest <= 0) & (bias <= 0))
@@ -149,7 +150,7 @@ def _channels_read(graph: Graph, layer: CrossbarLayer, state: _State, signs: Sig
     assert layer.quant is not None
     if layer.quant.input_step is None:
         return ~signs.zero
-    codes = graph.array(layer.quant.codes)
+    codes = graph.arrays_of(layer.name)["codes"]
     width = layer.columns // layer.groups
     used = np.empty((layer.groups, layer.rows), np.bool_)
     for group in range(layer.groups):

@@ -15,17 +15,22 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+class PolicyOption(click.Option):
+    """`--adc`, whose help follows from the table of passes, which is imported when it is asked for."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As of any option."""
+        from bsc.compile.policies import policy_help
+
+        self.help = policy_help()
+        return super().get_help_record(ctx)
+
+
 OPTIONS = (
     click.option("--xbar", metavar="ROWSxCOLS", help="Crossbar size, such as 128x128.  [default: the target's]"),
     click.option("--hw", default="isaac", show_default=True, metavar="NAME|FILE.toml", help="Hardware description."),
-    click.option(
-        "--adc",
-        metavar="POLICY",
-        help="ADC resolution: lossless (proved for every slice column), calibrated (holds what --calib data showed), "
-        "calibrated=N (the same, N bits at most), budgeted (within --max-accuracy-drop), isaac (8 bit), fixed=N, or "
-        "raella (7 bits for pairs around centres, slices cut by measured error).  "
-        "[default: lossless, or what the target's ADCs are fixed at]",
-    ),
+    click.option("--adc", cls=PolicyOption, metavar="POLICY", help="ADC resolution."),
     click.option(
         "--granularity",
         type=click.Choice(["column", "tile", "slice"]),
@@ -64,6 +69,12 @@ OPTIONS = (
         type=click.Choice(["auto", "none", "sorted", "balanced"]),
         help="Order of rows: like beside like, sums alike, or what costs least.  "
         "[default: none where each column has a resolution of its own, else auto]",
+    ),
+    click.option(
+        "--cap",
+        type=click.IntRange(1, 16),
+        metavar="BITS",
+        help="Change weight codes so that no conversion can need more; --calib shows what results stand.",
     ),
     click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]"),
     click.option(
@@ -115,7 +126,7 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
     target = hw_models.load(options["hw"])
     law = hw_models.load_law(options["adc_law"] or target.adc.law)
     text = options["passes"]
-    choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute")
+    choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute", "cap")
     replaced = [name for name in choosing if _given(ctx, name)]
     if text is not None and replaced:
         flag = f"--{replaced[0].replace('_', '-')}"
@@ -147,15 +158,17 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
 
 def _policy(ctx: click.Context, options: dict[str, Any]) -> str | None:
     """The ADC policy that was said, which an accuracy budget implies and which needs one."""
-    budgeted = options["max_accuracy_drop"] is not None
+    from bsc.compile.policies import budget_words
+
+    budgeted, words = options["max_accuracy_drop"] is not None, budget_words()
     if budgeted and not _given(ctx, "adc"):
-        return "budgeted"
+        return words[0]
     policy: str | None = options["adc"] or None
-    if budgeted == (policy == "budgeted"):
+    if budgeted == (policy in words):
         return policy
     raise UsageError(
         "BSC201",
-        "--adc budgeted and --max-accuracy-drop belong together",
+        f"--adc {' or '.join(words)} and --max-accuracy-drop belong together",
         seen=f"--adc {policy} {'with' if budgeted else 'without'} --max-accuracy-drop",
         fix="give the points of accuracy that may be lost, as --max-accuracy-drop 0.5, and no other --adc",
     )

@@ -35,7 +35,7 @@ def open_data(
     from bsc.replay.dataset import load_dataset, random_dataset
     from bsc.replay.verification import RANDOM_SAMPLES
 
-    specs, dynamic = plan.mapping.inputs, plan.provenance.model.dynamic_batch
+    specs, dynamic = plan.mapping.inputs, plan.mapping.free_batch
     values = dict(map(parse_input, given))
     require_inputs(values, [spec.name for spec in specs])
     if path is None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.ir.adc_pass import Observation
-from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.arrays import LayerArrays, ResolutionTables
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.lossless import layer_reach
 from bsc.mapping.model import MappedModel
@@ -53,27 +53,8 @@ class LayerObservation:
     conversions: int
     lowest: NDArray[np.int32] | None
     highest: NDArray[np.uint32]
-    tables: "ResolutionTables | None"
+    tables: ResolutionTables | None
     variance: float
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ResolutionTables:
-    """What 0, 1, ... bits would do to every conversion. Resolutions that hold all that was observed do no damage.
-
-    Attributes:
-        step: best step, uint8 (R, S, Q, N, B).
-        low: lowest code that goes with it, int32 likewise; None where it is 0, for all but pairs.
-        beyond: conversions that clip, with it or at a step of one unit at best, whichever are more, uint32 likewise.
-        damage: expected squared error of a result, in squares of the column's cell units, float32 likewise.
-        mean: expected error of a result in cell units, float32 likewise, if asked for.
-    """
-
-    step: NDArray[np.uint8]
-    low: NDArray[np.int32] | None
-    beyond: NDArray[np.uint32]
-    damage: NDArray[np.float32]
-    mean: NDArray[np.float32] | None
 
 
 def observe(
@@ -277,7 +258,7 @@ class _LayerObserver:
         """Read lanes whose result nobody wants, each with a histogram of its own."""
         unit = self.unit[where].astype(np.int64)
         count, origin, top = len(unit), int(self.low[where].min(initial=0)), int(self.high[where].max(initial=0))
-        largest = max(top, -origin) // self.layer.max_drive
+        largest = max(top, -origin) // self.layer.max_digit
         lanes = Lanes(
             cells=np.ascontiguousarray((cells // unit).astype(cells.dtype)),
             low=np.full(count, np.iinfo(np.int32).min, np.int32),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hw_models
 from bsc.compile.accuracy_budget import budget_record, keep_budget, measure_accuracy, require_held_out, require_labels
+from bsc.compile.input_moments import with_moments
 from bsc.compile.layout import LayoutChoice, choose_layout
 from bsc.compile.observation import with_observations
 from bsc.compile.options import CompileOptions
@@ -154,6 +155,15 @@ def calibrate_inputs(_job: Job, state: State) -> State:
     return state if state.calibration is None else replace(state, mapped=calibrate(state.graph, state.calibration))
 
 
+def note_moments(job: Job, state: State) -> State:
+    """Note moments: attach mean and covariance of layer inputs, for passes that change codes by them."""
+    vectors = max((step.input_vectors() for step in job.to_run(state.steps).all), default=0)
+    if not vectors:
+        return state
+    assert state.calibration is not None
+    return replace(state, mapped=with_moments(state.graph, state.calibration, vectors))
+
+
 def cut(job: Job, state: State) -> State:
     """Cut: with --cut adaptive, give each layer the slice widths that err least."""
     if not job.options.adaptive_cut:
@@ -217,6 +227,7 @@ STAGES: Sequence[Stage] = (
     refuse_data,
     check_against_file,
     calibrate_inputs,
+    note_moments,
     cut,
     prepare,
     lay_out,

@@ -3,18 +3,21 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bsc.compile.column_observer import LayerObservation, observe
 from bsc.compile.sensitivity import measure_sensitivity
-from bsc.cost.price import reading_prices
+from bsc.cost.reading import reading_prices
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.adc_pass import Observation
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Observed
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.mapped import mapping_of
 from bsc.ir.sidetable import SideTable
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import Observed
 from bsc.replay.dataset import Dataset
 from passes.assign_adc import AssignAdc
 
@@ -40,37 +43,25 @@ def with_observations(graph: Graph, target: Target, law: AdcLaw, data: Dataset, 
     layers: dict[str, CrossbarLayer] = {}
     arrays = SideTable()
     for layer in graph.layers():
-        layers[layer.name] = _attached(layer, data.samples, seen[layer.name], sensitivity.get(layer.name), arrays)
-    return graph.with_layers(layers, arrays).with_prices(reading_prices(target, law))
+        found = seen[layer.name]
+        observed = Observed(samples=data.samples, vectors=found.vectors, conversions=found.conversions)
+        layers[layer.name] = replace(layer, observed=observed)
+        for name, values in _arrays(found, sensitivity.get(layer.name)).items():
+            arrays[array_key(layer.name, name)] = values
+    graph = graph.with_layers(layers, arrays)
+    if not wanted.prices:
+        return graph
+    each = mapping.layers
+    return graph.with_prices({layer.name: reading_prices(layer, mapping.arrays(layer), target, law) for layer in each})
 
 
-def _attached(
-    layer: CrossbarLayer,
-    samples: int,
-    seen: LayerObservation,
-    sensitivity: tuple[float, ...] | None,
-    arrays: SideTable,
-) -> CrossbarLayer:
-    def key(name: str, values: NDArray[Any] | None) -> str | None:
-        if values is None:
-            return None
-        arrays[f"{layer.name}/observed-{name}"] = values
-        return f"{layer.name}/observed-{name}"
-
-    highest = key("highest", seen.highest)
-    assert highest is not None
-    tables = seen.tables
-    observed = Observed(
-        samples=samples,
-        vectors=seen.vectors,
-        conversions=seen.conversions,
-        lowest=key("lowest", seen.lowest),
-        highest=highest,
-        step=key("step", tables.step if tables else None),
-        low=key("low", tables.low if tables else None),
-        beyond=key("beyond", tables.beyond if tables else None),
-        damage=key("damage", tables.damage if tables else None),
-        mean=key("mean", tables.mean if tables else None),
-        sensitivity=sensitivity,
-    )
-    return replace(layer, observed=observed)
+def _arrays(seen: LayerObservation, sensitivity: tuple[float, ...] | None) -> dict[str, NDArray[Any]]:
+    """What was observed of a layer, by the names of its arrays."""
+    arrays: dict[str, NDArray[Any]] = {"observed_sums": seen.highest}
+    if seen.lowest is not None:
+        arrays["observed_lows"] = seen.lowest
+    if seen.tables is not None:
+        arrays |= seen.tables.by_name()
+    if sensitivity is not None:
+        arrays["sensitivity"] = np.array(sensitivity)
+    return arrays

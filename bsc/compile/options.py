@@ -1,23 +1,24 @@
 """What can be said about a plan in words, as the options of `bsc compile` and the axes of `bsc explore` do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bsc.compile.layout import LayoutSearch
+from bsc.compile.policies import PRESETS, parse_policy
+from bsc.compile.steps import Steps
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.input_values import Values
 from bsc.ir.passbase import Pass
+from bsc.ir.pipeline import parse_pipeline
 from bsc.numeric.encoding import Encoding, Subtraction
 from passes import PASSES
 from passes.permute import RowOrder
 
 SEARCH = "search"
 ADAPTIVE = "adaptive"
-RAELLA = "raella"
-RAELLA_POLICY = "fixed=7"
 
 
 DEFAULT_WEIGHT_BITS = 8
@@ -81,6 +82,7 @@ class MappingOptions:
         permute: `auto`, `none`, `sorted` or `balanced`.
         adc: ADC policy, as on the command line.
         granularity: what shares one resolution.
+        cap: bits that no conversion may need; codes are changed to that end.
     """
 
     xbar: str | None = None
@@ -95,6 +97,7 @@ class MappingOptions:
     permute: str | None = None
     adc: str | None = None
     granularity: str | None = None
+    cap: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,8 @@ class ResolvedOptions:
     @property
     def needs_prices(self) -> bool:
         """Whether the plan follows from prices and the ADC law too, not from the pipeline alone."""
-        return self.search is not None or "budget-adc" in self.pipeline
+        wishes = (step.observes() for step in Steps.of(parse_pipeline(self.pipeline, PASSES)).adc)
+        return self.search is not None or any(wish is not None and wish.prices for wish in wishes)
 
 
 def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOptions:
@@ -128,12 +132,14 @@ def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOpt
     Raises:
         UsageError: BSC201 for words that cannot be read.
     """
-    raella = choices.adc == RAELLA
-    encoding = choices.encoding or ("centre" if raella else "differential")
-    subtract = choices.subtract or ("analog" if raella else "digital")
-    cut = choices.cut or (ADAPTIVE if raella else "even")
+    if (preset := PRESETS.get(choices.adc or "")) is not None:
+        free = {name: value for name, value in preset.options.items() if getattr(choices, name) is None}
+        choices = replace(choices, adc=preset.adc, **free)  # type: ignore[arg-type]
+    cut = choices.cut or "even"
     granularity = choices.granularity or _finest(target)
-    permute = choices.permute or ("none" if granularity == "column" else "auto")
+    permute = choices.permute or ("none" if granularity == "column" or choices.cap else "auto")
+    if choices.cap and permute == "auto":
+        raise _moves_rows()
     searched = choices.active_rows == SEARCH
     search = None
     if searched or permute == "auto":
@@ -143,10 +149,10 @@ def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOpt
         target,
         rows=rows,
         cols=cols,
-        policy=parse_policy(choices.adc) if choices.adc else _default_policy(target),
+        policy=choices.adc or _default_policy(target),
         granularity=granularity,
-        encoding=encoding,
-        subtraction=subtract,
+        encoding=choices.encoding or "differential",
+        subtraction=choices.subtract or "digital",
         flip=choices.flip,
         cut="even" if cut == ADAPTIVE else cut,
         active_rows=None if searched else parse_active_rows(choices.active_rows),
@@ -154,6 +160,7 @@ def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOpt
         weight_bits=choices.weight_bits,
         cell_bits=choices.cell_bits,
         dac_bits=choices.dac_bits,
+        cap=choices.cap,
     )
     return ResolvedOptions(pipeline=pipeline, search=search, adaptive_cut=cut == ADAPTIVE)
 
@@ -174,6 +181,7 @@ def default_pipeline(
     weight_bits: int | None = None,
     cell_bits: int | None = None,
     dac_bits: int | None = None,
+    cap: int | None = None,
 ) -> str:
     """The pipeline text for a target.
 
@@ -181,7 +189,7 @@ def default_pipeline(
         target: gives bits per cell and per DAC.
         rows: wordlines of a crossbar.
         cols: bitlines of a crossbar.
-        policy: ADC policy as on the command line: lossless, calibrated, calibrated=N, budgeted, isaac or fixed=N.
+        policy: ADC policy as on the command line.
         granularity: column, tile or slice.
         encoding: how cells hold the sign of a weight.
         subtraction: where the columns of a pair are subtracted.
@@ -192,22 +200,21 @@ def default_pipeline(
         weight_bits: bits of a weight code beside its sign; None for 8.
         cell_bits: bits one cell stores; None for the target's.
         dac_bits: input bits a DAC drives at a time; None for the target's.
+        cap: bits that no conversion may need, as in the pass `cap-columns`; None to leave codes as they are.
+
+    Raises:
+        UsageError: BSC201 for a policy that is none.
     """
-    name, _, bits = policy.partition("=")
+    adc = parse_policy(policy).text(granularity)
     cell_bits, dac_bits = cell_bits or target.crossbar.bits_per_cell, dac_bits or target.dac.bits
     driven = active_rows or rows
     permute = f"permute{{rows={row_order} columns=sorted group-rows={driven}}}," if row_order != "as-is" else ""
-    if name == "calibrated":
-        adc = f"calibrate-adc{{granularity={granularity}{f' most-bits={bits}' if bits else ''}}}"
-    elif name == "budgeted":
-        adc = f"budget-adc{{granularity={granularity}}}"
-    else:
-        adc = f"assign-adc{{policy={name} granularity={granularity}{f' bits={bits}' if bits else ''}}}"
+    capped = f"cap-columns{{bits={cap} group-rows={driven}}}," if cap else ""
     return (
         f"fold-batchnorm,quantize{{bits={weight_bits or DEFAULT_WEIGHT_BITS}}},"
         f"slice-bits{{bits-per-cell={cell_bits} dac-bits={dac_bits} "
         f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},"
-        f"eliminate{{rows={rows}}},{permute}tile{{rows={rows} cols={cols} active-rows={driven}}},"
+        f"eliminate{{rows={rows}}},{permute}{capped}tile{{rows={rows} cols={cols} active-rows={driven}}},"
         f"{adc}"
     )
 
@@ -230,27 +237,6 @@ def parse_xbar(text: str) -> tuple[int, int]:
     return int(rows), int(cols)
 
 
-def parse_policy(text: str) -> str:
-    """The ADC policy, as `default_pipeline` takes it.
-
-    Raises:
-        UsageError: BSC201.
-    """
-    name, equals, bits = text.partition("=")
-    number = bits.isascii() and bits.isdecimal()
-    limited = name in ("fixed", "calibrated") and equals and number and (name == "fixed" or int(bits) > 0)
-    if text in ("lossless", "calibrated", "budgeted", "isaac") or limited:
-        return text
-    if text == RAELLA:
-        return RAELLA_POLICY
-    raise UsageError(
-        "BSC201",
-        "--adc cannot be read",
-        seen=repr(text),
-        fix="write lossless, calibrated, calibrated=N, budgeted, isaac, raella or fixed=N, as fixed=6",
-    )
-
-
 def parse_active_rows(text: str | None) -> int | None:
     """How many rows are driven together; None for all.
 
@@ -264,6 +250,15 @@ def parse_active_rows(text: str | None) -> int | None:
         "--active-rows cannot be read",
         seen=repr(text),
         fix=f"write how many rows to drive at a time, 1 or more, or {SEARCH}",
+    )
+
+
+def _moves_rows() -> UsageError:
+    return UsageError(
+        "BSC201",
+        "--cap and --permute auto cannot be used together",
+        seen="rows that are put in order after their columns were capped",
+        fix="choose --permute none, sorted or balanced",
     )
 
 

@@ -6,7 +6,7 @@ from bsc.compile.options import CompileOptions
 from bsc.compile.steps import Steps
 from bsc.errors import BscError, DoesNotFitError, UsageError
 from bsc.hardware.target import Adc
-from bsc.ir.adc_pass import needs_data
+from bsc.ir.adc_pass import NO_MOMENTS, needs_data
 
 
 def refusals(steps: Steps, options: CompileOptions, adc: Adc) -> Iterator[BscError]:
@@ -27,6 +27,7 @@ def refusals(steps: Steps, options: CompileOptions, adc: Adc) -> Iterator[BscErr
     if options.adaptive_cut and options.calibration is None:
         yield _no_data_to_cut_by()
     if options.calibration is None:
+        yield from (needs_data(step.name, NO_MOMENTS) for step in run.all if step.input_vectors())
         yield from (needs_data(step.name) for step in run.adc if step.observes() is not None)
 
 

@@ -54,6 +54,39 @@ class LayerCounts:
     array_cols: int
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CrossbarLoad:
+    """What one crossbar of each tile does in one input cycle.
+
+    Attributes:
+        rows: wordlines that are driven, int64 (T, C).
+        reads: row groups, read one after another, int64 (T,); those of the last tile may be fewer.
+        columns: bitlines that are held in each read, int64 (C,).
+        unit_columns: further columns, of ones, that are held and converted in each read: 0 or 1.
+        unit_bits: at which they are converted.
+    """
+
+    rows: NDArray[np.int64]
+    reads: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    unit_columns: int
+    unit_bits: int
+
+
+def crossbar_load(layer: MappedLayer) -> CrossbarLoad:
+    """The load of a layer's crossbars, whatever their ADCs."""
+    packed, starts = layer.column_tiles()
+    widths = column_widths(starts, layer.mapped_columns)
+    tiles = np.arange(layer.row_tiles)
+    return CrossbarLoad(
+        rows=_rows_driven(layer, packed, widths),
+        reads=np.minimum(layer.row_groups - tiles * layer.groups_per_tile, layer.groups_per_tile),
+        columns=widths,
+        unit_columns=_unit_columns(layer.cells),
+        unit_bits=_unit_column_bits(layer),
+    )
+
+
 def count_mapping(mapping: MappedModel) -> list[LayerCounts]:
     """Count the actions of every layer of a mapping."""
     return [_count_layer(layer, mapping.arrays(layer)) for layer in mapping.layers]
@@ -84,8 +117,7 @@ def _even(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
 
 
 def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
-    packed, starts = layer.column_tiles()
-    widths = column_widths(starts, layer.mapped_columns)
+    load, starts = crossbar_load(layer), layer.column_tiles()[1]
     existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
     paired = layer.cells.conversions < layer.cells.polarities
     sampled = arrays.allocated.any(axis=3, keepdims=True) if paired else arrays.allocated  # (T, C, S, Q)
@@ -93,25 +125,23 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
-    # Row groups of each tile, (T,): those of the last may be fewer.
-    groups = np.minimum(layer.row_groups - np.arange(layer.row_tiles) * layer.groups_per_tile, layer.groups_per_tile)
     alone = _driven_for_sums_alone(layer, arrays, starts)
-    unit_columns = int(groups @ (existing * _unit_columns(layer.cells) + alone).sum(axis=1))
-    conversions[_unit_column_bits(layer)] += unit_columns
+    unit_columns = int(load.reads @ (existing * load.unit_columns + alone).sum(axis=1))
+    conversions[load.unit_bits] += unit_columns
     crossbars = np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64)
-    crossbars[_unit_column_bits(layer)] += int(alone.sum())
+    crossbars[load.unit_bits] += int(alone.sum())
     activity = Activity(
         rows=layer.mapped_rows,
-        groups=int(groups.max(initial=0)),
+        groups=int(load.reads.max(initial=0)),
         conversions=conversions,
         crossbars=crossbars,
-        rows_driven=int(((existing + alone) * _rows_driven(layer, packed, widths)).sum()),
-        columns_sampled=int(groups @ (sampled.sum(axis=(2, 3)) * widths).sum(axis=1)) + unit_columns,
+        rows_driven=int(((existing + alone) * load.rows).sum()),
+        columns_sampled=int(load.reads @ (sampled.sum(axis=(2, 3)) * load.columns).sum(axis=1)) + unit_columns,
         conversions_per_read=int(converting.max(initial=0)),
         bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0)),
         index_bits=_index_bits(arrays.kept_rows, layer.rows) + _index_bits(arrays.kept_columns, layer.columns),
     )
-    return _count(layer, activity)
+    return count(layer, activity)
 
 
 def _driven_for_sums_alone(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -149,7 +179,7 @@ def _unit_columns(cells: CellFormat) -> int:
 
 def _unit_column_bits(layer: MappedLayer) -> int:
     """Bits that hold the sum of all input digits of a row group."""
-    return min((layer.active_rows * layer.max_drive).bit_length(), MAX_ADC_BITS)
+    return min((layer.active_rows * layer.max_digit).bit_length(), MAX_ADC_BITS)
 
 
 def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCounts:
@@ -170,16 +200,16 @@ def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCount
         conversions_per_read=int(column_widths(starts, layer.columns).max()),
         bits_per_read=int(column_widths(starts, layer.columns).max()) * bits,
     )
-    return _count(layer, activity)
+    return count(layer, activity)
 
 
-def _count(layer: MappedLayer, activity: Activity) -> LayerCounts:
+def count(layer: MappedLayer, activity: Activity) -> LayerCounts:
     """From what happens in one input cycle to the counts of one inference."""
     cycles = activity.cycles(layer)
     return LayerCounts(
         name=layer.name,
         conversions=activity.conversions * cycles,
-        counters={name: count(layer, activity) for name, count in COUNTERS.items()},
+        counters={name: counter(layer, activity) for name, counter in COUNTERS.items()},
         crossbars=activity.crossbars,
         reads=cycles * activity.groups,
         conversions_per_read=activity.conversions_per_read,

@@ -14,19 +14,12 @@ import numpy as np
 from bsc.cost.counters import (
     CONVERSIONS,
     OF_OWN_DAC,
-    cells_read,
-    columns_sampled,
     conversion_actions,
-    driver_bits,
-    partial_results,
     require_counters,
-    rows_driven,
 )
 from bsc.cost.counts import LayerCounts
-from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Action, AreaBasis, AreaPart, Target
-from bsc.ir.graph import Prices
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -119,7 +112,7 @@ def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: 
     own = _own_areas(counts, target, area_law)
     shared = None if own is None else _shared_areas(target, units)
     return Cost(
-        energy_j={layer.name: _energy(layer, target, law) for layer in counts},
+        energy_j={layer.name: energy_by_action(layer, target, law) for layer in counts},
         adc_actions=conversion_actions(target),
         latency_s={layer.name: layer.reads * _read_s(layer, target) for layer in counts},
         area_m2=None if own is None or shared is None else {name: sum(parts) for name, parts in own.items()} | shared,
@@ -147,39 +140,7 @@ def _read_s(layer: LayerCounts, target: Target) -> float:
     return max(target.timing.read_s.value, converting_s / adc.per_crossbar)
 
 
-def reading_prices(target: Target, law: AdcLaw) -> Prices:
-    """What the cost model charges for reading crossbars, in the form that passes take.
-
-    A conversion comes with what is done to its result; 0 bits is no conversion. Actions without a price are left out.
-
-    Raises:
-        UsageError: BSC206 if the target has no price for conversions, or cannot be counted.
-    """
-    require_counters(target)
-    actions = target.actions().values()
-
-    def price_j(*counters: str) -> float:
-        known = (action.energy_j.value for action in actions if action.counter in counters and action.energy_j)
-        return math.fsum(known)
-
-    if any(target.actions()[name].energy_j is None for name in conversion_actions(target)):
-        raise UsageError(
-            "BSC206",
-            f"target '{target.name}' gives no energy of a conversion",
-            seen=f"no energy_j in action '{conversion_actions(target)[0]}'",
-            fix="add it to the hardware description, or choose another ADC policy",
-        )
-    relative = np.array(law.energy) / law.energy[target.adc.bits]
-    behind = price_j(partial_results.__name__)
-    return Prices(
-        conversion_j=(0.0, *(relative[1:] * price_j(CONVERSIONS) + behind).tolist()),
-        row_j=price_j(rows_driven.__name__) + price_j(driver_bits.__name__) * target.dac.bits,
-        cell_j=price_j(cells_read.__name__),
-        column_j=price_j(columns_sampled.__name__),
-    )
-
-
-def _energy(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[str, float | None]:
+def energy_by_action(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[str, float | None]:
     """By action; None where a price is unknown."""
     used = np.flatnonzero(layer.conversions)
     relative = law.relative_energy(used) / law.relative_energy(np.array([target.adc.bits]))[0]

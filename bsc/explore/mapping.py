@@ -214,9 +214,7 @@ def _count(work: Work) -> Counted:
     document = plan.document
     replayed = None
     if work.data is not None:
-        data = load_dataset(
-            work.data.path, document.inputs, dynamic_batch=document.model.dynamic_batch, limit=work.limit
-        )
+        data = load_dataset(work.data.path, document.inputs, dynamic_batch=document.free_batch, limit=work.limit)
         _require_same(work.data, data.sha256)
         replayed = _accuracy(plan.mapping, data)
     return Counted(

@@ -4,16 +4,16 @@ A design is one value on every axis. Designs are numbered in the order of the wh
 a number means the same design in every method and on every run.
 """
 
-import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, StrictBool, ValidationInfo, field_validator
 
-from bsc.compile.options import ADAPTIVE, SEARCH, MappingOptions, parse_policy, parse_xbar
+from bsc.compile.options import ADAPTIVE, SEARCH, MappingOptions, parse_xbar
+from bsc.compile.policies import PRESETS, budget_words, parse_policy
 from bsc.errors import UsageError
 from bsc.numeric.encoding import Encoding, Subtraction
 from bsc.record import Record, Text, read_record
@@ -22,7 +22,6 @@ MAX_DESIGNS = 100_000
 """Designs of one sweep."""
 
 ALL = "all"
-BUDGETED = "budgeted"
 
 WeightBits = Annotated[int, Field(ge=1, le=15)]
 LineBits = Annotated[int, Field(ge=1, le=8)]
@@ -241,14 +240,14 @@ def choices(values: Mapping[str, Value | None]) -> MappingOptions:
     rows, adc = said["active_rows"], said["adc"]
     said["active_rows"] = None if rows in (None, ALL) else str(rows)
     if isinstance(adc, str) and is_budgeted(adc):
-        said["adc"] = BUDGETED
+        said["adc"] = adc.partition("=")[0]
     said["flip"] = bool(said["flip"])
     return MappingOptions(**said)  # type: ignore[arg-type]
 
 
 def is_budgeted(adc: str) -> bool:
-    """Whether a policy is "budgeted=POINTS"."""
-    return adc.partition("=")[0] == BUDGETED
+    """Whether a policy is "budgeted=POINTS", or another that an accuracy budget can be kept with."""
+    return adc.partition("=")[0] in budget_words()
 
 
 def max_accuracy_drop(adc: str) -> float | None:
@@ -271,12 +270,12 @@ def max_accuracy_drop(adc: str) -> float | None:
 def needing_data(space: Space) -> str | None:
     """The first value that means nothing without calibration data, or None."""
     axes = space.axes
-    said: Iterator[str] = itertools.chain(axes.adc or (), axes.cut or ())
-    for value in said:
-        measured = value.partition("=")[0] in ("calibrated", BUDGETED, ADAPTIVE)
-        if measured or (value == "raella" and axes.cut is None):
+    for value in axes.adc or ():
+        cut = PRESETS[value].options.get("cut") if value in PRESETS and axes.cut is None else None
+        policy = parse_policy(value.partition("=")[0] if is_budgeted(value) else value)
+        if cut == ADAPTIVE or policy.needs_data:
             return value
-    return None
+    return ADAPTIVE if ADAPTIVE in (axes.cut or ()) else None
 
 
 def _once(values: Any, written: Any = None) -> Any:

@@ -83,7 +83,7 @@ def emulation_model(plan: Plan) -> onnx.ModelProto:
         emulate(graph, layer, mapping.arrays(layer), x=step.inputs[0], dtype=dtype, output=step.outputs[0])
         dtypes[step.outputs[0]] = dtype.name
     imports = [helper.make_opsetid(domain, version) for domain, version in sorted(opsets.items())]
-    free = document.model.dynamic_batch
+    free = document.free_batch
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,

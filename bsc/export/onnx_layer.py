@@ -184,7 +184,7 @@ def _reads(graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, driven:
             continue
         digits = digits or _digits(graph, layer, driven, cycles)
         cells = levels.reshape(last - first, layer.groups, width, -1)[..., planes].transpose(1, 0, 3, 2)
-        bound = int(np.abs(cells).sum(axis=1, dtype=np.int64).max()) * layer.max_drive
+        bound = int(np.abs(cells).sum(axis=1, dtype=np.int64).max()) * layer.max_digit
         dtype = np.float32 if bound < EXACT_QUOTIENTS else np.float64
         here = f"{name}/rows{first}-{last - 1}"
         steps, bits, lowest = (

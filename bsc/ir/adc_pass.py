@@ -6,17 +6,19 @@ said here or there, so that nobody else knows one policy from another.
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+from numpy.typing import NDArray
 
 from bsc.errors import DoesNotFitError, UsageError
 from bsc.hardware.target import Adc
-from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Quantised, Slicing, Tiling
-from bsc.ir.passbase import LayerPass, required
-from bsc.mapping.layer import AdcGranularity, AdcPolicy
+from bsc.ir.layer import CrossbarLayer
+from bsc.ir.passbase import LayerPass
+from bsc.ir.stages import layer_record
+from bsc.mapping.layer import AdcAssignment, AdcGranularity, AdcPolicy, TiledLayer
 from bsc.numeric.column_stats import Reach, reach
-from bsc.numeric.quantizer import max_digit
 from bsc.numeric.sharing import Granularity
 
 
@@ -31,6 +33,7 @@ class Observation:
         damage: whether the damage of every resolution is wanted.
         mean: whether the mean error of every resolution is.
         sensitivity: whether the effect of damage on the model's outputs is wanted.
+        prices: whether the prices of reading crossbars are.
     """
 
     granularity: Granularity
@@ -39,6 +42,7 @@ class Observation:
     damage: bool
     mean: bool
     sensitivity: bool
+    prices: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,28 +125,33 @@ class AdcPass(LayerPass):
             fix=f"{fix}, or another --hw",
         )
 
-    def tiled(self, layer: CrossbarLayer) -> tuple[Quantised, Slicing, Tiling]:
+    def tiled(self, layer: CrossbarLayer) -> TiledLayer:
         """What the passes before it have found of a layer.
 
         Raises:
             ModelError: BSC309 if one of them is missing.
         """
-        slicing = required(layer.slicing, layer.name, self.name, "slice-bits")
-        quant = required(layer.quant, layer.name, self.name, "quantize")
-        return quant, slicing, required(layer.tiling, layer.name, self.name, "tile")
+        return layer_record(TiledLayer, layer, self.name)
 
-    def reach(self, graph: Graph, layer: CrossbarLayer) -> Reach:
-        """The sums that every conversion can meet, (R, S, Q, N). Raises as `tiled`."""
-        quant, slicing, tiling = self.tiled(layer)
-        highest = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
-        return reach(graph.array(tiling.sums), graph.array(tiling.gcds), slicing.cells, highest)
+    def assigned(self, layer: CrossbarLayer) -> CrossbarLayer:
+        """The layer with the record of this assignment."""
+        adc = AdcAssignment(adc_policy=self.policy_name, adc_granularity=self.granularity)
+        return replace(layer, adc=adc)
+
+    def reach(self, arrays: Mapping[str, NDArray[Any]], layer: TiledLayer) -> Reach:
+        """The sums that every conversion can meet, (R, S, Q, N)."""
+        return reach(arrays["sums"], arrays["gcds"], layer.cells, layer.max_digit)
 
 
-def needs_data(consumer: str) -> UsageError:
+NO_MOMENTS = "no moments of the layers' inputs"
+"""What is seen of a layer for a pass that has `input_vectors`, without calibration data."""
+
+
+def needs_data(consumer: str, seen: str = "no observations of the column sums") -> UsageError:
     """The error of a pass that was given no calibration data."""
     return UsageError(
         "BSC201",
         f"pass '{consumer}' needs calibration data",
-        seen="no observations of the column sums",
+        seen=seen,
         fix="give typical inputs with --calib FILE.npz",
     )

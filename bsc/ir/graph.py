@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.ir.sidetable import ArraySource, SideTable
+from bsc.mapping.arrays import SPECS, array_key
 
 UNKNOWN_DTYPE = "?"  # not for NumPy, which reads it as bool
 SEQUENCE = "sequence of "
@@ -144,21 +145,28 @@ class ModelInfo:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """What reading crossbars costs on the target, in joules; what is unknown counts as 0.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReadingPrices:
+    """What reading the crossbars of one layer costs in an inference, in joules; what is unknown counts as 0.
 
     Attributes:
-        conversion_j: of one conversion of 0, 1, 2, ... bits and of what follows it; NaN where the law has no entry.
-        row_j: of driving one wordline for an input cycle.
-        cell_j: of one cell of a crossbar for an input cycle.
-        column_j: of holding one column sum.
+        conversion_j: of converting one column, or pair, at 0, 1, 2, ... bits in every input cycle, and of all that is
+            done to the result, float64 (17,); NaN where the ADC law has no entry.
+        crossbar_j: of driving what the conversions of a crossbar, or pair, need: rows, cells, columns that are held,
+            unit columns and their conversions, float64 (T, C, S, Q); 0 where there is no crossbar.
     """
 
-    conversion_j: tuple[float, ...]
-    row_j: float
-    cell_j: float
-    column_j: float
+    conversion_j: NDArray[np.float64]
+    crossbar_j: NDArray[np.float64]
+
+    def energy_j(self, bits: NDArray[np.integer[Any]], read: NDArray[np.bool_]) -> float:
+        """Of an assignment.
+
+        Args:
+            bits: of every conversion, (R, S, Q, N).
+            read: the crossbars, or pairs, that are read, (T, C, S, Q).
+        """
+        return float(self.conversion_j[bits].sum() + self.crossbar_j[read].sum())
 
 
 class Graph:
@@ -173,7 +181,7 @@ class Graph:
         arrays: the model's constants, by tensor name.
         own: arrays that the compiler made, by key; keys and tensor names never meet.
         ranges: (lowest, highest) value seen on calibration data, by tensor name.
-        prices: of reading crossbars, for passes that weigh them; None until one asks.
+        prices: of reading crossbars, by layer, for passes that weigh them; empty until one asks.
 
     Raises:
         ModelError: BSC301 when the operators form a cycle.
@@ -190,14 +198,14 @@ class Graph:
         arrays: Mapping[str, ArraySource],
         own: Mapping[str, ArraySource] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
-        prices: Prices | None = None,
+        prices: Mapping[str, ReadingPrices] | None = None,
     ) -> None:
         self.info = info
         self.tensors = tensors
         self.inputs = inputs
         self.outputs = outputs
         self.ranges = ranges or {}
-        self.prices = prices
+        self.prices = prices or {}
         self._constants = arrays
         self._own = own or {}
         self._net = _network(ops, tensors)
@@ -248,6 +256,15 @@ class Graph:
         """The array that a record names; large ones are mapped for as long as the array is there."""
         return np.asarray(self._own[key] if key in self._own else self._constants[key])
 
+    def arrays_of(self, layer: str) -> Mapping[str, NDArray[Any]]:
+        """What passes have computed of a layer, by the names of `bsc.mapping.arrays.SPECS`."""
+        return _LayerView(self._own, layer)
+
+    def has_same_arrays(self, other: "Graph", layer: str) -> bool:
+        """Whether a pass has computed nothing of a layer in one of the graphs and not in the other."""
+        keys = (array_key(layer, name) for name in SPECS)
+        return all(self._own.get(key) is other._own.get(key) for key in keys)
+
     def constant(self, tensor: str) -> NDArray[Any]:
         """The values of a constant that operators read; as `array`, but a key of the compiler's own is no tensor."""
         return np.asarray(self._constants[tensor])
@@ -280,10 +297,10 @@ class Graph:
         other.info = info
         return other
 
-    def with_prices(self, prices: Prices) -> "Graph":
-        """A graph that knows what reading crossbars costs."""
+    def with_prices(self, prices: Mapping[str, ReadingPrices]) -> "Graph":
+        """A graph that knows what reading the crossbars of its layers costs."""
         other = self._rebuilt(self.ops(), {})
-        other.prices = prices
+        other.prices = dict(prices)
         return other
 
     def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":
@@ -315,6 +332,23 @@ class Graph:
         lines += [str(op) for op in self.ops()]
         lines += [f"output    {self.tensors[name]}" for name in self.outputs]
         return "\n".join(lines) + "\n"
+
+
+class _LayerView(Mapping[str, NDArray[Any]]):
+    """Arrays of one layer, each fetched when it is asked for. Raises `KeyError` for one that no pass has computed."""
+
+    def __init__(self, arrays: Mapping[str, ArraySource], layer: str) -> None:
+        self._arrays = arrays
+        self._layer = layer
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return np.asarray(self._arrays[array_key(self._layer, name)])
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in SPECS if array_key(self._layer, name) in self._arrays)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _network(ops: Iterable[Op], tensors: Mapping[str, TensorType]) -> "nx.MultiDiGraph[str]":

@@ -49,6 +49,10 @@ class Pass(ABC):
     def run(self, graph: Graph) -> PassResult:
         """Rewrite the graph; the given one stays as it is."""
 
+    def input_vectors(self) -> int:
+        """Input vectors of each layer, about, whose moments must be attached before `run`; 0 for none."""
+        return 0
+
 
 class LayerPass(Pass):
     """A pass that looks at one layer after another and leaves those alone that it is done with."""

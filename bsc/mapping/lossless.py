@@ -16,7 +16,7 @@ def proved_lossless(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_
 
 def layer_reach(layer: MappedLayer, arrays: LayerArrays) -> Reach:
     """What the conversions of a layer can meet, from its recorded column sums."""
-    return reach(arrays.sums, arrays.gcds, layer.cells, layer.max_drive)
+    return reach(arrays.sums, arrays.gcds, layer.cells, layer.max_digit)
 
 
 def observed_lossless(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_]:

@@ -3,14 +3,16 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bsc.errors import UsageError
 from bsc.mapping.arrays import LayerArrays
-from bsc.mapping.layer import FileName, MappedLayer
+from bsc.mapping.layer import MappedLayer
 from bsc.record import Record
+
+DigitalFile = Annotated[str, Field(pattern=r"^digital/[0-9]{4,9}\.onnx$")]
 
 
 class TensorRecord(Record):
@@ -35,7 +37,7 @@ class StepRecord(Record):
     """One step of the program: a crossbar layer, or a file of digital operators."""
 
     layer: str | None = Field(default=None, description="name of the crossbar layer")
-    digital: FileName | None = Field(default=None, description="ONNX file of the digital operators")
+    digital: DigitalFile | None = Field(default=None, description="ONNX file of the digital operators")
     operators: dict[str, PositiveInt] = Field(default={}, description="digital operators by ONNX type")
     inputs: tuple[str, ...] = Field(description="tensors it reads")
     outputs: tuple[str, ...] = Field(min_length=1, description="tensors it writes")
@@ -55,7 +57,10 @@ class MappingRecord(Record):
     inputs: tuple[TensorRecord, ...] = Field(min_length=1)
     outputs: tuple[TensorRecord, ...] = Field(min_length=1)
     steps: tuple[StepRecord, ...] = Field(description="in the order they run")
-    layers: tuple[MappedLayer, ...]
+    layers: tuple[MappedLayer, ...] = Field(
+        description="in the order they run; arrays of the first are in layers/0000.safetensors, and so on"
+    )
+    free_batch: bool = Field(description="any number of samples may run at once; counts are for a batch of one")
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -132,6 +137,11 @@ class MappedModel:
     def outputs(self) -> tuple[TensorRecord, ...]:
         """The outputs of the model."""
         return self.record.outputs
+
+    @property
+    def free_batch(self) -> bool:
+        """Whether any number of samples may run at once; sizes and counts are for a batch of one."""
+        return self.record.free_batch
 
     @property
     def layers(self) -> tuple[MappedLayer, ...]:

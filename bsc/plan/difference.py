@@ -45,7 +45,9 @@ def array_differences(old: Plan, new: Plan) -> dict[str, ArrayDifference]:
     layers = {layer.name: layer for layer in new.mapping.layers}
     for before in old.mapping.layers:
         after = layers.get(before.name)
-        if after is not None and old.files.get(before.arrays) != new.files.get(after.arrays):
+        if after is not None and old.files.get(old.document.layer_file(before.name)) != new.files.get(
+            new.document.layer_file(after.name)
+        ):
             found[before.name] = layer_difference(before, old.mapping.arrays(before), after, new.mapping.arrays(after))
     return found
 

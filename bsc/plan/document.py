@@ -19,12 +19,13 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bsc.hardware.target import Target
 from bsc.ir.graph import SetInput
-from bsc.mapping.layer import FileName
+from bsc.mapping.arrays import described
 from bsc.mapping.model import MappedModel, MappingRecord
 from bsc.record import Record
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^(target\.json|layers/[0-9]{4,9}\.safetensors|digital/[0-9]{4,9}\.onnx)$")]
 
 
 class SetInputRecord(Record):
@@ -56,7 +57,6 @@ class ModelRecord(Record):
     file: str = Field(description="file name without folders")
     sha256: Sha256 = Field(description="of the file's digest followed by those of its external data files")
     opsets: dict[str, int] = Field(description="ONNX domain to version")
-    dynamic_batch: bool = Field(description="any number of samples may run at once; counts are for a batch of one")
     constants: tuple[SetInputRecord, ...] = Field(description="inputs that were made constants")
     check: ImportRecord | None = Field(description="null where there was no model file to check against")
     notes: tuple[str, ...] = Field(description="what is worth knowing of how the model was read")
@@ -99,9 +99,23 @@ class Provenance(Record):
 class PlanDocument(Provenance, MappingRecord):
     """Everything of a plan but its arrays."""
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     target: str = Field(description="name of the hardware description in target.json")
     files: dict[FileName, Sha256] = Field(default={}, description="SHA-256 of every other file of the folder")
+
+    def layer_file(self, name: str) -> str:
+        """The file of a layer's arrays, by the layer's name."""
+        return layer_file([layer.name for layer in self.layers].index(name))
+
+
+def plan_schema() -> dict[str, Any]:
+    """JSON Schema of plan.json, and beside it what the arrays of layers are."""
+    return PlanDocument.model_json_schema() | described()
+
+
+def layer_file(position: int) -> str:
+    """The file of the arrays of the layer at a position, from 0."""
+    return f"layers/{position:04}.safetensors"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

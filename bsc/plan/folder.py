@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,19 +18,17 @@ from safetensors.numpy import save_file
 
 from bsc.atomic import new_folder, output_errors, require_free
 from bsc.errors import ModelError, UsageError
-from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.hardware.target import Target
 from bsc.ir.onnx_walk import tensors
-from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.arrays import SAVED, LayerArrays, misfits
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel, MappingRecord
-from bsc.plan.document import SCHEMA_VERSION, Plan, PlanDocument, Provenance
+from bsc.plan.document import SCHEMA_VERSION, Plan, PlanDocument, Provenance, layer_file
 from bsc.record import Record, first_mistake
 
 DOCUMENT = "plan.json"
 TARGET = "target.json"
 MAX_JSON_BYTES = 256 << 20
-MAX_CORRECTION = 1 << 53
 
 R = TypeVar("R", bound=Record)
 
@@ -97,9 +95,11 @@ def read_plan(folder: Path) -> Plan:
         if target.name != document.target:
             raise _altered(folder, f"{TARGET} describes '{target.name}', {DOCUMENT} names '{document.target}'")
 
+    files = {layer.name: layer_file(position) for position, layer in enumerate(document.layers)}
+
     def arrays(layer: MappedLayer) -> LayerArrays:
         with _input_errors(folder):
-            return _read_arrays(_checked(folder, layer.arrays, document), layer)
+            return _read_arrays(_checked(folder, files[layer.name], document), layer)
 
     def digital(name: str) -> bytes:
         with _input_errors(folder):
@@ -152,11 +152,11 @@ def _fill(plan: Plan, folder: Path) -> PlanDocument:
     names = [TARGET]
     (folder / TARGET).write_text(target_json(plan.target), encoding="utf-8")
     (folder / "layers").mkdir()
-    for layer in plan.mapping.layers:
+    for position, layer in enumerate(plan.mapping.layers):
         arrays = {name: np.ascontiguousarray(array) for name, array in plan.mapping.arrays(layer).by_name().items()}
-        save_file(arrays, folder / layer.arrays)
-        shutil.copymode(folder / TARGET, folder / layer.arrays)  # safetensors lets only the owner read it
-        names.append(layer.arrays)
+        names.append(layer_file(position))
+        save_file(arrays, folder / names[-1])
+        shutil.copymode(folder / TARGET, folder / names[-1])  # safetensors lets only the owner read it
     digital = [step.digital for step in plan.mapping.record.steps if step.digital]
     if digital:
         (folder / "digital").mkdir()
@@ -233,76 +233,8 @@ def _read_arrays(path: Path, layer: MappedLayer) -> LayerArrays:
             arrays: dict[str, NDArray[Any]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, TypeError, ValueError, AttributeError) as error:  # types that NumPy lacks
         raise _altered(path.parent.parent, f"layer '{layer.name}': {error}") from None
-    expected = {field.name: field.default for field in fields(LayerArrays)}
-    wrong = [name for name, default in expected.items() if default is MISSING and name not in arrays]
-    wrong += sorted(arrays.keys() - expected)
-    if wrong:
-        raise _altered(path.parent.parent, f"layer '{layer.name}': array '{wrong[0]}' is missing or unknown")
-    loaded = LayerArrays(**arrays)
-    if (unfit := _first_wrong(layer, loaded)) is not None:
-        raise _altered(path.parent.parent, f"layer '{layer.name}': array '{unfit}' does not fit {DOCUMENT}")
-    return loaded
-
-
-def _first_wrong(layer: MappedLayer, arrays: LayerArrays) -> str | None:
-    """The first array whose type, shape or values contradict the document; None when all is well."""
-    rows, columns = layer.mapped_rows, layer.mapped_columns
-    planes = (layer.slices, layer.cells.polarities)
-    per_column = (layer.row_groups, *planes, columns)
-    per_conversion = (layer.row_groups, layer.slices, layer.cells.conversions, columns)
-    per_crossbar = (layer.row_tiles, len(layer.column_tiles()[1]), *planes)
-    top = (1 << layer.weight_bits) - 1
-    largest_sum = layer.active_rows * ((1 << layer.bits_per_cell) - 1)
-    largest_read = largest_sum * layer.max_drive
-    observed, paired = layer.observed is not None, layer.subtraction == "analog"
-    steps = (1,) if arrays.weight_step.size == 1 else (layer.columns,)
-    largest = float(np.finfo(np.float64).max)
-
-    def lines(kept: NDArray[Any] | None, mapped: int, of: int) -> bool:
-        if kept is None:
-            return mapped == of
-        return _is(kept, "i", (mapped,), 0, of - 1) and len(np.unique(kept)) == mapped
-
-    def centres_fit() -> bool:
-        if layer.encoding != "centre" or arrays.centres is None:
-            return layer.encoding != "centre" and arrays.centres is None
-        sizes = _is(arrays.codes, "i", (rows, columns), -top, top)
-        if not sizes or not _is(arrays.centres, "i", (layer.row_tiles, columns), -top, top):
-            return False
-        stored = layer.cells.stored(arrays.codes, arrays.centres, layer.tile_rows)
-        return _is(stored, "i", (rows, columns), -top, top)
-
-    checks = {
-        "codes": _is(arrays.codes, "i", (rows, columns), -top, top),
-        "weight_step": _is(arrays.weight_step, "f", steps, 0, largest),
-        "bias": arrays.bias is None or _is(arrays.bias, "f", (layer.columns,), -largest, largest),
-        "kept_rows": lines(arrays.kept_rows, rows, layer.rows),
-        "kept_columns": lines(arrays.kept_columns, columns, layer.columns),
-        "centres": centres_fit(),
-        "flipped": _optional(arrays.flipped, layer.flip, "b", per_column, 0, 1),
-        "sums": _is(arrays.sums, "u", per_column, 0, largest_sum),
-        "gcds": _is(arrays.gcds, "u", per_column, 0, (1 << layer.bits_per_cell) - 1),
-        "nonzeros": _is(arrays.nonzeros, "u", per_column, 0, layer.active_rows),
-        "adc_bits": _is(arrays.adc_bits, "u", per_conversion, 0, MAX_ADC_BITS),
-        "adc_step": _is(arrays.adc_step, "u", per_conversion, 1, 255),
-        "adc_low": _optional(arrays.adc_low, paired, "i", per_conversion, -(1 << MAX_ADC_BITS), 0),
-        "allocated": _is(arrays.allocated, "b", per_crossbar, 0, 1),
-        "observed_sums": _optional(arrays.observed_sums, observed, "u", per_conversion, 0, largest_read),
-        "observed_lows": _optional(arrays.observed_lows, observed and paired, "i", per_conversion, -largest_read, 0),
-        "correction": arrays.correction is None
-        or _is(arrays.correction, "i", (columns,), -MAX_CORRECTION, MAX_CORRECTION),
-    }
-    return next((name for name, fits in checks.items() if not fits), None)
-
-
-def _optional(  # noqa: PLR0917
-    array: NDArray[Any] | None, wanted: bool, kind: str, shape: tuple[int, ...], low: float, high: float
-) -> bool:
-    """Whether an array is there exactly if it is wanted, and fits."""
-    return not wanted if array is None else wanted and _is(array, kind, shape, low, high)
-
-
-def _is(array: NDArray[Any], kind: str, shape: tuple[int, ...], low: float, high: float) -> bool:
-    if array.dtype.kind != kind or array.shape != shape:
-        return False
-    return array.size == 0 or bool(low <= array.min().item() and array.max().item() <= high)
+    for name in sorted(arrays.keys() - SAVED):
+        raise _altered(path.parent.parent, f"layer '{layer.name}': array '{name}' is unknown")
+    for name, problem in misfits(layer, arrays):
+        raise _altered(path.parent.parent, f"layer '{layer.name}': array '{name}' {problem}")
+    return LayerArrays(**arrays)

@@ -40,7 +40,6 @@ def make_plan(
         file=graph.info.name,
         sha256=graph.info.sha256,
         opsets=dict(graph.info.opsets),
-        dynamic_batch=graph.info.dynamic_batch,
         constants=tuple(SetInputRecord(**asdict(each)) for each in graph.info.constants),
         check=None if graph.info.check is None else ImportRecord(**asdict(graph.info.check)),
         notes=graph.info.notes,

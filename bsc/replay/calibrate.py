@@ -1,5 +1,6 @@
 """Calibration: run the float model on sample inputs and note the range of what every crossbar layer reads."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,21 +22,40 @@ def calibrate(graph: Graph, data: Dataset) -> Graph:
     Raises:
         ModelError: BSC308 for data on which an activation is not finite.
     """
-    layers = {layer.name: layer for layer in graph.layers()}
     ranges: dict[str, tuple[float, float]] = {}
 
-    def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
-        layer = layers[name]
-        require_finite(x, f"the input of layer '{name}'")
+    def look(layer: CrossbarLayer, x: NDArray[Any], _samples: int) -> None:
         low, high = ranges.get(layer.input, (np.inf, -np.inf))  # of every activation that drives the layer
         ranges[layer.input] = (min(low, float(x.min())), max(high, float(x.max())))
-        return float_result(graph, layer, x)
+
+    run_float(graph, data, look)
+    return graph.with_ranges(ranges)
+
+
+def run_float(graph: Graph, data: Dataset, look: Callable[[CrossbarLayer, NDArray[Any], int], None]) -> None:
+    """Run the float model.
+
+    Args:
+        graph: as imported.
+        data: all of it goes through, in batches.
+        look: called with every layer, an activation that drives it, and the samples of the batch.
+
+    Raises:
+        ModelError: BSC308 for data on which an activation is not finite.
+    """
+    layers = {layer.name: layer for layer in graph.layers()}
+    samples = 0
+
+    def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
+        require_finite(x, f"the input of layer '{name}'")
+        look(layers[name], x, samples)
+        return float_result(graph, layers[name], x)
 
     program = Program(schedule(graph), graph.outputs)
     layer_bytes = float_bytes(graph)
     for batch in data.batches(max((layer.input_values for layer in layers.values()), default=1)):
+        samples = len(next(iter(batch.values())))
         program.run(batch, run_layer, layer_bytes=layer_bytes)
-    return graph.with_ranges(ranges)
 
 
 def float_bytes(graph: Graph) -> LayerBytes:

@@ -187,7 +187,7 @@ class LayerEngine:
         low, bits, step = of_lanes(arrays.lowest_codes), of_lanes(arrays.adc_bits), of_lanes(arrays.adc_step)
         top = low + (1 << bits) - 1
         rounded = of_lanes(self._reach.step) % step > 0
-        largest = np.maximum(of_lanes(self._reach.high), -of_lanes(self._reach.low)) // layer.max_drive
+        largest = np.maximum(of_lanes(self._reach.high), -of_lanes(self._reach.low)) // layer.max_digit
         half = layer.cells.subtraction == "analog"  # a sign takes a bit of a lane
         lane_bits = np.select([largest < 1 << 8 - half, largest < 1 << 16 - half], [8, 16], 32)
         levels = self._levels(row_group, columns)

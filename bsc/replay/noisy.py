@@ -145,7 +145,7 @@ class NoisyLayer:
                     layer.cells.max_level,
                     device,
                     streams_.programming,
-                    max_digit=layer.max_drive,
+                    max_digit=layer.max_digit,
                 )
                 for each, streams_ in zip(indices, random, strict=True)
             ),

@@ -19,7 +19,7 @@ from bsc.cost.crossbars import CrossbarTable, crossbar_table
 from bsc.cost.price import Cost
 from bsc.hardware.target import Target, label
 from bsc.mapping.arrays import LayerArrays
-from bsc.mapping.layer import MappedLayer, ObservedRecord
+from bsc.mapping.layer import MappedLayer, Observed
 from bsc.mapping.lossless import layer_reach, observed_lossless, observed_lows, proved_lossless
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.tiles import column_tiles, crossbars_with_weights, per_column, per_row_group
@@ -253,7 +253,7 @@ def _rests_on(parts: Iterable[tuple[str, MappingTotals]]) -> dict[str, float]:
     return {basis: count / conversions for basis, count in counts.items() if count}
 
 
-def observation(record: ObservedRecord, *, signed: bool) -> Observation:
+def observation(record: Observed, *, signed: bool) -> Observation:
     """What is recorded of a layer, and what follows from it; both ends of a signed conversion are taken from data."""
     return Observation(
         samples=record.samples,

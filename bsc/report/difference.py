@@ -216,7 +216,7 @@ def _facts(report: ReportDocument) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "model": _hash(plan.model.sha256),
         "opsets": plan.model.opsets,
-        "free batch": plan.model.dynamic_batch,
+        "free batch": plan.free_batch,
         "hardware": f"{plan.target} ({hardware})",
         "priced on": "its own hardware" if own else f"{report.cost.target} ({_hash(report.cost.target_sha256)})",
         "ADC law": report.cost.adc_law,
@@ -257,7 +257,7 @@ def _layer(
     settings = _changes(
         *({name: value for name, value in each.model_dump().items() if name not in NOT_COMPARED} for each in (old, new))
     )
-    hashes = [plan.files.get(layer.arrays) for plan, layer in ((old_plan, old), (new_plan, new))]
+    hashes = [plan.files.get(plan.layer_file(layer.name)) for plan, layer in ((old_plan, old), (new_plan, new))]
     differing = hashes[0] != hashes[1]
     return LayerDifference(
         name=old.name,

@@ -84,7 +84,7 @@ class LayerReport:
 
 def _heading(report: ReportDocument) -> Text:
     plan = report.plan
-    batch = ", for a batch of one" if plan.model.dynamic_batch else ""
+    batch = ", for a batch of one" if plan.free_batch else ""
     sizes = ", ".join(
         f"{tensor.name} {'x'.join(map(str, tensor.shape)) if tensor.shape is not None else '?'}"
         for tensor in plan.inputs

@@ -135,7 +135,7 @@ def measured(plan: Plan, files: dict[str, Path]) -> dict[str, Any]:
     """Savings over uniform 8 bit by law, and accuracy on the reported images."""
     laws = hw_models.laws()
     spread = compare(plan.mapping, plan.target, laws["isaac"], laws).spread
-    data = load_dataset(files["report"], plan.document.inputs, dynamic_batch=plan.document.model.dynamic_batch)
+    data = load_dataset(files["report"], plan.document.inputs, dynamic_batch=plan.document.free_batch)
     found = verify(plan, data, "report", None)
     assert found.accuracy is not None
     assert found.paired is not None

@@ -45,7 +45,7 @@ def judge(out: Path, name: str, test: Samples, observe: int) -> dict[str, Any]:
     write_plan(compiled.plan, out / f"{name}.bsc", force=True)
     plan = read_plan(out / f"{name}.bsc")
     document = plan.document
-    data = load_dataset(out / "test.npz", document.inputs, dynamic_batch=document.model.dynamic_batch)
+    data = load_dataset(out / "test.npz", document.inputs, dynamic_batch=document.free_batch)
     found = verify(plan, data, "test.npz", model)
     assert found.exact
     assert found.accuracy is not None
@@ -85,12 +85,12 @@ def _observed(plan: Plan, calibration: Path, samples: int) -> PlanTotals:
     """Totals as if no column sum were larger than the largest that these images cause."""
     document = plan.document
     replayer = Replayer(plan.mapping, ReplayOptions(statistics=True))
-    data = load_dataset(calibration, document.inputs, dynamic_batch=document.model.dynamic_batch, limit=samples)
+    data = load_dataset(calibration, document.inputs, dynamic_batch=document.free_batch, limit=samples)
     for batch in data.batches(max(layer.input_values for layer in plan.mapping.layers)):
         replayer.replayed(batch)
     layers = {}
     for layer in plan.mapping.layers:
-        assert layer.max_drive == 1
+        assert layer.max_digit == 1
         seen = replayer.columns[layer.name].highest
         layers[layer.name] = layer_totals(layer, replace(plan.mapping.arrays(layer), sums=seen))
     return plan_totals(plan.mapping.layers, layers)

@@ -15,9 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bsc.ir.graph import Graph, Prices
-from bsc.ir.layer import CrossbarLayer, Observed, Quantised
+import hw_models
+from bsc.cost.reading import reading_prices
+from bsc.ir.graph import Graph
+from bsc.ir.layer import CrossbarLayer
+from bsc.ir.mapped import mapping_of
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import Observed, Quantised
 from bsc.numeric.sharing import Granularity
+from passes.assign_adc import AssignAdc
 from passes.budget_adc import BudgetAdc
 from passes.calibrate_adc import CalibrateAdc
 from passes.slice_bits import SliceBits
@@ -37,15 +43,8 @@ def tiled() -> Graph:
     for index, (rows, columns) in enumerate(LAYERS):
         codes = random.integers(-255, 256, (rows, columns), np.int16)
         codes[random.random(codes.shape, np.float32) < 0.7] = 0
-        quant = Quantised(
-            weight_bits=8,
-            codes=f"{index}/codes",
-            weight_step=f"{index}/step",
-            input_bits=8,
-            input_signed=False,
-            input_step=1.0,
-        )
-        arrays |= {quant.codes: codes, quant.weight_step: [1.0]}
+        quant = Quantised(weight_bits=8, input_bits=8, input_signed=False, input_step=1.0, input_zero=0)
+        arrays |= {array_key(str(index), "codes"): codes, array_key(str(index), "weight_step"): [1.0]}
         reads, writes = f"t{index}" if index else "x", "y" if index == len(LAYERS) - 1 else f"t{index + 1}"
         layers.append(fc(rows, columns, name=str(index), input=reads, output=writes, quant=quant))
     graph = network(*layers, arrays=arrays)
@@ -59,27 +58,30 @@ def observed(graph: Graph) -> Graph:
     layers: dict[str, CrossbarLayer] = {}
     arrays: dict[str, NDArray[Any]] = {}
     for layer in graph.layers():
-        assert layer.tiling is not None
-        shape = (*graph.array(layer.tiling.sums).shape, RESOLUTIONS)
+        sums = graph.arrays_of(layer.name)["sums"]
+        shape = (*sums.shape, RESOLUTIONS)
         tables = {
-            "unit": np.maximum(graph.array(layer.tiling.gcds), 1),
-            "highest": graph.array(layer.tiling.sums) // 2,
+            "observed_sums": sums // 2,
+            "sensitivity": np.full(4, 1e-9),
             "beyond": np.full(shape, (9, 9, 9, 5, 3, 0, 0, 0, 0, 0), np.uint32),
             "step": np.ones(shape, np.uint8),
             "damage": np.full(shape, 4.0 ** -np.arange(RESOLUTIONS), np.float32),
         }
-        keys: dict[str, Any] = {name: f"{layer.name}/observed-{name}" for name in tables}
-        arrays |= {keys[name]: values for name, values in tables.items()}
-        record = Observed(samples=1, vectors=1, conversions=8, mean=None, sensitivity=(1e-9,) * 4, **keys)
+        arrays |= {array_key(layer.name, name): values for name, values in tables.items()}
+        record = Observed(samples=1, vectors=1, conversions=8)
         layers[layer.name] = replace(layer, observed=record)
-    prices = Prices(conversion_j=tuple(1e-13 * bits for bits in range(17)), row_j=4e-13, cell_j=2e-15, column_j=1e-15)
-    return graph.with_layers(layers, arrays).with_prices(prices)
+    graph = graph.with_layers(layers, arrays)
+    target, law = hw_models.load("isaac"), hw_models.load_law("isaac")
+    mapping = mapping_of(AssignAdc(policy="fixed").run(graph).graph)
+    return graph.with_prices(
+        {layer.name: reading_prices(layer, mapping.arrays(layer), target, law) for layer in mapping.layers}
+    )
 
 
 def main(policy: str, granularity: Granularity) -> None:
     """Measure one policy."""
     graph = observed(tiled())
-    columns = sum(graph.array(layer.tiling.sums).size for layer in graph.layers() if layer.tiling)
+    columns = sum(graph.arrays_of(layer.name)["sums"].size for layer in graph.layers())
     start, cpu_start = time.perf_counter(), time.process_time()
     POLICIES[policy](granularity=granularity).run(graph)
     wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start

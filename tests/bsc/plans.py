@@ -18,11 +18,11 @@ from bsc import __version__
 from bsc.compile.driver import compile_model
 from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.hardware.target import Target
-from bsc.ir.layer import CrossbarLayer, Quantised
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
-from bsc.mapping.arrays import LayerArrays
-from bsc.mapping.layer import MappedLayer
+from bsc.mapping.arrays import LayerArrays, array_key
+from bsc.mapping.layer import MappedLayer, Quantised
 from bsc.mapping.model import MappedModel
 from bsc.numeric.encoding import MAX_ANALOG_BITS, Encoding, Subtraction
 from bsc.plan.document import ModelRecord, Plan, Provenance
@@ -61,15 +61,14 @@ def coded(
     matrix = np.asarray(codes, np.int16)
     quant = Quantised(
         weight_bits=weight_bits,
-        codes=f"{name}/codes",
-        weight_step=f"{name}/weight-step",
         input_bits=input_bits,
         input_signed=input_signed,
         input_step=input_step,
         input_zero=input_zero,
     )
     layer = fc(*matrix.shape, name=name, quant=quant, **fields)
-    return Coded(layer, {quant.codes: matrix, quant.weight_step: np.asarray(weight_step, np.float64)})
+    arrays: dict[str, ArrayLike] = {"codes": matrix, "weight_step": np.asarray(weight_step, np.float64)}
+    return Coded(layer, {array_key(name, each): values for each, values in arrays.items()})
 
 
 def mapped(
@@ -122,9 +121,7 @@ def plan_of(*layers: Coded, target: Target = ISAAC, **how: Any) -> Plan:
 
 def plan_around(mapping: MappedModel, target: Target = ISAAC) -> Plan:
     """A plan of a mapping that no compiler made."""
-    model = ModelRecord(
-        file="tiny.onnx", sha256="0" * 64, opsets={"": 17}, dynamic_batch=False, constants=(), check=None, notes=()
-    )
+    model = ModelRecord(file="tiny.onnx", sha256="0" * 64, opsets={"": 17}, constants=(), check=None, notes=())
     provenance = Provenance(
         bsc_version=__version__, model=model, calibration=None, budget=None, pipeline="made by hand"
     )

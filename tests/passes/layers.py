@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
 from bsc.ir.graph import Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
-from bsc.ir.layer import CrossbarLayer, Quantised
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import run_pipeline
+from bsc.mapping.arrays import SPECS, array_key
+from bsc.mapping.layer import Quantised
 
 FC_WEIGHT = "fc.weight"
-FC_CODES = "fc/codes"
 
 
 def fc(rows: int, columns: int, **fields: Any) -> CrossbarLayer:
@@ -44,15 +45,25 @@ def network(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> Graph:
-    """A graph with the model input 'x'; shapes not given are unknown. A pass that writes to `arrays` fails."""
+    """A graph with the model input 'x'; shapes not given are unknown. A pass that writes to `arrays` fails.
+
+    Of these, arrays of layers count as computed by a pass, and those of a layer that is quantised have its bias too.
+    """
     names = {name for op in ops for name in (*op.inputs, *op.outputs)} | {"x"}
+    layers = [op for op in ops if isinstance(op, CrossbarLayer)]
+    computed = {array_key(layer.name, name) for layer in layers for name in SPECS}
+    frozen = {key: _frozen(values) for key, values in arrays.items()}
+    for layer in layers:
+        if layer.quant is not None and layer.bias is not None:
+            frozen[array_key(layer.name, "bias")] = frozen[layer.bias].ravel()
     return Graph(
         info=ModelInfo(name="tiny.onnx", sha256="0" * 64, opsets={"": 17}, dynamic_batch=False),
         ops=ops,
         tensors={name: TensorType(name=name, shape=(shapes or {}).get(name), dtype="float32") for name in names},
         inputs=("x",),
         outputs=outputs,
-        arrays={key: _frozen(values) for key, values in arrays.items()},
+        arrays={key: values for key, values in frozen.items() if key not in computed},
+        own={key: values for key, values in frozen.items() if key in computed},
         ranges=ranges,
     )
 
@@ -72,16 +83,10 @@ def float_layer(weight: ArrayLike, *, ranges: Mapping[str, tuple[float, float]] 
 def coded_layer(codes: ArrayLike, *, weight_bits: int = 8, groups: int = 1) -> Graph:
     """One layer with these codes (K, N), as if `quantize` had made them, each worth 1."""
     matrix = np.asarray(codes, np.int16)
-    quant = Quantised(
-        weight_bits=weight_bits,
-        codes=FC_CODES,
-        weight_step="fc/weight-step",
-        input_bits=8,
-        input_signed=False,
-        input_step=None,
-    )
+    quant = Quantised(weight_bits=weight_bits, input_bits=8, input_signed=False, input_step=None, input_zero=0)
     layer = fc(*matrix.shape, groups=groups, quant=quant)
-    return network(layer, arrays={FC_WEIGHT: matrix, FC_CODES: matrix, quant.weight_step: [1.0]})
+    arrays: dict[str, ArrayLike] = {array_key("fc", "codes"): matrix, array_key("fc", "weight_step"): [1.0]}
+    return network(layer, arrays={FC_WEIGHT: matrix, **arrays})
 
 
 def compiled(graph: Graph, *passes: Pass) -> Graph:
@@ -95,10 +100,9 @@ def the_layer(graph: Graph) -> CrossbarLayer:
     return layer
 
 
-def array(graph: Graph, key: str | None) -> NDArray[Any]:
-    """An array that must be there."""
-    assert key is not None
-    return graph.array(key)
+def array(graph: Graph, name: str, layer: str = "fc") -> NDArray[Any]:
+    """An array of a layer that must be there."""
+    return graph.arrays_of(layer)[name]
 
 
 def assert_runs_once(step: Pass, graph: Graph) -> None:

@@ -1,6 +1,6 @@
 """Tiled graphs with observations made by hand, for the passes that rest on data."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 import hw_models
 from bsc.compile.observation import with_observations
 from bsc.ir.adc_pass import AdcPass, Observation
-from bsc.ir.graph import Graph, Prices
-from bsc.ir.layer import Observed
+from bsc.ir.graph import Graph, ReadingPrices
+from bsc.ir.stages import layer_record
+from bsc.mapping.arrays import array_key
+from bsc.mapping.layer import Observed, TiledLayer
 from bsc.numeric.encoding import Subtraction
 from bsc.plan.document import Plan
 from bsc.plan.planner import make_plan
@@ -20,7 +22,31 @@ from passes.tile import Tile
 from tests.bsc.plans import coded
 from tests.passes.layers import array, coded_layer, compiled, network, the_layer
 
-BITS_PRICE = Prices(conversion_j=tuple(float(bits) for bits in range(17)), row_j=0.0, cell_j=0.0, column_j=0.0)
+CYCLES = 8
+"""Input cycles of the one vector of a layer made by hand."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices of one input cycle: of a conversion of 0, 1, 2, ... bits, of a row driven, and of a column held."""
+
+    conversion_j: tuple[float, ...]
+    row_j: float = 0.0
+    column_j: float = 0.0
+
+    def of(self, graph: Graph) -> ReadingPrices:
+        """Of the only layer, which fills no more than one row tile."""
+        layer = layer_record(TiledLayer, the_layer(graph), "a test")
+        crossbars = array(graph, "allocated")
+        if layer.subtraction == "analog":
+            crossbars = crossbars.sum(axis=3, keepdims=True)
+        rows, columns = layer.mapped_rows, layer.mapped_columns
+        held = np.diff([*layer.column_tiles()[1], columns])[:, None, None] * self.column_j
+        crossbar_j = crossbars * rows * self.row_j + (crossbars > 0) * held
+        return ReadingPrices(conversion_j=np.array(self.conversion_j) * CYCLES, crossbar_j=crossbar_j * CYCLES)
+
+
+BITS_PRICE = Prices(tuple(float(bits) for bits in range(17)))
 """A conversion of N bits costs N, and nothing else costs anything."""
 
 
@@ -51,18 +77,17 @@ def observed(
     Without highest sums no data showed anything; of pairs all that is not given is 0.
     """
     layer = the_layer(graph)
-    assert layer.tiling is not None
     assert layer.slicing is not None
-    paired = layer.slicing.cells.subtraction == "analog"
-    columns = array(graph, layer.tiling.sums).shape[-1]
+    paired = layer.slicing.subtraction == "analog"
+    columns = array(graph, "sums").shape[-1]
 
     def table(values: ArrayLike, dtype: Any) -> NDArray[Any]:
         first = np.array(values, dtype)
         return first[None, None, None] if paired else np.stack([first, np.zeros_like(first)])[None, None]
 
-    arrays = {"highest": table(np.zeros(columns) if highest is None else highest, np.uint32)}
+    arrays = {"observed_sums": table(np.zeros(columns) if highest is None else highest, np.uint32)}
     if paired:
-        arrays["lowest"] = table(np.zeros(columns) if lowest is None else lowest, np.int32)
+        arrays["observed_lows"] = table(np.zeros(columns) if lowest is None else lowest, np.int32)
         low = low if low is not None or step is None else np.zeros_like(step)
     for name, values, dtype in (
         ("beyond", beyond, np.uint32),
@@ -75,17 +100,11 @@ def observed(
             arrays[name] = table(values, dtype)
     if "step" in arrays:
         arrays["step"][:, :, 1:] = 1
-    keys: dict[str, Any] = dict.fromkeys(("lowest", "step", "low", "beyond", "damage", "mean"))
-    keys |= {name: f"fc/observed-{name}" for name in arrays}
-    record = Observed(
-        samples=2,
-        vectors=2,
-        conversions=conversions,
-        sensitivity=None if sensitivity is None else (sensitivity,),
-        **keys,
-    )
-    tables = {f"fc/observed-{name}": values for name, values in arrays.items()}
-    return graph.with_layers({"fc": replace(layer, observed=record)}, tables).with_prices(prices)
+    if sensitivity is not None:
+        arrays["sensitivity"] = np.array([sensitivity])
+    record = Observed(samples=2, vectors=2, conversions=conversions)
+    tables = {array_key("fc", name): values for name, values in arrays.items()}
+    return graph.with_layers({"fc": replace(layer, observed=record)}, tables).with_prices({"fc": prices.of(graph)})
 
 
 def really_observed(graph: Graph, inputs: NDArray[Any], wanted: Observation | None) -> Graph:
@@ -112,13 +131,10 @@ def plan_from_data(codes: ArrayLike, inputs: NDArray[Any], step: AdcPass, **slic
 
 def bits_and_steps(graph: Graph) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """(R, S, Q, N) each."""
-    adc = the_layer(graph).adc
-    assert adc is not None
-    return array(graph, adc.bits), array(graph, adc.step)
+    return array(graph, "adc_bits"), array(graph, "adc_step")
 
 
 def lowest_codes(graph: Graph) -> NDArray[np.int32]:
     """(R, S, Q, N)."""
-    adc = the_layer(graph).adc
-    assert adc is not None
-    return np.zeros(array(graph, adc.bits).shape, np.int32) if adc.low is None else array(graph, adc.low)
+    found = graph.arrays_of("fc")
+    return found["adc_low"] if "adc_low" in found else np.zeros(found["adc_bits"].shape, np.int32)

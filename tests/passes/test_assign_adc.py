@@ -15,16 +15,14 @@ from passes.eliminate import Eliminate
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
 from tests.bsc.plans import coded, mapped, only_layer
-from tests.passes.layers import array, assert_runs_once, coded_layer, compiled, float_layer, sparse_codes, the_layer
+from tests.passes.layers import array, assert_runs_once, coded_layer, compiled, float_layer, sparse_codes
 
 GRANULARITIES = ["column", "tile", "slice"]
 
 
 def bits_and_steps(graph: Graph) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """(T, S, P, N) each."""
-    adc = the_layer(graph).adc
-    assert adc is not None
-    return array(graph, adc.bits), array(graph, adc.step)
+    return array(graph, "adc_bits"), array(graph, "adc_step")
 
 
 def assigned(codes: Any, *, rows: int = 4, cols: int = 2, dac_bits: int = 1, **options: Any) -> Graph:
@@ -90,13 +88,11 @@ def test_every_granularity_is_exact(
     graph = assigned(codes, rows=rows, cols=cols, dac_bits=dac_bits, granularity=granularity)
     alone, _ = bits_and_steps(assigned(codes, rows=rows, cols=cols, dac_bits=dac_bits))
     bits, steps = bits_and_steps(graph)
-    tiling = the_layer(graph).tiling
-    assert tiling is not None
-    bound = array(graph, tiling.sums).astype(np.int64) * (2**dac_bits - 1)
+    bound = array(graph, "sums").astype(np.int64) * (2**dac_bits - 1)
     assert (bits >= alone).all()
     assert ((bits == 0) == (bound == 0)).all()
     assert ((2 ** bits.astype(np.int64) - 1) * steps >= bound).all()
-    assert (array(graph, tiling.gcds) % steps == 0).all()
+    assert (array(graph, "gcds") % steps == 0).all()
     if granularity == "slice":
         assert all(len(np.unique(bits[:, slice_][bound[:, slice_] > 0])) <= 1 for slice_ in range(4))
 
@@ -177,7 +173,7 @@ def test_option_limits() -> None:
 @pytest.mark.parametrize(
     ("graph", "missing"),
     [
-        (float_layer([[1.0]]), "slice-bits"),
+        (float_layer([[1.0]]), "quantize"),
         (coded_layer([[1]]), "slice-bits"),
         (compiled(coded_layer([[1]]), SliceBits()), "tile"),
     ],
@@ -206,10 +202,7 @@ def test_pairs_by_hand(granularity: Any, bits: list[int], steps: list[int], lowe
     """Both columns of a weight are subtracted, then converted once, from the lowest difference on."""
     codes, cut = [[2, 3, -1], [2, 3, 0], [-2, 0, 0]], SliceBits(subtraction="analog")
     graph = compiled(coded_layer(codes), cut, Tile(rows=4, cols=2), AssignAdc(granularity=granularity))
-    adc = the_layer(graph).adc
-    assert adc is not None
-    assert adc.low is not None
-    found = [array(graph, key) for key in (adc.bits, adc.step, adc.low)]
+    found = [array(graph, name) for name in ("adc_bits", "adc_step", "adc_low")]
     assert {values.shape for values in found} == {(1, 4, 1, 3)}
     assert [values[0, 0, 0].tolist() for values in found] == [bits, steps, lowest]
     assert not found[0][:, 1:].any()
@@ -217,10 +210,7 @@ def test_pairs_by_hand(granularity: Any, bits: list[int], steps: list[int], lowe
 
 def test_other_policies_read_pairs_half_below_zero() -> None:
     graph = compiled(coded_layer([[1]]), SliceBits(subtraction="analog"), Tile(), AssignAdc(policy="fixed", bits=3))
-    adc = the_layer(graph).adc
-    assert adc is not None
-    assert adc.low is not None
-    assert (array(graph, adc.bits)[0, 0].item(), array(graph, adc.low)[0, 0].item()) == (3, -4)
+    assert (array(graph, "adc_bits")[0, 0].item(), array(graph, "adc_low")[0, 0].item()) == (3, -4)
 
 
 def test_a_dac_is_not_driven_higher_than_the_inputs_have_bits() -> None:

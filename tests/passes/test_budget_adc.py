@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
-from bsc.ir.graph import Graph, Prices
+from bsc.ir.graph import Graph
 from bsc.replay.engine import LayerEngine, ReplayOptions
 from passes.budget_adc import BudgetAdc
 from passes.calibrate_adc import CalibrateAdc
@@ -19,6 +19,7 @@ from tests.bsc.plans import only_layer
 from tests.passes.layers import array, assert_runs_once, coded_layer, compiled, sparse_codes, the_layer
 from tests.passes.observed import (
     BITS_PRICE,
+    Prices,
     bits_and_steps,
     lowest_codes,
     observed,
@@ -69,12 +70,12 @@ def test_a_crossbar_that_is_not_worth_driving_is_left_out() -> None:
     free = decided(0.07)
     layer = the_layer(free)
     assert layer.tiling is not None
-    assert array(free, layer.tiling.allocated)[0, 0, 0].tolist() == [True, False]  # no negative column is converted
+    assert array(free, "allocated")[0, 0, 0].tolist() == [True, False]  # no negative column is converted
     # 3 rows driven 8 times at 4 / 3 each cost 32, as do 4 bits 8 times: all is half as dear by comparison.
-    dear = Prices(conversion_j=BITS_PRICE.conversion_j, row_j=4 / 3, cell_j=0.0, column_j=0.0)
+    dear = Prices(BITS_PRICE.conversion_j, row_j=4 / 3)
     for caution, read in ((0.06, False), (0.2, True)):
         graph = decided(caution, dear)
-        assert array(graph, layer.tiling.allocated)[0, 0, 0, 0] == read
+        assert array(graph, "allocated")[0, 0, 0, 0] == read
         assert bool(bits_and_steps(graph)[0].any()) == read
 
 
@@ -108,19 +109,19 @@ def test_pairs_by_hand() -> None:
         assert lowest_codes(graph).tolist() == [[[[[0, -1, -2, -3][bits[0]], 0]]]]
         adc = the_layer(graph).adc
         assert adc is not None
-        assert array(graph, adc.correction).tolist() == [[0, 1, 0, 0][bits[0]], 0]  # -0.5 to even
+        assert array(graph, "correction").tolist() == [[0, 1, 0, 0][bits[0]], 0]  # -0.5 to even
 
 
 def test_both_crossbars_of_a_pair_are_driven_or_left_out() -> None:
     """2 rows driven 8 times at 1 each cost 16 on a crossbar, 2 sums held 8 times at 4 each 64, and 6 bits 48."""
-    dear = Prices(conversion_j=BITS_PRICE.conversion_j, row_j=1.0, cell_j=0.0, column_j=0.0)
-    held = Prices(conversion_j=BITS_PRICE.conversion_j, row_j=0.0, cell_j=0.0, column_j=4.0)
+    dear = Prices(BITS_PRICE.conversion_j, row_j=1.0)
+    held = Prices(BITS_PRICE.conversion_j, column_j=4.0)
 
     def crossbars(graph: Graph) -> list[bool]:
         layer = the_layer(graph)
         assert layer.tiling is not None
-        assert bits_and_steps(graph)[0].any() == array(graph, layer.tiling.allocated).any()
-        return [bool(each) for each in array(graph, layer.tiling.allocated).ravel()]
+        assert bits_and_steps(graph)[0].any() == array(graph, "allocated").any()
+        return [bool(each) for each in array(graph, "allocated").ravel()]
 
     # At 2 and 2 bits they gain 19 * caution and cost 32 and driving both, of 48 and that; one alone would be cheaper.
     assert (32 + 16) / (48 + 16) < 19 * 0.041 < (32 + 32) / (48 + 32) < 19 * 0.043
@@ -142,7 +143,7 @@ def test_bias_is_taken_out() -> None:
     graph = decided(0.01, correct="bias")
     adc = the_layer(graph).adc
     assert adc is not None
-    assert array(graph, adc.correction).tolist() == [3, 1]
+    assert array(graph, "correction").tolist() == [3, 1]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_no_column_is_off_on_average(policy: Any, slicing: dict[str, Any]) -> No
 
 
 def test_resolutions_without_a_price_are_avoided() -> None:
-    holes = Prices(conversion_j=(0.0, float("nan"), float("nan"), *range(3, 17)), row_j=0.0, cell_j=0.0, column_j=0.0)
+    holes = Prices((0.0, float("nan"), float("nan"), *range(3, 17)))
     assert bits_and_steps(decided(0.01, holes))[0][0, 0, 0].tolist() == [0, 0]
     assert bits_and_steps(decided(1, holes))[0][0, 0, 0].tolist() == [3, 3]
 
@@ -198,24 +199,17 @@ def test_more_caution_never_costs_less(  # noqa: PLR0917
 
     def totals(caution: float) -> tuple[float, float]:
         done = compiled(graph, BudgetAdc(granularity=granularity, caution=caution))
-        layer, prices = the_layer(done), done.prices
+        layer = the_layer(done)
         assert layer.tiling is not None
         assert layer.observed is not None
-        assert layer.observed.damage is not None
-        assert layer.observed.sensitivity is not None
-        assert prices is not None
         bits, steps = bits_and_steps(done)
         assert (steps >= 1).all()
-        read = array(done, layer.tiling.allocated)
-        rows, columns = layer.mapped_shape
-        driven = np.minimum(rows - np.arange(0, rows, 16), 16)[:, None] * prices.row_j
-        widths = np.diff([*layer.tiling.column_starts, columns]) if columns else np.zeros(0)
-        each = driven + 16 * 5 * prices.cell_j
-        sampled = read if subtraction == "digital" else read.any(axis=3, keepdims=True)
-        energy = np.array(prices.conversion_j)[bits].sum() + (read.sum(axis=(2, 3)) * each).sum()
-        energy += (sampled.sum(axis=(2, 3)) * widths).sum() * prices.column_j
-        damage = np.take_along_axis(array(done, layer.observed.damage), bits[..., None].astype(int), -1)[..., 0]
-        weight = np.array(layer.observed.sensitivity)[:, None, None] * 16.0 ** np.arange(4).reshape(-1, 1, 1)
+        read = array(done, "allocated")
+        if subtraction == "analog":
+            read = np.asarray(read.any(axis=3, keepdims=True))
+        energy = done.prices["fc"].energy_j(bits, read)
+        damage = np.take_along_axis(array(done, "damage"), bits[..., None].astype(int), -1)[..., 0]
+        weight = array(done, "sensitivity")[:, None, None] * 16.0 ** np.arange(4).reshape(-1, 1, 1)
         return float(energy), float((weight * damage).sum())
 
     (energy, damage), (more, less) = totals(caution), totals(caution * factor)
@@ -230,12 +224,10 @@ def test_endless_caution_loses_nothing_that_was_observed(subtraction: Any) -> No
     step = BudgetAdc(caution=1e12)
     graph = compiled(really_observed(graph, np.random.default_rng(1).integers(0, 256, (9, 20)), step.observes()), step)
     bits, steps = bits_and_steps(graph)
-    layer = the_layer(graph)
-    assert layer.observed is not None
     first = lowest_codes(graph).astype(np.int64)
-    assert (array(graph, layer.observed.highest) <= (first + 2 ** bits.astype(np.int64) - 1) * steps).all()
-    if layer.observed.lowest is not None:
-        assert (first * steps <= array(graph, layer.observed.lowest)).all()
+    assert (array(graph, "observed_sums") <= (first + 2 ** bits.astype(np.int64) - 1) * steps).all()
+    if subtraction == "analog":
+        assert (first * steps <= array(graph, "observed_lows")).all()
 
 
 def test_a_layer_of_zeros() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
+from bsc.mapping.arrays import array_key
 from bsc.numeric.column_stats import lossless_bits, reach
 from bsc.numeric.sharing import group_sums, sharing_groups
 from bsc.replay.engine import LayerEngine, ReplayOptions
@@ -78,7 +79,7 @@ def test_pairs_that_lose_something_have_the_best_step_and_place() -> None:
     assert lowest_codes(done).ravel().tolist() == [-2, -1, 0]
     adc = the_layer(done).adc
     assert adc is not None
-    assert array(done, adc.correction).tolist() == [-2, 0, 0]
+    assert array(done, "correction").tolist() == [-2, 0, 0]
     limited = compiled(graph, CalibrateAdc(most_bits=1))
     assert bits_and_steps(limited)[1].ravel().tolist() == [6, 3, 1]
     assert lowest_codes(limited).ravel().tolist() == [-1, -1, 0]
@@ -95,13 +96,12 @@ def test_the_bias_of_a_flipped_column_is_added() -> None:
     layer = the_layer(seen)
     assert layer.tiling is not None
     assert layer.observed is not None
-    assert array(seen, layer.tiling.flipped).ravel().tolist() == [True, False]
-    assert layer.observed.mean is not None
-    tables = {layer.observed.mean: np.full((1, 1, 1, 2, 3), 2.0, np.float32)}
+    assert array(seen, "flipped").ravel().tolist() == [True, False]
+    tables = {array_key("fc", "mean"): np.full((1, 1, 1, 2, 3), 2.0, np.float32)}
     done = compiled(seen.with_layers({}, tables), step)
     adc = the_layer(done).adc
     assert adc is not None
-    assert array(done, adc.correction).tolist() == [2, -2]
+    assert array(done, "correction").tolist() == [2, -2]
 
 
 def test_what_loses_something_has_the_best_step() -> None:
@@ -121,7 +121,7 @@ def test_what_loses_something_has_the_best_step() -> None:
     assert (bits[0, 0, 0].tolist(), steps[0, 0, 0].tolist()) == ([1, 1, 0], [6, 6, 1])
     adc = the_layer(limited).adc
     assert adc is not None
-    assert array(limited, adc.correction).tolist() == [0, 2, 0]  # -0.5 to even
+    assert array(limited, "correction").tolist() == [0, 2, 0]  # -0.5 to even
 
 
 def test_shared_over_a_crossbar_and_a_slice() -> None:
@@ -156,9 +156,9 @@ def test_what_was_observed_never_clips_and_never_rounds(
     assert layer.slicing is not None
     first = lowest_codes(graph).astype(np.int64)
     lows, tops = first * steps, (first + 2 ** bits.astype(np.int64) - 1) * steps
-    found = reach(array(graph, layer.tiling.sums), array(graph, layer.tiling.gcds), layer.slicing.cells, 1)
-    highest = array(graph, layer.observed.highest).astype(np.int64)
-    lowest = 0 * highest if layer.observed.lowest is None else array(graph, layer.observed.lowest)
+    found = reach(array(graph, "sums"), array(graph, "gcds"), layer.slicing.format_of(8), 1)
+    highest = array(graph, "observed_sums").astype(np.int64)
+    lowest = graph.arrays_of("fc").get("observed_lows", 0 * highest)
     assert ((lows <= lowest) & (highest <= tops)).all()
     assert (found.step % steps == 0).all()
     assert ((bits > 0) == (found.high > found.low)).all()

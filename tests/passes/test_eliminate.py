@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
-from bsc.ir.layer import Kept
+from bsc.mapping.layer import Kept
 from passes.eliminate import Eliminate, nonzero_lines
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
 from tests.bsc.plans import coded
 from tests.passes.layers import (
-    FC_CODES,
     array,
     assert_runs_once,
     coded_layer,
@@ -34,19 +33,16 @@ def kept_of(graph: Graph) -> Kept:
 
 
 def mapped_codes(graph: Graph) -> NDArray[np.int16]:
-    quant = the_layer(graph).quant
-    assert quant is not None
-    return array(graph, quant.codes)
+    return array(graph, "codes")
 
 
 def test_by_hand() -> None:
     graph = compiled(coded_layer([[0, 0, 0], [1, 0, -2], [0, 0, 0], [0, 0, 3]]), Eliminate())
     kept = kept_of(graph)
-    assert kept.shape == (2, 2)
-    assert array(graph, kept.rows).tolist() == [1, 3]
-    assert array(graph, kept.columns).tolist() == [0, 2]
+    assert (kept.mapped_rows, kept.mapped_columns) == (2, 2)
+    assert array(graph, "kept_rows").tolist() == [1, 3]
+    assert array(graph, "kept_columns").tolist() == [0, 2]
     assert mapped_codes(graph).tolist() == [[1, -2], [0, 3]]
-    assert array(graph, FC_CODES).shape == (4, 3)
 
 
 @pytest.mark.parametrize(
@@ -56,22 +52,20 @@ def test_by_hand() -> None:
 def test_lines_are_named_only_where_some_are_dropped(
     codes: list[list[int]], rows_named: bool, columns_named: bool
 ) -> None:
-    kept = kept_of(compiled(coded_layer(codes), Eliminate()))
-    assert (kept.rows is not None, kept.columns is not None) == (rows_named, columns_named)
+    arrays = compiled(coded_layer(codes), Eliminate()).arrays_of("fc")
+    assert ("kept_rows" in arrays, "kept_columns" in arrays) == (rows_named, columns_named)
 
 
 def test_a_layer_of_zeros_vanishes() -> None:
     graph = compiled(coded_layer(np.zeros((3, 2))), Eliminate(), SliceBits(), Tile())
-    assert kept_of(graph).shape == (0, 0)
-    tiling = the_layer(graph).tiling
-    assert tiling is not None
-    assert array(graph, tiling.allocated).shape == (0, 0, 4, 2)
+    assert kept_of(graph) == Kept(mapped_rows=0, mapped_columns=0, permuted=False)
+    assert array(graph, "allocated").shape == (0, 0, 4, 2)
 
 
 def test_a_grouped_layer_keeps_its_lines() -> None:
     codes = np.array([[0, 0], [1, 0]])
     graph = compiled(coded_layer(codes, groups=2), Eliminate())
-    assert kept_of(graph) == Kept(rows=None, columns=None, shape=(2, 2))
+    assert kept_of(graph) == Kept(mapped_rows=2, mapped_columns=2, permuted=False)
     assert mapped_codes(graph).tolist() == codes.tolist()
 
 
@@ -80,9 +74,9 @@ def test_a_grouped_layer_keeps_its_lines() -> None:
 def test_the_layers_result_stays(codes: NDArray[np.int16], seed: int) -> None:
     x = np.random.default_rng(seed).integers(-128, 128, (3, codes.shape[0]))
     graph = compiled(coded_layer(codes), Eliminate())
-    kept, left = kept_of(graph), mapped_codes(graph).astype(np.int64)
-    rows = np.arange(codes.shape[0]) if kept.rows is None else array(graph, kept.rows)
-    columns = np.arange(codes.shape[1]) if kept.columns is None else array(graph, kept.columns)
+    arrays, left = graph.arrays_of("fc"), mapped_codes(graph).astype(np.int64)
+    rows = arrays.get("kept_rows", np.arange(codes.shape[0]))
+    columns = arrays.get("kept_columns", np.arange(codes.shape[1]))
     result = np.zeros((3, codes.shape[1]), np.int64)
     result[:, columns] = x[:, rows] @ left
     np.testing.assert_array_equal(result, x @ codes.astype(np.int64))
@@ -133,8 +127,7 @@ def dead_first(second: list[list[int]], *, slicing: bool = True, **options: Any)
 
 def second_layer(graph: Graph) -> tuple[tuple[int, int], list[list[int]]]:
     _, layer = graph.layers()
-    assert layer.quant is not None
-    return layer.mapped_shape, array(graph, layer.quant.codes).tolist()
+    return layer.mapped_shape, array(graph, "codes", layer.name).tolist()
 
 
 def test_a_dead_row_is_left_out() -> None:

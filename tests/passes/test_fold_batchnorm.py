@@ -14,7 +14,7 @@ from bsc.ir.layer import CrossbarLayer
 from bsc.numeric.im2col import ConvGeometry
 from passes.fold_batchnorm import FoldBatchNorm
 from passes.quantize import Quantize
-from tests.passes.layers import FC_WEIGHT, array, assert_runs_once, compiled, digital, fc, network, the_layer
+from tests.passes.layers import FC_WEIGHT, assert_runs_once, compiled, digital, fc, network, the_layer
 
 GEOMETRY = ConvGeometry(kernel=(1, 1), strides=(1, 1), dilations=(1, 1), pads=((0, 0), (0, 0)))
 STATISTICS: dict[str, ArrayLike] = {"g": [2.0, 1.0], "b": [0.5, 0.0], "m": [1.0, 0.0], "v": [4.0, 1.0]}
@@ -33,7 +33,7 @@ def behind(
 def weights(graph: Graph) -> tuple[NDArray[Any], NDArray[Any]]:
     """Weights (K, N) and bias."""
     layer = the_layer(graph)
-    return layer.matrix(array(graph, layer.weight)), array(graph, layer.bias)
+    return layer.matrix(graph.array(layer.weight)), graph.array(layer.bias or "")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from bsc.cost.counts import count_mapping
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
-from bsc.ir.layer import Kept
 from bsc.ir.mapped import mapping_of
 from bsc.mapping.arrays import LayerArrays
-from bsc.mapping.layer import MappedLayer
+from bsc.mapping.layer import Kept, MappedLayer
 from bsc.numeric.encoding import Encoding
 from bsc.replay.engine import Replayer
 from bsc.replay.reference import reference_results
@@ -37,7 +36,7 @@ def kept_of(graph: Graph) -> Kept:
 def codes_of(graph: Graph) -> list[list[int]]:
     quant = the_layer(graph).quant
     assert quant is not None
-    codes: list[list[int]] = array(graph, quant.codes).tolist()
+    codes: list[list[int]] = array(graph, "codes").tolist()
     return codes
 
 
@@ -45,27 +44,29 @@ def test_by_hand() -> None:
     """Rows 3, 1, 0 by their cells in the top slice; columns 1 and 3 stay in that order."""
     graph = compiled(coded_layer(CODES), *FIRST, Permute())
     kept = kept_of(graph)
-    assert (kept.shape, kept.permuted) == ((3, 2), True)
-    assert array(graph, kept.rows).tolist() == [3, 1, 0]
-    assert array(graph, kept.columns).tolist() == [1, 3]
+    assert (kept.mapped_rows, kept.mapped_columns, kept.permuted) == (3, 2, True)
+    assert array(graph, "kept_rows").tolist() == [3, 1, 0]
+    assert array(graph, "kept_columns").tolist() == [1, 3]
     assert codes_of(graph) == [[64, 64], [64, 16], [1, 0]]
 
 
 def test_lines_that_stay_need_no_numbers() -> None:
-    kept = kept_of(compiled(coded_layer([[64, 64], [64, 0]]), *FIRST, Permute()))
-    assert kept == Kept(rows=None, columns=None, shape=(2, 2), permuted=True)
+    graph = compiled(coded_layer([[64, 64], [64, 0]]), *FIRST, Permute())
+    assert not {"kept_rows", "kept_columns"} & set(graph.arrays_of("fc"))
+    kept = kept_of(graph)
+    assert kept == Kept(mapped_rows=2, mapped_columns=2, permuted=True)
 
 
 def test_as_is() -> None:
     graph = compiled(coded_layer(CODES), *FIRST)
     same = compiled(graph, Permute(rows="as-is", columns="as-is"))
     assert codes_of(same) == codes_of(graph)
-    assert array(same, kept_of(same).rows).tolist() == array(graph, kept_of(graph).rows).tolist()
+    assert array(same, "kept_rows").tolist() == array(graph, "kept_rows").tolist()
 
 
 def test_balanced() -> None:
     graph = compiled(coded_layer([[3, 0], [0, 3], [2, 0], [0, 2]]), *FIRST, Permute(rows="balanced", group_rows=2))
-    assert array(graph, kept_of(graph).rows).tolist() == [0, 3, 1, 2]
+    assert array(graph, "kept_rows").tolist() == [0, 3, 1, 2]
 
 
 @pytest.mark.parametrize(("codes", "groups"), [([[1, 2], [64, 3]], 2), ([[0, 0], [0, 0]], 1)])

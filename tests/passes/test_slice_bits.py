@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bsc.errors import ModelError, UsageError
-from bsc.ir.layer import Slicing
+from bsc.mapping.layer import Slicing
 from bsc.numeric.encoding import CellFormat, Encoding
 from passes.slice_bits import SliceBits
 from tests.bsc.plans import coded, plan_of
@@ -18,8 +18,11 @@ from tests.passes.layers import assert_runs_once, coded_layer, compiled, float_l
 def test_by_hand(weight_bits: int, bits_per_cell: int, slices: int) -> None:
     graph = coded_layer([[1]], weight_bits=weight_bits)
     slicing = the_layer(compiled(graph, SliceBits(bits_per_cell=bits_per_cell, dac_bits=3))).slicing
-    assert slicing == Slicing(cells=CellFormat(weight_bits=weight_bits, bits_per_cell=bits_per_cell), dac_bits=3)
-    assert (slicing.cells.slices, slicing.cells.polarities) == (slices, 2)
+    even = CellFormat(weight_bits=weight_bits, bits_per_cell=bits_per_cell)
+    assert slicing == Slicing(
+        slice_bits=even.slice_bits, encoding="differential", subtraction="digital", flip=False, dac_bits=3
+    )
+    assert (len(slicing.slice_bits), slicing.format_of(weight_bits).polarities) == (slices, 2)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +32,7 @@ def test_encodings_by_hand(encoding: Encoding, slices: int, polarities: int) -> 
     """The offset makes every code positive: one bit more, and no second column."""
     slicing = the_layer(compiled(coded_layer([[1]]), SliceBits(encoding=encoding))).slicing
     assert slicing is not None
-    assert (slicing.cells.slices, slicing.cells.polarities) == (slices, polarities)
+    assert (len(slicing.slice_bits), slicing.format_of(8).polarities) == (slices, polarities)
 
 
 @pytest.mark.parametrize("bits_per_cell", range(1, 9))
@@ -40,7 +43,8 @@ def test_the_slices_keep_every_code(weight_bits: int, bits_per_cell: int) -> Non
     slicing = the_layer(compiled(graph, SliceBits(bits_per_cell=bits_per_cell))).slicing
     assert slicing is not None
     magnitudes = np.arange(1 << weight_bits)
-    levels = [magnitudes >> bits_per_cell * slice_ & slicing.cells.max_level for slice_ in range(slicing.cells.slices)]
+    top = slicing.format_of(weight_bits).max_level
+    levels = [magnitudes >> bits_per_cell * slice_ & top for slice_ in range(len(slicing.slice_bits))]
     rebuilt = sum(level << bits_per_cell * slice_ for slice_, level in enumerate(levels))
     np.testing.assert_array_equal(rebuilt, magnitudes)
     assert levels[-1].any()
@@ -84,7 +88,7 @@ def test_unequal_slices_by_hand() -> None:
     """4-2-2 from the top on: 0b1011_01_10 is 11, 1 and 2, worth 16, 4 and 1."""
     slicing = the_layer(compiled(coded_layer([[1]]), SliceBits(cut="4-2-2"))).slicing
     assert slicing is not None
-    cells = slicing.cells
+    cells = slicing.format_of(8)
     assert (cells.slice_bits, cells.bits_per_cell, cells.tops.tolist()) == ((2, 2, 4), 4, [3, 3, 15])
     assert cells.levels()[0b10110110, :, 0].tolist() == [2, 1, 11]
     assert cells.worth()[:, 0].tolist() == [1, 4, 16]

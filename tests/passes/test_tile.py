@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Tiling
 from bsc.ir.pipeline import parse_pipeline
+from bsc.ir.stages import layer_record
+from bsc.mapping.layer import TiledLayer
 from bsc.numeric.column_stats import column_stats
 from bsc.numeric.tiles import column_widths
 from passes import PASSES
@@ -31,36 +32,33 @@ from tests.passes.layers import (
 )
 
 
-def tiling_of(graph: Graph) -> Tiling:
-    tiling = the_layer(graph).tiling
-    assert tiling is not None
-    return tiling
+def tiled(graph: Graph) -> TiledLayer:
+    return layer_record(TiledLayer, the_layer(graph), "test")
 
 
 def test_by_hand() -> None:
     # 6 = 01|10 and -9 = -(10|01) in 2-bit cells, high|low.
     graph = compiled(coded_layer([[6, 0, 0], [6, -9, 0], [0, 0, 0]], weight_bits=4), SliceBits(), Tile(rows=2, cols=2))
-    tiling = tiling_of(graph)
-    assert (tiling.row_tiles, tiling.column_starts, tiling.groups_per_crossbar) == (2, (0, 2), 1)
+    layer = tiled(graph)
+    assert (layer.row_tiles, layer.column_tiles()) == (2, (1, (0, 2)))
     # Axes: slice (low first), polarity, column; row tile 1 holds zeros.
-    assert array(graph, tiling.sums).tolist() == [
+    assert array(graph, "sums").tolist() == [
         [[[4, 0, 0], [0, 1, 0]], [[2, 0, 0], [0, 2, 0]]],
         [[[0, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]],
     ]
-    assert array(graph, tiling.gcds)[0].tolist() == [[[2, 0, 0], [0, 1, 0]], [[1, 0, 0], [0, 2, 0]]]
-    assert array(graph, tiling.nonzeros)[0].tolist() == [[[2, 0, 0], [0, 1, 0]], [[2, 0, 0], [0, 1, 0]]]
-    assert array(graph, tiling.allocated).all()
+    assert array(graph, "gcds")[0].tolist() == [[[2, 0, 0], [0, 1, 0]], [[1, 0, 0], [0, 2, 0]]]
+    assert array(graph, "nonzeros")[0].tolist() == [[[2, 0, 0], [0, 1, 0]], [[2, 0, 0], [0, 1, 0]]]
+    assert array(graph, "allocated").all()
 
 
-def cells_of_crossbar(layer: CrossbarLayer, row_tile: int, column_tile: int) -> list[tuple[int, int, int, int]]:
+def cells_of_crossbar(layer: TiledLayer, row_tile: int, column_tile: int) -> list[tuple[int, int, int, int]]:
     """Cells on one crossbar as (wordline, bitline, row, column): groups share it along the diagonal."""
-    tiling = layer.tiling
-    assert tiling is not None
-    start = tiling.column_starts[column_tile]
-    width = int(column_widths(tiling.column_starts, layer.columns)[column_tile])
+    groups_here, starts = layer.column_tiles()
+    start = starts[column_tile]
+    width = int(column_widths(starts, layer.columns)[column_tile])
     group_width = layer.columns // layer.groups
-    tile_rows = range(row_tile * tiling.rows, min((row_tile + 1) * tiling.rows, layer.rows))
-    packed = tiling.groups_per_crossbar > 1
+    tile_rows = range(row_tile * layer.tile_rows, min((row_tile + 1) * layer.tile_rows, layer.rows))
+    packed = groups_here > 1
     return [
         (bitline // group_width * layer.rows * packed + wordline, bitline, row, start + bitline)
         for bitline in range(width)
@@ -81,12 +79,10 @@ def test_each_cell_lies_on_one_crossbar_of_legal_size(
 ) -> None:
     columns = group_width * groups
     graph = coded_layer(np.ones((rows, columns)), groups=groups)
-    layer = the_layer(compiled(graph, SliceBits(), Tile(rows=tile_rows, cols=tile_cols)))
-    tiling = layer.tiling
-    assert tiling is not None
+    layer = tiled(compiled(graph, SliceBits(), Tile(rows=tile_rows, cols=tile_cols)))
     laid: Counter[tuple[int, int]] = Counter()
-    for row_tile in range(tiling.row_tiles):
-        for column_tile in range(len(tiling.column_starts)):
+    for row_tile in range(layer.row_tiles):
+        for column_tile in range(len(layer.column_tiles()[1])):
             cells = cells_of_crossbar(layer, row_tile, column_tile)
             assert all(wordline < tile_rows and bitline < tile_cols for wordline, bitline, _, _ in cells)
             # An input line belongs to one row of one group.
@@ -103,10 +99,8 @@ def test_crossbars_are_allocated_where_they_hold_weights(
 ) -> None:
     before = (Eliminate(),) if eliminated else ()
     graph = compiled(coded_layer(codes), *before, SliceBits(), Tile(rows=rows, cols=cols))
-    tiling, layer = tiling_of(graph), the_layer(graph)
-    assert layer.quant is not None
-    codes = array(graph, layer.quant.codes)
-    allocated = array(graph, tiling.allocated)
+    codes = array(graph, "codes")
+    allocated = array(graph, "allocated")
     assert allocated.shape == (math.ceil(codes.shape[0] / rows), math.ceil(codes.shape[1] / cols), 4, 2)
     for (row_tile, column_tile, slice_, polarity), exists in np.ndenumerate(allocated):
         part = codes[row_tile * rows :, column_tile * cols :][:rows, :cols]
@@ -118,10 +112,9 @@ def test_statistics_are_those_of_the_options() -> None:
     codes = np.arange(-30, 30).reshape(12, 5)
     graph = compiled(coded_layer(codes, weight_bits=6), SliceBits(bits_per_cell=3), Tile(rows=5, cols=2))
     expected = column_stats(codes, stored_bits=6, bits_per_cell=3, group_rows=5)
-    tiling = tiling_of(graph)
-    np.testing.assert_array_equal(array(graph, tiling.sums), expected.sums)
-    np.testing.assert_array_equal(array(graph, tiling.gcds), expected.gcds)
-    np.testing.assert_array_equal(array(graph, tiling.nonzeros), expected.nonzeros)
+    np.testing.assert_array_equal(array(graph, "sums"), expected.sums)
+    np.testing.assert_array_equal(array(graph, "gcds"), expected.gcds)
+    np.testing.assert_array_equal(array(graph, "nonzeros"), expected.nonzeros)
 
 
 def test_runs_once() -> None:
@@ -160,20 +153,17 @@ def test_active_rows_divide_the_rows(active: int, fits: bool) -> None:
 def test_row_groups_by_hand() -> None:
     """Rows 0 and 1, 2 and 3, and 4, which is all of the second tile: sums 3, 5 and 3 of the only slice."""
     graph = coded_layer([[1], [2], [3], [2], [3]], weight_bits=2)
-    layer = the_layer(result := compiled(graph, SliceBits(), Tile(rows=4, cols=4, active_rows=2)))
-    assert layer.tiling is not None
-    assert (layer.tiling.row_tiles, layer.tiling.row_groups, layer.tiling.groups_per_tile) == (2, 3, 2)
-    assert result.array(layer.tiling.sums)[:, 0, 0, 0].tolist() == [3, 5, 3]
-    assert result.array(layer.tiling.allocated).shape == (2, 1, 1, 2)
+    layer = tiled(result := compiled(graph, SliceBits(), Tile(rows=4, cols=4, active_rows=2)))
+    assert (layer.row_tiles, layer.row_groups, layer.groups_per_tile) == (2, 3, 2)
+    assert result.arrays_of("fc")["sums"][:, 0, 0, 0].tolist() == [3, 5, 3]
+    assert result.arrays_of("fc")["allocated"].shape == (2, 1, 1, 2)
 
 
 def test_a_centre_for_each_row_tile() -> None:
     graph = coded_layer([[5], [5], [-2]], weight_bits=3)
-    layer = the_layer(result := compiled(graph, SliceBits(bits_per_cell=3, encoding="centre"), Tile(rows=2, cols=4)))
-    assert layer.tiling is not None
-    assert layer.tiling.centres is not None
-    assert result.array(layer.tiling.centres).tolist() == [[5], [-2]]
-    assert not result.array(layer.tiling.sums).any()
+    result = compiled(graph, SliceBits(bits_per_cell=3, encoding="centre"), Tile(rows=2, cols=4))
+    assert result.arrays_of("fc")["centres"].tolist() == [[5], [-2]]
+    assert not result.arrays_of("fc")["sums"].any()
 
 
 @pytest.mark.parametrize(("graph", "missing"), [(float_layer([[1.0]]), "quantize"), (coded_layer([[1]]), "slice-bits")])
@@ -194,7 +184,7 @@ def test_only_some_layers() -> None:
     text = "slice-bits,tile{rows=4 active-rows=2 only=b%2C%20c},tile{rows=2 cols=2}"
     done = compiled(graph, *parse_pipeline(text, PASSES))
     found = {layer.name: layer.tiling for layer in done.layers()}
-    assert {name: (tiling.rows, tiling.active_rows) for name, tiling in found.items() if tiling} == {
+    assert {name: (tiling.tile_rows, tiling.active_rows) for name, tiling in found.items() if tiling} == {
         "a": (2, 2),
         "b, c": (4, 2),
     }

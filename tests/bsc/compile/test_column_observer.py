@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bsc.compile import column_observer as module
-from bsc.compile.column_observer import LayerObservation, ResolutionTables, observe
+from bsc.compile.column_observer import LayerObservation, observe
 from bsc.compile.driver import compile_model
 from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.ir.adc_pass import Observation
-from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.arrays import LayerArrays, ResolutionTables
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.lossless import layer_reach
 from bsc.numeric.damage import FACTORS
@@ -31,7 +31,7 @@ def wanted(
     granularity: Granularity = "column", *, vectors: int = 1000, damage: bool = True, seed: int = 0
 ) -> Observation:
     return Observation(
-        granularity=granularity, vectors=vectors, seed=seed, damage=damage, mean=damage, sensitivity=False
+        granularity=granularity, vectors=vectors, seed=seed, damage=damage, mean=damage, sensitivity=False, prices=False
     )
 
 

@@ -10,7 +10,9 @@ from bsc.ir.adc_pass import Observation
 from bsc.replay.dataset import Dataset
 from tests.bsc.plans import coded, mapped
 
-WANTED = Observation(granularity="column", vectors=1000, seed=0, damage=True, mean=False, sensitivity=True)
+WANTED = Observation(
+    granularity="column", vectors=1000, seed=0, damage=True, mean=False, sensitivity=True, prices=False
+)
 
 
 def dataset(inputs: NDArray[Any]) -> Dataset:

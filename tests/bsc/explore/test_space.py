@@ -74,7 +74,7 @@ MALFORMED = {
     "[axes]\nadc = ['best']": (
         "[BSC209] space.toml: key 'axes.adc' cannot be used\n"
         "  seen: ['best']\n"
-        "  fix:  write lossless, calibrated, calibrated=N, budgeted, isaac, raella or fixed=N, as fixed=6"
+        "  fix:  write lossless, isaac, fixed=N, calibrated, calibrated=N, budgeted or raella; N is 1 or more"
     ),
     "[axes]\nadc = ['budgeted']": (
         "[BSC209] space.toml: key 'axes.adc' cannot be used\n"

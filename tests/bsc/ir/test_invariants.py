@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 from bsc.ir.graph import Graph
 from bsc.ir.invariants import check_claim, check_graph
 from bsc.ir.passbase import PassResult
+from bsc.mapping.arrays import array_key
 from passes import PASSES
-from tests.passes.layers import FC_CODES, coded_layer, compiled, the_layer
+from tests.passes.layers import coded_layer, compiled, the_layer
 
 Breakage = Callable[[Graph], Graph]
 
@@ -19,45 +20,37 @@ MAPPED = compiled(
     coded_layer([[9, -6, 0], [0, 0, 0], [1, 1, 0]], weight_bits=4),
     *(PASSES[name]() for name in ("eliminate", "slice-bits", "tile", "assign-adc")),
 )
-TILING = the_layer(MAPPED).tiling
-assert TILING is not None
 
 
-def with_array(key: str, values: ArrayLike) -> Breakage:
-    return lambda graph: graph.with_layers({}, {key: np.asarray(values)})
+def with_array(name: str, values: ArrayLike) -> Breakage:
+    return lambda graph: graph.with_layers({}, {array_key("fc", name): np.asarray(values)})
 
 
 def with_fields(**fields: Any) -> Breakage:
     return lambda graph: graph.with_layers({"fc": replace(the_layer(graph), **fields)})
 
 
-def with_weight_steps(values: ArrayLike) -> Breakage:
-    quant = the_layer(MAPPED).quant
-    assert quant is not None
-    changed = with_fields(quant=replace(quant, weight_step="steps"))
-    return lambda graph: with_array("steps", values)(changed(graph))
-
+UNSIGNED = np.zeros((1, 2, 2, 2), np.uint8)
 
 BREAKAGES = {
     "groups": (with_fields(groups=2), "columns are not a multiple of the groups"),
-    "shape of the codes": (with_array(f"{FC_CODES}-kept", [[9, -6]]), "codes are (1, 2), not (2, 2)"),
-    "a code too high": (with_array(f"{FC_CODES}-kept", [[16, 0], [0, 0]]), "a code outside -15..15"),
-    "a code too low": (with_array(f"{FC_CODES}-kept", [[-16, 0], [0, 0]]), "a code outside -15..15"),
-    "weight steps": (with_weight_steps([1.0, 1.0]), "one weight step a tensor or a column"),
-    "number of kept rows": (with_array("fc/rows", [0]), "kept lines outside the matrix"),
-    "kept rows below the matrix": (with_array("fc/rows", [0, 3]), "kept lines outside the matrix"),
-    "kept rows above the matrix": (with_array("fc/rows", [-1, 0]), "kept lines outside the matrix"),
-    "order of kept columns": (with_array("fc/columns", [1, 0]), "kept lines are not ascending"),
-    "a kept column twice": (with_array("fc/columns", [1, 1]), "a kept line twice"),
     "no slices": (with_fields(slicing=None), "tiled but not sliced"),
-    "row tiles": (with_fields(tiling=replace(TILING, row_tiles=2)), "row tiles do not cover the rows"),
-    "sums": (with_array("fc/sums", [0]), "fc/sums is not (1, 2, 2, 2)"),
-    "divisors": (with_array("fc/gcds", [0]), "fc/gcds is not (1, 2, 2, 2)"),
-    "counts": (with_array("fc/nonzeros", [0]), "fc/nonzeros is not (1, 2, 2, 2)"),
-    "crossbars": (with_array("fc/allocated", [True]), "fc/allocated is not (1, 1, 2, 2)"),
-    "ADC bits": (with_array("fc/adc-bits", [0]), "fc/adc-bits is not (1, 2, 2, 2)"),
-    "ADC steps": (with_array("fc/adc-step", [1]), "fc/adc-step is not (1, 2, 2, 2)"),
-    "an ADC step of 0": (with_array("fc/adc-step", np.zeros((1, 2, 2, 2))), "an ADC step of 0"),
+    "shape of the codes": (with_array("codes", [[9, -6]]), "array 'codes' has shape (1, 2), not (K, N) of (2, 2)"),
+    "a code too high": (with_array("codes", [[16, 0], [0, 0]]), "array 'codes' has values outside -15 to 15"),
+    "a code too low": (with_array("codes", [[-16, 0], [0, 0]]), "array 'codes' has values outside -15 to 15"),
+    "weight steps": (with_array("weight_step", [1.0, 1.0]), "array 'weight_step' has shape (2,), not (M) of (3,)"),
+    "number of kept rows": (with_array("kept_rows", [0]), "array 'kept_rows' has shape (1,), not (K) of (2,)"),
+    "kept rows below the matrix": (with_array("kept_rows", [0, 3]), "array 'kept_rows' has values outside 0 to 2"),
+    "kept rows above the matrix": (with_array("kept_rows", [-1, 0]), "array 'kept_rows' has values outside 0 to 2"),
+    "order of kept columns": (with_array("kept_columns", [1, 0]), "array 'kept_columns' does not fit the others"),
+    "a kept column twice": (with_array("kept_columns", [1, 1]), "array 'kept_columns' does not fit the others"),
+    "centres without an encoding": (with_array("centres", [[0, 0]]), "array 'centres' does not belong there"),
+    "type of the divisors": (with_array("gcds", [0]), "array 'gcds' is of type int64, not unsigned integer"),
+    "crossbars": (
+        with_array("allocated", [True]),
+        "array 'allocated' has shape (1,), not (T, C, S, P) of (1, 1, 2, 2)",
+    ),
+    "an ADC step of 0": (with_array("adc_step", UNSIGNED), "array 'adc_step' has values outside 1 to 255"),
 }
 
 
@@ -83,6 +76,7 @@ CLAIMS = {
     "a change that is none": (lambda graph: graph, ("fc",), "claims ('fc',), changed []"),
     "a layer that vanished": (lambda graph: graph.without({"fc"}, {}, {}), (), "claims (), changed ['fc']"),
     "a new graph for nothing": (with_fields(), (), "changed no layer but made a new graph"),
+    "arrays without a record": (with_array("codes", [[9, -6], [1, 0]]), (), "claims (), changed ['fc']"),
     "another layer in its place": (with_fields(name="new"), ("fc",), "claims ('fc',), changed ['fc', 'new']"),
 }
 
@@ -96,4 +90,5 @@ def test_a_false_claim_is_caught(change: Breakage, claim: tuple[str, ...], words
 
 def test_a_true_claim_passes() -> None:
     check_claim("honest", MAPPED, PassResult(with_fields(vectors=7)(MAPPED), ("fc",)))
+    check_claim("honest", MAPPED, PassResult(with_array("codes", [[9, -6], [1, 0]])(MAPPED), ("fc",)))
     check_claim("idle", MAPPED, PassResult(MAPPED, ()))

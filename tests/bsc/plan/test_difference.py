@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bsc.mapping.arrays import LayerArrays
 from bsc.plan.cells import CrossbarIndex, crossbar_cells
 from bsc.plan.difference import ArrayDifference, array_differences, layer_difference
-from bsc.plan.document import Plan
+from bsc.plan.document import Plan, layer_file
 from passes.assign_adc import AssignAdc
 from passes.permute import Permute
 from tests.bsc.plans import coded, mapped, only_layer, plan_of, slicings, with_adc
@@ -124,10 +124,9 @@ def test_crossbars_that_differ_are_those_whose_cells_do(data: st.DataObject) -> 
 
 def test_only_files_that_differ_are_read() -> None:
     plan = plan_of(coded([[1]]))
-    layer = plan.mapping.layers[0]
 
     def with_hash(sha256: str, arrays: Callable[..., LayerArrays]) -> Plan:
-        return replace(plan, files={layer.arrays: sha256}, mapping=replace(plan.mapping, arrays=arrays))
+        return replace(plan, files={layer_file(0): sha256}, mapping=replace(plan.mapping, arrays=arrays))
 
     def unread(_: object) -> LayerArrays:
         raise AssertionError

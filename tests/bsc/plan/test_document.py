@@ -15,9 +15,9 @@ FIRST, SECOND = PLAN.mapping.layers
 
 
 def test_sizes_that_follow_by_hand() -> None:
-    assert (SECOND.slices, SECOND.row_tiles, SECOND.max_drive, SECOND.column_tiles()) == (4, 2, 1, (1, (0,)))
+    assert (SECOND.slices, SECOND.row_tiles, SECOND.max_digit, SECOND.column_tiles()) == (4, 2, 1, (1, (0,)))
     wider = SECOND.model_copy(update={"slice_bits": (3, 3, 2), "dac_bits": 2, "tile_rows": 2})
-    assert (wider.slices, wider.row_tiles, wider.max_drive) == (3, 1, 3)
+    assert (wider.slices, wider.row_tiles, wider.max_digit) == (3, 1, 3)
 
 
 def test_steps_are_the_program() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bsc.errors import ModelError
+from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
 from bsc.mapping.model import TensorRecord
 from bsc.plan.document import CalibrationRecord, ImportRecord, ModelRecord
@@ -15,8 +16,8 @@ from passes.assign_adc import AssignAdc
 from passes.quantize import Quantize
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
-from tests.bsc.plans import CNN, ISAAC, coded, mapped, model_plan, only_layer
-from tests.passes.layers import compiled
+from tests.bsc.plans import CNN, ISAAC, model_plan, only_layer
+from tests.passes.layers import FC_WEIGHT, compiled, fc, network
 
 PASSES: tuple[Pass, ...] = (Quantize(), SliceBits(), Tile(), AssignAdc())
 
@@ -31,7 +32,6 @@ def test_what_a_plan_records_of_its_model(tmp_path: Path) -> None:
         file="model.onnx",
         sha256=document.model.sha256,
         opsets={"": 17},
-        dynamic_batch=True,
         constants=(),
         check=ImportRecord(inputs="made-up", samples=2, reason=""),
         notes=(),
@@ -47,7 +47,9 @@ def test_what_a_plan_records_of_its_model(tmp_path: Path) -> None:
         "digital/0001.onnx: c d -> g",
         "head: g -> scores",
     ]
-    assert [layer.arrays for layer in document.layers] == [f"layers/{index:04}.safetensors" for index in range(3)]
+    assert [document.layer_file(layer.name) for layer in document.layers] == [
+        f"layers/{index:04}.safetensors" for index in range(3)
+    ]
     head = document.layers[2]
     assert (head.rows, head.mapped_rows, head.columns, head.mapped_columns) == (16, 13, 5, 4)
 
@@ -64,10 +66,10 @@ def test_calibration_data_is_named(tmp_path: Path) -> None:
 
 
 def test_a_bias_is_flat() -> None:
-    layer = coded([[1, 2]], bias="b")
-    _, arrays = only_layer(mapped(layer, arrays={"b": np.array([[3.0, 4.0]])}))
-    assert arrays.bias is not None
-    assert arrays.bias.tolist() == [3, 4]
+    arrays = {FC_WEIGHT: np.array([[1.0, 2.0]], np.float32), "b": np.array([[3.0, 4.0]], np.float32)}
+    _, made = only_layer(mapping_of(compiled(network(fc(1, 2, bias="b"), arrays=arrays), *PASSES)))
+    assert made.bias is not None
+    assert made.bias.tolist() == [3, 4]
 
 
 @pytest.mark.parametrize("done", range(4))

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError
-from bsc.plan.document import Plan
+from bsc.plan.document import Plan, layer_file
 from bsc.plan.folder import read_plan, write_plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
@@ -122,7 +122,7 @@ def test_planted_wrong_bit_fails_the_gate(tmp_path: Path) -> None:
     (layer,) = plan.mapping.layers
     bits = plan.mapping.arrays(layer).adc_bits.copy()
     bits[0, 0, 0, 0] -= 1
-    replace_arrays(tmp_path / "wrong.bsc", layer.arrays, adc_bits=bits)
+    replace_arrays(tmp_path / "wrong.bsc", layer_file(0), adc_bits=bits)
     inputs = {"x": np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.float32)}
     wrong = read_plan(tmp_path / "wrong.bsc")
     result = found(wrong, Dataset(inputs=inputs, labels=None, batch=2, sha256=""))
@@ -222,7 +222,7 @@ def test_words_for_sums_that_are_not_those_of_the_cells(name: str, tmp_path: Pat
     (layer,) = plan.mapping.layers
     values = getattr(plan.mapping.arrays(layer), name).copy()
     values.flat[0] = 0 if values.flat[0] else 1
-    replace_arrays(folder, layer.arrays, **{name: values})
+    replace_arrays(folder, layer_file(0), **{name: values})
     inputs = {"x": np.zeros((1, 6), np.float32)}
     with pytest.raises(ModelError) as caught:
         found(read_plan(folder), Dataset(inputs=inputs, labels=None, batch=1, sha256=""))

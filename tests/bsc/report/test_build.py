@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bsc.mapping.layer import ObservedRecord
+from bsc.mapping.layer import Observed
 from bsc.numeric.tolerance import share_beyond
 from bsc.report.build import layer_totals, observation, plan_totals
 from bsc.report.document import LayerTotals, ObservationTotals
@@ -193,7 +193,7 @@ def test_what_calibration_data_say_of_all_layers() -> None:
 
     def layer(covered: int, conversions: int | None) -> LayerTotals:
         found = layer_totals(*only_layer(mapped(coded([[1]], weight_bits=1), bits_per_cell=1)))
-        record = conversions and ObservedRecord(samples=1, vectors=conversions // 2, conversions=conversions)
+        record = conversions and Observed(samples=1, vectors=conversions // 2, conversions=conversions)
         changes = {
             "lossless": 1,
             "observed_lossless_columns": covered,
@@ -208,7 +208,7 @@ def test_what_calibration_data_say_of_all_layers() -> None:
         lossless_conversions=24, fewest_conversions=8, overflow_bound_95=share_beyond(4, ends=1), losing=1
     )
     assert plan_totals(records[3:], layers).observed is None
-    signed = observation(ObservedRecord(samples=1, vectors=4, conversions=8), signed=True)
+    signed = observation(Observed(samples=1, vectors=4, conversions=8), signed=True)
     assert signed.overflow_bound_95 == share_beyond(4, ends=2)
     alone = plan_totals(records[2:], layers).observed
     assert alone == ObservationTotals(lossless_conversions=0, fewest_conversions=None, overflow_bound_95=None, losing=1)

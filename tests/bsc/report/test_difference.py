@@ -76,7 +76,7 @@ def test_other_hardware_of_the_same_name_is_told() -> None:
             CalibrationRecord(sha256="3" * 64, samples=5),
             Change(name="input ranges", old="a step for each input vector", new="steps from 5 samples (333333333333)"),
         ),
-        ("plan.model.dynamic_batch", True, Change(name="free batch", old="no", new="yes")),
+        ("plan.free_batch", True, Change(name="free batch", old="no", new="yes")),
         ("plan.inputs.0.shape", (1, 3), Change(name="inputs", old="x float32 ?", new="x float32 1x3")),
     ],
 )

@@ -51,10 +51,9 @@ def test_codes_are_those_of_the_compile_path(name: str, bits: int, tmp_path: Pat
     layers = QuantisedLayers(Network(graph), FinetuneOptions(bits=bits, budget=(8,) * (bits // 2)))
     mapped = compiled(graph, bits)
     for layer in mapped.layers():
-        assert layer.quant is not None
         codes = layers.codes(layers.layers[layer.name])
-        np.testing.assert_array_equal(codes.values.numpy(), mapped.array(layer.quant.codes))
-        np.testing.assert_array_equal(codes.step.numpy(), mapped.array(layer.quant.weight_step))
+        np.testing.assert_array_equal(codes.values.numpy(), mapped.arrays_of(layer.name)["codes"])
+        np.testing.assert_array_equal(codes.step.numpy(), mapped.arrays_of(layer.name)["weight_step"])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -67,8 +66,8 @@ def test_the_quantised_network_computes_with_its_codes(name: str, tmp_path: Path
     integer = Network(mapped)
     with torch.no_grad():
         for layer in mapped.layers():
-            assert layer.quant is not None
-            matrix = torch.from_numpy(mapped.array(layer.quant.codes) * mapped.array(layer.quant.weight_step))
+            arrays = mapped.arrays_of(layer.name)
+            matrix = torch.from_numpy(arrays["codes"] * arrays["weight_step"])
             stored = integer.parameters[layer.weight]
             stored.copy_((matrix.T if layer.transposed else matrix).reshape(stored.shape))
         x = torch.from_numpy(random_weights(3, *(graph.tensors["x"].shape or ())[1:], seed=5))
@@ -109,8 +108,7 @@ def test_projected_weights_compile_to_projected_codes(name: str, headroom: int, 
     path = save(with_parameters(tmp_path / "model.onnx", graph, parameters), tmp_path / "new.onnx")
     mapped = compiled(imported(onnx.load(path), tmp_path))
     for layer in mapped.layers():
-        assert layer.quant is not None
-        codes = mapped.array(layer.quant.codes)
+        codes = mapped.arrays_of(layer.name)["codes"]
         np.testing.assert_array_equal(codes, wanted[layer.name])
         stats = column_stats(codes, stored_bits=8, bits_per_cell=2, group_rows=16)
         assert (lossless_bits(stats.sums, stats.gcds).max(axis=(0, 2, 3)) <= options.budget[::-1]).all()
