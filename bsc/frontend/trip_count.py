@@ -40,16 +40,14 @@ def trip_count(node: ir.Node, constants: Mapping[str, ir.Value], opset: int, mos
     limit = most if count is None else min(most, int(tensor_of(count).numpy().ravel()[0]))
     taken = read.keys() | {name for each in nodes for name in (*each.input, *each.output)}
     mine = "bsc"
-    while any(name.startswith(mine) for name in taken):
+    while any(name and name.startswith(mine) for name in taken):
         mine += "'"
+    results = [body.output[0], *(body.output[1 + at] for at in kept)]
     inner = helper.make_graph(
         [*nodes, helper.make_node("Identity", [body.input[0].name], [f"{mine}/run"])],
         "count",
         [*body.input[:2], *(body.input[2 + at] for at in kept)],
-        [
-            *(body.output[at] for at in (0, *(1 + at for at in kept))),
-            helper.make_tensor_value_info(f"{mine}/run", 7, []),
-        ],
+        [*results, helper.make_tensor_value_info(f"{mine}/run", onnx.TensorProto.INT64, [])],
         list(body.initializer),
     )
     names = [value.name or "" for value in begins if value is not None]

@@ -119,8 +119,9 @@ def test_gemm_with_blocks(trans_b: int, bias: str, tmp_path: Path) -> None:
     """Blocks along the rows of a Gemm, transposed or not, with a row, a matrix or no bias."""
     rng = np.random.default_rng(0)
     codes, scale = rng.integers(-8, 7, (12, 5)).astype(np.int8), rng.uniform(0.1, 0.3, (3, 5)).astype(np.float32)
-    constants = {"w": codes.T if trans_b else codes, "s": scale.T if trans_b else scale}
-    constants |= {"b": random_weights(5)} if "b" in bias else {"m": random_weights(2, 5)} if "m" in bias else {}
+    constants: dict[str, NDArray[Any]] = {"w": codes.T if trans_b else codes, "s": scale.T if trans_b else scale}
+    if bias:
+        constants[bias[-1]] = random_weights(5) if "b" in bias else random_weights(2, 5)
     text = f"""(float[2,12] x) => (float[] y) {{ k = DequantizeLinear <axis = {trans_b}, block_size = 4> (w, s)
                y = Gemm <transB = {trans_b}, alpha = 0.5, beta = 2.0> (x, k{bias}) }}"""
     source = tiny_model(text, constants, opset=21)
