@@ -31,6 +31,7 @@ from bsc.ir.input_values import Values, require_inputs
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.sidetable import ArraySource, MappedArray
 from bsc.limits import bounded_memory
+from bsc.mapping.arrays import SPECS, array_key
 
 OPSETS = range(11, 26)
 DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
@@ -229,9 +230,11 @@ def _mark_unfolded(model: ir.Model) -> None:
 def _apart(ops: list[Op], arrays: Mapping[str, ArraySource], own: OwnArrays, of_the_file: Collection[str]) -> list[Op]:
     """Give a layer's weights a key of the compiler's own if the file's name for them may be a key that a pass makes."""
     layers = {op.name for op in ops if isinstance(op, CrossbarLayer)}
+    theirs = {array_key(layer, name) for layer in layers for name in SPECS}
 
     def apart(key: str) -> str:
-        if key not in of_the_file or not any(key[:at] in layers for at, letter in enumerate(key) if letter == "/"):
+        of_a_layer = any(key[:at] in layers for at, letter in enumerate(key) if letter == "/")
+        if key not in of_the_file or not (key in theirs or of_a_layer):
             return key
         alias = f"{key}/stored"
         return alias if alias in own else own.add(alias, arrays[key])
