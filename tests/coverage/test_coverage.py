@@ -40,7 +40,7 @@ def test_exported_networks(name: str) -> None:
 LEFT_IN_INPUTS = {*PRODUCTS_OF_ACTIVATIONS, "MatMul: the number of axes of its input is unknown"}
 
 
-@pytest.mark.parametrize("case", input_cases(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", list(input_cases()), ids=lambda case: case.name)
 def test_inputs_of_all_kinds(case: Case) -> None:
     found = outcome(case)
     assert (found.status, found.why) == ("exact", "")
