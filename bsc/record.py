@@ -28,6 +28,7 @@ L = TypeVar("L")
 # Problem and fix by pydantic's name of the error; for any other its own message says what to write instead.
 _KEY_ERRORS: Final = {
     "too_short": ("has too few values", "give {min_length} or more"),
+    "too_long": ("has too many values", "give {max_length} or fewer"),
     "tuple_type": ("is no list", "write values in brackets, as [1, 2]"),
     "missing": ("is missing", "add the key to this table"),
     "extra_forbidden": ("is not known", "remove it or correct its spelling"),

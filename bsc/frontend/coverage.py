@@ -9,6 +9,7 @@ from typing import Literal
 import onnx
 
 from bsc.errors import BscError
+from bsc.frontend.rewrites.control_flow import DEPENDS
 from bsc.ir.graph import DigitalOp, Graph, Op
 from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.ir.macs import digital_macs, layer_macs, multiplies_activations
@@ -141,6 +142,7 @@ def advice(why: str) -> str:
 
 
 ADVICE: Mapping[str, str] = {
+    f"{DEPENDS} *": "make that input a constant, as --set NAME=VALUE",
     "both operands are activations": "",
     "both operands are constants": "export with constant folding, or run onnx-simplifier",
     "its weights come from * not folded": "export with constant folding, or run onnx-simplifier",

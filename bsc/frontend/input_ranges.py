@@ -18,6 +18,8 @@ CARRIED = frozenset({
     "Unsqueeze",
 })  # fmt: skip
 """Operators that hand values on as they are."""
+SEVERAL = 2
+"""Numbers that an input may be compared with for another reason than to count classes."""
 
 
 def input_ranges(model: ir.Model) -> dict[str, Values]:
@@ -25,7 +27,7 @@ def input_ranges(model: ir.Model) -> dict[str, Values]:
     ranges = {}
     for value in model.graph.inputs:
         if value.dtype is not None and value.dtype.is_integer():
-            found = list(_ranges(value, RULES))
+            found = list(_ranges(value, RULES)) or list(_ranges(value, COUNTED))
             shape = known_shape(value)
             if not found and shape is not None and math.prod(shape) == 1:  # larger ones are compared to make masks
                 found = list(_ranges(value, COMPARED))[:1]
@@ -109,6 +111,15 @@ def _table(position: int) -> Rule:
     return rows
 
 
+def _counted(node: ir.Node) -> Values | None:
+    """Classes, where a one-hot code is made by comparing with all of them."""
+    for value in node.inputs:
+        if is_constant(value) and int(np.prod(sizes_of(value))) > SEVERAL:
+            numbers = tensor_of(value).numpy()
+            return int(numbers.min()), int(numbers.max())
+    return None
+
+
 def _compared(node: ir.Node) -> Values | None:
     """A number that the model asks for, as a sample rate."""
     for value in node.inputs:
@@ -133,5 +144,8 @@ RULES: Mapping[tuple[str, int], Rule] = {
 }
 """By operator and position of the input."""
 
-COMPARED: Mapping[tuple[str, int], Rule] = dict.fromkeys((("Equal", 0), ("Equal", 1)), _compared)
+COUNTED: Mapping[tuple[str, int], Rule] = dict.fromkeys((("Equal", 0), ("Equal", 1)), _counted)
 """Likewise, where `RULES` say nothing."""
+
+COMPARED: Mapping[tuple[str, int], Rule] = dict.fromkeys((("Equal", 0), ("Equal", 1)), _compared)
+"""Likewise, where those say nothing."""

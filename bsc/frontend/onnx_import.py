@@ -20,6 +20,7 @@ from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
 from bsc.frontend.input_ranges import input_ranges
 from bsc.frontend.model_file import cause, check_external_data, digest, load_model, size_on_disk
 from bsc.frontend.rewrite import WHY, rewrite
+from bsc.frontend.rewrites.control_flow import DEPENDS
 from bsc.frontend.set_inputs import set_inputs
 from bsc.frontend.shapes import BATCH_AXES, declared_sizes, forget_inner_shapes, give_shapes
 from bsc.frontend.sharing import share_crossbars
@@ -201,12 +202,16 @@ def _operators(model: ir.Model, own: OwnArrays, opsets: Mapping[str, int], refus
             refused = True
         ops.append(layer or _digital(node, name, node.meta.get(WHY) or why))
     if not refused and all(isinstance(op, DigitalOp) for op in ops):
-        reasons = sorted({f"{op.op_type} {op.name}: {op.why}" for op in ops if isinstance(op, DigitalOp) and op.why})
+        left = [op for op in ops if isinstance(op, DigitalOp) and op.why]
+        reasons = sorted({f"{op.op_type} {op.name}: {op.why}" for op in left})
+        settable = any(op.why.startswith(f"{DEPENDS} ") for op in left)
         nothing = ModelError(
             "BSC306",
             "no operator of the model can go onto crossbars",
             seen="; ".join(reasons[:3]) or "no Conv, Gemm or MatMul with constant weights",
-            fix="compile a model with constant weights in Conv, Gemm or MatMul operators",
+            fix="make that input a constant, as --set NAME=VALUE"
+            if settable
+            else "compile a model with constant weights in Conv, Gemm or MatMul operators",
         )
         refuse("", nothing)
     return ops

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx_ir as ir
 
 from bsc.errors import ModelError
-from bsc.frontend.attributes import integer, integers
-from bsc.frontend.constants import is_constant, sizes_of
-from bsc.frontend.shapes import FREE, Size, format_input_shape, format_sizes
+from bsc.frontend.attributes import integer, integers, text
+from bsc.frontend.constants import is_constant, known_shape, sizes_of
+from bsc.frontend.shapes import FREE, Size, format_input_shape, format_sizes, infer_shapes
 
 IMAGE_SIZE = 224
-OTHER_SIZE = 16
+OTHER_SIZES = (16, 128, 1024, 8192)
+"""Of anything else: the first that the windows of the model's convolutions fit into."""
 SPATIAL = ("height", "width", "h", "w")
+SEQUENCE = ("seq", "len", "time", "frame")
 PAST = ("past", "cache")
 """Parts of names of sizes that may be 0, as nothing has gone before."""
 CARRIED = frozenset({"Cast", "Identity", "Relu", "Clip", "Sub", "Add", "Mul", "Div", "Neg", "Abs", "Sqrt", "Log"})
@@ -22,9 +24,15 @@ CARRIED = frozenset({"Cast", "Identity", "Relu", "Clip", "Sub", "Add", "Mul", "D
 def open_sizes(
     model: ir.Model, sizes: Mapping[str, tuple[Size, ...] | None], axes: Mapping[str, int], missing: Sequence[str]
 ) -> ModelError:
-    """The error for the inputs named in `missing`; `axes` are those known to be the batch."""
+    """The error for the inputs named in `missing`; `axes` are those known to be the batch. The model is used up."""
     inputs = {value.name or "": value for value in model.graph.inputs}
-    shapes = {name: _proposed(inputs[name], sizes[name], axes.get(name)) for name in missing}
+    axes = {**{name: axis for name in missing if axes and (axis := _state_axis(sizes[name])) is not None}, **axes}
+    for other in OTHER_SIZES:
+        shapes = {name: _proposed(inputs[name], sizes[name], axes.get(name), other) for name in missing}
+        if _fit(model, {name: shapes.get(name, sizes[name]) for name in inputs}):
+            break
+    else:
+        shapes = {name: _proposed(inputs[name], sizes[name], axes.get(name), OTHER_SIZES[0]) for name in missing}
     options = [shlex.join(["--input-shape", format_input_shape(name, shape)]) for name, shape in shapes.items()]
     what = f"input '{missing[0]}' has" if len(missing) == 1 else f"{len(missing)} inputs have"
     batch = "" if any(FREE in shape for shape in shapes.values()) else ", N for a size that is the batch"
@@ -36,7 +44,37 @@ def open_sizes(
     )
 
 
-def _proposed(value: ir.Value, sizes: tuple[Size, ...] | None, batch: int | None) -> tuple[int, ...]:
+def _state_axis(sizes: tuple[Size, ...] | None) -> int | None:
+    """What may well be the batch of a state that is carried along: the only open axis, not the first, and nameless."""
+    if not sizes or not isinstance(sizes[0], int) or sizes.count(None) != 1:
+        return None
+    return sizes.index(None) if not any(isinstance(size, str) for size in sizes) else None
+
+
+def _fit(model: ir.Model, shapes: Mapping[str, tuple[Size, ...] | None]) -> bool:
+    """Whether every window of the model's convolutions and pools fits into what it goes over."""
+    for value in model.graph.inputs:
+        sizes = shapes[value.name or ""]
+        if sizes is not None:
+            value.shape = ir.Shape([1 if size in (FREE, None) else size for size in sizes])
+    infer_shapes(model)
+    return all(map(_window_fits, model.graph))
+
+
+def _window_fits(node: ir.Node) -> bool:
+    shape = known_shape(node.inputs[0]) if node.op_type in ("Conv", "MaxPool", "AveragePool") else None
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    window = sizes_of(weight)[2:] if is_constant(weight) else integers(node, "kernel_shape", ())
+    if shape is None or len(shape) != 2 + len(window):
+        return True
+    pads, ones = integers(node, "pads", (0,) * 2 * len(window)), (1,) * len(window)
+    around = [sum(pads[axis :: len(window)]) for axis in range(len(window))]
+    reach = [1 + (size - 1) * step for size, step in zip(window, integers(node, "dilations", ones), strict=True)]
+    same = text(node, "auto_pad", "NOTSET").startswith("SAME")
+    return same or all(size + pad >= wide for size, pad, wide in zip(shape[2:], around, reach, strict=True))
+
+
+def _proposed(value: ir.Value, sizes: tuple[Size, ...] | None, batch: int | None, other: int) -> tuple[int, ...]:
     """Sizes that the operators behind an input can take."""
     demanded = _demanded(value)
     if sizes is None:
@@ -50,17 +88,20 @@ def _proposed(value: ir.Value, sizes: tuple[Size, ...] | None, batch: int | None
         elif isinstance(size, int):
             proposed.append(size)
         else:
-            proposed.append(known.get(axis, _guess(size, axis, len(sizes), value.name or "")))
+            proposed.append(known.get(axis, _guess(size, (axis, len(sizes)), value.name or "", other)))
     return tuple(proposed)
 
 
-def _guess(size: Size, axis: int, rank: int, name: str) -> int:
+def _guess(size: Size, place: tuple[int, int], name: str, other: int) -> int:
+    """A size for an axis; `place` is its number and that of all axes."""
     terms = [term.strip().lower() for term in str(size or "").split("+")]
     if len(terms) > 1:  # as "past_sequence_length + sequence_length"
-        return sum(int(term) if term.isdecimal() else _guess(term, axis, rank, "") for term in terms)
+        return sum(int(term) if term.isdecimal() else _guess(term, place, "", other) for term in terms)
     if any(word in terms[0] or word in name.lower() for word in PAST):
         return 0
-    return IMAGE_SIZE if terms[0] in SPATIAL or (rank == 4 and axis >= 2 and not terms[0]) else OTHER_SIZE
+    axis, rank = place
+    image = rank == 4 and axis >= 2 and not any(word in terms[0] for word in SEQUENCE)
+    return IMAGE_SIZE if terms[0] in SPATIAL or image else other
 
 
 def _demanded(value: ir.Value) -> list[tuple[int, int, int]]:

@@ -1,6 +1,7 @@
 """Sizes of inputs, given by the model or the user, and the shapes that follow from them."""
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 
 import onnx
@@ -23,6 +24,8 @@ SMALL_CONSTANT = 1 << 10
 """Bytes up to which a constant may decide about a shape."""
 NO_NAMES = frozenset({"", "?", "none", "null", "nan", "-1", "0", "unk", "unknown", "dynamic", "any"})
 """What exporters write for a size that they do not know, in small letters: two of them need not be the same size."""
+NUMBERED = re.compile(r"unk__\d+")
+"""What tf2onnx writes for them."""
 
 Size = int | str | None
 """Of an input's axis: a number, the name of one that is open, or None for one without a name."""
@@ -63,8 +66,8 @@ def declared_sizes(value: ir.Value) -> tuple[Size, ...] | None:
         if isinstance(size, int):
             sizes.append(size if size > 0 else None)
         else:
-            named = size.value is not None and size.value.strip().lower() not in NO_NAMES
-            sizes.append(size.value if named else None)
+            name = (size.value or "").strip().lower()
+            sizes.append(None if name in NO_NAMES or NUMBERED.fullmatch(name) else size.value)
     return tuple(sizes)
 
 

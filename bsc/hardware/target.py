@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import Field, PositiveInt, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.record import Kind, Record, Text, fault, leaves, read_record
@@ -26,7 +26,13 @@ AreaBasis = Literal["one", "converter", "row", "column", "cell"]
 """What an area is repeated for: one of its level or, on the level of the arrays, a converter, row, column or cell."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MAX_LEVELS: Final = 16
+MAX_NUMBER: Final = 1_000_000_000
+MAX_AMOUNT: Final = 1e30
+"""In any unit. No product over all levels of numbers and amounts up to these is past all floats."""
+
+Number = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
+Amount = Annotated[float, Field(ge=0, le=MAX_AMOUNT, allow_inf_nan=False)]
 Tolerance = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -49,16 +55,16 @@ class Quantity(Record):
 class Crossbar(Record):
     """Size of one array: rows take inputs, columns give sums."""
 
-    rows: PositiveInt
-    cols: PositiveInt
-    bits_per_cell: PositiveInt
+    rows: Number
+    cols: Number
+    bits_per_cell: Number
     source: Text
 
 
 class Dac(Record):
     """Row drivers; `bits` is what one row takes in one input cycle."""
 
-    bits: PositiveInt
+    bits: Number
     source: Text
 
 
@@ -92,7 +98,7 @@ class Adc(Record):
         source: citation key and where it is said.
     """
 
-    per_crossbar: PositiveInt
+    per_crossbar: Number
     bits: Annotated[int, Field(ge=1, le=MAX_ADC_BITS)]
     law: Text
     rate_hz: Quantity
@@ -129,8 +135,8 @@ class Component(Record):
         area_m2: area of the row.
     """
 
-    count: PositiveInt
-    shared_by: PositiveInt = 1
+    count: Number
+    shared_by: Number = 1
     spec: Text
     power_w: Quantity
     area_m2: Quantity
@@ -192,7 +198,7 @@ class Buffer(Record):
     """
 
     capacity_bit: Quantity
-    banks: PositiveInt = 1
+    banks: Number = 1
     bandwidth_bit_per_s: Quantity | None = None
 
 
@@ -207,8 +213,8 @@ class Link(Record):
     """
 
     joins: Text
-    count: PositiveInt = 1
-    shared_by: PositiveInt = 1
+    count: Number = 1
+    shared_by: Number = 1
     bandwidth_bit_per_s: Quantity
 
 
@@ -229,7 +235,7 @@ class Level(Record):
 
     name: Name
     plural: Text | None = None
-    count: PositiveInt | None = None
+    count: Number | None = None
     source: Text
     component: Mapping[Name, Component] = {}
     action: Mapping[Name, Action] = {}
@@ -278,7 +284,7 @@ class Target(Record):
     dac: Dac
     adc: Adc
     timing: Timing
-    level: Annotated[tuple[Level, ...], Field(strict=False, min_length=2)]
+    level: Annotated[tuple[Level, ...], Field(strict=False, min_length=2, max_length=MAX_LEVELS)]
     published: Annotated[tuple[Published, ...], Field(strict=False)] = ()
 
     @classmethod

@@ -86,6 +86,10 @@ class Dataset:
         """The first samples; whole batches if the model fixes their size."""
         return self if samples == self.samples else self._blocks(np.arange(samples // self._block), self._block)
 
+    def repeated(self, row: int) -> "Dataset":
+        """As many samples, all of them that one."""
+        return self._blocks(np.full(self.samples, row), 1)
+
     def one_at_a_time(self) -> "Dataset":
         """The same samples for a model that does not take several at once."""
         return replace(self, batch=1, free_batch=False)

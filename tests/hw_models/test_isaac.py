@@ -103,7 +103,7 @@ def test_a_price_that_is_off_by_a_hundredth_is_found(name: str) -> None:
 
 
 LINES = TEXT.splitlines()
-OTHER = ["", "0", "-1", "1e999", '"x"', "[]", "[[1]]", "{}", "true", '"tile"', '"IMA.adc"', "9" * 400]
+OTHER = ["", "0", "-1", "1e999", '"x"', "[]", "[[1]]", "{}", "true", '"tile"', '"IMA.adc"', "9" * 400, "1e300"]
 
 
 @settings(deadline=None, max_examples=300)

@@ -3,6 +3,7 @@
 The runs of a body read the same constants, so that they share crossbars.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from bsc.frontend.folding import PRODUCTS
 from bsc.frontend.rewrites.recurrent_node import MAX_STEPS
 from bsc.frontend.shapes import BATCH_AXES
 
+DEPENDS = "which of its branches runs depends on input"
+"""How the reason begins that --set may take away."""
+
 MAX_RUNS = 1 << 24
 """Of a Loop that nothing stops earlier: ten seconds of onnxruntime with the shortest of bodies."""
 
@@ -27,8 +31,31 @@ def branch(b: Builder) -> Sequence[ir.Value] | str | None:
     condition = b.node.inputs[0]
     if not is_constant(condition):
         count = sum(map(_products, bodies))
-        return f"which of its branches runs is known at run time only; {_held(count)}" if count else None
+        if not count:
+            return None
+        inputs = _inputs_of(condition)
+        if len(inputs) == 1 and math.prod(known_shape(inputs[0]) or ()) == 1 and not inputs[0].meta.get(BATCH_AXES):
+            return f"{DEPENDS} '{inputs[0].name}'; {_held(count)}"
+        return f"which of its branches runs is known at run time only; {_held(count)}"
     return _run(b, bodies[0 if tensor_of(condition).numpy().all() else 1], [])
+
+
+def _inputs_of(value: ir.Value | None) -> list[ir.Value]:
+    """The model's inputs that a value is made of."""
+    waiting, seen = [value], {id(value)}
+    inputs: list[ir.Value] = []
+    while waiting:
+        current = waiting.pop()
+        if current is None:
+            continue
+        if current.is_graph_input() and not current.is_initializer():
+            inputs.append(current)
+        source = current.producer()
+        for each in source.inputs if source is not None else ():
+            if id(each) not in seen:
+                seen.add(id(each))
+                waiting.append(each)
+    return inputs
 
 
 def loop(b: Builder) -> Sequence[ir.Value] | str | None:

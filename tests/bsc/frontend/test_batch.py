@@ -37,7 +37,10 @@ FOUND: Mapping[str, tuple[onnx.ModelProto, dict[str, tuple[int, ...]], Axes, boo
     "its name": (mlp_model(4, 3, batch="batch_size"), {}, {"x": 0}, True),
     "a dotted name": (declared(mlp_model(4, 3), x=["x.Batch.1", 4]), {}, {"x": 0}, True),
     "no name": (mlp_model(4, 3, batch="?"), {}, {"x": 0}, True),
-    **{f"{size!r}": (declared(mlp_model(4, 3), x=[size, 4]), {}, {"x": 0}, True) for size in (-1, None, "", "None")},
+    **{
+        f"{size!r}": (declared(mlp_model(4, 3), x=[size, 4]), {}, {"x": 0}, True)
+        for size in (-1, None, "", "None", "unk__12")
+    },
     "a name that tells nothing": (mlp_model(4, 3, batch="s0"), {}, {"x": 0}, True),
     "a fixed size": (mlp_model(4, 3, batch=8), {}, {"x": 0}, False),
     "a size fixed by --input-shape": (mlp_model(4, 3), {"x": (8, 4)}, {"x": 0}, False),

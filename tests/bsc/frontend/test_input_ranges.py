@@ -20,6 +20,8 @@ WEIGHTS: dict[str, Any] = {
     "two": np.array(2),
     "rate": np.array(16000),
     "one": np.array(1),
+    "one1": np.array([1]),
+    "classes": np.arange(11),
     "depth": np.array(11),
     "values": np.array([0, 1], np.float32),
     "on": random_weights(11, 3),
@@ -49,6 +51,11 @@ KNOWN: Mapping[str, tuple[str, str, Values | None]] = {
         "int64 ids",
         "c = Equal(ids, rate) f = Cast <to = 1> (c) g = Gather(table, two) s = Mul(g, f) y = MatMul(s, w)",
         (16000, 16000),
+    ),
+    "classes that are counted": (
+        "int64[N] ids",
+        "r = Unsqueeze(ids, one1) c = Equal(r, classes) f = Cast <to = 1> (c) y = MatMul(f, on)",
+        (0, 10),
     ),
     "a mask": (
         "int64[N,4] ids",

@@ -55,6 +55,14 @@ OPEN: Mapping[str, tuple[onnx.ModelProto, str, str]] = {
         "x [?,height,width,?]",
         "--input-shape x:N,224,224,3",
     ),
+    "a signal that a window must fit into": (
+        tiny_model(
+            "(float[N,1,samples] x) => (float[] y) { y = Conv <strides = [128]> (x, k) }",
+            {"k": random_weights(4, 1, 256)},
+        ),
+        "x [N,1,samples]",
+        "--input-shape x:N,1,1024",
+    ),
     "no shape": (
         tiny_model("(float[] x) => (float[] y) { y = MatMul(x, w) }", {"w": W}),
         "x no shape at all",
@@ -69,6 +77,19 @@ OPEN: Mapping[str, tuple[onnx.ModelProto, str, str]] = {
         ATTENTION,
         "x [N,S,16]; past [N,P,8]",
         "--input-shape x:N,16,16 --input-shape past:N,0,8",
+    ),
+    "a state that is carried along": (
+        declared(
+            tiny_model(
+                "(float[1,1,8] x, float[2,1,6] h) => (float[] y)"
+                " { a = MatMul(x, w) s = Slice(h, zero, one, zero) r = Add(a, s) y = Relu(r) }",
+                {"w": random_weights(8, 6), "zero": np.array([0]), "one": np.array([1])},
+            ),
+            x=["?", "?", 8],
+            h=[2, "?", 6],
+        ),
+        "x [?,?,8]; h [2,?,6]",
+        "--input-shape x:N,16,8 --input-shape h:2,N,6",
     ),
     "a sum of sizes": (
         tiny_model(

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from bsc.errors import GateError, UsageError
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.check import check, require_consistent, total
-from bsc.hardware.target import Target, label
+from bsc.hardware.target import MAX_AMOUNT, MAX_LEVELS, MAX_NUMBER, Target, label
 from bsc.plan.folder import target_json
 
 SMALL = """
@@ -374,16 +375,52 @@ def test_words_for_a_bad_description(old: str, new: str, words: str) -> None:
     assert str(caught.value) == f"[BSC206] {words}"
 
 
-@pytest.mark.parametrize(("levels", "accepted"), [(1, False), (2, True)])
-def test_a_design_has_two_levels_or_more(levels: int, accepted: bool) -> None:
-    head = SMALL[: SMALL.index("[[level]]")]
-    die = '[[level]]\nname = "die"\nsource = "made up"\n'
-    array = '[[level]]\nname = "array"\ncount = 2\nsource = "made up"\n'
-    if accepted:
-        assert len(read(head + array + die).level) == levels
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [(1, "has too few values"), (2, None), (MAX_LEVELS, None), (MAX_LEVELS + 1, "has too many values")],
+)
+def test_limits_of_levels(levels: int, words: str | None) -> None:
+    inner = [f'[[level]]\nname = "l{number}"\ncount = 2\nsource = "made up"\n' for number in range(levels - 1)]
+    text = "".join([SMALL[: SMALL.index("[[level]]")], *inner, '[[level]]\nname = "die"\nsource = "made up"\n'])
+    if words is None:
+        assert len(read(text).level) == levels
     else:
-        with pytest.raises(UsageError, match=r"key 'level' has too few values"):
-            read(head + die)
+        with pytest.raises(UsageError, match=f"key 'level' {words}"):
+            read(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "accepted"),
+    [
+        ("count = 5\n", f"count = {MAX_NUMBER}\n", True),
+        ("count = 5\n", f"count = {MAX_NUMBER + 1}\n", False),
+        ("count = 5\n", "count = 0\n", False),
+        ("power_w = { value = 100,", f"power_w = {{ value = {MAX_AMOUNT},", True),
+        ("power_w = { value = 100,", "power_w = { value = 1.001e30,", False),
+    ],
+)
+def test_limits_of_numbers(old: str, new: str, accepted: bool) -> None:
+    if accepted:
+        assert len(check(read(changed(old, new)))) == 3
+    else:
+        with pytest.raises(UsageError, match="cannot be used"):
+            read(changed(old, new))
+
+
+def test_the_largest_numbers_of_all_levels_add_up() -> None:
+    """Nothing is past all floats."""
+    level = '[[level]]\nname = "l{}"\ncount = {}\nsource = "made up"\n'
+    row = """[level.component.x]
+count = 1
+spec = "x"
+power_w = { value = 1e30, kind = "assumed", source = "made up" }
+area_m2 = { value = 1e30, kind = "assumed", source = "made up" }
+"""
+    inner = "".join(level.format(number, MAX_NUMBER) + row for number in range(MAX_LEVELS - 1))
+    die = '[[level]]\nname = "die"\nsource = "made up"\n'
+    published = SMALL[SMALL.index("[[published]]") :]
+    target = read(SMALL[: SMALL.index("[[level]]")] + inner + die + published)
+    assert all(math.isfinite(line.computed) and str(line) for line in check(target))
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "true"])

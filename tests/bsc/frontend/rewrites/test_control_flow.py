@@ -73,8 +73,13 @@ def test_runs_share_crossbars(tmp_path: Path) -> None:
 
 
 LEFT = {
-    "which of its branches runs is known at run time only; it holds 2 products with weights": """
+    "which of its branches runs depends on input 'c'; it holds 2 products with weights": """
         y = If(c) <then_branch = t () => (float[] p) { p = MatMul(x, w) },
+                   else_branch = e () => (float[] q) { q = MatMul(x, v) }>""",
+    "which of its branches runs is known at run time only; it holds 2 products with weights": """
+        s = ReduceSum <keepdims = 0> (x)
+        t = Cast <to = 9> (s)
+        y = If(t) <then_branch = t () => (float[] p) { p = MatMul(x, w) },
                    else_branch = e () => (float[] q) { q = MatMul(x, v) }>""",
     "how often it runs is known at run time only; it holds 1 product with weights": """
         n = Size(x)
