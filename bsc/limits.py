@@ -1,4 +1,4 @@
-"""How much memory a step may take: hostile files are small and ask for much."""
+"""How many processors there are, and how much memory a step may take: hostile files are small and ask for much."""
 
 import contextlib
 import os
@@ -12,6 +12,11 @@ BASE_BYTES: Final = 1 << 30
 
 THREAD_BYTES: Final = 16 << 20
 """Stacks and arenas that a library's pool of threads sets aside for each processor."""
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return save(mlp_model(*SIZES), tmp_path / "mlp.onnx")
 
 
-QUICK = ("--epochs", 8, "--batch", 32, "--lr", 0.02, "--sparsity", 0.5, "--prune-epochs", 1)
+QUICK = ("--threads", 1, "--epochs", 8, "--batch", 32, "--lr", 0.02, "--sparsity", 0.5, "--prune-epochs", 1)
 
 
 def test_from_model_to_a_plan_within_the_budget(model: Path) -> None:
@@ -77,7 +77,9 @@ def test_json_and_distillation(model: Path) -> None:
 def test_settings_from_a_file_that_flags_overrule(model: Path) -> None:
     text = 'objective = "adc"\nepochs = 9\nbatch = 32\nbudget = [1, 3, 3, 3]\nlayer_sparsity = { fc1 = 0.5 }\n'
     Path("run.toml").write_text(text)
-    result = run("finetune", model, "--data", "train.npz", "--config", "run.toml", "--epochs", 2, "--json")
+    result = run(
+        "finetune", model, "--data", "train.npz", "--config", "run.toml", "--epochs", 2, "--threads", 1, "--json"
+    )
     assert len(json.loads(result.stdout)["epochs"]) == 2
     weights = {
         tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load("mlp.finetuned.onnx").graph.initializer
@@ -89,7 +91,7 @@ def test_settings_from_a_file_that_flags_overrule(model: Path) -> None:
 def test_the_same_run_writes_the_same_bytes(model: Path) -> None:
     written = []
     for name in ("a.onnx", "b.onnx"):
-        assert run("finetune", model, "--data", "train.npz", "--epochs", 2, "-o", name).exit_code == 0
+        assert run("finetune", model, "--data", "train.npz", "--epochs", 2, "--threads", 1, "-o", name).exit_code == 0
         written.append(Path(name).read_bytes())
     assert written[0] == written[1]
 

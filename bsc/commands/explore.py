@@ -140,8 +140,9 @@ def _run(sweep: "Sweep", store: "Store", options: dict[str, Any]) -> None:
 def _scheduler(options: dict[str, Any], left: int) -> "Iterator[Scheduler]":
     """Where the work is done."""
     from bsc.explore.extra import require
-    from bsc.explore.local import Processes, cores
+    from bsc.explore.local import Processes
     from bsc.explore.scheduler import InProcess
+    from bsc.limits import cores
 
     jobs = min(options["jobs"] or cores(), left)
     if options["scheduler"] is not None:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="[default: 0]")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Of training steps.  [default: fp32]")
 @click.option("--device", help="cpu, cuda or cuda:N.  [default: cpu]")
-@click.option("--threads", type=int, help="Of the CPU.  [default: 1]")
+@click.option("--threads", type=int, help="Of the CPU.  [default: as many as there are cores]")
 @click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: MODEL.finetuned.onnx]")
 @click.option("--force", is_flag=True, help="Replace an output that exists.")

@@ -17,11 +17,6 @@ STOP_S = 5.0
 """How long a worker may take to end before it is killed."""
 
 
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Processes:
     """Worker processes, each with one piece of work at a time; started when there is something for them to do."""
 

@@ -446,8 +446,7 @@ def misfits(
                 yield name, problem
 
 
-def described() -> str:
-    """The arrays of a mapping in one line, for those who read plan folders without bsc."""
-    letters = "; ".join(f"{letter} {words}" for letter, (words, _) in AXES.items())
-    arrays = "; ".join(f"{name}: {spec}" for name, spec in SAVED.items())
-    return f"{arrays}. Axes: {letters}."
+def described() -> dict[str, dict[str, str]]:
+    """The arrays of a mapping and the letters of their axes, for those who read plan folders without bsc."""
+    letters = {letter: words for letter, (words, _) in AXES.items()}
+    return {"arrays": {name: str(spec) for name, spec in SAVED.items()}, "axes": letters}

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bsc.errors import UsageError
-from bsc.mapping.arrays import LayerArrays, described
+from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.record import Record
 
@@ -58,7 +58,7 @@ class MappingRecord(Record):
     outputs: tuple[TensorRecord, ...] = Field(min_length=1)
     steps: tuple[StepRecord, ...] = Field(description="in the order they run")
     layers: tuple[MappedLayer, ...] = Field(
-        description=f"arrays of the first are in layers/0000.safetensors, and so on: {described()}"
+        description="in the order they run; arrays of the first are in layers/0000.safetensors, and so on"
     )
     free_batch: bool = Field(description="any number of samples may run at once; counts are for a batch of one")
 

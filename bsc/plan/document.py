@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bsc.hardware.target import Target
 from bsc.ir.graph import SetInput
+from bsc.mapping.arrays import described
 from bsc.mapping.model import MappedModel, MappingRecord
 from bsc.record import Record
 
@@ -105,6 +106,11 @@ class PlanDocument(Provenance, MappingRecord):
     def layer_file(self, name: str) -> str:
         """The file of a layer's arrays, by the layer's name."""
         return layer_file([layer.name for layer in self.layers].index(name))
+
+
+def plan_schema() -> dict[str, Any]:
+    """JSON Schema of plan.json, and beside it what the arrays of layers are."""
+    return PlanDocument.model_json_schema() | described()
 
 
 def layer_file(position: int) -> str:

@@ -13,7 +13,7 @@ MAX_BITS = 32
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SliceFigures:
+class TrainingSlices:
     """One layer, or several added up; slices least significant first.
 
     Attributes:
@@ -26,8 +26,8 @@ class SliceFigures:
     nonzeros: NDArray[np.int64]
     bits: NDArray[np.int64]
 
-    def __add__(self, other: "SliceFigures") -> "SliceFigures":
-        return SliceFigures(
+    def __add__(self, other: "TrainingSlices") -> "TrainingSlices":
+        return TrainingSlices(
             weights=self.weights + other.weights,
             nonzeros=self.nonzeros + other.nonzeros,
             bits=self.bits + other.bits,
@@ -44,7 +44,7 @@ class SliceFigures:
         }
 
 
-def measure(codes: NDArray[np.signedinteger], options: FinetuneOptions, *, grouped: bool) -> SliceFigures:
+def measure(codes: NDArray[np.signedinteger], options: FinetuneOptions, *, grouped: bool) -> TrainingSlices:
     """Figures of one layer as the default pipeline maps it: rows and columns of zeros are not built.
 
     Args:
@@ -58,7 +58,7 @@ def measure(codes: NDArray[np.signedinteger], options: FinetuneOptions, *, group
     stats = column_stats(codes, stored_bits=options.bits, bits_per_cell=options.bits_per_cell, group_rows=options.rows)
     drive = np.uint32((1 << options.dac_bits) - 1)
     bits = lossless_bits(stats.sums.astype(np.uint32) * drive, stats.gcds)  # (T, S, P, N)
-    return SliceFigures(
+    return TrainingSlices(
         weights=weights,
         nonzeros=stats.nonzeros.sum(axis=(0, 2, 3), dtype=np.int64),
         bits=np.stack([np.bincount(part.ravel(), minlength=MAX_BITS + 1) for part in np.moveaxis(bits, 1, 0)]),

@@ -21,8 +21,9 @@ from bsc.train.operators import OPERATORS, Operator, unsupported
 Prepare = Callable[[CrossbarLayer, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Given a layer, its activation and its stored weight, what it computes with in their place."""
 
-FEW_PIXELS = 16
-"""Output pixels up to which a convolution is one matrix product: its own gradient on a CPU is several times slower."""
+FEW_PIXELS = 4
+"""Output pixels up to which a convolution is one matrix product: on a CPU its own gradient takes three times as long
+for 2x2 maps, as long for 4x4 maps, and a fifth for 8x8 maps."""
 
 # Constants that training may change, by operator and input. Others hold sizes, indices, limits or statistics.
 _TRAINED_INPUTS: Mapping[str, tuple[int, ...]] = {

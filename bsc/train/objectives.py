@@ -64,14 +64,14 @@ def penalty(layers: Mapping[str, Codes], biases: Sequence[Tensor], options: Fine
 
 def digit_sum(codes: Codes, weights: Sequence[float], bits_per_cell: int) -> Tensor:
     """Weighted sum of all digits; `weights` least significant slice first."""
-    magnitude = torch.arange(1 << bits_per_cell * len(weights)).to(codes.values)
-    cost, slope = torch.zeros_like(magnitude), torch.zeros_like(magnitude)
+    magnitude = _magnitude(codes.values.abs(), bits_per_cell * len(weights))
+    slope = torch.zeros_like(codes.values)
+    total = torch.zeros((), dtype=torch.float64, device=slope.device)
     for position, weight in enumerate(weights):
         digits = _digits(magnitude, position, bits_per_cell)
-        cost += weight * digits
-        slope += weight / (1 << bits_per_cell * position) * (digits > 0).to(slope)
-    found = codes.values.abs().long()
-    return _with_slope(cost[found].sum(), codes, slope[found] * torch.sign(codes.values))
+        total += weight * digits.sum(dtype=torch.int64)
+        slope.add_(digits > 0, alpha=weight / (1 << bits_per_cell * position))
+    return _with_slope(total.to(slope), codes, slope.mul_(torch.sign(codes.values)))
 
 
 def column_excess(codes: Codes, caps: Sequence[int], weights: Sequence[float], options: FinetuneOptions) -> Tensor:
@@ -79,22 +79,28 @@ def column_excess(codes: Codes, caps: Sequence[int], weights: Sequence[float], o
     rows, columns = codes.values.shape
     tiles = -(-rows // options.rows)
     slope = torch.zeros_like(codes.values)
-    total = torch.zeros((), dtype=slope.dtype, device=slope.device)
+    total = torch.zeros((), dtype=torch.float64, device=slope.device)
     for sign in (1, -1):
-        magnitude = (sign * codes.values).clamp(min=0)
+        kept = (sign * codes.values).clamp_(min=0)
+        magnitude = _magnitude(kept, options.bits_per_cell * len(caps))
         for position, (cap, weight) in enumerate(zip(caps, weights, strict=True)):
             digits = _digits(magnitude, position, options.bits_per_cell)
             padded = torch.nn.functional.pad(digits, (0, 0, 0, tiles * options.rows - rows))
-            excess = (padded.reshape(tiles, options.rows, columns).sum(1) - cap).clamp(min=0)  # (T, N)
+            sums = padded.reshape(tiles, options.rows, columns).sum(1, dtype=torch.int32)
+            excess = (sums - cap).clamp_(min=0)  # (T, N)
             total += weight * excess.sum()
             over = (excess > 0).repeat_interleave(options.rows, dim=0)[:rows]
-            slope += sign * weight / (1 << options.bits_per_cell * position) * (over & (digits > 0))
-    return _with_slope(total, codes, slope)
+            slope.add_(over & (digits > 0), alpha=sign * weight / (1 << options.bits_per_cell * position))
+    return _with_slope(total.to(slope), codes, slope)
+
+
+def _magnitude(values: Tensor, bits: int) -> Tensor:
+    """Whole numbers of so many bits in the smallest type that holds them."""
+    return values.to(torch.uint8 if bits <= 8 else torch.int32)
 
 
 def _digits(magnitude: Tensor, position: int, bits_per_cell: int) -> Tensor:
-    base = 1 << bits_per_cell
-    return torch.remainder(torch.floor(magnitude / base**position), base)
+    return (magnitude >> bits_per_cell * position).bitwise_and_((1 << bits_per_cell) - 1)
 
 
 def _with_slope(value: Tensor, codes: Codes, slope: Tensor) -> Tensor:

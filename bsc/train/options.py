@@ -54,7 +54,8 @@ class FinetuneOptions(Record):
         precision: "bf16" computes training steps in bfloat16 where PyTorch's autocast does; weights, masks, codes and
             every reported figure stay in 32 bits. Faster on processors and GPUs that multiply bfloat16.
         device: such as "cpu", "cuda" or "cuda:1".
-        threads: of PyTorch on the CPU; the result can depend on it in the last bits.
+        threads: of PyTorch on the CPU; None for all cores, shared with the other processes of the run. The result can
+            depend on it in the last bits.
     """
 
     objective: Objective = "adc"
@@ -86,7 +87,7 @@ class FinetuneOptions(Record):
     augment: Literal["none", "flip-crop", "crop"] = "none"
     precision: Literal["fp32", "bf16"] = "fp32"
     device: Annotated[str, Field(min_length=1)] = "cpu"
-    threads: Count = 1
+    threads: Count | None = None
 
     @property
     def slices(self) -> int:

@@ -3,8 +3,9 @@
 Weights follow the passes `quantize`, `slice-bits`, `eliminate` and `tile`: codes round(|W| / step) clipped to
 2**bits - 1, step from `bsc.numeric.quantizer.step_for`. Where a batch normalisation follows a layer, codes are
 those of the folded weights W * gain, since that is what `fold-batchnorm` puts on crossbars; the layer computes
-with code * step / gain and the normalisation behind it restores the rest. Gradients pass through rounding
-unchanged; through the clipping of inputs they pass inside only, as in the paper's code.
+with code * step / gain and the normalisation behind it restores the rest. Gradients pass through rounding to
+the weights unchanged, and reach the gain only from behind; through the clipping of inputs they pass inside
+only, as in the paper's code.
 """
 
 from collections.abc import Mapping
@@ -107,7 +108,7 @@ class QuantisedLayers:
         top = (1 << options.bits) - 1
         with torch.no_grad():
             step = self._frozen[layer.name][0] if layer.name in self._frozen else self._step(matrix)
-            values = torch.clamp(torch.round(matrix / step), -top, top)
+            values = (matrix / step).round_().clamp_(-top, top)
             if layer.name in self._frozen:
                 _hold_step(values, self._frozen[layer.name][1], options.bits)
             if self.caps is not None:
@@ -116,12 +117,12 @@ class QuantisedLayers:
 
     def prepare(self, layer: CrossbarLayer, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """`bsc.train.network.Prepare`: the layer's quantised input and weight."""
-        codes = self.codes(layer)
-        gain = self.gain(layer)
-        quantised = codes.matrix + (codes.values * codes.step - codes.matrix).detach()
-        if gain is not None:
-            quantised = quantised / torch.where(gain == 0, 1, gain)
-        return self._quantise_input(layer, x), _stored(layer, quantised, weight)
+        with torch.no_grad():
+            codes, gain = self.codes(layer), self.gain(layer)
+            factor = codes.step if gain is None else codes.step / torch.where(gain == 0, 1, gain)
+            quantised = _stored(layer, codes.values * factor, weight)
+        straight: Tensor = _Straight.apply(weight, quantised)  # type: ignore[no-untyped-call]
+        return self._quantise_input(layer, x), straight
 
     def store(self) -> None:
         """Write the projected weights into the parameters, such that `quantize` gives exactly these codes.
@@ -165,7 +166,8 @@ class QuantisedLayers:
         return matrix if gain is None else matrix * gain
 
     def _step(self, matrix: Tensor) -> Tensor:
-        largest = matrix.detach().abs().amax().reshape(1)
+        low, high = torch.aminmax(matrix.detach())
+        largest = torch.maximum(high, -low).reshape(1)
         step: NDArray[np.float64] = step_for(
             largest.double().cpu().numpy(), bits=self._options.bits, scale=self._options.scale
         )
@@ -179,6 +181,18 @@ class QuantisedLayers:
         result = torch.zeros_like(values)
         result[kept] = project(values[kept], caps, bits_per_cell=cell, rows=self._options.rows)
         return result
+
+
+class _Straight(torch.autograd.Function):
+    """Quantised values in place of a parameter, whose gradient they pass on unchanged."""
+
+    @staticmethod
+    def forward(_ctx: Any, _parameter: Tensor, quantised: Tensor) -> Tensor:
+        return quantised
+
+    @staticmethod
+    def backward(_ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 class _Quantise(torch.autograd.Function):

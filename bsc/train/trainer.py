@@ -21,10 +21,11 @@ from torch import Tensor
 
 from bsc.errors import GateError, ModelError, UsageError
 from bsc.ir.graph import Graph
+from bsc.limits import cores
 from bsc.train.augment import augment
 from bsc.train.checkpoint import Checkpoint, read_checkpoint
 from bsc.train.data import Samples
-from bsc.train.measure import SliceFigures, measure
+from bsc.train.measure import TrainingSlices, measure
 from bsc.train.network import Network
 from bsc.train.objectives import penalty
 from bsc.train.options import FinetuneOptions
@@ -69,7 +70,7 @@ class Trainer:
     ) -> None:
         _check(graph, options)
         _check_device(options.device)
-        torch.set_num_threads(options.threads)
+        torch.set_num_threads(options.threads or max(1, cores() // workers.count))
         self.history: list[dict[str, Any]] = []
         self._graph, self._options, self._workers = graph, options, workers
         self._network = Network(graph, options.device)
@@ -178,15 +179,9 @@ class Trainer:
                 seen=f"loss {found[0]:g}, objective {found[1]:g}",
                 fix="lower --lr or --alpha, or check the model's own outputs on the data",
             )
-        with torch.no_grad():
-            for name, mask in self._masks.items():
-                gradient = self._network.parameters[name].grad
-                if gradient is not None:
-                    gradient.mul_(mask)
         self._optimizer.step()
         with torch.no_grad():
-            for name, mask in self._masks.items():
-                self._network.parameters[name].mul_(mask)
+            torch._foreach_mul_([self._network.parameters[name] for name in self._masks], list(self._masks.values()))
         return found
 
     def _task_loss(self, feeds: dict[str, Tensor], chosen: Tensor) -> Tensor:
@@ -304,7 +299,7 @@ class Trainer:
         self._calibrate()
         return self._accuracy(quantised=True)
 
-    def figures(self) -> SliceFigures:
+    def figures(self) -> TrainingSlices:
         """Slices and proved bits of all layers together, as the weights are now."""
         parts = [
             measure(
@@ -382,9 +377,10 @@ class Trainer:
         parameters = list(self._network.parameters.values())
         for parameter in parameters:
             parameter.grad = torch.zeros_like(parameter)
+        fused = all(value.device.type in ("cpu", "cuda") and value.is_floating_point() for value in parameters)
         if self._options.optimizer == "adam":
-            return torch.optim.Adam(parameters, lr=self._options.lr)
-        return torch.optim.SGD(parameters, lr=self._options.lr, momentum=self._options.momentum)
+            return torch.optim.Adam(parameters, lr=self._options.lr, fused=fused)
+        return torch.optim.SGD(parameters, lr=self._options.lr, momentum=self._options.momentum, fused=fused)
 
     def _checkpoint(self) -> Checkpoint:
         arrays = {f"parameter/{name}": value for name, value in self._network.parameters.items()}

@@ -26,6 +26,7 @@ import torch
 
 from bsc.frontend.onnx_import import import_model
 from bsc.ir.graph import TensorType
+from bsc.limits import cores
 from bsc.train.curves import training_curve
 from bsc.train.data import Samples, load_samples
 from bsc.train.export import with_parameters, write_model
@@ -43,7 +44,9 @@ CALIBRATION = 1000
 @click.argument("data_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for everything that is made.")
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--threads", default=1, show_default=True, help="Of PyTorch on the CPU.")
+@click.option(
+    "--threads", type=int, default=cores, help="Of PyTorch on the CPU.  [default: as many as there are cores]"
+)
 @click.option("--epochs-factor", default=1.0, show_default=True, help="Shorten every schedule, such as 0.1.")
 @click.option("--samples", type=int, help="Use only the first so many training images.")
 @click.option("--validate", type=int, metavar="N", help="Judge by the last N training images, kept out of training.")

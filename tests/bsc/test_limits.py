@@ -5,7 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bsc.limits import BASE_BYTES, bounded_memory
+from bsc.limits import BASE_BYTES, bounded_memory, cores
+
+
+def test_this_process_has_a_processor() -> None:
+    assert cores() >= 1
 
 
 def test_what_asks_for_more_gets_an_error_at_once() -> None:

@@ -106,7 +106,16 @@ def write_digits(folder: Path) -> None:
 def test_the_experiment_from_data_to_table(tmp_path: Path) -> None:
     write_digits(tmp_path)
     (tmp_path / "small.toml").write_text(SMALL)
-    command = [str(tmp_path / "small.toml"), str(tmp_path), "--out", str(tmp_path / "out"), "--replay", "60"]
+    command = [
+        str(tmp_path / "small.toml"),
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+        "--replay",
+        "60",
+        "--threads",
+        "1",
+    ]
     result = CliRunner().invoke(main, [*command, "--epochs-factor", "0.2"], catch_exceptions=False)
     assert result.exit_code == 0
     made = {path.name for path in (tmp_path / "out").iterdir()}

@@ -7,7 +7,7 @@ import pytest
 
 import hw_models
 from bsc.compile.options import MappingOptions, resolve
-from bsc.explore.local import Processes, cores
+from bsc.explore.local import Processes
 from bsc.explore.mapping import Input, MappingJob, count
 from bsc.frontend.model_file import model_digest
 from bsc.testing import mlp_model, save
@@ -72,7 +72,3 @@ def test_keys_name_what_counts_follow_from(path: Path) -> None:
     assert work(path, model=Input(path=path, sha256="0")).key != plain.key
     assert work(path, model=Input(path=Path("elsewhere"), sha256=plain.model.sha256)).key == plain.key
     assert work(path, data=Input(path=path, sha256="1")).key != plain.key
-
-
-def test_there_are_cores() -> None:
-    assert cores() >= 1

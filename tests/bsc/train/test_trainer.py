@@ -31,7 +31,7 @@ def samples(count: int = 200, *, labelled: bool = True, seed: int = 1) -> Sample
 
 
 def settings(**changes: Any) -> FinetuneOptions:
-    return FinetuneOptions.model_validate({"epochs": 4, "batch": 32, "lr": 0.02, "rows": 8} | changes)
+    return FinetuneOptions.model_validate({"epochs": 4, "batch": 32, "lr": 0.02, "rows": 8, "threads": 1} | changes)
 
 
 @pytest.fixture
