@@ -130,7 +130,9 @@ def _centres_fit(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
 def _zero_is_a_code(_: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
     """A pair without cells is then read as 0, and one that is not converted likewise."""
     bits, low = arrays.get("adc_bits"), arrays.get("adc_low")
-    return bits is None or low is None or bits.shape != low.shape or bool((low + (1 << bits.astype(np.int64)) > 0).all())
+    if bits is None or low is None or bits.shape != low.shape:
+        return True  # which is told by their own rows
+    return bool((low + (1 << bits.astype(np.int64)) > 0).all())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -206,6 +206,9 @@ def test_an_adc_of_pairs_has_a_code_for_0(bits: int, low: int, *, accepted: bool
     """Otherwise a pair without cells would be read as something."""
     layer, arrays = only_layer(mapped(coded([[2, 0], [-1, 0]]), subtraction="analog"))
     shape = arrays.adc_bits.shape
-    adc = {"adc_bits": np.full(shape, bits, np.uint8), "adc_low": np.full(shape, low, np.int32)}
+    adc: dict[str, NDArray[Any]] = {
+        "adc_bits": np.full(shape, bits, np.uint8),
+        "adc_low": np.full(shape, low, np.int32),
+    }
     expected = [] if accepted else [("adc_low", "does not fit the others")]
     assert list(misfits(layer, arrays.by_name() | adc)) == expected
