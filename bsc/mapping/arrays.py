@@ -144,16 +144,6 @@ def _crossbars_are_needed(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]])
     return converted.shape == read.shape and not (converted & ~read).any()
 
 
-def _sums_can_be_met(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
-    """Nothing that was observed is beyond what the cells allow."""
-    sums, highest, lowest = (arrays.get(name) for name in ("sums", "observed_sums", "observed_lows"))
-    if sums is None or highest is None or sums.shape[::3] != highest.shape[::3]:
-        return True
-    most = sums.astype(np.int64) * layer.max_digit
-    within = bool((highest <= most[:, :, : highest.shape[2]]).all())
-    return within and (lowest is None or lowest.shape != highest.shape or bool((-lowest <= most[:, :, 1:]).all()))
-
-
 def _zero_is_a_code(_: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
     """A pair without cells is then read as 0, and one that is not converted likewise."""
     bits, low = arrays.get("adc_bits"), arrays.get("adc_low")
@@ -301,7 +291,6 @@ class LayerArrays:
             high=lambda layer: layer.max_sum * layer.max_digit,
             stage=TiledLayer,
             when=lambda layer: layer.observed is not None,
-            fits=_sums_can_be_met,
         ),
     ] = None
     observed_lows: Annotated[

@@ -5,6 +5,7 @@ row group, slice and polarity after another. Then the layers that claim to be lo
 exactly the cells of a column, those of the tightest columns first, run through every conversion of the exact engine.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,9 @@ from bsc.errors import GateError
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
-from bsc.numeric.quantizer import code_limits
+from bsc.numeric.paired_bound import CONFIDENCE, drop_bound
+from bsc.numeric.quantizer import code_limits, input_cycles
+from bsc.plan.document import PlanDocument
 from bsc.replay.activations import mapped_codes
 from bsc.replay.engine import LayerEngine, ReplayOptions
 from bsc.replay.loaded import LoadedPlan
@@ -60,6 +63,39 @@ def check_proofs(mapping: MappedModel, seed: int = 0) -> dict[str, LayerProof]:
             bound in a layer that claims to be lossless, or an attack that such a layer does not survive.
     """
     return {layer.name: _check_layer(layer, mapping.arrays(layer), seed) for layer in mapping.layers}
+
+
+def check_records(document: PlanDocument) -> None:
+    """Derive what plan.json says of calibration and held-out data, as far as it follows from other numbers there.
+
+    Raises:
+        GateError: BSC504 for conversions that are not those of the observed vectors, layers that were observed on more
+            samples than there are, or a drop that is not that of the samples lost and gained.
+    """
+    samples = 0 if document.calibration is None else document.calibration.samples
+    for layer in document.layers:
+        if layer.observed is not None:
+            cycles = len(input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits))
+            seen, expected = layer.observed, layer.observed.vectors * cycles
+            if seen.samples > samples or seen.conversions != expected:
+                raise _refused(
+                    layer,
+                    "what is recorded of calibration data does not fit together",
+                    f"{seen.conversions} conversions on {seen.samples} samples, where {seen.vectors} vectors make "
+                    f"{expected} and there are {samples} samples",
+                )
+    budget = document.budget
+    if budget is None:
+        return
+    drop = (budget.lost - budget.gained) / budget.samples
+    possible = budget.lost + budget.gained <= budget.samples and budget.confidence == CONFIDENCE
+    bound = drop_bound(budget.lost, budget.gained, budget.samples) if possible else None
+    if bound is None or not (math.isclose(budget.drop, drop) and math.isclose(budget.drop_bound, bound)):
+        raise _altered(
+            "the recorded accuracy drop is not that of its samples",
+            f"{budget.drop:g}, below {budget.drop_bound:g} with {budget.confidence:.0%} confidence, for {budget.lost} "
+            f"of {budget.samples} samples lost and {budget.gained} gained",
+        )
 
 
 def check_vectors(mapping: MappedModel, feeds: Mapping[str, NDArray[Any]]) -> None:
@@ -232,9 +268,13 @@ def _place(layer: MappedLayer, here: tuple[int, ...]) -> str:
 
 
 def _refused(layer: MappedLayer, problem: str, seen: str) -> GateError:
+    return _altered(f"layer '{layer.name}': {problem}", seen)
+
+
+def _altered(problem: str, seen: str) -> GateError:
     return GateError(
         "BSC504",
-        f"layer '{layer.name}': {problem}",
+        problem,
         seen=seen,
         fix="the plan was altered or a pass is wrong; compile again, and report it if it stays",
     )
