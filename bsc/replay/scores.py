@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.ir.input_values import FLOATS, InputSpec
 
+MAX_RELATIVE_RMS = 0.05
+"""Difference of an output from the float model's above which it is said where it comes from and what may help."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutputDifference:
