@@ -21,7 +21,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.errors import DoesNotFitError
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.ir.adc_pass import AdcPass, PolicyWord
 from bsc.ir.graph import Graph
@@ -120,16 +119,6 @@ class AssignAdc(AdcPass):
         for group in range(len(needed)):  # one at a time, so that the temporaries stay in cache
             span = high[group] - low[group]
             needed[group] = np.where(converted[group], lossless_bits(span.astype(np.uint32), step[group]), 0)
-        if needed.max(initial=0) > MAX_ADC_BITS:
-            raise _too_wide(layer, int(needed.max()))
+        self.require_convertible(layer, int(needed.max(initial=0)))
         steps = np.where(converted, step, 1).astype(np.uint8)
         return needed, steps, np.where(converted, low // steps, 0).astype(np.int32) if paired else None
-
-
-def _too_wide(layer: TiledLayer, bits: int) -> DoesNotFitError:
-    return DoesNotFitError(
-        "BSC401",
-        f"layer '{layer.name}': a lossless conversion needs more than {MAX_ADC_BITS} bits",
-        seen=f"{bits} bits for {layer.bits_per_cell}-bit cells, {layer.dac_bits}-bit DAC, {layer.active_rows} rows",
-        fix="use fewer rows, fewer bits per cell or a narrower DAC",
-    )

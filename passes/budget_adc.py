@@ -116,7 +116,7 @@ class BudgetAdc(AdcPass):
         span = (reached.high - reached.low).astype(np.uint32)
         counts = np.bincount(lossless_bits(span, reached.step).ravel(), minlength=1)
         each = prices.conversion_j
-        known = np.where(np.isnan(each), np.nanmax(each), each)[: len(counts)]
+        known = np.where(np.isnan(each), np.nanmax(each), each)[np.minimum(np.arange(len(counts)), len(each) - 1)]
         return float(counts @ known + prices.crossbar_j.sum())
 
     def _assign(self, graph: Graph, due: CrossbarLayer, whole: float, arrays: SideTable) -> CrossbarLayer:
@@ -129,8 +129,9 @@ class BudgetAdc(AdcPass):
         worth = layer.cells.read_worth()
         noise = self.caution * found["sensitivity"][:, None] * worth.astype(np.float64) ** 2
         weight = np.broadcast_to(noise[None, :, :, None], shape)
-        prices = priced.conversion_j[: damage.shape[-1]] / whole
-        prices = np.where(np.isnan(prices), np.inf, prices)
+        known = priced.conversion_j[: damage.shape[-1]] / whole
+        prices = np.full(damage.shape[-1], np.inf)  # what is wider than any ADC is never chosen
+        prices[: len(known)] = np.where(np.isnan(known), np.inf, known)
         starts = layer.column_tiles()[1]
         groups = sharing_groups(self.granularity, shape, starts, layer.groups_per_tile)
         bits = cheapest_bits(prices, damage, weight, reached.high > reached.low, groups)

@@ -134,6 +134,7 @@ class CalibrateAdc(AdcPass):
         if self.most_bits:
             bits = np.minimum(bits, self.most_bits)
         bits = np.where(reached.high > reached.low, bits, 0)
+        self.require_convertible(tiled, int(bits.max(initial=0)))
         key = partial(array_key, layer.name)
         step = taken(table("step"), bits) if self._lossy else windows.unit
         arrays[key("adc_bits")] = bits.astype(np.uint8)

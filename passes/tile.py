@@ -5,9 +5,9 @@
              (row tile, column tile, slice, polarity); R = ceil(K / active_rows) row groups; column sums, divisors
              and counts (R, S, P, N); in the centre encoding the centres (T, N); which columns are flipped, if any may
 
-Fewer active rows than a crossbar has mean more conversions, each of a smaller sum. Groups of a convolution that are
-smaller than a crossbar share one block-diagonally. After `eliminate`, crossbars that would hold only zeros are not
-allocated.
+Fewer active rows than a crossbar has mean more conversions, each of a smaller sum. Groups of a convolution share a
+crossbar block-diagonally as far as their rows may be driven together. After `eliminate`, crossbars that would hold only
+zeros are not allocated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -87,7 +87,7 @@ class Tile(LayerPass):
         stats = stored_stats(cells.stored(codes, centres, self.rows), cells, self.active_rows)
         if stats.flipped is not None:
             arrays[key("flipped")] = stats.flipped
-        _, starts = column_tiles(*layer.mapped_shape, layer.groups, self.rows, self.cols)
+        _, starts = column_tiles(*layer.mapped_shape, layer.groups, self.active_rows, self.cols)
         holds_weights = crossbars_with_weights(stats.sums, starts, tiling.groups_per_tile)
         arrays[key("sums")] = stats.sums
         arrays[key("gcds")] = stats.gcds

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.errors import DoesNotFitError
 from bsc.ir.adc_pass import Observation
 from bsc.mapping.arrays import LayerArrays, ResolutionTables
 from bsc.mapping.layer import MappedLayer
@@ -31,6 +32,9 @@ from bsc.replay.loaded import LoadedPlan
 
 LOT_VALUES = 1 << 22
 """Numbers in the histograms or in the table of one lot of columns: 32 MB."""
+
+MAX_COUNTED_BITS = 24
+"""Of column sums that are counted one by one, for the damage of every resolution: 1 GB for one column."""
 
 MAX_LANES = 1 << 14
 MAX_STEP = 255
@@ -145,6 +149,14 @@ class _LayerObserver:
         self.unit = self.windows.unit
         self.low, self.high = self.reach.low // self.unit, self.reach.high // self.unit
         self.width = int(self.windows.proved.max(initial=0)) + 1
+        if wanted.damage and self.width > MAX_COUNTED_BITS + 1:
+            raise DoesNotFitError(
+                "BSC401",
+                f"layer '{layer.name}': its column sums are too large to be counted one by one",
+                seen=f"{self.width - 1} bits for {layer.bits_per_cell}-bit cells, {layer.dac_bits}-bit DAC, "
+                f"{layer.active_rows} rows",
+                fix="use fewer rows, fewer bits per cell or a narrower DAC",
+            )
 
     def observation(self) -> LayerObservation:
         """All that is wanted."""

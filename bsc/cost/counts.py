@@ -62,14 +62,16 @@ class CrossbarLoad:
         rows: wordlines that are driven, int64 (T, C).
         reads: row groups, read one after another, int64 (T,); those of the last tile may be fewer.
         columns: bitlines that are held in each read, int64 (C,).
-        unit_columns: further columns, of ones, that are held and converted in each read: 0 or 1.
+        unit_columns: further columns, of ones, that are held and converted in each read: one for each group of the
+            convolution that has rows on the crossbar, or none, int64 (C,). [isaac16] converts one of them within the
+            100 ns of the crossbar's 128 others; further ones take time.
         unit_bits: at which they are converted.
     """
 
     rows: NDArray[np.int64]
     reads: NDArray[np.int64]
     columns: NDArray[np.int64]
-    unit_columns: int
+    unit_columns: NDArray[np.int64]
     unit_bits: int
 
 
@@ -82,7 +84,7 @@ def crossbar_load(layer: MappedLayer) -> CrossbarLoad:
         rows=_rows_driven(layer, packed, widths),
         reads=np.minimum(layer.row_groups - tiles * layer.groups_per_tile, layer.groups_per_tile),
         columns=widths,
-        unit_columns=_unit_columns(layer.cells),
+        unit_columns=_groups(layer, packed, widths) * _unit_columns(layer.cells),
         unit_bits=_unit_column_bits(layer),
     )
 
@@ -101,7 +103,7 @@ def count_uniform(mapping: MappedModel, bits: int, cell_bits: int) -> list[Layer
 
 
 def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
-    """The same weight codes in the offset encoding of [isaac16]: one crossbar a slice, and one unit column on each.
+    """The same weight codes in the offset encoding of [isaac16]: one crossbar a slice, unit columns on each.
 
     The sign needs one more bit than in the differential encoding, but there is no second polarity. Slices
     are those of `count_uniform`.
@@ -126,7 +128,8 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
     alone = _driven_for_sums_alone(layer, arrays, starts)
-    unit_columns = int(load.reads @ (existing * load.unit_columns + alone).sum(axis=1))
+    unit_columns = int(load.reads @ ((existing + alone) @ load.unit_columns))
+    beside = max(int(load.unit_columns.max(initial=0)) - 1, 0)
     conversions[load.unit_bits] += unit_columns
     crossbars = np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64)
     crossbars[load.unit_bits] += int(alone.sum())
@@ -137,8 +140,9 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
         crossbars=crossbars,
         rows_driven=int(((existing + alone) * load.rows).sum()),
         columns_sampled=int(load.reads @ (sampled.sum(axis=(2, 3)) * load.columns).sum(axis=1)) + unit_columns,
-        conversions_per_read=int(converting.max(initial=0)),
-        bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0)),
+        conversions_per_read=int(converting.max(initial=0)) + beside,
+        bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0))
+        + beside * load.unit_bits,
         index_bits=_index_bits(arrays.kept_rows, layer.rows) + _index_bits(arrays.kept_columns, layer.columns),
     )
     return count(layer, activity)
@@ -173,7 +177,7 @@ def _index_bits(numbers: NDArray[Any] | None, lines: int) -> int:
 
 
 def _unit_columns(cells: CellFormat) -> int:
-    """Columns of ones on a crossbar: the sum of the inputs, which the centres are multiplied with [isaac16]."""
+    """Columns of ones for each group on a crossbar: the sum of its inputs, multiplied by the centres [isaac16]."""
     return int(cells.encoding != "differential")
 
 
@@ -187,18 +191,19 @@ def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCount
     packed, starts = column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)
     row_tiles, planes = -(-layer.rows // layer.tile_rows), cells.slices * cells.polarities
     crossbars = row_tiles * len(starts) * planes
-    columns = row_tiles * layer.columns * planes + crossbars * _unit_columns(cells)
+    groups = layer.groups if packed > 1 else len(starts)  # on all crossbars of a row tile and slice together
+    columns = row_tiles * planes * (layer.columns + groups * _unit_columns(cells))
+    per_read = int(column_widths(starts, layer.columns).max()) + (packed - 1) * _unit_columns(cells)
     at_bits = np.arange(RESOLUTIONS) == bits
     activity = Activity(
         rows=layer.rows,
         groups=1,
         conversions=at_bits * np.int64(columns),
         crossbars=at_bits * np.int64(crossbars),
-        rows_driven=layer.rows * (layer.groups if packed > 1 else len(starts)) * planes,
+        rows_driven=layer.rows * groups * planes,
         columns_sampled=columns,
-        # [isaac16] converts the unit column within the 100 ns of its 128 others.
-        conversions_per_read=int(column_widths(starts, layer.columns).max()),
-        bits_per_read=int(column_widths(starts, layer.columns).max()) * bits,
+        conversions_per_read=per_read,
+        bits_per_read=per_read * bits,
     )
     return count(layer, activity)
 
@@ -220,9 +225,14 @@ def count(layer: MappedLayer, activity: Activity) -> LayerCounts:
     )
 
 
+def _groups(layer: MappedLayer, packed: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups of a convolution with rows on the crossbars of each column tile, (C,)."""
+    return widths // (layer.columns // layer.groups) if packed > 1 else np.ones_like(widths)
+
+
 def _rows_driven(layer: MappedLayer, packed: int, widths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Wordlines in use on the crossbars of each row and column tile, (T, C)."""
     if packed > 1:
-        return widths[None, :] // (layer.columns // layer.groups) * layer.mapped_rows
+        return _groups(layer, packed, widths)[None, :] * layer.mapped_rows
     starts = np.arange(0, layer.mapped_rows, layer.tile_rows)
     return np.broadcast_to(np.minimum(layer.mapped_rows - starts, layer.tile_rows)[:, None], (len(starts), len(widths)))

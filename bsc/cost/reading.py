@@ -70,7 +70,7 @@ def reading_prices(layer: MappedLayer, arrays: LayerArrays, target: Target, law:
     load = crossbar_load(layer)
     each_j = price_j(replace(nothing, crossbars=one[0])) + load.rows * row_j
     unit_j = np.nan_to_num(conversion_j[load.unit_bits]) + column_j
-    each_j = each_j + load.unit_columns * (load.reads * unit_j)[:, None]
+    each_j = each_j + np.outer(load.reads * unit_j, load.unit_columns)
     held_j = np.outer(load.reads, load.columns) * column_j
     crossbars = arrays.allocated
     if layer.cells.conversions < layer.cells.polarities:  # both crossbars of a pair are driven, one sum is held

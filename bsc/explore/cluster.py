@@ -12,7 +12,7 @@ from distributed import Client, as_completed
 from distributed.scheduler import KilledWorker
 
 from bsc.errors import UsageError
-from bsc.explore.mapping import Counted, Work, count
+from bsc.explore.mapping import MappingJob, MappingResult, count
 from bsc.explore.scheduler import lost, lost_over
 
 CONNECT_S = 5
@@ -77,13 +77,13 @@ class Cluster:
         with contextlib.suppress(Exception):  # a scheduler that is gone has nothing to close
             self._client.close(timeout=2)
 
-    def run(self, works: Iterable[Work]) -> Iterator[Counted]:
+    def run(self, works: Iterable[MappingJob]) -> Iterator[MappingResult]:
         """As `Scheduler.run`; what a worker had that is lost is done again by another one."""
         left = iter(works)
         running = as_completed(loop=self._client.loop)
-        given: dict[str, tuple[Work, int]] = {}
+        given: dict[str, tuple[MappingJob, int]] = {}
 
-        def give(work: Work | None, again: int = 0) -> None:
+        def give(work: MappingJob | None, again: int = 0) -> None:
             if work is not None:
                 # A name of its own, since the scheduler may remember what happened under another one.
                 future = self._client.submit(count, work, key=f"bsc-{work.key}-{uuid.uuid4().hex}", pure=False)
@@ -107,9 +107,9 @@ class Cluster:
                 continue
             give(work, again + 1)
 
-    def _answer(self, work: Work, future: Any) -> Counted:
+    def _answer(self, work: MappingJob, future: Any) -> MappingResult:
         try:
-            answer: Counted = future.result()
+            answer: MappingResult = future.result()
         except KilledWorker:
             return lost_over(work.key, "workers died one after another over it, as when memory runs out")
         return answer

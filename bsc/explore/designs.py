@@ -108,7 +108,7 @@ class Exploration:
         return sorted(chosen, key=lambda design: (sign * (design.figures[first] or 0), design.number))
 
 
-def judged(
+def evaluate(
     counts: Sequence[LayerCounts], target: Target, law: AdcLaw, own_law: AdcLaw, accuracy: float | None
 ) -> dict[str, float | None]:
     """The figures of a mapping on one hardware, by name in `FIGURES`.

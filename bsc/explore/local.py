@@ -11,7 +11,7 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bsc.explore.mapping import Counted, Work
+    from bsc.explore.mapping import MappingJob, MappingResult
 
 STOP_S = 5.0
 """How long a worker may take to end before it is killed."""
@@ -41,10 +41,10 @@ class Processes:
             connection.close()
         self._workers.clear()
 
-    def run(self, works: "Iterable[Work]") -> "Iterator[Counted]":
+    def run(self, works: "Iterable[MappingJob]") -> "Iterator[MappingResult]":
         """As `Scheduler.run`."""
         left = iter(works)
-        idle, busy = list(self._workers), dict[Connection, "Work"]()
+        idle, busy = list(self._workers), dict[Connection, "MappingJob"]()
         while True:
             while (idle or len(self._workers) < self._jobs) and (work := next(left, None)) is not None:
                 worker = idle.pop() if idle else self._start()
@@ -75,7 +75,7 @@ class Processes:
         self._workers[ours] = process
         return ours
 
-    def _lost(self, connection: Connection, work: "Work") -> "Counted":
+    def _lost(self, connection: Connection, work: "MappingJob") -> "MappingResult":
         """What became of a mapping whose worker is gone; another worker takes its place."""
         from bsc.explore.scheduler import lost_over
 
@@ -107,7 +107,7 @@ def _serve(connection: Connection) -> None:
         while True:
             work = connection.recv()
             try:
-                answer: Counted | str = count(work)
+                answer: MappingResult | str = count(work)
             except Exception:  # a bug, which the first process reports
                 answer = traceback.format_exc()
             connection.send(answer)

@@ -1,7 +1,8 @@
 """Mappings: everything about a design that decides its plan. Each is compiled and counted once, wherever that is done.
 
-What a worker needs is in `Work`, what it finds in `Counted`; both are plain records that travel between processes.
-Files are read where the work is done, at the paths that it names, and must be the ones that the sweep began with.
+What a worker needs is in `MappingJob`, what it finds in `MappingResult`; both are plain records that travel between
+processes. Files are read where the work is done, at the paths that it names, and must be the ones that the sweep began
+with.
 """
 
 import hashlib
@@ -57,7 +58,7 @@ class Input:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Work:
+class MappingJob:
     """One mapping to compile and count.
 
     Attributes:
@@ -103,7 +104,7 @@ class Work:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Counted:
+class MappingResult:
     """What became of a mapping.
 
     Attributes:
@@ -131,7 +132,7 @@ class Counted:
     lost: bool = False
 
 
-def count(work: Work) -> Counted:
+def count(work: MappingJob) -> MappingResult:
     """Compile a mapping and count what it does; errors are part of the answer."""
     with _ONE_AT_A_TIME:
         try:
@@ -139,7 +140,7 @@ def count(work: Work) -> Counted:
                 raise _other("is of another version", bsc.__version__, f"install bsc {work.version} there")
             return _count(work)
         except BscError as error:
-            return Counted(
+            return MappingResult(
                 key=work.key,
                 code=error.code,
                 problem=error.problem,
@@ -198,7 +199,7 @@ def _tables(counts: LayerCounts) -> dict[str, list[int]]:
     return {name: getattr(counts, name).tolist() for name in _TABLES}
 
 
-def _count(work: Work) -> Counted:
+def _count(work: MappingJob) -> MappingResult:
     options = CompileOptions(
         pipeline=work.recipe.pipeline,
         input_shapes=work.input_shapes,
@@ -217,12 +218,12 @@ def _count(work: Work) -> Counted:
         data = load_dataset(work.data.path, document.inputs, dynamic_batch=document.free_batch, limit=work.limit)
         _require_same(work.data, data.sha256)
         replayed = _accuracy(plan.mapping, data)
-    return Counted(
+    return MappingResult(
         key=work.key, pipeline=document.pipeline, counts=tuple(count_mapping(plan.mapping)), accuracy=replayed
     )
 
 
-def _import(work: Work, options: CompileOptions) -> State:
+def _import(work: MappingJob, options: CompileOptions) -> State:
     """The model and its data, from the last time if they were the same."""
     files = [(each.path, each.sha256) for each in (work.model, work.calibration) if each is not None]
     key = repr((files, sorted(work.input_shapes.items()), options.test_accuracy))

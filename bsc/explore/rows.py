@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bsc.errors import CODES
 from bsc.explore.designs import FIGURES, Design
-from bsc.explore.mapping import Counted, counts_from_json, counts_to_json
+from bsc.explore.mapping import MappingResult, counts_from_json, counts_to_json
 
 ALWAYS_KNOWN: Final = frozenset({"latency", "crossbars"})
 """Figures of which no price can be missing."""
@@ -50,13 +50,13 @@ def design_from_row(row: Sequence[Any]) -> Design:
     )
 
 
-def counted_row(counted: Counted) -> tuple[Any, ...]:
+def counted_row(counted: MappingResult) -> tuple[Any, ...]:
     """A row of the table `mappings`."""
     counts, problem = counts_to_json(counted.counts), counted.problem and storable(counted.problem)
     return (counted.key, counted.pipeline, counts, counted.accuracy, counted.code, problem)
 
 
-def counted_from_row(row: Sequence[Any]) -> Counted:
+def counted_from_row(row: Sequence[Any]) -> MappingResult:
     """The mapping of a row.
 
     Raises:
@@ -78,7 +78,7 @@ def counted_from_row(row: Sequence[Any]) -> Counted:
             raise ValueError(f"{where} has neither counts nor an error")
     elif found or accuracy is not None:
         raise ValueError(f"{where} has an error, and counts too")
-    return Counted(key=key, pipeline=pipeline, counts=found, accuracy=accuracy, code=code, problem=problem)
+    return MappingResult(key=key, pipeline=pipeline, counts=found, accuracy=accuracy, code=code, problem=problem)
 
 
 def storable(text: str) -> str:

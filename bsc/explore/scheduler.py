@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from bsc.errors import UsageError
-from bsc.explore.mapping import Counted, Work, count
+from bsc.explore.mapping import MappingJob, MappingResult, count
 
 RESUME = "run the same command again: what was done is kept"
 
@@ -12,7 +12,7 @@ RESUME = "run the same command again: what was done is kept"
 class Scheduler(Protocol):
     """Something that does work."""
 
-    def run(self, works: Iterable[Work]) -> Iterator[Counted]:
+    def run(self, works: Iterable[MappingJob]) -> Iterator[MappingResult]:
         """Count mappings; one whose worker is lost is an answer too, and the others go on.
 
         Raises:
@@ -24,7 +24,7 @@ class Scheduler(Protocol):
 class InProcess:
     """Does one after another, here."""
 
-    def run(self, works: Iterable[Work]) -> Iterator[Counted]:
+    def run(self, works: Iterable[MappingJob]) -> Iterator[MappingResult]:
         """Count mappings in their order."""
         return map(count, works)
 
@@ -34,6 +34,6 @@ def lost(seen: str) -> UsageError:
     return UsageError("BSC210", "the workers of the sweep were lost", seen=seen, fix=RESUME)
 
 
-def lost_over(key: str, seen: str) -> Counted:
+def lost_over(key: str, seen: str) -> MappingResult:
     """The answer to a mapping whose worker is gone."""
-    return Counted(key=key, seen=seen, lost=True)
+    return MappingResult(key=key, seen=seen, lost=True)

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from bsc.errors import ModelError, UsageError
 from bsc.explore.designs import FIGURES, Design
-from bsc.explore.mapping import Counted
+from bsc.explore.mapping import MappingResult
 from bsc.explore.rows import counted_from_row, counted_row, design_from_row, design_row, shortened, storable
 
 APPLICATION_ID: Final = 0x62736378  # "bscx"
@@ -71,7 +71,7 @@ class Store:
                     raise ValueError(f"what was asked for has number {number!r} in place {place}, after {at} others")
         return [number for _, number in rows]
 
-    def counted(self, key: str) -> Counted | None:
+    def counted(self, key: str) -> MappingResult | None:
         """What became of a mapping, or None if it is not known."""
         with _errors(self.path):
             row = self._connection.execute(
@@ -104,7 +104,7 @@ class Store:
             new = [number for number in numbers if number not in known]
             connection.executemany("INSERT INTO asked VALUES (?, ?)", enumerate(new, len(known)))
 
-    def add(self, designs: Iterable[Design], counted: Counted | None = None) -> None:
+    def add(self, designs: Iterable[Design], counted: MappingResult | None = None) -> None:
         """Record designs, and the mapping that they were priced from; what is there already stays."""
         # All that can go wrong or take long is done before the file is locked.
         rows = [design_row(design) for design in designs]

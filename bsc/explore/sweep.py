@@ -19,9 +19,9 @@ from bsc.compile.options import resolve
 from bsc.compile.refusals import not_offered
 from bsc.compile.steps import Steps
 from bsc.errors import BscError, ModelError, UsageError
-from bsc.explore.designs import Design, Exploration, judged, oriented
+from bsc.explore.designs import Design, Exploration, evaluate, oriented
 from bsc.explore.extra import require
-from bsc.explore.mapping import Counted, Input, Work
+from bsc.explore.mapping import Input, MappingJob, MappingResult
 from bsc.explore.pareto import pareto_front
 from bsc.explore.scheduler import RESUME, Scheduler
 from bsc.explore.space import (
@@ -76,7 +76,7 @@ class Job:
     """A design that may exist: a mapping, and what it is priced by."""
 
     number: int
-    work: Work
+    work: MappingJob
     target: Target
     law: AdcLaw
     own_law: AdcLaw
@@ -264,7 +264,7 @@ class Sweep:
         found = resolve(choices(values), target, law)
         for error in not_offered(Steps.of(parse_pipeline(found.pipeline, PASSES)), target.adc):
             raise error
-        work = Work(
+        work = MappingJob(
             model=self._models[str(values["model"])],
             recipe=found,
             target=target,
@@ -285,14 +285,14 @@ class Sweep:
             return False
         return True
 
-    def _designs(self, jobs: Iterable[Job], counted: Counted) -> Iterator[Design]:
+    def _designs(self, jobs: Iterable[Job], counted: MappingResult) -> Iterator[Design]:
         """The designs of one mapping, each at its own prices."""
         for job in jobs:
             if counted.code is not None:
                 yield self._refused(job.number, counted.code, counted.problem)
                 continue
             try:
-                figures = judged(counted.counts, job.target, job.law, job.own_law, counted.accuracy)
+                figures = evaluate(counted.counts, job.target, job.law, job.own_law, counted.accuracy)
             except BscError as error:
                 yield self._refused(job.number, error.code, error.problem)
                 continue
@@ -409,7 +409,7 @@ def _data(graph: Graph, path: Path | None, option: str, limit: int | None, *, la
     return Input(path=path.absolute(), sha256=data.sha256)
 
 
-def _require_usable(counted: Counted) -> None:
+def _require_usable(counted: MappingResult) -> None:
     """Stop at an error that is none of the design's."""
     if counted.fatal:
         assert counted.code is not None

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 from numpy.typing import NDArray
 
 from bsc.errors import DoesNotFitError, UsageError
+from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.hardware.target import Adc
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import LayerPass
@@ -141,6 +142,17 @@ class AdcPass(LayerPass):
     def reach(self, arrays: Mapping[str, NDArray[Any]], layer: TiledLayer) -> Reach:
         """The sums that every conversion can meet, (R, S, Q, N)."""
         return reach(arrays["sums"], arrays["gcds"], layer.cells, layer.max_digit)
+
+    def require_convertible(self, layer: TiledLayer, bits: int) -> None:
+        """Refuse resolutions that no ADC has. Raises `DoesNotFitError` BSC401."""
+        if bits > MAX_ADC_BITS:
+            raise DoesNotFitError(
+                "BSC401",
+                f"layer '{layer.name}': a lossless conversion needs more than {MAX_ADC_BITS} bits",
+                seen=f"{bits} bits for {layer.bits_per_cell}-bit cells, {layer.dac_bits}-bit DAC, "
+                f"{layer.active_rows} rows",
+                fix="use fewer rows, fewer bits per cell or a narrower DAC",
+            )
 
 
 NO_MOMENTS = "no moments of the layers' inputs"

@@ -123,7 +123,7 @@ class CrossbarLayer:
     def _tiling_text(self, tiling: Tiling) -> str:
         rows, columns = self.mapped_shape
         size = (tiling.tile_rows, tiling.tile_cols)
-        packed, starts = column_tiles(rows, columns, self.groups, *size)
+        packed, starts = column_tiles(rows, columns, self.groups, tiling.active_rows, tiling.tile_cols)
         text = f"{-(-rows // size[0])} row tiles x {len(starts)} column tiles of {size[0]}x{size[1]}"
         if tiling.groups_per_tile > 1:
             text += f", {tiling.active_rows} rows at a time"

@@ -255,7 +255,7 @@ class TiledLayer(Tiling, Slicing, QuantisedLayer):
 
     def column_tiles(self) -> tuple[int, tuple[int, ...]]:
         """Groups on one crossbar, and the first column of each column tile."""
-        return column_tiles(self.mapped_rows, self.mapped_columns, self.groups, self.tile_rows, self.tile_cols)
+        return column_tiles(self.mapped_rows, self.mapped_columns, self.groups, self.active_rows, self.tile_cols)
 
 
 class MappedLayer(AdcAssignment, TiledLayer):

@@ -13,14 +13,16 @@ MAX_LINES = 1 << 14
 """Most wordlines or bitlines of a crossbar."""
 
 
-def column_tiles(rows: int, columns: int, groups: int, tile_rows: int, tile_cols: int) -> tuple[int, tuple[int, ...]]:
+def column_tiles(rows: int, columns: int, groups: int, active_rows: int, tile_cols: int) -> tuple[int, tuple[int, ...]]:
     """Cut the columns of all groups into column tiles.
+
+    Groups share a crossbar as far as all their rows may be driven together: a read drives the same rows of each.
 
     Args:
         rows: rows of one group's matrix.
         columns: columns of all groups together.
         groups: convolution groups, 1 for a plain matrix.
-        tile_rows: wordlines of a crossbar.
+        active_rows: wordlines of a crossbar that may be driven together.
         tile_cols: bitlines of a crossbar.
 
     Returns:
@@ -29,7 +31,7 @@ def column_tiles(rows: int, columns: int, groups: int, tile_rows: int, tile_cols
     if columns == 0:
         return 1, ()
     width = columns // groups
-    packed = max(1, min(tile_rows // rows, tile_cols // width, groups))
+    packed = max(1, min(active_rows // rows, tile_cols // width, groups))
     if packed > 1:
         return packed, tuple(range(0, columns, packed * width))
     return 1, tuple(start for group in range(0, columns, width) for start in range(group, group + width, tile_cols))

@@ -38,6 +38,10 @@ STEP_TOLERANCE = 1e-3
 """Of a single step; more than rounding makes there, and far less than any operator that is computed wrongly."""
 COARSE: Mapping[str, float] = {"float16": 2e-2, "bfloat16": 1e-1}
 """Both for types of few digits."""
+OWN_WAYS = frozenset({"DynamicQuantizeLSTM"})
+"""Operators that onnxruntime computes in a way of its own, as no formula of theirs says: it quantises the states."""
+OWN_TOLERANCE = 0.1
+"""Of floating-point outputs of a model that has any of these."""
 CODES_OFF_BY_ONE = 1e-3
 """Share of integers of a step that may differ by one, as codes of numbers do that lie between two of them."""
 ROUNDING = 64
@@ -83,7 +87,7 @@ def check_import(graph: Graph, path: Path, data: Dataset | None, *, seed: int = 
         try:
             wanted = original.run(feeds)
         except _CannotRunError:
-            if chosen.rows(feeds) < 2:
+            if not graph.info.dynamic_batch or chosen.rows(feeds) < 2:
                 raise
             chosen = chosen.first(1)
             feeds = next(chosen.batches())
@@ -199,6 +203,13 @@ def _run(session: Any, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list
 
 def _compare(graph: Graph, feeds: Mapping[str, NDArray[Any]], original: _Original, wanted: Mapping[str, Any]) -> None:
     """Compare outputs and layers, and where they differ every step. Raises `ModelError` BSC315 for a wrong step."""
+    own_ways = {node.op_type for node in original.tensors.values()} & OWN_WAYS
+    if own_ways:  # nothing behind them can be compared more closely
+        got = _run_graph(graph, feeds, ())
+        for name in graph.outputs:
+            if _is_float(wanted[name]) and (found := _difference(got[name], wanted[name], OWN_TOLERANCE)):
+                raise _wrong(graph, original, name, found)
+        return
     got = _run_graph(graph, feeds, [name for name in wanted if name not in graph.outputs])
     if any(_difference(got[name], value, TOLERANCE) for name, value in wanted.items()):
         step = _first_wrong_step(graph, feeds, original)
@@ -227,7 +238,7 @@ def _difference(got: Any, wanted: Any, tolerance: float, rounding: float = 0.0) 
         return _difference_of_others(got, wanted, tolerance)
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
         return f"{got.dtype} of shape {got.shape} in place of {wanted.dtype} of shape {wanted.shape}"
-    if wanted.dtype.kind != "f" and wanted.dtype.name not in COARSE:
+    if not _is_float(wanted):
         return _difference_of_integers(got, wanted, tolerance)
     wide = np.promote_types(wanted.dtype, np.float32)
     a, b = got.astype(wide, copy=False), wanted.astype(wide, copy=False)
@@ -240,6 +251,10 @@ def _difference(got: Any, wanted: Any, tolerance: float, rounding: float = 0.0) 
     off = float(np.abs(a - b).max(initial=0))
     allowed = max(max(tolerance, COARSE.get(wanted.dtype.name, 0)) * largest, rounding)
     return "" if off <= allowed else f"a difference of {off:.3g}, where the largest value is {largest:.3g}"
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and (value.dtype.kind == "f" or value.dtype.name in COARSE)
 
 
 def _difference_of_integers(got: NDArray[Any], wanted: NDArray[Any], tolerance: float) -> str:

@@ -82,7 +82,7 @@ def report_document(plan: Plan, comparison: Comparison) -> ReportDocument:
 def layer_totals(layer: MappedLayer, arrays: LayerArrays) -> LayerTotals:
     """One layer."""
     _, starts = layer.column_tiles()
-    dense_tiles = len(column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)[1])
+    dense_tiles = len(column_tiles(layer.rows, layer.columns, layer.groups, layer.active_rows, layer.tile_cols)[1])
     holds_weights = crossbars_with_weights(arrays.sums, starts, layer.groups_per_tile)
     slices = _slices(layer, arrays)
     return LayerTotals(

@@ -32,6 +32,8 @@ Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Amount = Annotated[float, Field(ge=0)]
 Bits = Annotated[str, Field(pattern=r"^([0-9]|1[0-6])$")]
 BitCounts = dict[Bits, Count]
+SumBits = Annotated[str, Field(pattern=r"^([12]?[0-9]|3[0-2])$")]  # which may be more than any ADC has
+SumBitCounts = dict[SumBits, Count]
 
 
 def figure(includes: str, *, unit: str, source: str) -> Any:
@@ -84,13 +86,13 @@ class MappingTotals(FigureRecord):
         "not proved, but nothing was lost on calibration data, over conversions", unit="1", source=CALIBRATION
     )
     largest_sum: Count = figure("largest sum in front of an ADC that any input can cause", unit="cells", source=PROOF)
-    proved_bits: BitCounts = figure(
+    proved_bits: SumBitCounts = figure(
         "conversions by the fewest bits proved to be enough; 0 is a column of zeros", unit="conversions", source=PROOF
     )
     assigned_bits: BitCounts = figure(
         "conversions by the bits assigned; 0 is never converted", unit="conversions", source=PLAN
     )
-    observed_bits: BitCounts | None = figure(
+    observed_bits: SumBitCounts | None = figure(
         "conversions by the fewest bits that hold what calibration data showed, of layers where that was looked at",
         unit="conversions",
         source=CALIBRATION,

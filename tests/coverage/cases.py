@@ -6,7 +6,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,14 @@ class Case:
         model: serialised.
         feeds: a value for every input.
         expected: stored outputs, or None to ask onnxruntime.
+        options: of its compilation, as `CompileOptions` has them.
     """
 
     name: str
     model: onnx.ModelProto
     feeds: Feeds
     expected: Sequence[NDArray[Any]] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def light_cases(names: Sequence[str] = (*LIGHT, *LIGHT_LARGE)) -> Iterator[Case]:

@@ -54,7 +54,7 @@ def outcome(case: Case) -> Outcome:
         path = Path(folder) / "model.onnx"
         onnx.save(case.model, path)
         try:
-            compiled = compile_model(path, TARGET, CompileOptions(pipeline=PIPELINE))
+            compiled = compile_model(path, TARGET, CompileOptions(pipeline=PIPELINE, **case.options))
             assert compiled.plan is not None
             replayer = Replayer(compiled.plan.mapping)
             results = replayer.replayed({name: case.feeds[name] for name in compiled.graph.inputs})

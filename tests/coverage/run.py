@@ -13,9 +13,11 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.coverage.cases import GROUPS
+from tests.coverage import cases
+from tests.coverage.inputs import input_cases
 from tests.coverage.outcome import Outcome, Status, outcome
 
+GROUPS = {**cases.GROUPS, "inputs": input_cases}
 COLUMNS: tuple[Status, ...] = ("exact", "digital only", "refused", "broken")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.coverage.cases import Case, exported, light_cases, quantised, stored_cases
+from tests.coverage.inputs import input_cases
 from tests.coverage.outcome import Outcome, outcome
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the exporters
@@ -34,6 +35,19 @@ def assert_exact(found: Outcome, tolerance: float) -> None:
 def test_exported_networks(name: str) -> None:
     pytest.importorskip("torch")
     assert_exact(outcome(TORCH[name]()), 0.05)
+
+
+LEFT_IN_INPUTS = {*PRODUCTS_OF_ACTIVATIONS, "MatMul: the number of axes of its input is unknown"}
+
+
+@pytest.mark.parametrize("case", list(input_cases()), ids=lambda case: case.name)
+def test_inputs_of_all_kinds(case: Case) -> None:
+    found = outcome(case)
+    assert (found.status, found.why) == ("exact", "")
+    assert found.layers > 0
+    assert found.difference is not None
+    assert found.difference < 0.05
+    assert set(found.left) <= LEFT_IN_INPUTS
 
 
 @pytest.mark.parametrize("name", ["squeezenet"])

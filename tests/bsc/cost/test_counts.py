@@ -148,9 +148,35 @@ def test_packed_groups_by_hand() -> None:
     assert_counts(
         count_uniform(plan, 8, 2)[0], crossbars={8: 4}, rows_driven=24, conversions={8: 12}, conversions_per_read=2
     )
+    # (3 columns + 3 sums of inputs) * 2 slices * 2 cycles; of two sums on a crossbar, one takes no time of its own.
     assert_counts(
-        count_offset(plan, 8, 2)[0], crossbars={8: 4}, rows_driven=24, conversions={8: 20}, conversions_per_read=2
+        count_offset(plan, 8, 2)[0], crossbars={8: 4}, rows_driven=24, conversions={8: 24}, conversions_per_read=3
     )
+
+
+def test_every_group_on_a_crossbar_has_a_sum_of_its_own() -> None:
+    """64 groups of 9 rows, 14 to a crossbar: the sum of one group's inputs is of no use to another."""
+    layer = coded(np.full((9, 64), 85), groups=64, weight_bits=8, input_bits=8, vectors=64)  # no slice is all zero
+    plan = mapped(layer, encoding="offset")
+    (counts,), (baseline,) = count_mapping(plan), count_offset(plan, 8, 2)
+    for found in (counts, baseline):
+        assert found.crossbars.sum() == 5 * 5  # slices, and 4 crossbars of 14 groups and one of 8
+        assert found.conversions.sum() == (64 + 64) * 5 * 8 * 64
+        assert found.counters["columns_sampled"] == 327_680
+        assert found.conversions_per_read == 14 + 13
+    assert count_uniform(plan, 8, 2)[0].conversions_per_read == 14
+
+
+@pytest.mark.parametrize(("active_rows", "crossbars"), [(128, 25), (64, 50), (32, 110), (16, 320), (8, 320)])
+def test_groups_share_a_crossbar_as_far_as_their_rows_may_be_driven(active_rows: int, crossbars: int) -> None:
+    layer = coded(np.ones((9, 64)), groups=64, weight_bits=8, input_bits=8)
+    plan = mapped(layer, encoding="offset", rows=128, cols=128, active_rows=active_rows)
+    (counts,), (record,) = count_mapping(plan), plan.layers
+    assert counts.crossbars.sum() == crossbars
+    groups, _ = record.column_tiles()
+    assert groups * min(record.mapped_rows, active_rows) <= active_rows
+    # Every row of every group once for each slice and cycle, whatever it shares a crossbar with.
+    assert counts.counters["rows_driven"] == 9 * 64 * 5 * 8
 
 
 def test_groups_too_large_to_pack_by_hand() -> None:

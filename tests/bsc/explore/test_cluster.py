@@ -14,14 +14,14 @@ from distributed.scheduler import KilledWorker
 import hw_models
 from bsc.compile.options import MappingOptions, resolve
 from bsc.explore.cluster import Cluster
-from bsc.explore.mapping import Counted, Input, Work
+from bsc.explore.mapping import Input, MappingJob, MappingResult
 
 ISAAC = hw_models.load("isaac")
 LAW = hw_models.load_law("isaac")
 
 
-def work(size: str) -> Work:
-    return Work(
+def work(size: str) -> MappingJob:
+    return MappingJob(
         model=Input(path=Path("m.onnx"), sha256="0"),
         recipe=resolve(MappingOptions(xbar=size), ISAAC, LAW),
         target=ISAAC,
@@ -34,11 +34,11 @@ def work(size: str) -> Work:
     )
 
 
-def dying(work: Work) -> Counted:
+def dying(work: MappingJob) -> MappingResult:
     if "rows=8 " in work.recipe.pipeline:
         last: Any = SimpleNamespace(address="tcp://127.0.0.1:1")
         raise KilledWorker("bsc", last, 3)
-    return Counted(key=work.key)
+    return MappingResult(key=work.key)
 
 
 @pytest.mark.filterwarnings("ignore")

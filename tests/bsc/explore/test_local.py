@@ -8,7 +8,7 @@ import pytest
 import hw_models
 from bsc.compile.options import MappingOptions, resolve
 from bsc.explore.local import Processes
-from bsc.explore.mapping import Input, Work, count
+from bsc.explore.mapping import Input, MappingJob, count
 from bsc.frontend.model_file import model_digest
 from bsc.testing import mlp_model, save
 
@@ -16,7 +16,7 @@ ISAAC = hw_models.load("isaac")
 LAW = hw_models.load_law("isaac")
 
 
-def work(path: Path, **changes: Any) -> Work:
+def work(path: Path, **changes: Any) -> MappingJob:
     settings: dict[str, Any] = {
         "model": Input(path=path, sha256=model_digest(path)),
         "recipe": resolve(MappingOptions(xbar="16x16"), ISAAC, LAW),
@@ -28,7 +28,7 @@ def work(path: Path, **changes: Any) -> Work:
         "data": None,
         "limit": None,
     }
-    return Work(**settings | changes)
+    return MappingJob(**settings | changes)
 
 
 @pytest.fixture

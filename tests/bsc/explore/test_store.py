@@ -12,7 +12,7 @@ from bsc.cost.counters import COUNTERS
 from bsc.cost.counts import LayerCounts
 from bsc.errors import BscError, ModelError, UsageError
 from bsc.explore.designs import FIGURES, Design
-from bsc.explore.mapping import Counted, counts_from_json, counts_to_json
+from bsc.explore.mapping import MappingResult, counts_from_json, counts_to_json
 from bsc.explore.store import Store, open_store
 
 COUNTS = LayerCounts(
@@ -27,7 +27,7 @@ COUNTS = LayerCounts(
     array_rows=128,
     array_cols=64,
 )
-COUNTED = Counted(key="k", pipeline="quantize", counts=(COUNTS,), accuracy=0.5)
+COUNTED = MappingResult(key="k", pipeline="quantize", counts=(COUNTS,), accuracy=0.5)
 IDENTITY = {"bsc": "1", "model 'm.onnx'": "SHA-256 aa"}
 
 

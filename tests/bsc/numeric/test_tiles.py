@@ -30,7 +30,7 @@ from bsc.numeric.tiles import column_tiles, column_widths, crossbars_with_weight
 def test_column_tiles_by_hand(
     matrix: tuple[int, int, int], crossbar: tuple[int, int], packed: int, starts: tuple[int, ...]
 ) -> None:
-    """`matrix` is rows, columns and groups, `crossbar` wordlines and bitlines."""
+    """`matrix` is rows, columns and groups, `crossbar` wordlines driven together and bitlines."""
     assert column_tiles(*matrix, *crossbar) == (packed, starts)
 
 

@@ -16,6 +16,7 @@ from bsc.replay.dataset import Dataset
 from bsc.replay.import_check import STEP_TOLERANCE, TOLERANCE, _difference, check_import
 from bsc.testing import conv_model, mlp_model, random_weights, save, tiny_model
 from tests.bsc.frontend.declared import declared
+from tests.coverage.cases import quiet
 
 W = random_weights(8, 6)
 V = random_weights(6, 4, seed=1)
@@ -324,6 +325,33 @@ def test_tensors_are_held_in_lots(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = save(mlp_model(8, 6, 5, 4), tmp_path / "model.onnx")
     assert check_of(check_import(import_model(path), path, None)).inputs == "made-up"
     assert "tensor 'h1' (Gemm fc1)" in refused(wrong_weight(import_model(path), "w1"), path).problem
+
+
+@pytest.mark.parametrize(("factor", "wrong"), [(1.0, False), (1.5, True)])
+def test_an_operator_that_onnxruntime_computes_in_a_way_of_its_own(factor: float, wrong: bool, tmp_path: Path) -> None:
+    """It quantises the states of DynamicQuantizeLSTM: outputs are compared as closely as that allows."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    model = tiny_model(
+        "(float[5,N,8] x) => (float[] y) { z, h = LSTM <hidden_size = 8> (x, w, r)  y = MatMul(h, on) }",
+        {"w": random_weights(1, 32, 8), "r": random_weights(1, 32, 8, seed=1), "on": random_weights(8, 3)},
+        opset=13,
+    )
+    save(model, tmp_path / "float.onnx")
+    with quiet():
+        quantize_dynamic(tmp_path / "float.onnx", tmp_path / "model.onnx", op_types_to_quantize=["LSTM"])
+    graph = wrong_weight(import_model(tmp_path / "model.onnx"), "on", factor)
+    if wrong:
+        assert "tensor 'y' (MatMul" in refused(graph, tmp_path / "model.onnx").problem
+    else:
+        assert check_of(check_import(graph, tmp_path / "model.onnx", None)).inputs == "made-up"
+
+
+def test_a_fixed_batch_that_the_file_does_not_run_with(tmp_path: Path) -> None:
+    model = tiny_model("(float[4,8] x) => (float[] y) { h = MatMul(x, w) y = Unheard(h) }", {"w": W})
+    model.graph.node[1].domain = "com.microsoft"
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    assert check_of(checked(model, tmp_path)).inputs == "none"
 
 
 # --- the batch ---
