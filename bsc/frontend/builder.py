@@ -1,7 +1,7 @@
 """Makes the operators that take the place of one node."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,11 @@ class Builder:
         self.made: list[ir.Node] = []
         self._graph = graph
         self._names = names
+
+    @property
+    def constants(self) -> Mapping[str, ir.Value]:
+        """The constants of the graph, by name."""
+        return self._graph.initializers
 
     def has_room(self, nodes: int) -> bool:
         """Whether a model may grow by so many operators."""

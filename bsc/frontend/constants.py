@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -126,6 +127,12 @@ def values_of(tensor: ir.TensorProtocol) -> NDArray[Any]:
         return values
     texts = [each.decode() if isinstance(each, bytes) else str(each) for each in values.ravel().tolist()]
     return np.array(texts, dtype=object).reshape(values.shape)
+
+
+def serialised(value: ir.Value) -> onnx.TensorProto:
+    """A constant under its name."""
+    tensor = tensor_of(value)
+    return ir.serde.serialize_tensor(ir.tensor(values_of(tensor), dtype=tensor.dtype, name=value.name))
 
 
 def check_bytes(value: ir.Value | None) -> None:

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from bsc.execution.session import quiet_session
-from bsc.frontend.constants import is_constant, known_shape, sizes_of, tensor_of, values_of
+from bsc.frontend.constants import is_constant, known_shape, serialised, sizes_of, tensor_of, values_of
 from bsc.ir.macs import macs_of, may_multiply
 from bsc.ir.sidetable import SPILLED_BYTES, SideTable
 
@@ -31,8 +31,6 @@ PRODUCTS = frozenset({
     "QLinearMatMul", "RNN",
 })  # fmt: skip
 """Operators that weights are for."""
-SEQUENCES = frozenset({"Optional", "SequenceConstruct", "SequenceErase", "SequenceInsert", "SplitToSequence"})
-"""Operators whose results are no tensors: they are computed with what reads them."""
 SEQUENCES = frozenset({"Optional", "SequenceConstruct", "SequenceErase", "SequenceInsert", "SplitToSequence"})
 """Operators whose results are no tensors: they are computed with what reads them."""
 SMALL = 1 << 16
@@ -111,7 +109,7 @@ class Folder:
             tensor = tensor_of(each)
             types[each.name or ""] = onnx.helper.make_tensor_type_proto(int(tensor.dtype), sizes_of(each))
             if tensor.nbytes <= FED_BYTES:
-                data[each.name or ""] = _serialised(each)
+                data[each.name or ""] = serialised(each)
         try:
             found = onnx.shape_inference.infer_node_outputs(
                 onnx.defs.get_schema(node.op_type, self._opsets[""], ""),
@@ -136,7 +134,7 @@ class Folder:
         for value in _constants(part):
             tensor = tensor_of(value)
             if tensor.nbytes <= FED_BYTES or tensor.dtype in CARRIED or tensor.dtype.bitwidth < 8:
-                graph.initializer.append(_serialised(value))
+                graph.initializer.append(serialised(value))
             else:
                 graph.input.append(
                     onnx.helper.make_tensor_value_info(value.name or "", int(tensor.dtype), sizes_of(value))
@@ -222,12 +220,6 @@ def _constants(part: Sequence[ir.Node]) -> Iterator[ir.Value]:
     """The constants that nodes read, each once."""
     found = {id(value): value for node in part for value in node.inputs if value is not None and is_constant(value)}
     return iter(found.values())
-
-
-def _serialised(value: ir.Value) -> onnx.TensorProto:
-    tensor = tensor_of(value)
-    own = ir.tensor(values_of(tensor), dtype=tensor.dtype, name=value.name)
-    return ir.serde.serialize_tensor(own)
 
 
 def _is_body(attr: ir.Attr) -> bool:

@@ -61,9 +61,11 @@ def given_weights(tensor: Coded, name: str, own: OwnArrays, *, transposed: bool,
 def given_input(value: ir.Value | None) -> InputFormat | None:
     """The format of an activation whose values are known to be scaled integers."""
     wide = True  # as long as the values lie in a type that holds them
-    while value is not None and (node := value.producer()) is not None and node.domain in ("", "ai.onnx"):
-        if node.op_type == "DequantizeLinear":
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type == "DequantizeLinear":  # of com.microsoft too
             return _dequantised(node, wide=wide)
+        if node.domain not in ("", "ai.onnx"):
+            return None
         source = node.inputs[0] if node.inputs else None
         if node.op_type == "Cast":
             if source is not None and source.dtype is not None and source.dtype in _FORMATS:

@@ -22,15 +22,16 @@ from bsc.frontend.model_file import cause, check_external_data, digest, load_mod
 from bsc.frontend.rewrite import WHY, rewrite
 from bsc.frontend.rewrites.control_flow import DEPENDS
 from bsc.frontend.set_inputs import set_inputs
-from bsc.frontend.shapes import BATCH_AXES, declared_sizes, forget_inner_shapes, give_shapes
+from bsc.frontend.shapes import BATCH_AXES, declared_sizes, forget_inner_shapes, give_shapes, is_sequence
 from bsc.frontend.sharing import share_crossbars
 from bsc.frontend.simplify import inconsistent, simplify
 from bsc.frontend.upgrade import CONVERTED, upgraded
-from bsc.ir.graph import UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
+from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
 from bsc.ir.input_values import Values, require_inputs
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.sidetable import ArraySource, MappedArray
 from bsc.limits import bounded_memory
+from bsc.mapping.arrays import SPECS, array_key
 
 OPSETS = range(11, 26)
 DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
@@ -229,9 +230,11 @@ def _mark_unfolded(model: ir.Model) -> None:
 def _apart(ops: list[Op], arrays: Mapping[str, ArraySource], own: OwnArrays, of_the_file: Collection[str]) -> list[Op]:
     """Give a layer's weights a key of the compiler's own if the file's name for them may be a key that a pass makes."""
     layers = {op.name for op in ops if isinstance(op, CrossbarLayer)}
+    theirs = {array_key(layer, name) for layer in layers for name in SPECS}
 
     def apart(key: str) -> str:
-        if key not in of_the_file or not any(key[:at] in layers for at, letter in enumerate(key) if letter == "/"):
+        of_a_layer = any(key[:at] in layers for at, letter in enumerate(key) if letter == "/")
+        if key not in of_the_file or not (key in theirs or of_a_layer):
             return key
         alias = f"{key}/stored"
         return alias if alias in own else own.add(alias, arrays[key])
@@ -346,4 +349,6 @@ def _tensor_type(value: ir.Value) -> TensorType:
     untyped = value.dtype in (None, ir.DataType.UNDEFINED)
     dtype = UNKNOWN_DTYPE if untyped or value.dtype is None else str(np.dtype(value.dtype.numpy()))
     shape = tuple(int(size) for size in sizes if isinstance(size, int)) if known and sizes is not None else None
+    if is_sequence(value) and dtype != UNKNOWN_DTYPE:
+        dtype, shape = SEQUENCE + dtype, None
     return TensorType(name=value.name or "", shape=shape, dtype=dtype)

@@ -48,6 +48,7 @@ STANDARD: Mapping[str, Rule] = {
 }
 MICROSOFT: Mapping[str, Rule] = {
     "Attention": fused.attention,
+    "DequantizeLinear": literals.dequantize,
     "DynamicQuantizeMatMul": integers.dynamic_quantize_matmul,
     "DynamicQuantizeLSTM": recurrent.dynamic_lstm,
     "FusedConv": fused.fused_conv,

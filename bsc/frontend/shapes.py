@@ -11,7 +11,8 @@ from onnx_ir.passes import common
 from bsc.errors import UsageError
 from bsc.execution.session import quiet_session
 from bsc.frontend.bounds import may_fold
-from bsc.frontend.constants import known_shape
+from bsc.frontend.constants import known_shape, serialised
+from bsc.frontend.ml_shapes import learn_shapes
 from bsc.frontend.model_file import quiet
 
 FREE_BATCH = "N"
@@ -20,6 +21,11 @@ FREE = -1
 SCALAR = "scalar"
 BATCH_AXES = "bsc.batch-axes"
 """Key of a value's metadata: the axes that grow with the free batch."""
+IS_SEQUENCE = "bsc.sequence"
+"""Key of a value's metadata: it is a sequence of tensors of its type; onnx-ir takes these for tensors."""
+SEQUENCE_OPS = frozenset({
+    "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence",
+})  # fmt: skip
 SMALL_CONSTANT = 1 << 10
 """Bytes up to which a constant may decide about a shape."""
 NO_NAMES = frozenset({"", "?", "none", "null", "nan", "-1", "0", "unk", "unknown", "dynamic", "any"})
@@ -118,14 +124,25 @@ def format_sizes(sizes: Sequence[Size] | None) -> str:
     return f"[{','.join('?' if size is None else FREE_BATCH if size == FREE else str(size) for size in sizes)}]"
 
 
+def is_sequence(value: ir.Value) -> bool:
+    """Whether a value is known to be a sequence of tensors."""
+    node = value.producer()
+    return bool(value.meta.get(IS_SEQUENCE)) or (node is not None and node.op_type in SEQUENCE_OPS)
+
+
 def infer_shapes(model: ir.Model) -> None:
     """Infer all shapes anew for the inputs' sizes; a value that no inference can tell keeps none."""
     for node in model.graph:
         for value in node.outputs:
             value.shape = None
+            if is_sequence(value):
+                value.type = None  # of which onnx-ir keeps the element type only
     forget_inner_shapes(model)
     with quiet(), contextlib.suppress(Exception):
         common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    while learn_shapes(model):
+        with quiet(), contextlib.suppress(Exception):
+            common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     unknown = [value for node in model.graph for value in node.outputs if value.name and known_shape(value) is None]
     if unknown:
         with quiet(), contextlib.suppress(Exception):
@@ -156,7 +173,7 @@ def _ask_onnxruntime(model: ir.Model, unknown: list[ir.Value]) -> None:
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if tensor is not None and tensor.nbytes <= SMALL_CONSTANT:
-            graph.initializer.append(ir.serde.serialize_tensor(ir.tensor(tensor.numpy(), name=value.name)))
+            graph.initializer.append(serialised(value))
         elif tensor is not None:
             inputs[id(value)] = ir.Value(
                 name=value.name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype)
@@ -172,9 +189,11 @@ def _ask_onnxruntime(model: ir.Model, unknown: list[ir.Value]) -> None:
         sizes = [size if isinstance(size, int) and size >= 0 else None for size in output.shape]
         if sizes and (value.shape is None or None not in sizes):  # no sizes may mean that they are unknown
             value.shape = ir.Shape(sizes)
-        element = output.type.removeprefix("tensor(").removesuffix(")")
-        if value.dtype is None and element.upper() in ir.DataType.__members__:
-            value.dtype = ir.DataType[element.upper()]
+        element = output.type.removeprefix("seq(").removeprefix("tensor(").rstrip(")").upper()
+        if element in ir.DataType.__members__:
+            value.meta[IS_SEQUENCE] = output.type.startswith("seq(")
+            if value.dtype is None:
+                value.dtype = ir.DataType[element]
 
 
 def _makes_any_size(node: ir.Node) -> bool:

@@ -18,6 +18,8 @@ from bsc.ir.sidetable import ArraySource, SideTable
 from bsc.mapping.arrays import SPECS, array_key
 
 UNKNOWN_DTYPE = "?"  # not for NumPy, which reads it as bool
+SEQUENCE = "sequence of "
+"""Begins the type of a tensor that is none but a sequence of tensors."""
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...]
 
 
@@ -28,7 +30,7 @@ class TensorType:
     Attributes:
         name: ONNX value name.
         shape: sizes for an inference of one batch; None when unknown.
-        dtype: NumPy name such as "float32"; `UNKNOWN_DTYPE` when shape inference cannot tell.
+        dtype: NumPy name such as "float32", or `SEQUENCE` and one; `UNKNOWN_DTYPE` when shape inference cannot tell.
         batch_axis: the axis that samples lie along, of the model's inputs and outputs; None where there is none.
         values: lowest and highest value that an input of the model can take; None where nothing is known of it.
     """

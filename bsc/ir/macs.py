@@ -14,7 +14,7 @@ import onnx
 
 from bsc.ir.bodies import BODIES, Known, inside, runs_of
 from bsc.ir.einsum import letters
-from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
+from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE, DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer
 
 Shape = tuple[int, ...]
@@ -93,7 +93,7 @@ def _known(graph: Graph, name: str) -> Known:
     tensor = graph.tensors.get(name)
     if tensor is None:
         return Known(shape=None)
-    typed = tensor.dtype != UNKNOWN_DTYPE
+    typed = tensor.dtype != UNKNOWN_DTYPE and not tensor.dtype.startswith(SEQUENCE)
     kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)) if typed else 0
     return Known(shape=tensor.shape, kind=kind)
 
@@ -153,12 +153,6 @@ def _recurrent(_attributes: Attributes, operands: Sequence[Shape], _result: Shap
     return x[0] * x[1] * (math.prod(weights) + math.prod(recurrence))
 
 
-def _deform_conv(_attributes: Attributes, operands: Sequence[Shape], result: Shape) -> int:
-    """The convolution, and the four neighbours that each of its inputs is made of."""
-    places = math.prod(result[2:]) * result[0] * math.prod(operands[1][2:])
-    return math.prod(result) * math.prod(operands[1][1:]) + 4 * places * operands[0][1]
-
-
 def _einsum(attributes: Attributes, operands: Sequence[Shape], _result: Shape) -> int | None:
     """A product of two operands; of more it depends on the order in which they are taken."""
     equation = attributes["equation"]
@@ -215,7 +209,7 @@ STANDARD: Counted = {
     "Conv": (_conv, (0, 1)),
     "ConvInteger": (_conv, (0, 1)),
     "ConvTranspose": (_conv_transpose, (0, 1)),
-    "DeformConv": (_deform_conv, (0, 1)),
+    "DeformConv": (_conv, (0, 1)),
     "DFT": (_dft, (0,)),
     "Det": (_determinant, (0,)),
     "Einsum": (_einsum, (0, 1)),

@@ -12,10 +12,12 @@ import onnx
 from onnx import helper, numpy_helper
 
 from bsc.errors import DoesNotFitError, ModelError
-from bsc.ir.graph import UNKNOWN_DTYPE, DigitalOp, Graph
+from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE, DigitalOp, Graph
 from bsc.ir.layer import CrossbarLayer, Reuse
 from bsc.mapping.model import LayerStep, Segment, Step
 
+NOT_CARRIED = ("bfloat16", "float8_", "float6_", "float4_", "int4", "uint4", "int2", "uint2")
+"""Types that NumPy lacks: onnxruntime takes and gives them in Python not at all, or as bytes."""
 MAX_SEGMENT_BYTES = (1 << 31) - (1 << 20)
 """Of a protobuf message, with room for names."""
 
@@ -24,7 +26,8 @@ def schedule(graph: Graph) -> Iterator[Step]:
     """Put a graph's operators into an order of layers and digital segments; each segment is made when its turn comes.
 
     Raises:
-        ModelError: BSC305 when a segment reads a tensor of unknown element type.
+        ModelError: BSC305 when a segment reads a tensor of unknown element type, BSC304 for a type that cannot be
+            carried from one step to the next.
         DoesNotFitError: BSC402 when the constants of a segment do not fit into an ONNX file.
     """
     depth = _crossbar_depths(graph)
@@ -65,6 +68,8 @@ def _segment(graph: Graph, ops: list[DigitalOp], wanted: set[str]) -> Segment:
     constants = [name for name in read if graph.has_array(name)]
     inputs = [name for name in read if not graph.has_array(name)]
     outputs = [name for op in ops for name in op.outputs if name and name in wanted]
+    for name in (*inputs, *outputs):
+        _check_carried(graph, name)
     size = sum(len(op.node) for op in ops) + sum(graph.constant(name).nbytes for name in constants)
     if size > MAX_SEGMENT_BYTES:
         raise DoesNotFitError(
@@ -100,4 +105,19 @@ def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
             seen="an operator before it that ONNX's shape inference does not know",
             fix="replace the operators that make it by standard ONNX operators",
         )
-    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype.removeprefix(SEQUENCE)))
+    if dtype.startswith(SEQUENCE):
+        return helper.make_tensor_sequence_value_info(name, kind, None)
+    return helper.make_tensor_value_info(name, kind, None)
+
+
+def _check_carried(graph: Graph, name: str) -> None:
+    """Refuse a tensor that a replay cannot carry from one step to the next. Raises `ModelError` BSC304."""
+    known = graph.tensors.get(name)
+    if known is not None and known.dtype.removeprefix(SEQUENCE).startswith(NOT_CARRIED):
+        raise ModelError(
+            "BSC304",
+            f"tensor '{name}' goes from one step of the plan to another in a type that onnxruntime does not hand out",
+            seen=known.dtype,
+            fix="cast it to float32 or int8 behind the operator that makes it, and back in front of those that read it",
+        )

@@ -5,7 +5,7 @@ with columns of its own, and what the blocks give is added digitally.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,45 @@ def blocked(b: Builder, x: Any, weight: ir.Value | None, rank: int) -> Sequence[
     y = b.reduce_sum(b.reshape(y, [0, blocks, columns, vectors], "blocks"), 1, "sum")
     y = b.op("Transpose", y, label="columns", perm=[0, 2, 1])
     return [b.reshape(y, [0, *shape[1:-1], columns] if rank > 1 else [columns], "output")]
+
+
+def blocked_conv(b: Builder, attributes: Mapping[str, Any]) -> Sequence[ir.Value] | str | None:
+    """Conv of weights (F, C, ...) whose scales differ from block to block of channels; None where they do not."""
+    x, weight, bias = (*b.node.inputs, None)[:3]
+    filters, channels, *kernel = sizes_of(weight)
+    tensor, shape = tensor_of(weight), known_shape(b.node.outputs[0])
+    if not isinstance(tensor, Coded) or integer(b.node, "group", 1) != 1 or tensor.scale.shape[1] == 1 or shape is None:
+        return None
+    scale = np.broadcast_to(tensor.scale, sizes_of(weight)).reshape(filters, channels, -1)
+    changes = np.flatnonzero((scale[:, 1:] != scale[:, :-1]).any(axis=(0, 2))) + 1
+    if not len(changes) or (scale != scale[..., :1]).any():
+        return None
+    size = math.gcd(*changes.tolist())
+    if size == 1:
+        return "its weights have a scale for every channel"
+    blocks = -(-channels // size)
+    extra = blocks * size - channels
+
+    def split(w: NDArray[Any]) -> NDArray[Any]:
+        whole = np.pad(w, ((0, 0), (0, extra), *((0, 0),) * len(kernel))).reshape(filters, blocks, size, *kernel)
+        return whole.swapaxes(0, 1).reshape(blocks * filters, size, *kernel)
+
+    if extra:
+        assert x is not None
+        around = [0] * (len(kernel) + 2)
+        x = b.pad(x, [*around, 0, extra, *around[2:]], "padded")
+    y = b.op("Conv", x, b.rearranged(weight, split), **{**attributes, "group": blocks})
+    y = b.reduce_sum(b.reshape(y, [0, blocks, filters, math.prod(shape[2:])], "blocks"), 1, "sum")
+    y = b.reshape(y, [0, filters, *shape[2:]], "output")
+    if bias is None:
+        return [y]
+    column = [1, filters, *(1 for _ in kernel)]
+    added = (
+        b.rearranged(bias, lambda array: array.reshape(column), "bias")
+        if is_constant(bias)
+        else b.reshape(bias, column, "bias")
+    )
+    return [b.op("Add", y, added, label="biased")]
 
 
 def matmul_nbits(b: Builder) -> Sequence[ir.Value] | str | None:

@@ -17,6 +17,7 @@ from bsc.frontend.constants import is_constant, known_shape, tensor_of
 from bsc.frontend.folding import PRODUCTS
 from bsc.frontend.rewrites.recurrent_node import MAX_STEPS
 from bsc.frontend.shapes import BATCH_AXES
+from bsc.frontend.trip_count import trip_count
 
 DEPENDS = "which of its branches runs depends on input"
 """How the reason begins that --set may take away."""
@@ -59,10 +60,11 @@ def _inputs_of(value: ir.Value | None) -> list[ir.Value]:
 
 
 def loop(b: Builder) -> Sequence[ir.Value] | str | None:
-    """Loop with a constant number of runs that never stops early."""
+    """Loop whose number of runs follows from constants. States that it never changes are read from outside."""
     count, condition, *rest = b.node.inputs
     states: Sequence[ir.Value | None] = rest
     body = _body(b.node, "body")
+    _free_states(body.inputs[2:], body.outputs[1:], states)
     go_on, again = body.outputs[0], body.inputs[1]
     endless = go_on is again or _always(go_on) or (_identity(go_on) is again)
     known = is_constant(count) and (condition is None or _always(condition)) and endless
@@ -76,6 +78,8 @@ def loop(b: Builder) -> Sequence[ir.Value] | str | None:
         )
     if not _products(body):
         return None
+    if not known and (counted := trip_count(b.node, b.constants, b.opset, MAX_STEPS + 1)) is not None:
+        known, runs = True, counted
     if not known:
         return f"how often it runs is known at run time only; {_held(_products(body))}"
     if not _fits(b, body, runs) or len(body.outputs) - 1 < len(states):
@@ -92,10 +96,11 @@ def loop(b: Builder) -> Sequence[ir.Value] | str | None:
 def scan(b: Builder) -> Sequence[ir.Value] | str | None:
     """Scan along axes of known size."""
     body = _body(b.node, "body")
-    if not _products(body):
-        return None
     count = integer(b.node, "num_scan_inputs", 0)
     states, scanned = list(b.node.inputs[:-count]), b.node.inputs[-count:]
+    _free_states(body.inputs, body.outputs, states)
+    if not _products(body):
+        return None
     axes = integers(b.node, "scan_input_axes", (0,) * count)
     lengths = set()
     for value, axis in zip(scanned, axes, strict=True):
@@ -127,6 +132,14 @@ def scan(b: Builder) -> Sequence[ir.Value] | str | None:
         for parts, axis, back in zip(zip(*pieces, strict=True), axes_out, backwards_out, strict=True)
     ]
     return [*states, *outputs]
+
+
+def _free_states(inner: Sequence[ir.Value], results: Sequence[ir.Value], outer: Sequence[ir.Value | None]) -> None:
+    """Let a body read what is around it where a state stays as it begins: weights that exporters pass along."""
+    for begins, ends, value in zip(inner, results, outer, strict=False):
+        if value is not None and (ends is begins or _identity(ends) is begins):
+            for use in list(begins.uses()):
+                use.node.replace_input_with(use.idx, value)
 
 
 def _body(node: ir.Node, name: str) -> ir.Graph:
@@ -161,10 +174,11 @@ def _identity(value: ir.Value) -> ir.Value | None:
 def _run(b: Builder, body: ir.Graph, values: Sequence[Any]) -> list[ir.Value]:
     """The operators of a body once more, reading `values`; its outputs."""
     copy = body.clone(allow_outer_scope_values=True)
-    for inner, value in zip(copy.inputs, values, strict=True):
-        inner.replace_all_uses_with(value, replace_graph_outputs=True)
-    nodes, outputs = list(copy), list(copy.outputs)
+    given = {id(inner): value for inner, value in zip(copy.inputs, values, strict=True)}
+    nodes, outputs = list(copy), [given.get(id(value), value) for value in copy.outputs]
     copy.outputs.clear()
+    for inner, value in zip(copy.inputs, values, strict=True):
+        inner.replace_all_uses_with(value)
     copy.remove(nodes)
     b.take(nodes)
     return outputs

@@ -19,6 +19,7 @@ from bsc.frontend.attributes import text
 from bsc.frontend.builder import Builder
 from bsc.frontend.constants import is_constant, known_shape, sizes_of
 from bsc.frontend.rewrites.matmul import grouped_product
+from bsc.ir.einsum import letters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,22 +70,27 @@ def einsum(b: Builder) -> Sequence[ir.Value] | str | None:
     terms = _terms(text(b.node, "equation", ""), at, known_shape(x), sizes_of(weight))
     if isinstance(terms, str):
         return terms
-    y, letters = _stack(b, terms, x, weight) if terms.stack else _product(b, terms, x, weight)
-    return [b.transpose(y, [letters.index(letter) for letter in terms.result], "output")]
+    y, axes = _stack(b, terms, x, weight) if terms.stack else _product(b, terms, x, weight)
+    return [b.transpose(y, [axes.index(letter) for letter in terms.result], "output")]
 
 
 def _terms(equation: str, at: int, shape: tuple[int, ...] | None, weight: tuple[int, ...]) -> _Terms | str:
-    """The letters of an equation whose operand `at` is the activation, or why it is no matrix product."""
-    inputs, arrow, result = equation.replace(" ", "").partition("->")
-    operands = inputs.split(",")
-    if not arrow:
-        joined = "".join(operands)
-        result = "".join(sorted(letter for letter in set(joined) if joined.count(letter) == 1))
-    if "." in equation or len(operands) != 2 or any(len(set(term)) < len(term) for term in (*operands, result)):
-        return "its equation has an ellipsis or repeats a letter within an operand"
+    """The letters of an equation whose operand `at` is the activation, or why it is no matrix product.
+
+    An ellipsis stands for letters of its own.
+    """
+    if shape is None:
+        return "the shape of its input is unknown"
+    ranks = (len(shape), len(weight))
+    try:
+        operands, result = letters(equation, ranks if at == 0 else ranks[::-1])
+    except ValueError:
+        return "its equation does not fit its operands"
+    if any(len(set(term)) < len(term) for term in (*operands, result)):
+        return "its equation repeats a letter within an operand"
     ours, theirs = operands[at], operands[1 - at]
-    if shape is None or (len(ours), len(theirs)) != (len(shape), len(weight)):
-        return "the shape of its input is unknown, or its equation does not fit it"
+    if any(shape[ours.index(letter)] != size for letter, size in zip(theirs, weight, strict=True) if letter in ours):
+        return "its operands are spread over each other"
     sizes = dict(zip(theirs, weight, strict=True)) | dict(zip(ours, shape, strict=True))
     terms = _Terms(ours=ours, theirs=theirs, result=result, sizes=sizes)
     if not terms.rows or {*terms.stack, *terms.rows, *terms.columns, *terms.vectors} != {*ours, *theirs}:

@@ -10,6 +10,7 @@ from bsc.frontend.attributes import integer, integers, real, reals, text
 from bsc.frontend.builder import Builder, rank_of
 from bsc.frontend.constants import is_constant, known_shape, sizes_of
 from bsc.frontend.rewrites.activations import activate, is_covered
+from bsc.frontend.rewrites.blocks import blocked_conv
 
 CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
@@ -19,11 +20,14 @@ def attributes_of(node: ir.Node, names: Sequence[str]) -> Mapping[str, Any]:
     return {name: node.attributes[name] for name in names if name in node.attributes}
 
 
-def conv(b: Builder) -> Sequence[ir.Value] | None:
-    """Conv with a bias that is computed at run time: added behind it."""
+def conv(b: Builder) -> Sequence[ir.Value] | str | None:
+    """Conv with a bias that is computed at run time: added behind it. Blocks of channels with scales of their own."""
     x, weight, bias = (*b.node.inputs, None)[:3]
-    if not is_constant(weight) or bias is None or is_constant(bias):
+    if not is_constant(weight):
         return None
+    parts = blocked_conv(b, attributes_of(b.node, CONV_ATTRIBUTES))
+    if parts is not None or bias is None or is_constant(bias):
+        return parts
     y = b.op("Conv", x, weight, **attributes_of(b.node, CONV_ATTRIBUTES))
     return [_plus_channels(b, y, bias, len(sizes_of(weight)) - 2)]
 

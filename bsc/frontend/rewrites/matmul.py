@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from bsc.frontend.attributes import integer, real
 from bsc.frontend.builder import Builder, rank_of, swapped
-from bsc.frontend.constants import is_constant, known_shape, sizes_of
-from bsc.frontend.rewrites.blocks import blocked
+from bsc.frontend.constants import Coded, is_constant, known_shape, sizes_of, tensor_of
+from bsc.frontend.rewrites.blocks import block_rows, blocked
 
 
 def matmul(b: Builder) -> Sequence[ir.Value] | str | None:
@@ -89,7 +89,7 @@ def grouped_product(b: Builder, x: ir.Value, weight: ir.Value | None, vectors: i
 
 
 def gemm(b: Builder) -> Sequence[ir.Value] | str | None:
-    """Gemm whose constant is on the left, whose input is transposed, or whose bias is no constant row."""
+    """Gemm whose constant is on the left or has scales of blocks, with a transposed input, or a bias that is no row."""
     left, right, bias = (*b.node.inputs, None)[:3]
     if is_constant(left) == is_constant(right):
         return None
@@ -100,6 +100,11 @@ def gemm(b: Builder) -> Sequence[ir.Value] | str | None:
         x = right if flipped[1] else b.transpose(right, [1, 0], "input")
         return [_plus(b, b.transpose(b.op("MatMul", x, weight), [1, 0], "product"), bias, beta)]
     sizes = sizes_of(right)
+    if len(sizes) == 2 and isinstance(tensor_of(right), Coded):
+        columns = b.transpose(right, [1, 0], "weight") if flipped[1] else right
+        if block_rows(columns) < sizes_of(columns)[0]:
+            x = b.transpose(left, [1, 0], "input") if flipped[0] else left
+            return [_plus(b, b.op("MatMul", x, b.scaled(columns, alpha, "scaled")), bias, beta)]
     row = bias is None or (is_constant(bias) and int(np.prod(sizes_of(bias)[:-1])) == 1)
     if len(sizes) != 2 or (row and not flipped[0]):
         return None

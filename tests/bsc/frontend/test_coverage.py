@@ -64,7 +64,7 @@ def test_by_hand(tmp_path: Path) -> None:
         "acme.Magic": {"unsupported": 1},
     }
     assert found.macs == {"crossbar": 24, "activations": 36, "digital": 0}
-    assert found.crossbar_share == pytest.approx(0.4)
+    assert found.crossbar_share is None  # nobody knows what `odd` multiplies
     assert found.not_counted == ("odd",)
 
 

@@ -178,7 +178,7 @@ HOSTILE = {
     "no weights": ("com.microsoft.FusedMatMul(x)", "its inputs and attributes contradict each other"),
     "an equation of nonsense": (
         'Einsum <equation = "ab,->"> (x, w)',
-        "the shape of its input is unknown, or its equation",
+        "its equation does not fit",
     ),
     "groups": ("ConvTranspose <group = 3> (x, w)", "its shapes do not fit together"),
 }
@@ -259,3 +259,42 @@ def test_law_any_einsum_computes_what_onnxruntime_does(case: tuple[str, list[int
         graph = imported(source, Path(folder))
     assert len(list(graph.layers())) == 1
     assert_same_as_onnxruntime(source, graph, batch=2)
+
+
+@pytest.mark.parametrize(
+    ("equation", "x", "w"),
+    [
+        ("...i,ij->...j", (2, 5, 4), (4, 3)),
+        ("...i,ij->...j", (2, 3, 5, 4), (4, 3)),
+        ("...i,ij", (2, 5, 4), (4, 3)),
+        ("ij,...j->...i", (2, 5, 4), (3, 4)),
+        ("b...i,oi->b...o", (2, 5, 3, 4), (3, 4)),
+        ("...hi,hij->...hj", (2, 5, 3, 4), (3, 4, 2)),
+    ],
+)
+def test_ellipses_are_axes_like_others(equation: str, x: tuple[int, ...], w: tuple[int, ...], tmp_path: Path) -> None:
+    operands = "k, x" if equation.startswith("ij") else "x, k"
+    sizes = ",".join(map(str, ("N", *x[1:])))
+    text = f'(float[{sizes}] x) => (float[] y) {{ [e] y = Einsum <equation = "{equation}"> ({operands}) }}'
+    model = tiny_model(text, {"k": random_weights(*w)})
+    graph = imported(model, tmp_path)
+    assert left_with_weights(graph) == []
+    assert len(list(graph.layers())) == 1
+    assert_same_as_onnxruntime(model, graph, batch=2)
+
+
+@pytest.mark.parametrize(
+    ("equation", "w", "why"),
+    [
+        ("...i,...i->...", (1, 4), "its operands are spread over each other"),
+        ("...ii,ij->...j", (4, 3), "its equation repeats a letter within an operand"),
+        ("...i,ij->j", (4, 3), "its equation sums over one operand alone, or over none"),
+        ("...hgi,i->...", (4,), "its equation does not fit its operands"),
+    ],
+)
+def test_words_for_einsums_that_stay(equation: str, w: tuple[int, ...], why: str, tmp_path: Path) -> None:
+    shape = "2,4,4" if "ii" in equation else "1,4" if "hg" in equation else "2,4"
+    product = f'y = Einsum <equation = "{equation}"> (x, k)'
+    text = f"(float[{shape}] x, float[1,3] u) => (float[] y, float[] z) {{ {product} z = MatMul (u, on) }}"
+    graph = imported(tiny_model(text, {"k": random_weights(*w), "on": random_weights(3, 2)}), tmp_path)
+    assert [op.why for op in graph.ops() if isinstance(op, DigitalOp)] == [why]
