@@ -96,8 +96,8 @@ def _differences(outputs: Mapping[str, OutputDifference]) -> Iterator[str]:
         head = "           " if number else "float      "
         head += f"{name}: " if len(outputs) > 1 else ""
         if each.largest is None:
-            found = f"{each.differing} of {each.values} differ" if each.values else UNKNOWN
-            yield f"{head}{found}; no numbers, or not all of them finite"
+            found = f"{each.differing} of {each.values} differ; no numbers, or not all of them finite"
+            yield head + (found if each.values else f"{UNKNOWN}: empty, or too large to be compared")
         else:
             relative = UNKNOWN if each.relative_rms is None else f"{each.relative_rms:.3g}"
             yield f"{head}largest difference {each.largest:.3g}, relative RMS {relative}"
