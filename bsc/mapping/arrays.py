@@ -127,6 +127,14 @@ def _centres_fit(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
     return bool((np.abs(stored) <= layer.max_code).all())
 
 
+def _zero_is_a_code(_: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """A pair without cells is then read as 0, and one that is not converted likewise."""
+    bits, low = arrays.get("adc_bits"), arrays.get("adc_low")
+    if bits is None or low is None or bits.shape != low.shape:
+        return True  # which is told by their own rows
+    return bool((low + (1 << bits.astype(np.int64)) > 0).all())
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayerArrays:
     """The arrays of one layer. Letters of axes are those of `AXES`."""
@@ -290,11 +298,12 @@ class LayerArrays:
         ArraySpec(
             "R S Q N",
             "i",
-            "lowest ADC code; of pairs alone, 0 for all else",
+            "lowest ADC code, at most 0 and so that 0 is a code; of pairs alone, 0 for all else",
             low=-(1 << MAX_ADC_BITS),
             high=0,
             stage=MappedLayer,
             when=_is_paired,
+            fits=_zero_is_a_code,
         ),
     ] = None
     correction: Annotated[

@@ -34,7 +34,7 @@ def observed_lows(arrays: LayerArrays) -> NDArray[np.int64]:
 def _holds(
     arrays: LayerArrays, low: NDArray[np.integer], high: NDArray[np.integer], divisor: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
-    """Which conversions tell apart all multiples of a divisor from `low` to `high`."""
+    """Which conversions give back all multiples of a divisor from `low` to `high`, which may be 0 alone."""
     step, lowest = arrays.adc_step, arrays.lowest_codes.astype(np.int64)
     highest = lowest + (1 << arrays.adc_bits.astype(np.int64)) - 1
-    return np.asarray((lowest * step <= low) & (high <= highest * step) & (divisor % step == 0))
+    return np.asarray((lowest * step <= low) & (high <= highest * step) & ((divisor % step == 0) | (low == high)))

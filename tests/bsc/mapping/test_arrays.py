@@ -199,3 +199,16 @@ def test_a_mapping_does_not_know_who_made_it() -> None:
         "bsc/compile/driver.py",
     }
     assert {name for name, text in sources.items() if " Plan(" in text} == {"bsc/plan/planner.py", "bsc/plan/folder.py"}
+
+
+@pytest.mark.parametrize(("bits", "low", "accepted"), [(2, -3, True), (2, -4, False), (0, 0, True), (0, -1, False)])
+def test_an_adc_of_pairs_has_a_code_for_0(bits: int, low: int, *, accepted: bool) -> None:
+    """Otherwise a pair without cells would be read as something."""
+    layer, arrays = only_layer(mapped(coded([[2, 0], [-1, 0]]), subtraction="analog"))
+    shape = arrays.adc_bits.shape
+    adc: dict[str, NDArray[Any]] = {
+        "adc_bits": np.full(shape, bits, np.uint8),
+        "adc_low": np.full(shape, low, np.int32),
+    }
+    expected = [] if accepted else [("adc_low", "does not fit the others")]
+    assert list(misfits(layer, arrays.by_name() | adc)) == expected

@@ -91,13 +91,19 @@ def lossless_cases(draw: st.DrawFn) -> Case:
 
 @st.composite
 def lossy_cases(draw: st.DrawFn) -> Case:
-    """Every column has a resolution and step of its own; most of them clip or round. Some results are corrected."""
+    """Every column has a resolution and step of its own; most of them clip or round. Some results are corrected.
+
+    The codes of a pair are any that have 0 among them.
+    """
     case = draw(cases(adc=FIXED))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = case.arrays.adc_bits.shape
     bits = random.integers(0, draw(st.sampled_from([4, 9, 16])), shape, endpoint=True)
     step = random.integers(1, draw(st.sampled_from([1, 4, 255])), shape, endpoint=True)
     arrays = with_adc(case.arrays, bits, step)
+    if arrays.adc_low is not None and draw(st.booleans()):
+        low = np.where(bits > 0, -random.integers(0, 2**bits), 0)
+        arrays = replace(arrays, adc_low=low.astype(np.int32))
     if draw(st.booleans()):
         arrays = replace(arrays, correction=np.asarray(random.integers(-1000, 1000, shape[3])))
     return replace(case, arrays=arrays)
