@@ -171,7 +171,7 @@ def sparse_model() -> onnx.ModelProto:
 
 
 def scikit_cases() -> Iterator[Case]:
-    """Pipelines of scikit-learn 1.7 by skl2onnx: scaled inputs, labels that are numbers or texts, words."""
+    """Pipelines of scikit-learn 1.9 by skl2onnx: scaled inputs, labels that are numbers or texts, words."""
     for path in sorted((Path(__file__).parent / "scikit").glob("*.onnx")):
         words = np.array(["good film", "very bad", "not fine"], object)
         feeds = {"x": words if path.stem == "text-input" else floats(3, 12)}
