@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.ir.input_values import FLOATS, InputSpec
 
-<<<<<<< HEAD
 MAX_RELATIVE_RMS = 0.05
 """Difference of an output from the float model's above which it is said where it comes from and what may help."""
-=======
+
 CHUNK = 1 << 22
 """Numbers that are compared at a time: an output may be as large as a run allows."""
->>>>>>> main
 
 
 @dataclass(frozen=True, kw_only=True)
