@@ -10,8 +10,8 @@ least. A column may get a step that is 2, 4 or 8 times coarser, since the same w
 caps of the upper slices; the one of least error is taken. The mean of what is left of the error goes into the bias,
 which is digital.
 
-It belongs right before `tile`: what comes between would move rows. Pairs that are subtracted before their conversion
-need up to one bit more, as two columns then share it.
+It belongs right before `tile`: what comes between would move rows. The two columns of a pair that is subtracted before
+its conversion get half of the cap each.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from bsc.ir.sidetable import SideTable
 from bsc.mapping.arrays import array_key
 from bsc.mapping.layer import Slicing
 from bsc.numeric.capping import Capped, cap_columns
-from bsc.numeric.column_stats import lossless_bits, stored_stats
+from bsc.numeric.column_stats import lossless_bits, reach, stored_stats
 from bsc.numeric.encoding import CellFormat
 from bsc.numeric.quantizer import max_digit
 
@@ -93,7 +93,8 @@ class CapColumns(Pass):
             raise _not_differential(layer.name, slicing)
         cells, found = slicing.format_of(quant.weight_bits), graph.arrays_of(layer.name)
         digit = max_digit(quant.input_bits, signed=quant.input_signed, dac_bits=slicing.dac_bits)
-        cap = ((1 << self.bits) - 1) // digit
+        columns_each = cells.polarities // cells.conversions
+        cap = ((1 << self.bits) - 1) // digit // columns_each
         codes = found["codes"].astype(np.int64)
         over = self._over(codes, cells, digit)  # (N,)
         if not over.any():
@@ -127,7 +128,8 @@ class CapColumns(Pass):
     def _over(self, codes: NDArray[np.int64], cells: CellFormat, digit: int) -> NDArray[np.bool_]:
         """Columns of which a conversion is not proved to need no more than `bits`, (N,)."""
         stats = stored_stats(codes, cells, self.group_rows)
-        needed = lossless_bits(stats.sums.astype(np.uint32) * np.uint32(digit), stats.gcds)
+        found = reach(stats.sums, stats.gcds, cells, digit)
+        needed = lossless_bits((found.high - found.low).astype(np.uint32), found.step)
         return np.asarray((needed > self.bits).any(axis=(0, 1, 2)))
 
     def _codes(

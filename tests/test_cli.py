@@ -166,8 +166,8 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         ("--passes", "quantise"),
         2,
         "error [BSC205] pipeline: unknown pass 'quantise'\n"
-        "  seen: passes are fold-batchnorm, quantize, slice-bits, eliminate, permute, tile, assign-adc, calibrate-adc, "
-        "budget-adc\n"
+        "  seen: passes are fold-batchnorm, quantize, slice-bits, eliminate, permute, cap-columns, tile, assign-adc, "
+        "calibrate-adc, budget-adc\n"
         "  fix:  did you mean 'quantize'?\n",
     ),
     "pass order": (

@@ -181,14 +181,18 @@ def model_plan(
     policy: str = "lossless",
     granularity: str = "column",
     calibration: Mapping[str, NDArray[Any]] | None = None,
+    **others: Any,
 ) -> Plan:
-    """The plan of a model, compiled by the default pipeline; the files it needs are written to `folder`."""
+    """The plan of a model, compiled by the default pipeline; the files it needs are written to `folder`.
+
+    `others` are further options of `CompileOptions`.
+    """
     data = None
     if calibration is not None:
         data = folder / "calibration.npz"
         np.savez(data, allow_pickle=False, **calibration)
     pipeline = default_pipeline(ISAAC, rows=rows, cols=cols, policy=policy, granularity=granularity)
-    options = CompileOptions(pipeline=pipeline, calibration=data)
+    options = CompileOptions(pipeline=pipeline, calibration=data, **others)
     plan = compile_model(save(model, folder / "model.onnx"), ISAAC, options).plan
     assert plan is not None
     return plan

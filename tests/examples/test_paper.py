@@ -153,7 +153,7 @@ def test_configurations_can_be_read(path: Path) -> None:
         assert stage.pop("from", "float") in names[:position]
         FinetuneOptions.model_validate(stage)
     if "model" not in settings["pretrain"]:
-        assert set(settings["pretrain"]) - {"optimizer", "precision", "samples"} == {
+        assert set(settings["pretrain"]) - {"optimizer", "precision", "samples", "smoothing"} == {
             "epochs",
             "lr",
             "batch",

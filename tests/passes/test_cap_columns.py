@@ -118,6 +118,16 @@ def test_no_conversion_needs_more_bits(codes: NDArray[np.int16], bits: int, rows
     np.testing.assert_array_equal(codes_of(capped)[:, kept], codes_of(graph)[:, kept])
 
 
+@pytest.mark.parametrize("bits", [1, 2, 5])
+def test_pairs_that_are_subtracted_before_keep_to_it_too(bits: int) -> None:
+    codes = np.random.default_rng(0).integers(-255, 256, (128, 6))
+    graph = compiled(with_moments(coded_layer(codes)), SliceBits(subtraction="analog"), Eliminate())
+    capped = compiled(graph, CapColumns(bits=bits))
+    assert proved_bits(graph).max() == 8
+    assert proved_bits(capped).max() == (bits if bits > 1 else 0)  # half of 1 is none
+    assert CapColumns(bits=bits).run(capped).graph is capped
+
+
 def test_runs_once() -> None:
     assert_runs_once(CapColumns(bits=2), sliced([[3, 1], [2, 2], [3, 0]]))
 

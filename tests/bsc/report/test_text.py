@@ -126,7 +126,8 @@ def test_verification_of_several_outputs() -> None:
         "clipped    0 of 0 conversions",
         "float      label: 1 of 4 differ; no numbers, or not all of them finite",
         "           scores: largest difference 0.5, relative RMS 0.25",
-        "           names: n/a; no numbers, or not all of them finite",
+        "           above 5%: --per-layer shows where; see --keep-digital",
+        "           names: n/a: empty, or too large to be compared",
     ]
 
 
