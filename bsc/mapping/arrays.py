@@ -129,17 +129,19 @@ def _centres_fit(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
 
 
 def _crossbars_are_needed(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
-    """All exist, or those that do hold a cell above 0; and what is converted is on one that exists."""
-    sums, exists, bits = (arrays.get(name) for name in ("sums", "allocated", "adc_bits"))
-    starts = layer.column_tiles()[1]
-    if sums is None or exists is None or sums.shape[3] != layer.mapped_columns or len(sums) != layer.row_groups:
-        return True  # which is told by their own rows
-    holds = crossbars_with_weights(sums, starts, layer.groups_per_tile)
-    if holds.shape != exists.shape or ((exists & ~holds).any() and not exists.all()):
-        return False
-    if bits is None or bits.shape[::3] != sums.shape[::3]:
+    """All exist, or those that do hold a cell above 0."""
+    sums, exists = arrays.get("sums"), arrays["allocated"]
+    if sums is None or sums.shape[::3] != (layer.row_groups, layer.mapped_columns):
+        return True  # which is told by its own row
+    holds = crossbars_with_weights(sums, layer.column_tiles()[1], layer.groups_per_tile)
+    return holds.shape == exists.shape and (not (exists & ~holds).any() or bool(exists.all()))
+
+
+def _conversions_are_on_crossbars(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
+    exists = arrays.get("allocated")
+    if exists is None:
         return True
-    converted = crossbars_with_weights(bits, starts, layer.groups_per_tile)  # (T, C, S, Q)
+    converted = crossbars_with_weights(arrays["adc_bits"], layer.column_tiles()[1], layer.groups_per_tile)
     read = exists.any(axis=3, keepdims=True) if _is_paired(layer) else exists
     return converted.shape == read.shape and not (converted & ~read).any()
 
@@ -314,6 +316,7 @@ class LayerArrays:
             low=0,
             high=MAX_ADC_BITS,
             stage=MappedLayer,
+            fits=_conversions_are_on_crossbars,
         ),
     ]
     adc_step: Annotated[
