@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
 from bsc.numeric.im2col import ConvGeometry
-from bsc.numeric.quantizer import STEP_RANGE, code_limits, max_digit
+from bsc.numeric.quantizer import STEP_RANGE, code_limits, input_cycles, max_digit
 from bsc.numeric.sharing import Granularity
 from bsc.numeric.tiles import MAX_LINES, column_tiles
 from bsc.record import Record
@@ -221,6 +221,13 @@ class TiledLayer(Tiling, Slicing, QuantisedLayer):
     def _fills_its_slices(self) -> Self:
         if sum(self.slice_bits) != self.cells.stored_bits:
             raise ValueError("the slices do not hold the bits of a stored code")
+        return self
+
+    @model_validator(mode="after")
+    def _observed_every_cycle(self) -> Self:
+        cycles = len(input_cycles(self.input_bits, signed=self.input_signed, dac_bits=self.dac_bits))
+        if self.observed is not None and self.observed.conversions != self.observed.vectors * cycles:
+            raise ValueError("the observed conversions are not those of the observed vectors")
         return self
 
     @property

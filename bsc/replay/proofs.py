@@ -5,8 +5,9 @@ row group, slice and polarity after another. Then the layers that claim to be lo
 exactly the cells of a column, those of the tightest columns first, run through every conversion of the exact engine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
 from bsc.numeric.quantizer import code_limits
+from bsc.replay.activations import mapped_codes
 from bsc.replay.engine import LayerEngine, ReplayOptions
+from bsc.replay.loaded import LoadedPlan
 
 ATTACKED = 64
 """Conversions of a layer that inputs are made against."""
@@ -57,6 +60,37 @@ def check_proofs(mapping: MappedModel, seed: int = 0) -> dict[str, LayerProof]:
             bound in a layer that claims to be lossless, or an attack that such a layer does not survive.
     """
     return {layer.name: _check_layer(layer, mapping.arrays(layer), seed) for layer in mapping.layers}
+
+
+def check_vectors(mapping: MappedModel, feeds: Mapping[str, NDArray[Any]]) -> None:
+    """Count the input vectors of every layer in one inference, which counts and prices are multiplied with.
+
+    Args:
+        mapping: of a plan from its folder.
+        feeds: the inputs of one inference: one sample, or as many as the model takes at a time.
+
+    Raises:
+        GateError: BSC504 for a layer that takes another number than is recorded.
+    """
+    plan = LoadedPlan(mapping)
+    vectors = dict.fromkeys(plan.layers, 0)
+
+    def results(name: str, codes: NDArray[Any]) -> NDArray[np.float64]:
+        layer, arrays = plan.layers[name]
+        vectors[name] += len(codes)
+        driven = mapped_codes(arrays, codes)
+        columns = arrays.codes.reshape(layer.mapped_rows, layer.groups, layer.mapped_columns // layer.groups)
+        products: NDArray[np.float64] = np.einsum("vgk,kgn->vgn", driven, columns, dtype=np.float64)
+        return products.reshape(len(codes), layer.mapped_columns)
+
+    plan.run(feeds, results)
+    for layer in mapping.layers:
+        if vectors[layer.name] != layer.vectors:
+            raise _refused(
+                layer,
+                "the recorded 'vectors' are not those of one inference",
+                f"{layer.vectors} recorded, {vectors[layer.name]} when it is run",
+            )
 
 
 def _check_layer(layer: MappedLayer, arrays: LayerArrays, seed: int) -> LayerProof:
