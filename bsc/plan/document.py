@@ -23,7 +23,7 @@ from bsc.ir.graph import SetInput
 from bsc.mapping.arrays import described
 from bsc.mapping.model import MappedModel, MappingRecord
 from bsc.numeric.paired_bound import CONFIDENCE, drop_bound
-from bsc.record import Record
+from bsc.toml_record import Record
 
 SCHEMA_VERSION: Final = 4
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
