@@ -38,7 +38,7 @@ FREE: Final = {
     r"layers\.\d+\.observed\.vectors": "refused without the conversions that follow from them",
     # What the plan is: another value is another model or mapping, with proofs, replay and prices of its own.
     r"layers\.\d+\.(rows|columns)": "lines that are not mapped cost nothing; activations of another width do not run",
-    r"layers\.\d+\.(input_scale|input_zero_point|input_signed|input_bits)": "the value of a code, and how many there are",
+    r"layers\.\d+\.(input_scale|input_zero_point|input_signed|input_bits)": "the value of a code, and their number",
     r"layers\.\d+\.(weight_bits)": "bits that no code needs",
     r"layers\.\d+\.(permuted|dac_bits|tile_rows|tile_cols|active_rows)": "another mapping, if it fits its cells",
     r"layers\.\d+\.conv\..*": "another operator, if its vectors and rows stay",
