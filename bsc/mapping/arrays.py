@@ -101,7 +101,7 @@ class ArraySpec:
 
 
 def _is_paired(layer: TiledLayer) -> bool:
-    return layer.subtraction == "analog"
+    return layer.cells.analog_pairs
 
 
 def _maybe(_: QuantisedLayer) -> None:
@@ -169,7 +169,7 @@ class LayerArrays:
             stage=QuantisedLayer,
         ),
     ]
-    weight_step: Annotated[
+    weight_scale: Annotated[
         NDArray[Any],
         ArraySpec(
             "M",
@@ -319,7 +319,7 @@ class LayerArrays:
             fits=_conversions_are_on_crossbars,
         ),
     ]
-    adc_step: Annotated[
+    adc_lsb: Annotated[
         NDArray[Any], ArraySpec("R S Q N", "u", "cell units of one ADC code", low=1, high=MAX_STEP, stage=MappedLayer)
     ]
     adc_low: Annotated[
@@ -398,7 +398,7 @@ class ResolutionTables:
             when=_maybe,
         ),
     ]
-    damage: Annotated[
+    squared_error: Annotated[
         NDArray[Any],
         ArraySpec(
             "R S Q N B",
@@ -428,7 +428,7 @@ class ResolutionTables:
         ArraySpec(
             "S",
             "f",
-            "noise-to-signal ratio of the model's outputs for a damage of one weight code squared",
+            "noise-to-signal ratio of the model's outputs for a squared error of one weight code squared",
             low=0,
             high=LARGEST,
             stage=TiledLayer,

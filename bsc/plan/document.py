@@ -21,7 +21,7 @@ from bsc.hardware.target import Target
 from bsc.ir.graph import SetInput
 from bsc.mapping.arrays import described
 from bsc.mapping.model import MappedModel, MappingRecord
-from bsc.record import Record
+from bsc.toml_record import Record
 
 SCHEMA_VERSION: Final = 4
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

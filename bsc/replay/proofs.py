@@ -22,7 +22,7 @@ from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.plan.document import PlanDocument
 from bsc.replay.activations import mapped_codes
 from bsc.replay.engine import LayerEngine, ReplayOptions
-from bsc.replay.loaded import LoadedPlan
+from bsc.replay.loaded import PlanRunner
 
 ATTACKED = 64
 """Conversions of a layer that inputs are made against."""
@@ -108,7 +108,7 @@ def check_vectors(mapping: MappedModel, feeds: Mapping[str, NDArray[Any]]) -> No
     Raises:
         GateError: BSC504 for a layer that takes another number than is recorded.
     """
-    plan = LoadedPlan(mapping)
+    plan = PlanRunner(mapping)
     vectors = dict.fromkeys(plan.layers, 0)
 
     def results(name: str, codes: NDArray[Any]) -> NDArray[np.float64]:
@@ -133,10 +133,10 @@ def _check_layer(layer: MappedLayer, arrays: LayerArrays, seed: int) -> LayerPro
     derived = _Derived.of(layer, arrays)
     for name in ("sums", "gcds", "nonzeros"):
         _require_equal(layer, name, getattr(arrays, name), getattr(derived, name))
-    low, high, step = derived.reach(layer)
+    low, high, step = derived.sum_range(layer)
     lowest = arrays.lowest_codes.astype(np.int64)
     highest = lowest + 2 ** arrays.adc_bits.astype(np.int64) - 1
-    covered = (lowest * arrays.adc_step <= low) & (high <= highest * arrays.adc_step) & (step % arrays.adc_step == 0)
+    covered = (lowest * arrays.adc_lsb <= low) & (high <= highest * arrays.adc_lsb) & (step % arrays.adc_lsb == 0)
     conversions, lossless = covered.size, int(np.count_nonzero(covered))
     if layer.adc_policy != "lossless":
         return LayerProof(conversions=conversions, lossless=lossless, vectors=0, attacked=0)
@@ -145,10 +145,10 @@ def _check_layer(layer: MappedLayer, arrays: LayerArrays, seed: int) -> LayerPro
         raise _refused(
             layer,
             f"the resolution of {_place(layer, here)} does not cover its sums",
-            f"{int(arrays.adc_bits[here])} bits in steps of {int(arrays.adc_step[here])} from code {int(lowest[here])} "
+            f"{int(arrays.adc_bits[here])} bits in steps of {int(arrays.adc_lsb[here])} from code {int(lowest[here])} "
             f"on, for sums from {int(low[here])} to {int(high[here])} in steps of {int(step[here])}",
         )
-    slack = np.minimum(highest * arrays.adc_step - high, low - lowest * arrays.adc_step)
+    slack = np.minimum(highest * arrays.adc_lsb - high, low - lowest * arrays.adc_lsb)
     vectors = np.concatenate(list(_attacks(layer, arrays, derived, slack, seed)))
     attacked = _attack(layer, replace(arrays, sums=derived.sums, gcds=derived.gcds), vectors)
     return LayerProof(conversions=conversions, lossless=lossless, vectors=len(vectors), attacked=attacked)
@@ -190,7 +190,7 @@ class _Derived:
             derived.nonzeros[here] = np.count_nonzero(levels, axis=0)
         return derived
 
-    def reach(self, layer: MappedLayer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    def sum_range(self, layer: MappedLayer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
         """Lowest and highest sum that some input causes, and a divisor of all sums, each (R, S, Q, N)."""
         digit_bits = min(layer.dac_bits, layer.input_bits - layer.input_signed)
         high = self.sums.astype(np.int64) * (2**digit_bits - 1)
@@ -224,19 +224,19 @@ def _attacks(
     yield np.full((1, *shape), full)
     low, high = code_limits(layer.input_bits, signed=layer.input_signed)
     yield np.random.default_rng(seed).integers(low, high, (RANDOM_VECTORS, *shape), endpoint=True)
-    lowest, highest, _ = derived.reach(layer)
+    lowest, highest, _ = derived.sum_range(layer)
     moves = np.flatnonzero(highest > lowest)
     tightest = moves[np.argsort(slack.ravel()[moves], kind="stable")][:ATTACKED]
     for row_group, slice_, conversion, column in np.transpose(np.unravel_index(tightest, slack.shape)).tolist():
         rows = np.s_[row_group * layer.active_rows : (row_group + 1) * layer.active_rows]
         group = column // (layer.mapped_columns // layer.groups)
-        step = int(arrays.adc_step[row_group, slice_, conversion, column])
-        polarities = (0, 1) if layer.subtraction == "analog" else (conversion,)
+        step = int(arrays.adc_lsb[row_group, slice_, conversion, column])
+        polarities = (0, 1) if layer.cells.analog_pairs else (conversion,)
         for polarity in polarities:
             levels = _levels(layer, arrays, row_group, slice_, polarity)[:, column]
             vectors = np.zeros((2, *shape), np.int64)
             vectors[0, group, rows] = np.where(levels > 0, full, 0)
-            # A single cell, one that is no multiple of the step if there is such a one.
+            # A single cell, one that is not a multiple of the step if there is such a one.
             vectors[1, group, rows.start + int(np.argmax((levels % step > 0) + 0.5 * (levels > 0)))] = 1
             yield vectors
 
@@ -263,7 +263,7 @@ def _require_equal(layer: MappedLayer, name: str, recorded: NDArray[np.integer],
 
 def _place(layer: MappedLayer, here: tuple[int, ...]) -> str:
     row_group, slice_, polarity, column = here
-    pair = layer.subtraction == "analog"
+    pair = layer.cells.analog_pairs
     return f"row group {row_group}, slice {slice_}{'' if pair else SIGNS[polarity]}, column {column}"
 
 

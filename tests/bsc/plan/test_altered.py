@@ -38,14 +38,14 @@ FREE: Final = {
     r"layers\.\d+\.observed\.vectors": "refused without the conversions that follow from them",
     # What the plan is: another value is another model or mapping, with proofs, replay and prices of its own.
     r"layers\.\d+\.(rows|columns)": "lines that are not mapped cost nothing; activations of another width do not run",
-    r"layers\.\d+\.(input_step|input_zero|input_signed|input_bits)": "what a code is worth, and how many there are",
+    r"layers\.\d+\.(input_scale|input_zero_point_point|input_signed|input_bits)": "the value of a code, and their number",
     r"layers\.\d+\.(weight_bits)": "bits that no code needs",
-    r"layers\.\d+\.(permuted|dac_bits|tile_rows|tile_cols|active_rows)": "another mapping, if it fits its cells",
+    r"layers\.\d+\.(permuted|dac_bits|tile_rows|tile_cols|active_rows)": "another mapping, if it fits",
     r"layers\.\d+\.conv\..*": "another operator, if its vectors and rows stay",
     r"layers\.\d+\.(adc_policy|adc_granularity)": "who chose the resolutions; a claim to be lossless is proved",
-    r"arrays\.(weight_step|bias|kept_rows|kept_columns|correction)": "part of the model",
+    r"arrays\.(weight_scale|bias|kept_rows|kept_columns|correction)": "part of the model",
     r"arrays\.(observed_sums|observed_lows)": "of calibration data, and no more than the cells allow",
-    r"arrays\.(adc_bits|adc_step|adc_low)": "chosen by a policy that proves nothing; read as they are",
+    r"arrays\.(adc_bits|adc_lsb|adc_low)": "chosen by a policy that proves nothing; read as they are",
     r"target": "refused: target.json has a name of its own",
 }
 """By what a path must be like, why a change there may stay unnoticed."""
