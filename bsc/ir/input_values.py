@@ -92,7 +92,8 @@ def made_up(
 ) -> NDArray[Any]:
     """Values for an input: standard normal floats, integers and booleans evenly spread over their range.
 
-    Integers of unknown range are 0 or 1, as masks are; those of 8 bits anything that they can be, as images are.
+    Integers of unknown range are 0 or 1, as masks are; those of 8 bits anything that they can be, as images are. Texts
+    are two words.
 
     Args:
         spec: the input.
@@ -104,6 +105,10 @@ def made_up(
     Raises:
         ModelError: BSC308 for an input of another type or of too many values.
     """
+    if spec.dtype == TEXT and math.prod(shape) <= MAX_MADE_VALUES:
+        return np.array([f"text {number}" for number in generator.integers(0, 9, math.prod(shape))], object).reshape(
+            shape
+        )
     kind = _kind(spec.dtype)
     if kind is None or math.prod(shape) > room:
         raise ModelError(
@@ -119,6 +124,10 @@ def made_up(
     if spec.dtype in FLOATS:
         return generator.uniform(low, high, shape).astype(kind)
     return generator.integers(math.ceil(low), math.floor(high), shape, endpoint=True).astype(kind)
+
+
+TEXT = "object"
+"""NumPy's name for the type of texts."""
 
 
 def _kind(dtype: str) -> "np.dtype[Any] | None":

@@ -283,6 +283,11 @@ def test_random_data_fills_whole_batches(samples: int, made: int) -> None:
     assert (data.samples, data.batch) == (made, 2)
 
 
+def test_texts_are_made_up() -> None:
+    data = random_dataset([replace(X, dtype="object")], dynamic_batch=True, samples=3, seed=0)
+    assert all(text.startswith("text ") for text in data.inputs["x"].ravel())
+
+
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
