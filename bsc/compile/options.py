@@ -44,7 +44,7 @@ class CompileOptions:
         test_accuracy: test the accuracy of the plan on held-out data; these and calibration data then need labels.
         held_out: .npz file of those; None for every other sample of the calibration data, which then has no other use.
         max_accuracy_drop: accuracy below the quantised model that `budget-adc` may lose, a share of samples; None for
-            the caution that the pipeline says. Needs `test_accuracy`.
+            the noise price that the pipeline says. Needs `test_accuracy`.
         adc_law: by which conversions are priced; None for the target's own.
         adaptive_cut: cut every layer into slices by measured error [raella23]; needs calibration data.
     """

@@ -173,13 +173,13 @@ def _vectors(layer: CrossbarLayer, x: NDArray[Any]) -> tuple[NDArray[Any], NDArr
 def _coded(quant: Quantised, vectors: NDArray[Any]) -> NDArray[Any]:
     """What the input codes of vectors (V, G, K) stand for."""
     low, high = code_limits(quant.input_bits, signed=quant.input_signed)
-    if quant.input_step is not None:
-        step: Any = vectors.dtype.type(quant.input_step)
+    if quant.input_scale is not None:
+        step: Any = vectors.dtype.type(quant.input_scale)
     else:
         largest = np.abs(vectors).max(axis=(1, 2), keepdims=True, initial=0).astype(np.float64)
         bits = quant.input_bits - quant.input_signed
         step = step_for(largest, bits=bits, scale="power-of-two").astype(vectors.dtype)
-    return np.asarray(to_codes(vectors, step, low - quant.input_zero, high - quant.input_zero) * step)
+    return np.asarray(to_codes(vectors, step, low - quant.input_zero_point, high - quant.input_zero_point) * step)
 
 
 def _blocks(graph: Graph, layer: CrossbarLayer) -> Iterator[tuple[slice, int, NDArray[Any], NDArray[Any]]]:
@@ -188,7 +188,7 @@ def _blocks(graph: Graph, layer: CrossbarLayer) -> Iterator[tuple[slice, int, ND
     rows, columns = found.get("kept_rows"), found.get("kept_columns")
     place = np.full(layer.columns, -1)  # of each column of the model among those that are mapped
     place[slice(None) if columns is None else columns] = np.arange(layer.mapped_shape[1])
-    steps = np.broadcast_to(found["weight_step"], (layer.columns,))
+    steps = np.broadcast_to(found["weight_scale"], (layer.columns,))
     floats = layer.matrix(graph.array(layer.weight))
     most = max(1, BLOCK_VALUES // layer.rows)
     for group in range(layer.groups):

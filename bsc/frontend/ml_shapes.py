@@ -28,7 +28,7 @@ def learn_shapes(model: ir.Model) -> bool:
         unknown = [value for value in node.outputs if value.name and known_shape(value) is None]
         counts_words = node.op_type == "TfIdfVectorizer" and node.domain in ("", "ai.onnx")
         if unknown and (node.domain == DOMAIN or counts_words):
-            with contextlib.suppress(Exception):  # its result is no tensor, or it cannot be run
+            with contextlib.suppress(Exception):  # its result is not a tensor, or it cannot be run
                 learnt |= _learn(model, _before(node) if counts_words else [node], node)
     return learnt
 

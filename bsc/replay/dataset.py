@@ -32,7 +32,7 @@ class Dataset:
         sha256: of the file; "" for made-up data.
         free_batch: fewer samples may be run together.
         axes: the axis that samples lie along, of inputs where it is not the first.
-        shared: inputs that are no samples: the whole array goes with every batch.
+        shared: inputs that are not samples: the whole array goes with every batch.
         single: inputs without a batch axis that have an entry for every run along a first axis of their own.
     """
 
@@ -284,7 +284,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
         if path.exists() and not path.is_file() and not path.is_dir():  # opening a pipe would wait for someone to write
             raise OSError(errno.ENODEV, "Not a plain file")
-        # NumPy leaves a file of its own open when it is no archive
+        # NumPy leaves a file of its own open when it is not an archive
         with path.open("rb") as stream, bounded_memory(GROWTH * path.stat().st_size):
             archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):

@@ -95,7 +95,7 @@ def require_scores(batch: NDArray[Any], labels: NDArray[np.int64] | None) -> Non
         labels: of all samples, or None.
 
     Raises:
-        ModelError: BSC308 if the output is not (samples, classes), or a label is no class.
+        ModelError: BSC308 if the output is not (samples, classes), or a label is not a class.
     """
     if labels is None:
         return
@@ -114,7 +114,7 @@ def no_tensor(output: object) -> ModelError:
     """The error for an output that is to be scored or compared and is a sequence or a map."""
     return ModelError(
         "BSC308",
-        "the model's first output is no tensor",
+        "the model's first output is not a tensor",
         seen=f"a {type(output).__name__}",
         fix="compile a model whose first output is a tensor",
     )

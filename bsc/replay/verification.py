@@ -126,7 +126,7 @@ def verify(
         advance: called with the number of samples whenever some are done.
 
     Raises:
-        ModelError: BSC308 if a label is no output; BSC307 if `model` is not the plan's model, or if column sums
+        ModelError: BSC308 if a label is not an output; BSC307 if `model` is not the plan's model, or if column sums
             are not those of the cells.
     """
     replayer = Replayer(plan.mapping, options)

@@ -71,7 +71,7 @@ class VerificationReport:
 
     def _proofs(self, checked: Iterable[LayerProof]) -> Iterator[str]:
         conversions, lossless, vectors, attacked = np.sum([astuple(each) for each in checked], axis=0).tolist()
-        pairs = any(layer.subtraction == "analog" for layer in self.plan.mapping.layers)
+        pairs = any(layer.cells.analog_pairs for layer in self.plan.mapping.layers)
         yield (
             f"proofs     {conversions} {'pairs' if pairs else 'slice columns'} derived again from the cells, all as "
             f"recorded; {lossless} lossless for any input"

@@ -1,4 +1,4 @@
-"""What becomes of a model: compiled with lossless ADCs, replayed, and held against onnxruntime."""
+"""What becomes of a model: compiled with lossless ADCs, replayed, and compared with onnxruntime."""
 
 import tempfile
 from collections.abc import Sequence

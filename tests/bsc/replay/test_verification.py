@@ -237,7 +237,7 @@ def test_words_for_an_output_that_is_no_tensor() -> None:
     with pytest.raises(ModelError) as caught:
         require_scores([np.ones(2)], np.zeros(2, np.int64))  # type: ignore[arg-type]
     assert str(caught.value) == (
-        "[BSC308] the model's first output is no tensor\n"
+        "[BSC308] the model's first output is not a tensor\n"
         "  seen: a list\n"
         "  fix:  compile a model whose first output is a tensor"
     )
