@@ -1,4 +1,4 @@
-"""Packages that bsc does without: whether what needs one can be done."""
+"""Optional dependencies: whether what needs one can be done."""
 
 import importlib.util
 

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from bsc.hardware.adc_law import ANCHOR_ADC_BITS, MAX_ADC_BITS, AdcLaw
-from bsc.record import Kind, Record, Text, read_record
+from bsc.toml_record import Kind, Record, Text, read_record
 
 
 def _relative(cost: Callable[[int], float]) -> tuple[float, ...]:

@@ -28,8 +28,9 @@ from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import check_options
 from bsc.ir.sidetable import SideTable
 from bsc.mapping.arrays import array_key
-from bsc.mapping.layer import AdcGranularity, AdcPolicy, TiledLayer
+from bsc.mapping.layer import AdcPolicy, TiledLayer
 from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.sharing import AdcSharing
 from bsc.numeric.tiles import per_column, per_crossbar, per_row_group, per_tile
 
 ISAAC_BITS = 8
@@ -54,7 +55,7 @@ class AssignAdc(AdcPass):
     )
 
     policy: Literal["lossless", "isaac", "fixed"] = "lossless"
-    granularity: AdcGranularity = "column"
+    granularity: AdcSharing = "column"
     bits: int = ISAAC_BITS
 
     def __post_init__(self) -> None:
@@ -80,7 +81,7 @@ class AssignAdc(AdcPass):
         for layer in due:
             bits, step, low = self._assign(graph.arrays_of(layer.name), self.tiled(layer))
             key = partial(array_key, layer.name)
-            arrays[key("adc_bits")], arrays[key("adc_step")] = bits, step
+            arrays[key("adc_bits")], arrays[key("adc_lsb")] = bits, step
             if low is not None:
                 arrays[key("adc_low")] = low
             yield self.assigned(layer)
@@ -90,7 +91,7 @@ class AssignAdc(AdcPass):
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32] | None]:
         """Bits, step and, where it is not 0, lowest code of every conversion."""
         _, starts = layer.column_tiles()
-        paired = layer.subtraction == "analog"
+        paired = layer.cells.analog_pairs
 
         def from_tiles(values: NDArray[Any]) -> NDArray[Any]:  # (T, C, S, Q) to (R, S, Q, N)
             by_column = per_column(values, starts, layer.mapped_columns)
@@ -106,7 +107,7 @@ class AssignAdc(AdcPass):
             bits = np.where(read, np.uint8(width), np.uint8(0))
             lowest = np.where(read, np.int32(-(1 << (width - 1))), np.int32(0)) if paired else None
             return bits, np.ones(read.shape, np.uint8), lowest
-        found = self.reach(arrays, layer)
+        found = self.sum_range(arrays, layer)
         low, high, step = found.low, found.high, found.step
         converted = high > low
         if self.granularity == "slice":

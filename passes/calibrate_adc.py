@@ -9,7 +9,8 @@ most 3.0 / N do, for pairs 4.7 / N, with 95 % confidence; see `bsc.numeric.toler
 a proof: never more bits are assigned than are proved to be enough, and where as many are, the proof stays.
 
 With `clip-share` some observed conversions may clip, with `most-bits` no column gets more bits than that. Both lose
-something, and then each column has the step and lowest code of least damage for its bits; see `bsc.numeric.damage`.
+something, and then each column has the step and lowest code of least squared error for its bits; see
+`bsc.numeric.squared_error`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,9 +28,9 @@ from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import check_options
 from bsc.ir.sidetable import SideTable
 from bsc.mapping.arrays import array_key
-from bsc.mapping.layer import AdcGranularity, AdcPolicy
-from bsc.numeric.allocation import bias_correction, covering_bits, taken
-from bsc.numeric.sharing import sharing_groups
+from bsc.mapping.layer import AdcPolicy
+from bsc.numeric.allocation import at_bits, bias_correction, covering_bits
+from bsc.numeric.sharing import AdcSharing, sharing_groups
 from bsc.numeric.windows import Windows
 from passes.assign_adc import AssignAdc
 
@@ -54,7 +55,7 @@ class CalibrateAdc(AdcPass):
         PolicyWord(name="calibrated", meaning="the same, N bits at most", number="most-bits"),
     )
 
-    granularity: AdcGranularity = "column"
+    granularity: AdcSharing = "column"
     spare_bits: int = 0
     clip_share: float = 0.0
     most_bits: int = 0
@@ -82,12 +83,12 @@ class CalibrateAdc(AdcPass):
         return AssignAdc(granularity=self.granularity)
 
     def observes(self) -> Observation:
-        """Column sums, and the damage of resolutions that lose something."""
+        """Column sums, and the squared error of resolutions that lose something."""
         return Observation(
             granularity=self.granularity,
             vectors=self.vectors,
             seed=self.seed,
-            damage=self._lossy,
+            squared_error=self._lossy,
             mean=self.correct == "bias",
             sensitivity=False,
             prices=False,
@@ -116,7 +117,7 @@ class CalibrateAdc(AdcPass):
                 raise needs_data(self.name)
             return found[name]
 
-        reached = self.reach(found, tiled)
+        reached = self.sum_range(found, tiled)
         starts = tiled.column_tiles()[1]
         groups = sharing_groups(self.granularity, reached.high.shape, starts, tiled.groups_per_tile)
         windows = Windows.of(reached, found.get("observed_lows"), found["observed_sums"], groups)
@@ -136,13 +137,13 @@ class CalibrateAdc(AdcPass):
         bits = np.where(reached.high > reached.low, bits, 0)
         self.require_convertible(tiled, int(bits.max(initial=0)))
         key = partial(array_key, layer.name)
-        step = taken(table("step"), bits) if self._lossy else windows.unit
+        step = at_bits(table("step"), bits) if self._lossy else windows.unit
         arrays[key("adc_bits")] = bits.astype(np.uint8)
-        arrays[key("adc_step")] = np.where(bits > 0, step, 1).astype(np.uint8)
+        arrays[key("adc_lsb")] = np.where(bits > 0, step, 1).astype(np.uint8)
         if tiled.subtraction == "analog":
-            low = taken(table("low"), bits) if self._lossy else windows.codes_from(bits)
+            low = at_bits(table("low"), bits) if self._lossy else windows.codes_from(bits)
             arrays[key("adc_low")] = np.where(bits > 0, low, 0).astype(np.int32)
         if self.correct == "bias":
-            mean = taken(table("mean"), bits)
-            arrays[key("correction")] = bias_correction(mean, tiled.cells.read_worth(), found.get("flipped"))
+            mean = at_bits(table("mean"), bits)
+            arrays[key("correction")] = bias_correction(mean, tiled.cells.read_place_values(), found.get("flipped"))
         return self.assigned(layer)

@@ -31,7 +31,7 @@ from bsc.ir.sidetable import SideTable
 from bsc.mapping.arrays import array_key
 from bsc.mapping.layer import Slicing
 from bsc.numeric.capping import Capped, cap_columns
-from bsc.numeric.column_stats import lossless_bits, reach, stored_stats
+from bsc.numeric.column_stats import lossless_bits, stored_stats, sum_range
 from bsc.numeric.encoding import CellFormat
 from bsc.numeric.quantizer import max_digit
 
@@ -114,21 +114,21 @@ class CapColumns(Pass):
             before = codes[:, here]
             codes[:, here], doublings[here] = self._codes(before, taken, cells, cap)
             shift[here] = mean[group][rows] @ (before - (codes[:, here] << doublings[here]))
-        step = np.broadcast_to(found["weight_step"], layer.columns).copy()
+        step = np.broadcast_to(found["weight_scale"], layer.columns).copy()
         old = found.get("bias", np.zeros(layer.columns, np.float32))
         bias = old.astype(np.float64)
         bias[columns] += shift * step[columns]
         step[columns] *= 2.0**doublings
         key = partial(array_key, layer.name)
         arrays[key("codes")] = codes.astype(found["codes"].dtype)
-        arrays[key("weight_step")] = step
+        arrays[key("weight_scale")] = step
         arrays[key("bias")] = bias.astype(old.dtype)
         return layer
 
     def _over(self, codes: NDArray[np.int64], cells: CellFormat, digit: int) -> NDArray[np.bool_]:
         """Columns of which a conversion is not proved to need no more than `bits`, (N,)."""
         stats = stored_stats(codes, cells, self.group_rows)
-        found = reach(stats.sums, stats.gcds, cells, digit)
+        found = sum_range(stats.sums, stats.gcds, cells, digit)
         needed = lossless_bits((found.high - found.low).astype(np.uint32), found.step)
         return np.asarray((needed > self.bits).any(axis=(0, 1, 2)))
 

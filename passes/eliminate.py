@@ -26,7 +26,7 @@ from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import LayerPass, check_options, refuse_after, required
 from bsc.ir.sidetable import SideTable
 from bsc.mapping.arrays import array_key
-from bsc.mapping.layer import Kept
+from bsc.mapping.layer import LineSelection
 from bsc.numeric.column_stats import lossless_bits, stored_stats
 from bsc.numeric.encoding import CellFormat
 
@@ -67,7 +67,9 @@ class Eliminate(LayerPass):
         assert layer.quant is not None
         codes, key = graph.arrays_of(layer.name)["codes"], partial(array_key, layer.name)
         if layer.groups > 1:
-            return replace(layer, kept=Kept(mapped_rows=codes.shape[0], mapped_columns=codes.shape[1], permuted=False))
+            return replace(
+                layer, kept=LineSelection(mapped_rows=codes.shape[0], mapped_columns=codes.shape[1], permuted=False)
+            )
         dead, unread = facts.dead_rows[layer.name][0], facts.unread[layer.name]
         rows, columns = nonzero_lines(codes)
         if dead.any() or unread.any():
@@ -84,7 +86,7 @@ class Eliminate(LayerPass):
             arrays[key("kept_columns")] = columns
         if not all_rows or not all_columns or dead.any():
             arrays[key("codes")] = codes[np.ix_(rows, columns)]
-        return replace(layer, kept=Kept(mapped_rows=len(rows), mapped_columns=len(columns), permuted=False))
+        return replace(layer, kept=LineSelection(mapped_rows=len(rows), mapped_columns=len(columns), permuted=False))
 
     def _needs_more_bits(
         self, codes: NDArray[Any], before: NDArray[np.int32], after: NDArray[np.int32], cells: CellFormat

@@ -1,8 +1,8 @@
 """quantize: weights become signed integer codes; inputs get a format and, with calibration data, a step.
 
     before   float weights (K, N)
-    after    codes (K, N), |code| < 2**bits, and weight_step (1,) or (N,)
-    keeps    |weight - code * weight_step| <= weight_step / 2, one step where a code is clipped
+    after    codes (K, N), |code| < 2**bits, and weight_scale (1,) or (N,)
+    keeps    |weight - code * weight_scale| <= weight_scale / 2, one step where a code is clipped
 
 Codes and formats that the model brings along are taken as they are, whatever the options say.
 
@@ -75,11 +75,11 @@ class Quantize(LayerPass):
                 weight_bits=bits,
                 input_bits=given.bits,
                 input_signed=given.signed,
-                input_step=given.step,
-                input_zero=given.zero,
+                input_scale=given.step,
+                input_zero_point=given.zero,
             )
             key = partial(array_key, layer.name)
-            arrays[key("codes")], arrays[key("weight_step")] = codes, step
+            arrays[key("codes")], arrays[key("weight_scale")] = codes, step
             if layer.bias is not None:
                 arrays[key("bias")] = graph.array(layer.bias).ravel()
             yield replace(layer, quant=quant)

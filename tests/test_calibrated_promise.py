@@ -30,7 +30,7 @@ def clipping(plan: Any, inputs: NDArray[np.float32], *, signed: bool) -> NDArray
     """Share of vectors for which each column that is not proved clips in any input cycle."""
     layer = plan.mapping.layers[0]
     arrays = plan.mapping.arrays(layer)
-    codes = np.clip(np.rint(inputs / layer.input_step), 0, (1 << layer.input_bits) - 1).astype(np.int64)
+    codes = np.clip(np.rint(inputs / layer.input_scale), 0, (1 << layer.input_bits) - 1).astype(np.int64)
     planes = (codes[:, :, None] >> np.arange(layer.input_bits)) & 1  # (V, K, cycles)
     magnitudes = np.abs(arrays.codes.astype(np.int64))
     levels = [(magnitudes >> (2 * each)) & 3 for each in range(4)]
@@ -39,7 +39,7 @@ def clipping(plan: Any, inputs: NDArray[np.float32], *, signed: bool) -> NDArray
         pair = np.stack([level * (arrays.codes > 0), level * (arrays.codes < 0)])  # (P, K, N)
         cells = (pair[0] - pair[1])[None] if signed else pair
         sums = np.einsum("vkc,pkn->pnvc", planes, cells)
-        bits, lsb = arrays.adc_bits[0, each].astype(int), arrays.adc_step[0, each].astype(int)  # (Q, N)
+        bits, lsb = arrays.adc_bits[0, each].astype(int), arrays.adc_lsb[0, each].astype(int)  # (Q, N)
         low = np.zeros_like(bits) if arrays.adc_low is None else arrays.adc_low[0, each].astype(int)
         top = low + (1 << bits) - 1
         outside = (sums < (low * lsb)[..., None, None]) | (sums > (top * lsb)[..., None, None])

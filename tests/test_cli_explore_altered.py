@@ -96,7 +96,7 @@ def refused(path: Path, seen: str) -> None:
         start = shown.index(KEY) + len(KEY)
         shown = shown[:start] + "KEY" + shown[start + 12 :]
     assert shown == (
-        "error [BSC314] 'one.sqlite' is no results file of a sweep that can be read\n"
+        "error [BSC314] 'one.sqlite' is not a results file of a sweep that can be read\n"
         f"  seen: {seen}\n"
         "  fix:  move it away, or choose another --output; it is never written over\n"
     )
@@ -114,8 +114,8 @@ def test_designs_that_no_sweep_writes(change: str) -> None:
     [
         ("accuracy = 'high'", "accuracy is 'high' and no number of 0 or more"),
         ("counts = '[]'", None),
-        ("counts = '7'", "counts are no list of layers"),
-        ("counts = x'00'", "counts are no text"),
+        ("counts = '7'", "counts are not a list of layers"),
+        ("counts = x'00'", "counts are not text"),
         ("pipeline = ''", "pipeline is '' and no text"),
         ("code = 'BSC205', problem = 'no'", None),
         ("code = 7", "code is '7' and no code of an error"),

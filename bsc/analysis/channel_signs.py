@@ -53,7 +53,7 @@ Carried = tuple[Signs, list[Link]]
 
 
 def carry(graph: Graph, op: DigitalOp, known: Sequence[Signs | None]) -> Carried | None:
-    """Signs of the only result of a digital operator, and how its channels hang together with those of its inputs.
+    """Signs of the only result of a digital operator, and how its channels map to those of its inputs.
 
     Args:
         graph: the graph.

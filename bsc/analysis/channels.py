@@ -14,7 +14,7 @@ import numpy as np
 
 from bsc.analysis.channel_signs import Flags, Link, Signs, carry
 from bsc.ir.graph import DigitalOp, Graph
-from bsc.ir.layer import CrossbarLayer, Reuse
+from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.mapping.layer import Quantised
 
 
@@ -46,7 +46,7 @@ def analyse(graph: Graph) -> ChannelFacts:
     the same bits. A value that is unread where input steps are set at run time still counts as read, since it may be
     the largest of its vector, unless it is always zero. Nothing is found of layers that have `kept` already.
     """
-    state = _State(reused=frozenset(op.layer for op in graph.ops() if isinstance(op, Reuse)))
+    state = _State(reused=frozenset(op.layer for op in graph.ops() if isinstance(op, LayerUse)))
     for op in graph.ops():
         if isinstance(op, CrossbarLayer):
             state.dead_rows[op.name] = _dead_rows(op, _input_signs(graph, op, state))
@@ -76,7 +76,7 @@ def _dead_rows(layer: CrossbarLayer, signs: Signs | None) -> Flags:
 
 def _from_zero_on(quant: Quantised) -> bool:
     """Whether input codes are those of values of 0 or more, 0 being code 0."""
-    return not quant.input_signed and quant.input_zero == 0
+    return not quant.input_signed and quant.input_zero_point == 0
 
 
 def _by_row(layer: CrossbarLayer, channels: Flags) -> Flags:
@@ -148,7 +148,7 @@ def _unread(graph: Graph, state: _State) -> dict[str, Flags]:
 def _channels_read(graph: Graph, layer: CrossbarLayer, state: _State, signs: Signs, unread: Flags) -> Flags:
     """Channels of a layer's input that its result, or the step of its input codes, depends on, (C,)."""
     assert layer.quant is not None
-    if layer.quant.input_step is None:
+    if layer.quant.input_scale is None:
         return ~signs.zero
     codes = graph.arrays_of(layer.name)["codes"]
     width = layer.columns // layer.groups

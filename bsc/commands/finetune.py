@@ -94,9 +94,9 @@ def _run(
     from rich.console import Console
     from rich.progress import Progress
 
-    from bsc.atomic import write_file
     from bsc.frontend.onnx_import import import_model
     from bsc.frontend.shapes import parse_input_shape
+    from bsc.output_files import write_file
     from bsc.train.curves import training_curve
     from bsc.train.data import has_test_split, load_samples
     from bsc.train.export import with_parameters, write_model
@@ -163,7 +163,7 @@ def epoch_line(record: Mapping[str, Any]) -> str:
 def _options(config: Path | None, flags: Mapping[str, Any]) -> "FinetuneOptions":
     from pydantic import ValidationError
 
-    from bsc.record import read_record
+    from bsc.toml_record import read_record
     from bsc.train.options import FinetuneOptions
 
     settings: dict[str, Any] = {}

@@ -28,6 +28,12 @@ values_option = click.option(
     metavar="NAME=VALUES",
     help="Values of an input that is made up, as ids=0..50256 or sample_rate=16000.",
 )
+keep_option = click.option(
+    "--keep-digital",
+    multiple=True,
+    metavar="LAYER",
+    help="Keep that layer off the crossbars; it stays a digital operator.",
+)
 check_option = click.option(
     "--import-check/--no-import-check",
     default=True,
@@ -45,6 +51,7 @@ def model_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
         "input_shapes": dict(map(parse_input_shape, options["input_shape"])),
         "constants": dict(map(parse_set, options["constants"])),
         "input_values": dict(map(parse_input, options["values"])),
+        "keep_digital": options["keep_digital"],
         "import_check": options["import_check"],
     }
 

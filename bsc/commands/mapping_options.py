@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bsc.commands.input_options import check_option, model_inputs, set_option, shape_option, values_option
+from bsc.commands.input_options import check_option, keep_option, model_inputs, set_option, shape_option, values_option
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ OPTIONS = (
     ),
     shape_option,
     set_option,
+    keep_option,
     values_option,
     check_option,
     click.option("--passes", metavar="TEXT", help="The pipeline as text, in place of the options above."),

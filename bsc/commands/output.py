@@ -64,7 +64,7 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path], *,
     Raises:
         UsageError: BSC201 if two of them are the same, BSC203 if one is an input, BSC204 if one cannot be written.
     """
-    from bsc.atomic import require_writable
+    from bsc.output_files import require_writable
 
     given = {option: path for option, path in outputs.items() if path is not None}
     printing = [*printed, *(f"{option} -" for option, path in given.items() if path == STDOUT)]
@@ -121,7 +121,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         UsageError: BSC204 if it cannot be written.
     """
-    from bsc.atomic import write_file
+    from bsc.output_files import write_file
 
     if path == STDOUT:
         click.echo(text, nl=False)

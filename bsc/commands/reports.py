@@ -42,7 +42,7 @@ def open_reported(
 
     Raises:
         UsageError: BSC202 for what cannot be opened.
-        ModelError: BSC307 for a folder that is no plan, BSC313 for a file that is no report.
+        ModelError: BSC307 for a folder that is not a plan, BSC313 for a file that is not a report.
     """
     import hw_models
     from bsc.plan.folder import read_plan

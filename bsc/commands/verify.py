@@ -27,7 +27,7 @@ def verify(plan: Path, **options: Any) -> None:
     """Replay a plan bit by bit and compare it with the quantised and the float model."""
     from bsc.errors import UsageError
     from bsc.plan.folder import read_plan, to_json
-    from bsc.replay.proofs import check_proofs
+    from bsc.replay.proofs import check_proofs, check_vectors
     from bsc.replay.verification import verify as run
     from bsc.report.verification import VerificationReport, verification_json
 
@@ -48,6 +48,8 @@ def verify(plan: Path, **options: Any) -> None:
         seed=options["seed"],
         given=options["values"],
     )
+    if options["proofs"] and data.samples:
+        check_vectors(opened.mapping, next(data.first(1).batches()))
     how = replay_options(options["device"], every_conversion=options["every_conversion"], statistics=False)
     with progress("replaying", data.samples) as advance:
         found = run(

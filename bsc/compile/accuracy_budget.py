@@ -1,6 +1,6 @@
-"""The accuracy budget: the cheapest `caution` of `budget-adc` whose accuracy drop on held-out data stays within it.
+"""The accuracy budget: the cheapest `noise_price` of `budget-adc` whose accuracy drop on held-out data stays within it.
 
-Candidates are a ladder of cautions, known beforehand. Calibration data say which will just pass. Held-out data then
+Candidates are a ladder of noise prices, known beforehand. Calibration data say which will just pass. Held-out data then
 test candidates from safe to aggressive in that fixed order, and the first failure ends the search. Testing in a fixed
 sequence needs no correction for the number of tests: the first candidate that is really too bad passes with at most
 5 % probability, and nothing behind it is tested unless it does (Bauer, Statistics in Medicine 10, 1991, 871-890;
@@ -68,27 +68,27 @@ def keep_budget(
     max_drop: float,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[tuple[Pass, ...], PairedAccuracy]:
-    """Find the caution.
+    """Find the noise price.
 
     Args:
         graph: observed and priced, before `passes`.
-        passes: with a `budget-adc`, whose caution is replaced.
+        passes: with a `budget-adc`, whose noise price is replaced.
         calibration: labelled data that the graph was observed on.
         held_out: labelled data that nothing else has seen.
         max_drop: accuracy that may be lost, a share of samples.
         advance: called with 1 for every candidate that is done.
 
     Returns:
-        The passes with the caution, and how it did on the held-out data.
+        The passes with the noise price, and how it did on the held-out data.
 
     Raises:
         GateError: BSC505 if not even the safest candidate stays within the budget.
     """
     rough, final = Judge(calibration.spread(CALIBRATION_SAMPLES)), Judge(held_out)
 
-    def judged(judge: Judge, caution: float) -> PairedAccuracy:
+    def judged(judge: Judge, noise_price: float) -> PairedAccuracy:
         advance(1)
-        mapped, _ = run_pipeline(graph, with_caution(passes, caution))
+        mapped, _ = run_pipeline(graph, with_noise_price(passes, noise_price))
         return judge(mapping_of(mapped))
 
     # The rung before `low` would pass if held-out data were like calibration data, the one at `high` would not.
@@ -107,13 +107,14 @@ def keep_budget(
             break
         accepted = LADDER[rung], counts
     assert accepted is not None
-    return with_caution(passes, accepted[0]), accepted[1]
+    return with_noise_price(passes, accepted[0]), accepted[1]
 
 
-def with_caution(passes: Sequence[Pass], caution: float) -> tuple[Pass, ...]:
-    """The passes with another caution."""
+def with_noise_price(passes: Sequence[Pass], noise_price: float) -> tuple[Pass, ...]:
+    """The passes with another noise price."""
     return tuple(
-        step.with_caution(caution) if isinstance(step, AdcPass) and step.has_caution else step for step in passes
+        step.with_noise_price(noise_price) if isinstance(step, AdcPass) and step.has_noise_price else step
+        for step in passes
     )
 
 

@@ -17,24 +17,24 @@ from bsc.errors import DoesNotFitError
 from bsc.ir.adc_pass import Observation
 from bsc.mapping.arrays import LayerArrays, ResolutionTables
 from bsc.mapping.layer import MappedLayer
-from bsc.mapping.lossless import layer_reach
+from bsc.mapping.lossless import layer_sum_range
 from bsc.mapping.model import MappedModel
-from bsc.numeric.damage import Damage, Options, best_options, damage_of, fewest_clipped
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.numeric.sharing import sharing_groups
+from bsc.numeric.squared_error import Options, ReadError, best_options, fewest_clipped, squared_error_of
 from bsc.numeric.windows import Windows
 from bsc.plan.cells import read_levels
 from bsc.replay.activations import mapped_codes
 from bsc.replay.columns import LaneCounts, Lanes, best_reader
 from bsc.replay.dataset import Dataset
-from bsc.replay.loaded import LoadedPlan
+from bsc.replay.loaded import PlanRunner
 
 LOT_VALUES = 1 << 22
 """Numbers in the histograms or in the table of one lot of columns: 32 MB."""
 
 MAX_COUNTED_BITS = 24
-"""Of column sums that are counted one by one, for the damage of every resolution: 1 GB for one column."""
+"""Of column sums that are counted one by one, for the squared error of every resolution: 1 GB for one column."""
 
 MAX_LANES = 1 << 14
 MAX_STEP = 255
@@ -49,7 +49,7 @@ class LayerObservation:
         conversions: of every column or pair: vectors times input cycles.
         lowest: lowest sum or 0, int32 (R, S, Q, N); None where it is 0, for all but pairs that are subtracted before.
         highest: highest sum or 0, uint32 (R, S, Q, N).
-        tables: of every resolution, if damage is wanted.
+        tables: of every resolution, if squared error is wanted.
         variance: of the layer's results over vectors, its mean over columns.
     """
 
@@ -69,10 +69,10 @@ def observe(
     Args:
         mapping: of the tiled model; its ADC assignment is not looked at.
         data: calibration data.
-        wanted: what of it.
+        wanted: which statistics to collect.
         advance: called with the number of samples whenever some have gone through the model.
     """
-    loaded = LoadedPlan(mapping)
+    loaded = PlanRunner(mapping)
     kept = _kept_codes(loaded, data, wanted, advance)
     return {
         name: _LayerObserver(layer, arrays, kept.pop(name), wanted).observation()
@@ -81,7 +81,7 @@ def observe(
 
 
 def _kept_codes(
-    loaded: LoadedPlan, data: Dataset, wanted: Observation, advance: Callable[[int], None]
+    loaded: PlanRunner, data: Dataset, wanted: Observation, advance: Callable[[int], None]
 ) -> dict[str, NDArray[np.signedinteger]]:
     """Input codes (V, G, K) over the mapped rows of up to about `wanted.vectors` input vectors of every layer."""
     products = {
@@ -140,8 +140,8 @@ class _LayerObserver:
         self.codes = codes
         self.wanted = wanted
         self.cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
-        self.signed = layer.subtraction == "analog"
-        self.reach = layer_reach(layer, arrays)
+        self.signed = layer.cells.analog_pairs
+        self.reach = layer_sum_range(layer, arrays)
         starts = layer.column_tiles()[1]
         self.groups = sharing_groups(wanted.granularity, self.reach.high.shape, starts, layer.groups_per_tile)
         nothing = np.zeros(self.reach.high.shape, np.int8)
@@ -149,7 +149,7 @@ class _LayerObserver:
         self.unit = self.windows.unit
         self.low, self.high = self.reach.low // self.unit, self.reach.high // self.unit
         self.width = int(self.windows.proved.max(initial=0)) + 1
-        if wanted.damage and self.width > MAX_COUNTED_BITS + 1:
+        if wanted.squared_error and self.width > MAX_COUNTED_BITS + 1:
             raise DoesNotFitError(
                 "BSC401",
                 f"layer '{layer.name}': its column sums are too large to be counted one by one",
@@ -162,7 +162,7 @@ class _LayerObserver:
         """All that is wanted."""
         lowest = np.zeros(self.unit.shape, np.int32)
         highest = np.zeros(self.unit.shape, np.uint32)
-        tables = self._empty_tables() if self.wanted.damage else None
+        tables = self._empty_tables() if self.wanted.squared_error else None
         common = self._common_options() if tables is not None and self.groups is not None else None
         for lot in self._lots():
             lowest[lot.where] = lot.lowest * lot.unit
@@ -188,21 +188,21 @@ class _LayerObserver:
             step=np.ones(shape, np.uint8),
             low=np.zeros(shape, np.int32) if self.signed else None,
             beyond=np.zeros(shape, np.uint32),
-            damage=np.zeros(shape, np.float32),
+            squared_error=np.zeros(shape, np.float32),
             mean=np.zeros(shape, np.float32) if self.wanted.mean else None,
         )
 
     def _fill(self, tables: ResolutionTables, lot: _Lot, common: tuple[Options, NDArray[np.int64]] | None) -> None:
         """Enter the best options of a lot."""
         options = Options.within(*self._range(lot)) if common is None else common[0]
-        found = self._damage(lot, options)
-        best = best_options(found.damage, options) if common is None else common[1][self._groups_of(lot)]
+        found = self._squared_error(lot, options)
+        best = best_options(found.squared_error, options) if common is None else common[1][self._groups_of(lot)]
         best = best[:, : self.width]
         here = (*lot.where, slice(best.shape[1]))
         clipped = np.take_along_axis(found.clipped, best, axis=1)
         tables.step[here] = options.factor[best] * lot.unit[:, None]
         tables.beyond[here] = np.maximum(clipped, fewest_clipped(found, options)[:, : self.width])
-        tables.damage[here] = np.take_along_axis(found.damage, best, axis=1)
+        tables.squared_error[here] = np.take_along_axis(found.squared_error, best, axis=1)
         if tables.low is not None:
             tables.low[here] = options.low[best]
         if tables.mean is not None:
@@ -214,7 +214,7 @@ class _LayerObserver:
             enough = windows.covering <= bits
             tables.step[enough, bits] = windows.unit[enough]
             tables.beyond[enough, bits] = 0
-            tables.damage[enough, bits] = 0
+            tables.squared_error[enough, bits] = 0
             if tables.low is not None:
                 tables.low[enough, bits] = windows.codes_from(bits)[enough]
             if tables.mean is not None:
@@ -224,21 +224,21 @@ class _LayerObserver:
         return lot.origin, lot.origin + lot.histogram.shape[2] - 1
 
     def _common_options(self) -> tuple[Options, NDArray[np.int64]]:
-        """Options, and the best of each group and number of bits (groups, B): those of least damage to all of it."""
+        """Options, and the best of each group and number of bits (groups, B): of least squared error over all of it."""
         assert self.groups is not None
         options = Options.within(int(self.low.min(initial=0)), int(self.high.max(initial=0)))
         total = np.zeros((int(self.groups.max(initial=0)) + 1, len(options.bits)))
         for lot in self._lots():
-            np.add.at(total, self._groups_of(lot), self._damage(lot, options).damage)
+            np.add.at(total, self._groups_of(lot), self._squared_error(lot, options).squared_error)
         return options, best_options(total, options)
 
     def _groups_of(self, lot: _Lot) -> NDArray[np.int64]:
         assert self.groups is not None
         return np.asarray(self.groups[lot.where])
 
-    def _damage(self, lot: _Lot, options: Options) -> Damage:
-        found = damage_of(lot.histogram, lot.origin, options, self.cycles, lot.unit)
-        found.damage[lot.unit[:, None] * options.factor > MAX_STEP] = np.inf
+    def _squared_error(self, lot: _Lot, options: Options) -> ReadError:
+        found = squared_error_of(lot.histogram, lot.origin, options, self.cycles, lot.unit)
+        found.squared_error[lot.unit[:, None] * options.factor > MAX_STEP] = np.inf
         return found
 
     def _lots(self) -> Iterator[_Lot]:
@@ -276,7 +276,7 @@ class _LayerObserver:
             low=np.full(count, np.iinfo(np.int32).min, np.int32),
             top=np.full(count, np.iinfo(np.int32).max, np.int32),
             step=np.ones(count, np.int32),
-            worth=np.zeros(count, np.int64),
+            place_values=np.zeros(count, np.int64),
             column=np.zeros(count, np.int32),
             plane=np.arange(count, dtype=np.int32),
             lane_bits=next(size for size in (8, 16, 32) if largest < 1 << size - self.signed),

@@ -15,6 +15,7 @@ from bsc.compile.input_moments import with_moments
 from bsc.compile.layout import LayoutChoice, choose_layout
 from bsc.compile.observation import with_observations
 from bsc.compile.options import CompileOptions
+from bsc.compile.quantisation_error import quantisation_notes
 from bsc.compile.refusals import refusals
 from bsc.compile.slice_widths import choose_slice_widths
 from bsc.compile.steps import Steps
@@ -115,6 +116,7 @@ def read_model(job: Job, state: State) -> State:
         options.input_shapes,
         constants=options.constants,
         values=options.input_values,
+        keep_digital=options.keep_digital,
         refuse=job.refuse,
     )
     job.trace.dump("import", graph)
@@ -177,6 +179,16 @@ def prepare(job: Job, state: State) -> State:
     return _with_passes(job, state, job.to_run(state.steps).prepare)
 
 
+def look_at_accuracy(job: Job, state: State) -> State:
+    """Look: note where quantisation hurts, and what would help."""
+    quantised = all(layer.quant is not None for layer in state.graph.layers())
+    if not quantised or job.stops_early or not job.options.import_check:
+        return state
+    info = state.graph.info
+    notes = quantisation_notes(state.graph, state.calibration)
+    return replace(state, mapped=state.graph.with_info(replace(info, notes=(*info.notes, *notes)))) if notes else state
+
+
 def lay_out(job: Job, state: State) -> State:
     """Lay out: put the layers on crossbars; with a search, in the way that costs least."""
     search = job.options.search
@@ -230,6 +242,7 @@ STAGES: Sequence[Stage] = (
     note_moments,
     cut,
     prepare,
+    look_at_accuracy,
     lay_out,
     observe,
     assign,

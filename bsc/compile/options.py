@@ -34,6 +34,7 @@ class CompileOptions:
         input_shapes: sizes of inputs that the model leaves open, by name.
         constants: inputs that are made constants: all their values in order, or one for all, by name.
         input_values: lowest and highest value of inputs that are made up, by name.
+        keep_digital: names of layers that stay digital operators.
         import_check: whether the imported graph is checked against the file.
         calibration: .npz file that input ranges are taken from, or None.
         dump_ir: folder that gets the graph as text after import and after every pass, or None.
@@ -43,7 +44,7 @@ class CompileOptions:
         test_accuracy: test the accuracy of the plan on held-out data; these and calibration data then need labels.
         held_out: .npz file of those; None for every other sample of the calibration data, which then has no other use.
         max_accuracy_drop: accuracy below the quantised model that `budget-adc` may lose, a share of samples; None for
-            the caution that the pipeline says. Needs `test_accuracy`.
+            the noise price that the pipeline says. Needs `test_accuracy`.
         adc_law: by which conversions are priced; None for the target's own.
         adaptive_cut: cut every layer into slices by measured error [raella23]; needs calibration data.
     """
@@ -52,6 +53,7 @@ class CompileOptions:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     constants: Mapping[str, tuple[int | float, ...]] = field(default_factory=dict)
     input_values: Mapping[str, Values] = field(default_factory=dict)
+    keep_digital: tuple[str, ...] = ()
     import_check: bool = True
     calibration: Path | None = None
     dump_ir: Path | None = None

@@ -99,7 +99,7 @@ def parse_policy(text: str) -> Policy:
 
 def budget_words() -> tuple[str, ...]:
     """Words of policies that an accuracy budget can be kept with."""
-    return tuple(word.name for cls in adc_passes().values() if cls.has_caution for word in cls.words)
+    return tuple(word.name for cls in adc_passes().values() if cls.has_noise_price for word in cls.words)
 
 
 def policy_help() -> str:

@@ -21,7 +21,7 @@ def refusals(steps: Steps, options: CompileOptions, adc: Adc) -> Iterator[BscErr
         UsageError: BSC205 if the pass to stop after is none of the steps.
     """
     run = steps.until(options.stop_after)
-    if options.max_accuracy_drop is not None and not any(step.has_caution for step in steps.adc):
+    if options.max_accuracy_drop is not None and not any(step.has_noise_price for step in steps.adc):
         yield _no_budget(options.pipeline)
     yield from not_offered(run, adc)
     if options.adaptive_cut and options.calibration is None:

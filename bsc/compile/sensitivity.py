@@ -1,9 +1,9 @@
-"""What damage in one slice of one layer does to the outputs of the model, measured.
+"""What squared error in one slice of one layer does to the outputs of the model, measured.
 
-The damage that `bsc.numeric.damage` predicts leaves out that errors of neighbouring input cycles, slices and row tiles
-go together, and that later layers pass some errors on and swallow others. So each slice of each layer is degraded
-alone, by about a hundredth of the variance of the layer's results, and the noise that this makes in the model's first
-output is held against the damage that was predicted.
+The squared error that `bsc.numeric.squared_error` predicts leaves out that errors of neighbouring input cycles, slices
+and row tiles go together, and that later layers pass some errors on and swallow others. So each slice of each layer is
+degraded alone, by about a hundredth of the variance of the layer's results, and the noise that this makes in the
+model's first output is compared with the squared error that was predicted.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from bsc.compile.column_observer import LayerObservation
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
-from bsc.mapping.lossless import layer_reach
+from bsc.mapping.lossless import layer_sum_range
 from bsc.mapping.model import MappedModel
-from bsc.numeric.allocation import taken
+from bsc.numeric.allocation import at_bits
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
 
@@ -36,12 +36,12 @@ def measure_sensitivity(
     *,
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, tuple[float, ...]]:
-    """Noise-to-signal ratio of the first output for a damage of one weight code squared, by layer and slice.
+    """Noise-to-signal ratio of the first output for a squared error of one weight code squared, by layer and slice.
 
     Args:
         mapping: of the tiled model; only layers that are degraded are read column by column.
         data: calibration data; evenly spread samples of it are used.
-        observed: of every layer, with damages.
+        observed: of every layer, with squared errors.
         advance: called with 1 for every slice that is done.
     """
     replayer = Replayer(mapping)
@@ -72,24 +72,26 @@ def measure_sensitivity(
 def _degraded(
     layer: MappedLayer, arrays: LayerArrays, seen: LayerObservation, slice_: int
 ) -> tuple[LayerArrays, float]:
-    """The arrays with one slice degraded, and the damage predicted for it, summed over columns."""
+    """The arrays with one slice degraded, and the squared error predicted for it, summed over columns."""
     assert seen.tables is not None
-    tables, worth = seen.tables, layer.cells.read_worth()
-    top = tables.damage.shape[-1] - 1
+    tables, place_values = seen.tables, layer.cells.read_place_values()
+    top = tables.squared_error.shape[-1] - 1
     most = DEGRADED_SHARE * seen.variance / max(1, layer.row_groups * layer.cells.conversions)
-    within = tables.damage[:, slice_] * worth[slice_, :, None, None].astype(np.float64) ** 2 <= most
-    bits = np.full(tables.damage.shape[:4], top)
-    bits[:, slice_] = within.argmax(axis=-1)  # the damage at `top` is 0
-    reached = layer_reach(layer, arrays)
+    within = tables.squared_error[:, slice_] * place_values[slice_, :, None, None].astype(np.float64) ** 2 <= most
+    bits = np.full(tables.squared_error.shape[:4], top)
+    bits[:, slice_] = within.argmax(axis=-1)  # the squared error at `top` is 0
+    reached = layer_sum_range(layer, arrays)
     bits = np.where(reached.high > reached.low, bits, 0)
-    damage = taken(tables.damage, bits)[:, slice_] * worth[slice_, :, None].astype(np.float64) ** 2
+    squared_error = (
+        at_bits(tables.squared_error, bits)[:, slice_] * place_values[slice_, :, None].astype(np.float64) ** 2
+    )
     degraded = replace(
         arrays,
         adc_bits=bits.astype(np.uint8),
-        adc_step=np.maximum(taken(tables.step, bits), 1).astype(np.uint8),
-        adc_low=None if tables.low is None else np.where(bits > 0, taken(tables.low, bits), 0).astype(np.int32),
+        adc_lsb=np.maximum(at_bits(tables.step, bits), 1).astype(np.uint8),
+        adc_low=None if tables.low is None else np.where(bits > 0, at_bits(tables.low, bits), 0).astype(np.int32),
     )
-    return degraded, float(damage.sum(dtype=np.float64))
+    return degraded, float(squared_error.sum(dtype=np.float64))
 
 
 def _without_gaps(factors: list[float], layer: MappedLayer, seen: LayerObservation) -> tuple[float, ...]:

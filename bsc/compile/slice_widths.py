@@ -26,7 +26,7 @@ from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.encoding import CellFormat, choose_centres
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerEngine, ReplayOptions
-from bsc.replay.loaded import LoadedPlan
+from bsc.replay.loaded import PlanRunner
 from passes.slice_bits import SliceBits
 
 ADC_BITS = 7
@@ -124,7 +124,7 @@ def _recut(layer: MappedLayer, arrays: LayerArrays, cut: tuple[int, ...]) -> tup
         gcds=stats.gcds,
         nonzeros=stats.nonzeros,
         adc_bits=np.full(shape, ADC_BITS, np.uint8),
-        adc_step=np.ones(shape, np.uint8),
+        adc_lsb=np.ones(shape, np.uint8),
         adc_low=np.full(shape, -(1 << (ADC_BITS - 1)), np.int32),
         allocated=np.ones((*arrays.allocated.shape[:2], cells.slices, cells.polarities), np.bool_),
     )
@@ -132,7 +132,7 @@ def _recut(layer: MappedLayer, arrays: LayerArrays, cut: tuple[int, ...]) -> tup
 
 def _input_vectors(mapping: MappedModel, data: Dataset) -> dict[str, NDArray[Any]]:
     """Input codes (V, G, K) of every layer in the quantised model."""
-    loaded = LoadedPlan(mapping)
+    loaded = PlanRunner(mapping)
     engines = {name: LayerEngine(layer, arrays, ReplayOptions()) for name, (layer, arrays) in loaded.layers.items()}
     seen: dict[str, NDArray[Any]] = {}
 

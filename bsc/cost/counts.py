@@ -121,7 +121,7 @@ def _even(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
 def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     load, starts = crossbar_load(layer), layer.column_tiles()[1]
     existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
-    paired = layer.cells.conversions < layer.cells.polarities
+    paired = layer.cells.analog_pairs
     sampled = arrays.allocated.any(axis=3, keepdims=True) if paired else arrays.allocated  # (T, C, S, Q)
     largest = largest_bits(layer, arrays, starts)
     converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)

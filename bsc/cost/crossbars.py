@@ -59,7 +59,7 @@ def crossbar_table(layer: MappedLayer, arrays: LayerArrays) -> CrossbarTable:
     columns = column_widths(starts, layer.mapped_columns)[column_tile]
     groups = columns // (layer.columns // layer.groups) if packed > 1 else np.ones_like(columns)
     bits = largest_bits(layer, arrays, starts)
-    if layer.cells.conversions < layer.cells.polarities:
+    if layer.cells.analog_pairs:
         bits = bits.max(axis=3, keepdims=True)
     read = layer.row_groups - row_tile * layer.groups_per_tile  # row groups of the tile; the last may have fewer
     conversions = np.minimum(read, layer.groups_per_tile) * columns

@@ -73,7 +73,7 @@ def reading_prices(layer: MappedLayer, arrays: LayerArrays, target: Target, law:
     each_j = each_j + np.outer(load.reads * unit_j, load.unit_columns)
     held_j = np.outer(load.reads, load.columns) * column_j
     crossbars = arrays.allocated
-    if layer.cells.conversions < layer.cells.polarities:  # both crossbars of a pair are driven, one sum is held
+    if layer.cells.analog_pairs:  # both crossbars of a pair are driven, one sum is held
         crossbars = crossbars.sum(axis=3, keepdims=True)
     crossbar_j = crossbars * each_j[..., None, None] + (crossbars > 0) * held_j[..., None, None]
     return ReadingPrices(conversion_j=conversion_j, crossbar_j=crossbar_j)

@@ -131,7 +131,7 @@ def _tensor(value: Any, layer: str) -> NDArray[Any]:
     if not isinstance(value, np.ndarray):
         raise ModelError(
             "BSC304",
-            f"layer '{layer}': its input is no tensor",
+            f"layer '{layer}': its input is not a tensor",
             seen=f"a {type(value).__name__}",
             fix="check the model with onnx.checker.check_model(full_check=True)",
         )

@@ -89,7 +89,7 @@ class MappingJob:
     def key(self) -> str:
         """SHA-256 of everything that the counts follow from: the same key means the same counts, in any sweep."""
         priced = self.recipe.needs_prices
-        said = {
+        explicit_values = {
             "bsc": self.version,
             "model": self.model.sha256,
             "recipe": asdict(self.recipe),
@@ -100,7 +100,7 @@ class MappingJob:
             "calibration": self.calibration and self.calibration.sha256,
             "data": self.data and [self.data.sha256, self.limit],
         }
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(explicit_values, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -166,7 +166,7 @@ def counts_from_json(text: str) -> tuple[LayerCounts, ...]:
     except RecursionError:
         raise ValueError("counts that are nested too deeply") from None
     if not isinstance(layers, list):
-        raise ValueError("counts are no list of layers")
+        raise ValueError("counts are not a list of layers")
     found = tuple(map(_layer_counts, layers))
     if len({layer.name for layer in found}) < len(found):
         raise ValueError("counts of layers that are named alike")
@@ -189,7 +189,7 @@ def _layer_counts(each: Any) -> LayerCounts:
     counted = [(name, value) for name, values in tables.items() for value in values]
     for name, value in [*counted, *counters.items(), *alone.items()]:
         least = 1 if name in _AT_LEAST_1 else 0
-        if type(value) is not int or not least <= value <= MOST:  # True is no count
+        if type(value) is not int or not least <= value <= MOST:  # True is not a count
             raise ValueError(f"counts with {name} that is {reprlib.repr(value)} and no whole number of {least} or more")
     arrays: dict[str, Any] = {name: np.array(table, np.int64) for name, table in tables.items()}
     return LayerCounts(name=each["name"], counters=counters, **arrays, **alone)

@@ -120,7 +120,7 @@ def enumerated(names: Sequence[str]) -> str:
 
 
 def judged_in(found: Exploration) -> str:
-    """What the front is one in, and under which condition."""
+    """The front's objectives, and the condition that designs must meet."""
     return enumerated(found.objectives) + (", under the same ADC law" if found.several_laws else "")
 
 

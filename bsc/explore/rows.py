@@ -66,7 +66,7 @@ def counted_from_row(row: Sequence[Any]) -> MappingResult:
     where = f"mapping {key[:12]}"
     _check_error(where, code, problem)
     if not isinstance(counts, str):
-        raise ValueError(f"{where}: counts are no text")
+        raise ValueError(f"{where}: counts are not text")
     try:
         found = counts_from_json(counts)
     except ValueError as error:
@@ -82,7 +82,7 @@ def counted_from_row(row: Sequence[Any]) -> MappingResult:
 
 
 def storable(text: str) -> str:
-    """Text that SQLite takes: names of files may hold bytes that are no UTF-8."""
+    """Text that SQLite takes: names of files may hold bytes that are not UTF-8."""
     return text.encode(errors="backslashreplace").decode()
 
 

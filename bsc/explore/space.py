@@ -16,7 +16,7 @@ from bsc.compile.options import ADAPTIVE, SEARCH, MappingOptions, parse_xbar
 from bsc.compile.policies import PRESETS, budget_words, parse_policy
 from bsc.errors import UsageError
 from bsc.numeric.encoding import Encoding, Subtraction
-from bsc.record import Record, Text, read_record
+from bsc.toml_record import Record, Text, read_record
 
 MAX_DESIGNS = 100_000
 """Designs of one sweep."""
@@ -176,10 +176,10 @@ class Grid:
 
     def __init__(self, space: Space, model: str) -> None:
         """A grid over a space for a model of that file name."""
-        said = {name: values for name, values in space.axes if name != "variants"}
+        explicit_values = {name: values for name, values in space.axes if name != "variants"}
         self.axes: Mapping[str, Sequence[Value | None]] = {
             "model": (model, *space.axes.variants),
-            **{name.replace("_", "-"): values or (None,) for name, values in said.items()},
+            **{name.replace("_", "-"): values or (None,) for name, values in explicit_values.items()},
         }
         self._sizes = [len(values) for values in self.axes.values()]
 
@@ -187,7 +187,7 @@ class Grid:
         return math.prod(self._sizes)
 
     @property
-    def said(self) -> dict[str, list[str]]:
+    def explicit_values(self) -> dict[str, list[str]]:
         """Values as text on each axis that the space speaks of."""
         return {name: [_text(each) for each in values] for name, values in self.axes.items() if values[0] is not None}
 
@@ -236,13 +236,15 @@ def designs(space: Space, grid: Grid) -> Sequence[int]:
 
 def choices(values: Mapping[str, Value | None]) -> MappingOptions:
     """The plan that the values of a design ask for."""
-    said = {name.replace("-", "_"): value for name, value in values.items() if name not in ("model", "hw", "adc-law")}
-    rows, adc = said["active_rows"], said["adc"]
-    said["active_rows"] = None if rows in (None, ALL) else str(rows)
+    explicit_values = {
+        name.replace("-", "_"): value for name, value in values.items() if name not in ("model", "hw", "adc-law")
+    }
+    rows, adc = explicit_values["active_rows"], explicit_values["adc"]
+    explicit_values["active_rows"] = None if rows in (None, ALL) else str(rows)
     if isinstance(adc, str) and is_budgeted(adc):
-        said["adc"] = adc.partition("=")[0]
-    said["flip"] = bool(said["flip"])
-    return MappingOptions(**said)  # type: ignore[arg-type]
+        explicit_values["adc"] = adc.partition("=")[0]
+    explicit_values["flip"] = bool(explicit_values["flip"])
+    return MappingOptions(**explicit_values)  # type: ignore[arg-type]
 
 
 def is_budgeted(adc: str) -> bool:

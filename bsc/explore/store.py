@@ -230,7 +230,7 @@ def _errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _decoding(path: Path) -> Iterator[None]:
-    """Tell what was read and is no row of a sweep; nothing else belongs in here.
+    """Tell what was read and is not a row of a sweep; nothing else belongs in here.
 
     Raises:
         ModelError: BSC314.
@@ -244,7 +244,7 @@ def _decoding(path: Path) -> Iterator[None]:
 def _malformed(path: Path, seen: str) -> ModelError:
     return ModelError(
         "BSC314",
-        f"'{path.name}' is no results file of a sweep that can be read",
+        f"'{path.name}' is not a results file of a sweep that can be read",
         seen=seen,
         fix="move it away, or choose another --output; it is never written over",
     )

@@ -1,4 +1,4 @@
-"""A sweep: every design of a space is told apart into its mapping and its prices, and lands in the results file.
+"""A sweep: every design of a space is split into its mapping and its prices, and lands in the results file.
 
 Mappings are counted by a scheduler, each once; designs that share one are priced here, from its counts, in less than a
 millisecond each. Designs that cannot exist are results like any other, with the error that they end with.
@@ -201,7 +201,7 @@ class Sweep:
         tried = [replace(done[number], command=self._command(done[number])) for number in numbers if number in done]
         front: set[int] = set()
         for law in self.grid.axes["adc-law"]:
-            # Laws are assumptions and no choices: a design is held against those that are priced by the same.
+            # Laws are assumptions and no choices: a design is compared with those that are priced by the same.
             alike = [each for each in tried if law is None or each.choices["adc-law"] == law]
             best = pareto_front(oriented(alike, self.objectives))
             front.update(design.number for design, stays in zip(alike, best, strict=True) if stays)
@@ -210,7 +210,7 @@ class Sweep:
             space=self._inputs.space.name,
             method=self.space.method,
             grid=len(self.grid),
-            axes=self.grid.said,
+            axes=self.grid.explicit_values,
             objectives=self.objectives,
             designs=tried,
             front=frozenset(front),
@@ -330,7 +330,7 @@ class Sweep:
     def _lost(self, jobs: Sequence[Job], seen: str) -> UsageError:
         """The error of a worker that was lost over a mapping, which names its designs."""
         first = self.grid.texts(jobs[0].number)
-        varying = [f"{axis} {first[axis]}" for axis, values in self.grid.said.items() if len(values) > 1]
+        varying = [f"{axis} {first[axis]}" for axis, values in self.grid.explicit_values.items() if len(values) > 1]
         name = f"design {jobs[0].number}" + (f" ({', '.join(varying)})" if varying else "")
         others = f" and {len(jobs) - 1} of the same plan" if len(jobs) > 1 else ""
         return UsageError(
@@ -391,7 +391,7 @@ class Sweep:
             )
 
     def _said(self, axis: str) -> list[str]:
-        return self.grid.said.get(axis, [])
+        return self.grid.explicit_values.get(axis, [])
 
     def _path(self, name: str) -> str:
         """The path of a file that the space names, or the name of something that bsc has."""

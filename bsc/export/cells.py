@@ -9,7 +9,7 @@ its number in decimal:
 
     NUMBER.levels     uint8 (rows, bytes of a row)    packed levels of the cells in use
     NUMBER.adc_bits   uint8 (row groups, columns)     resolution of every column's ADC; 0 is no conversion
-    NUMBER.adc_step   uint8 (row groups, columns)     cell units of one ADC code
+    NUMBER.adc_lsb   uint8 (row groups, columns)     cell units of one ADC code
     NUMBER.adc_low    int32 (row groups, columns)     lowest ADC code
     NUMBER.flipped    uint8 (row groups, columns)     1 where cells hold the top level of the slice less their own
 
@@ -33,15 +33,15 @@ from pydantic import Field, NonNegativeInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from bsc.atomic import new_folder, output_errors, require_free
 from bsc.errors import ModelError, UsageError
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import Lines, MappedLayer
 from bsc.numeric.encoding import Subtraction
+from bsc.output_files import new_folder, output_errors, require_free
 from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
 from bsc.plan.document import Plan, Sha256
 from bsc.plan.folder import to_json
-from bsc.record import Record
+from bsc.toml_record import Record
 
 INDEX = "cells.json"
 KIND = "a cells folder"
@@ -95,7 +95,7 @@ class Crossbar:
         record: where it belongs.
         levels: levels of the cells in use, uint8 (rows, columns).
         adc_bits: resolution of every column's ADC for each row group, uint8 (row groups, columns).
-        adc_step: cell units of one ADC code, likewise.
+        adc_lsb: cell units of one ADC code, likewise.
         adc_low: lowest ADC code, int32, likewise.
         flipped: columns whose cells hold the top level less their own, likewise.
     """
@@ -104,7 +104,7 @@ class Crossbar:
     record: CrossbarRecord
     levels: NDArray[np.uint8]
     adc_bits: NDArray[np.uint8]
-    adc_step: NDArray[np.uint8]
+    adc_lsb: NDArray[np.uint8]
     adc_low: NDArray[np.int32]
     flipped: NDArray[np.uint8]
 
@@ -209,7 +209,7 @@ def unpack_levels(packed: NDArray[np.uint8], columns: int, bits_per_cell: int) -
     return np.asarray(levels.reshape(len(packed), -1)[:, :columns], np.uint8)
 
 
-_ARRAYS = ("levels", "adc_bits", "adc_step", "adc_low", "flipped")
+_ARRAYS = ("levels", "adc_bits", "adc_lsb", "adc_low", "flipped")
 
 
 def _shifts(bits_per_cell: int) -> NDArray[np.uint8]:
@@ -220,7 +220,7 @@ def _write_layer(layer: MappedLayer, arrays: LayerArrays, folder: Path, file: st
     records: list[CrossbarRecord] = []
     tensors: dict[str, NDArray[Any]] = {}
     flipped = np.zeros(arrays.adc_bits.shape, np.uint8) if arrays.flipped is None else arrays.flipped.astype(np.uint8)
-    per_conversion = (arrays.adc_bits, arrays.adc_step, arrays.lowest_codes, flipped)
+    per_conversion = (arrays.adc_bits, arrays.adc_lsb, arrays.lowest_codes, flipped)
     for place in itertools.product(*map(range, arrays.allocated.shape)):
         if not arrays.allocated[place]:
             continue

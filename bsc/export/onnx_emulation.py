@@ -15,13 +15,13 @@ import onnx.shape_inference
 from onnx import helper
 
 from bsc import __version__
-from bsc.atomic import require_free, write_file
 from bsc.errors import ModelError
 from bsc.export.onnx_builder import GraphBuilder
 from bsc.export.onnx_layer import emulate
 from bsc.frontend.model_file import cause
 from bsc.ir.graph import UNKNOWN_DTYPE
 from bsc.mapping.model import TensorRecord
+from bsc.output_files import require_free, write_file
 from bsc.plan.document import Plan
 
 KIND = "an exported model"

@@ -112,17 +112,17 @@ def _windows(graph: GraphBuilder, layer: MappedLayer, x: str, sizes: str, axis: 
 def _input_codes(graph: GraphBuilder, layer: MappedLayer, vectors: Vectors) -> tuple[str, str]:
     """Input codes (V, G, K) in the type of the vectors, and the value of one code, float64 (V, 1) or (1, 1)."""
     name, dtype = layer.name, vectors.dtype
-    if layer.input_step is not None:
-        exact = graph.constant(f"{name}/exact-step", [[layer.input_step]], np.float64)
+    if layer.input_scale is not None:
+        exact = graph.constant(f"{name}/exact-step", [[layer.input_scale]], np.float64)
     else:
         exact = _dynamic_step(graph, layer, vectors)
     step = graph.reshape(graph.cast(exact, dtype, f"{name}/step-cast"), [-1, 1, 1], f"{name}/step")
     low, high = code_limits(layer.input_bits, signed=layer.input_signed)
     quotient = graph.add("Div", [vectors.rows, step], f"{name}/quotient")
     codes = graph.add("Round", [quotient], f"{name}/rounded")
-    if layer.input_zero:
+    if layer.input_zero_point:
         codes = graph.add(
-            "Add", [codes, graph.constant(f"{name}/zero-code", [layer.input_zero], dtype)], f"{name}/moved"
+            "Add", [codes, graph.constant(f"{name}/zero-code", [layer.input_zero_point], dtype)], f"{name}/moved"
         )
     bounded = graph.add("Max", [codes, graph.constant(f"{name}/low", [low], dtype)], f"{name}/bounded")
     return graph.add("Min", [bounded, graph.constant(f"{name}/high", [high], dtype)], f"{name}/codes"), exact
@@ -136,8 +136,8 @@ def _dynamic_step(graph: GraphBuilder, layer: MappedLayer, vectors: Vectors) -> 
     maximum = graph.largest(graph.add("Abs", [flat], f"{name}/magnitudes"), -1, f"{name}/maximum")
     least = int(np.frexp(SMALLEST_MAXIMUM)[1])
     exponents = np.arange(least, np.finfo(vectors.dtype).maxexp)
-    powers, worth = np.ldexp(1.0, exponents).astype(vectors.dtype), np.ldexp(1.0, exponents + 1 - bits)
-    return graph.power_of_two(maximum, powers, worth, 2.0 ** (least - bits), f"{name}/dynamic-step")
+    powers, place_values = np.ldexp(1.0, exponents).astype(vectors.dtype), np.ldexp(1.0, exponents + 1 - bits)
+    return graph.power_of_two(maximum, powers, place_values, 2.0 ** (least - bits), f"{name}/dynamic-step")
 
 
 def _results(graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, codes: str) -> str:
@@ -171,8 +171,8 @@ def _reads(graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, driven:
     """What shift-and-add makes of the conversions of each row group, float64 (G, V, 1, W)."""
     name, width = layer.name, layer.mapped_columns // layer.groups
     cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
-    worth = layer.cells.read_worth().ravel()
-    paired = layer.cells.conversions < layer.cells.polarities
+    place_values = layer.cells.read_place_values().ravel()
+    paired = layer.cells.analog_pairs
     digits = None
     for row_group in range(layer.row_groups):
         first = row_group * layer.active_rows
@@ -189,9 +189,9 @@ def _reads(graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, driven:
         here = f"{name}/rows{first}-{last - 1}"
         steps, bits, lowest = (
             _by_lane(layer, values[row_group], planes)
-            for values in (arrays.adc_step, arrays.adc_bits, arrays.lowest_codes)
+            for values in (arrays.adc_lsb, arrays.adc_bits, arrays.lowest_codes)
         )
-        step = graph.constant(f"{here}/adc-step", steps, dtype)
+        step = graph.constant(f"{here}/adc-lsb", steps, dtype)
         top = graph.constant(f"{here}/adc-top", lowest + (1 << bits) - 1, dtype)
         cells = cells.astype(np.int8 if paired else np.uint8)
         matrix = graph.constant(f"{here}/cells", cells.reshape(layer.groups, last - first, -1))
@@ -208,7 +208,7 @@ def _reads(graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, driven:
         read = graph.cast(graph.add("Mul", [code, step], f"{here}/read"), np.float64, f"{here}/read-wide")
         shape = [layer.groups, -1, len(cycles) * len(planes), width]
         shifts = [sign * (1 << shift) for shift, _, sign in cycles]
-        weights = graph.constant(f"{here}/worth", np.outer(shifts, worth[planes]).reshape(1, -1), np.float64)
+        weights = graph.constant(f"{here}/worth", np.outer(shifts, place_values[planes]).reshape(1, -1), np.float64)
         if arrays.flipped is not None:
             flips = _by_lane(layer, arrays.signs[row_group], planes)
             read = graph.add("Mul", [read, graph.constant(f"{here}/signs", flips, np.float64)], f"{here}/signed")
@@ -258,14 +258,14 @@ def _centres(graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, drive
 def _activation(graph: GraphBuilder, layer: MappedLayer, arrays: LayerArrays, results: str, step: str) -> str:
     """Scale results (V, N), put dropped columns back, add the bias; float64 (V, N) over the model's columns."""
     name = layer.name
-    scales = np.broadcast_to(arrays.weight_step, (layer.columns,)).astype(np.float64)
+    scales = np.broadcast_to(arrays.weight_scale, (layer.columns,)).astype(np.float64)
     scales = (scales if arrays.kept_columns is None else scales[arrays.kept_columns])[None]
     if not layer.mapped_columns:
         scales = np.zeros((1, 1))
-    weight_step = graph.constant(f"{name}/weight-step", scales)
-    scale = graph.add("Mul", [step, weight_step], f"{name}/scale")
-    if layer.input_zero and layer.mapped_columns:
-        zeros = layer.input_zero * arrays.codes.sum(axis=0, dtype=np.int64)
+    weight_scale = graph.constant(f"{name}/weight-scale", scales)
+    scale = graph.add("Mul", [step, weight_scale], f"{name}/scale")
+    if layer.input_zero_point and layer.mapped_columns:
+        zeros = layer.input_zero_point * arrays.codes.sum(axis=0, dtype=np.int64)
         results = graph.add("Sub", [results, graph.constant(f"{name}/zeros", zeros, np.float64)], f"{name}/from-zero")
     y = graph.add("Mul", [results, scale], f"{name}/scaled")
     if arrays.kept_columns is not None:

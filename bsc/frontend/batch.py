@@ -106,7 +106,7 @@ def _check_tensor(value: ir.Value) -> None:
     if value.type is not None and not isinstance(value.type, ir.TensorType):
         raise ModelError(
             "BSC304",
-            f"input '{value.name}' is no tensor",
+            f"input '{value.name}' is not a tensor",
             seen=str(value.type),
             fix="export the model with tensors as inputs",
         )

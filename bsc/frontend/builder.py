@@ -162,7 +162,7 @@ class Builder:
         return self.op("Pad", value, self.constant(pads, np.int64, f"{label}-pads"), label=label)
 
     def reduce_sum(self, value: ir.Value, axis: int, label: str) -> Any:
-        """Sum over one axis, which goes."""
+        """Sum over one axis and drop it."""
         if self.opset < 13:
             return self.op("ReduceSum", value, label=label, axes=[axis], keepdims=0)
         return self.op("ReduceSum", value, self.constant([axis], np.int64, f"{label}-axis"), label=label, keepdims=0)

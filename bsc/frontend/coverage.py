@@ -11,7 +11,7 @@ import onnx
 from bsc.errors import BscError
 from bsc.frontend.rewrites.control_flow import DEPENDS
 from bsc.ir.graph import DigitalOp, Graph, Op
-from bsc.ir.layer import CrossbarLayer, Reuse
+from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.ir.macs import digital_macs, layer_macs, multiplies_activations
 
 Place = Literal["crossbar", "digital", "unsupported"]
@@ -100,7 +100,7 @@ def cover(graph: Graph, refused: Mapping[str, BscError]) -> tuple[NodeCoverage, 
 
 
 def _node(graph: Graph, op: Op, error: BscError | None) -> NodeCoverage:
-    if isinstance(op, Reuse):  # its multiply-accumulates are counted with those of the layer
+    if isinstance(op, LayerUse):  # its multiply-accumulates are counted with those of the layer
         operator = next(layer.op_type for layer in graph.layers() if layer.name == op.layer)
         why = f"it shares the crossbars of '{op.layer}'"
         return NodeCoverage(name=op.name, operator=operator, place="crossbar", reason=why)

@@ -32,7 +32,7 @@ PRODUCTS = frozenset({
 })  # fmt: skip
 """Operators that weights are for."""
 SEQUENCES = frozenset({"Optional", "SequenceConstruct", "SequenceErase", "SequenceInsert", "SplitToSequence"})
-"""Operators whose results are no tensors: they are computed with what reads them."""
+"""Operators whose results are not tensors: they are computed with what reads them."""
 SMALL = 1 << 16
 """Values up to which a constant may be larger than what it is made of, unless it is for a product."""
 MAX_PART = 64

@@ -1,17 +1,20 @@
-"""Shapes behind operators of ai.onnx.ml, which no inference knows: onnxruntime runs them once, on zeros.
+"""Shapes behind operators that no inference knows: onnxruntime runs them once, on zeros and empty texts.
 
-Their results have sizes that follow from the attributes and the sizes of what they read, never from values.
+That is right for operators of ai.onnx.ml and for TfIdfVectorizer, whose results have sizes that follow from the
+attributes and the sizes of what they read, never from values. What texts are cut into in front of a TfIdfVectorizer
+does depend on values, so that it runs with all that is before it, and only its own result is believed.
 """
 
 import contextlib
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
 from bsc.execution.session import quiet_session
-from bsc.frontend.constants import known_shape
+from bsc.frontend.constants import is_constant, known_shape, serialised
 
 DOMAIN = "ai.onnx.ml"
 MAX_VALUES = 1 << 20
@@ -23,22 +26,42 @@ def learn_shapes(model: ir.Model) -> bool:
     learnt = False
     for node in model.graph:
         unknown = [value for value in node.outputs if value.name and known_shape(value) is None]
-        if node.domain == DOMAIN and unknown:
-            with contextlib.suppress(Exception):  # its result is no tensor, or it cannot be run
-                learnt |= _learn(model, node)
+        counts_words = node.op_type == "TfIdfVectorizer" and node.domain in ("", "ai.onnx")
+        if unknown and (node.domain == DOMAIN or counts_words):
+            with contextlib.suppress(Exception):  # its result is not a tensor, or it cannot be run
+                learnt |= _learn(model, _before(node) if counts_words else [node], node)
     return learnt
 
 
-def _learn(model: ir.Model, node: ir.Node) -> bool:
+def _before(node: ir.Node) -> list[ir.Node]:
+    """A node, behind all that it needs."""
+    found: dict[int, ir.Node] = {}
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        if id(each) not in found:
+            found[id(each)] = each
+            sources = [value.producer() for value in each.inputs if value is not None and not is_constant(value)]
+            waiting += [source for source in sources if source is not None]
+    assert node.graph is not None
+    return [each for each in node.graph if id(each) in found]
+
+
+def _learn(model: ir.Model, nodes: Sequence[ir.Node], node: ir.Node) -> bool:
+    made = {id(value) for each in nodes for value in each.outputs}
+    read = {id(value): value for each in nodes for value in each.inputs if value is not None and id(value) not in made}
     feeds, graph = {}, onnx.GraphProto(name="shapes")
-    for value in node.inputs:
+    for value in read.values():
+        if is_constant(value):
+            graph.initializer.append(serialised(value))
+            continue
         shape = known_shape(value)
-        if value is None or shape is None or value.dtype is None or math.prod(shape) > MAX_VALUES:
+        if shape is None or value.dtype is None or math.prod(shape) > MAX_VALUES:
             return False
         text = value.dtype == ir.DataType.STRING
         feeds[value.name or ""] = np.full(shape, "", object) if text else np.zeros(shape, value.dtype.numpy())
         graph.input.append(onnx.helper.make_tensor_value_info(value.name or "", int(value.dtype), shape))
-    graph.node.append(ir.serde.serialize_node(node))
+    graph.node.extend(ir.serde.serialize_node(each) for each in nodes)
     named = [value for value in node.outputs if value.name]
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in named)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]

@@ -19,7 +19,7 @@ def load_model(path: Path) -> ir.Model:
 
     Raises:
         UsageError: BSC202 if it cannot be opened.
-        ModelError: BSC301 if it is no ONNX model.
+        ModelError: BSC301 if it is not an ONNX model.
     """
     try:
         size = path.stat().st_size

@@ -4,7 +4,8 @@ The file is opened read-only; weights of external data files are mapped while th
 becomes is decided in `bsc.frontend.crossbar_view`.
 """
 
-from collections.abc import Callable, Collection, Mapping
+import difflib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from bsc.errors import ModelError
+from bsc.errors import ModelError, UsageError
 from bsc.frontend.batch import fix_batch
 from bsc.frontend.constants import OwnArrays, is_constant, values_of
 from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
@@ -49,6 +50,7 @@ def import_model(
     *,
     constants: Mapping[str, tuple[int | float, ...]] | None = None,
     values: Mapping[str, Values] | None = None,
+    keep_digital: Collection[str] = (),
     as_written: bool = False,
     refuse: Refuse | None = None,
 ) -> Graph:
@@ -60,6 +62,7 @@ def import_model(
             Where the batch can be found out it needs no entry.
         constants: inputs that are no inputs any more: all their values, or one for all, by name.
         values: lowest and highest value of inputs, in place of what the operators say that read them.
+        keep_digital: names of layers that shall not go onto crossbars, wherever their weights are read.
         as_written: take operators as the file has them. Otherwise they are rewritten so that more of them go onto
             crossbars, and operators that read one weight share its crossbars.
         refuse: gets what would be raised for a single node, which is then digital in the graph; for "", that
@@ -69,8 +72,8 @@ def import_model(
         The graph, shapes known for every crossbar layer.
 
     Raises:
-        UsageError: BSC201 for a shape, constant or value that names no input or contradicts the model; BSC202 if the
-            file cannot be opened.
+        UsageError: BSC201 for a shape, constant or value that names no input or contradicts the model, or for no layer
+            of a name in `keep_digital`; BSC202 if the file cannot be opened.
         ModelError: BSC301 to BSC306.
     """
     model = load_model(path)
@@ -80,7 +83,7 @@ def import_model(
     model = upgraded(model, path)
     try:
         with bounded_memory(GROWTH * size):
-            given = _Given(input_shapes or {}, constants or {}, values or {})
+            given = _Given(input_shapes or {}, constants or {}, values or {}, frozenset(keep_digital))
             return _graph(model, path, sha256, given, refuse or _raise, as_written=as_written)
     except MemoryError:
         raise ModelError(
@@ -93,11 +96,12 @@ def import_model(
 
 @dataclass(frozen=True)
 class _Given:
-    """What the user says of a model's inputs, by their names; as `import_model` has it."""
+    """What the user says of a model's inputs and layers, by their names; as `import_model` has it."""
 
     shapes: Mapping[str, tuple[int, ...]]
     constants: Mapping[str, tuple[int | float, ...]]
     values: Mapping[str, Values]
+    keep_digital: frozenset[str]
 
 
 def _graph(
@@ -129,9 +133,10 @@ def _graph(
     for what, values in (("inputs", inputs), ("outputs", model.graph.outputs)):
         if not values:
             raise inconsistent(f"no {what}")
-    ops = _operators(model, own, opsets, refuse)
+    ops = _operators(model, own, opsets, refuse, given.keep_digital)
     if not as_written:
         ops = share_crossbars(_apart(ops, arrays, own, of_the_file))
+    kept = sorted(given.keep_digital)
     known = {domain: version for domain, version in sorted(opsets.items()) if domain in DOMAINS}
     info = ModelInfo(
         name=path.name,
@@ -139,7 +144,7 @@ def _graph(
         opsets=known,
         dynamic_batch=batch.free,
         constants=made_constant,
-        notes=batch.notes,
+        notes=(*batch.notes, *(f"layer '{name}' stays digital, as --keep-digital says" for name in kept)),
     )
     return Graph(
         info=info,
@@ -186,7 +191,9 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
     return arrays
 
 
-def _operators(model: ir.Model, own: OwnArrays, opsets: Mapping[str, int], refuse: Refuse) -> list[Op]:
+def _operators(
+    model: ir.Model, own: OwnArrays, opsets: Mapping[str, int], refuse: Refuse, keep_digital: Collection[str]
+) -> list[Op]:
     """Every node as an operator record; what the crossbar view derives from weights is added to `own`."""
     names: set[str] = set()
     ops: list[Op] = []
@@ -202,6 +209,7 @@ def _operators(model: ir.Model, own: OwnArrays, opsets: Mapping[str, int], refus
             refuse(name, error)
             refused = True
         ops.append(layer or _digital(node, name, node.meta.get(WHY) or why))
+    ops = _kept_digital(ops, list(model.graph), keep_digital)
     if not refused and all(isinstance(op, DigitalOp) for op in ops):
         left = [op for op in ops if isinstance(op, DigitalOp) and op.why]
         reasons = sorted({f"{op.op_type} {op.name}: {op.why}" for op in left})
@@ -216,6 +224,26 @@ def _operators(model: ir.Model, own: OwnArrays, opsets: Mapping[str, int], refus
         )
         refuse("", nothing)
     return ops
+
+
+def _kept_digital(ops: list[Op], nodes: Sequence[ir.Node], names: Collection[str]) -> list[Op]:
+    """The operators, those that read the weights of the named layers digital. Raises `UsageError` BSC201 for others."""
+    weights = {op.name: op.weight for op in ops if isinstance(op, CrossbarLayer)}
+    for name in names:
+        if name not in weights:
+            nearest = difflib.get_close_matches(name, weights, n=1)
+            some = ", ".join(list(weights)[:5]) or "none"
+            raise UsageError(
+                "BSC201",
+                f"no layer is called '{name}'",
+                seen=f"--keep-digital {name}",
+                fix=f"did you mean '{nearest[0]}'?" if nearest else f"layers are {some}",
+            )
+    kept = {weights[name] for name in names}
+    return [
+        _digital(node, op.name, "--keep-digital says so") if isinstance(op, CrossbarLayer) and op.weight in kept else op
+        for op, node in zip(ops, nodes, strict=True)
+    ]
 
 
 def _mark_unfolded(model: ir.Model) -> None:

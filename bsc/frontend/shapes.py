@@ -23,6 +23,10 @@ BATCH_AXES = "bsc.batch-axes"
 """Key of a value's metadata: the axes that grow with the free batch."""
 IS_SEQUENCE = "bsc.sequence"
 """Key of a value's metadata: it is a sequence of tensors of its type; onnx-ir takes these for tensors."""
+MAKE_MAPS = frozenset({"CastMap", "ZipMap"})
+"""Operators of ai.onnx.ml with maps, whose type onnx-ir does not read: inference does not see them."""
+HIDDEN = "bsc.hidden"
+"""A domain of which inference knows nothing."""
 SEQUENCE_OPS = frozenset({
     "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence",
 })  # fmt: skip
@@ -138,15 +142,30 @@ def infer_shapes(model: ir.Model) -> None:
             if is_sequence(value):
                 value.type = None  # of which onnx-ir keeps the element type only
     forget_inner_shapes(model)
-    with quiet(), contextlib.suppress(Exception):
-        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    _infer(model)
     while learn_shapes(model):
-        with quiet(), contextlib.suppress(Exception):
-            common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        _infer(model)
     unknown = [value for node in model.graph for value in node.outputs if value.name and known_shape(value) is None]
     if unknown:
         with quiet(), contextlib.suppress(Exception):
             _ask_onnxruntime(model, unknown)
+
+
+def _infer(model: ir.Model) -> None:
+    """What ONNX's own inference knows; where it fails, everything stays as it is."""
+    makers = [node for node in model.graph.all_nodes() if node.op_type in MAKE_MAPS]
+    domains = [node.domain for node in makers]
+    for node in makers:
+        node.domain = HIDDEN
+    if makers:
+        model.opset_imports[HIDDEN] = 1
+    try:
+        with quiet(), contextlib.suppress(Exception):
+            common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    finally:
+        for node, domain in zip(makers, domains, strict=True):
+            node.domain = domain
+        model.opset_imports.pop(HIDDEN, None)
 
 
 def forget_inner_shapes(model: ir.Model) -> None:

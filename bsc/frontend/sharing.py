@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bsc.ir.graph import Op
-from bsc.ir.layer import CrossbarLayer, Reuse
+from bsc.ir.layer import CrossbarLayer, LayerUse
 
 
 def share_crossbars(ops: Sequence[Op]) -> list[Op]:
-    """Make every layer a `Reuse` of the first that has the same weights, bias and formats and drives them alike.
+    """Make every layer a `LayerUse` of the first that has the same weights, bias and formats and drives them alike.
 
     Args:
         ops: in model order; not quantised yet.
@@ -30,6 +30,6 @@ def share_crossbars(ops: Sequence[Op]) -> list[Op]:
             shared.append(op)
         else:
             first[alike] = replace(layer, vectors=layer.vectors + op.vectors)
-            shared.append(Reuse(name=op.name, layer=layer.name, input=op.input, output=op.output))
+            shared.append(LayerUse(name=op.name, layer=layer.name, input=op.input, output=op.output))
     counted = {layer.name: layer for layer in first.values()}
     return [counted.get(op.name, op) if isinstance(op, CrossbarLayer) else op for op in shared]

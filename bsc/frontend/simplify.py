@@ -16,6 +16,8 @@ from bsc.frontend.model_file import cause, quiet
 # Folding these never makes a constant larger, so weights of any size may pass through them.
 LAYOUT_OPS = frozenset({"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Identity"})
 NO_SIZE_LIMIT = 1 << 40
+AS_ATTRIBUTE = {"Split": "split", "Squeeze": "axes", "Unsqueeze": "axes"}
+"""What is an attribute of these before opset 13, and an input from then on."""
 
 
 def simplify(model: ir.Model) -> None:
@@ -48,6 +50,7 @@ def simplify(model: ir.Model) -> None:
                 output_size_limit=NO_SIZE_LIMIT,
                 should_fold=lambda node: None if node.op_type in LAYOUT_OPS and not is_narrow(node) else False,
             )
+        _in_own_opset(model)
         _drop_identities(model)
         _clean(model, cleanup)
     _separate_constant_outputs(model)
@@ -84,6 +87,20 @@ def _check_connected(model: ir.Model) -> None:
 
 def _from_nowhere(value: ir.Value) -> bool:
     return value.producer() is None and not value.is_graph_input() and not value.is_initializer()
+
+
+def _in_own_opset(model: ir.Model) -> None:
+    """Bring what the optimiser writes for operators on sequences, as of opset 18, into the form of the model's own."""
+    opset = model.opset_imports.get("") or model.opset_imports.get("ai.onnx", 0)
+    for node in model.graph.all_nodes() if opset < 18 else ():
+        if node.op_type == "Split":
+            node.attributes.pop("num_outputs", None)  # all pieces are as long
+        name = AS_ATTRIBUTE.get(node.op_type) if opset < 13 and len(node.inputs) == 2 else None
+        value = None if name is None else node.inputs[1]
+        tensor = None if value is None else ir.convenience.get_const_tensor(value)
+        if name is not None and tensor is not None:
+            node.attributes[name] = ir.AttrInt64s(name, tensor.numpy().ravel().tolist())
+            node.resize_inputs(1)
 
 
 def _drop_identities(model: ir.Model) -> None:

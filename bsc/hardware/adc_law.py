@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import UsageError
-from bsc.record import Kind
+from bsc.toml_record import Kind
 
 MAX_ADC_BITS: Final = 16
 """Largest resolution an ADC law has an entry for."""

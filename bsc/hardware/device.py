@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from bsc.errors import UsageError
 from bsc.hardware.target import Quantity
-from bsc.record import Kind, Record, Text, leaves, read_record
+from bsc.toml_record import Kind, Record, Text, leaves, read_record
 
 _Point = Annotated[
     tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(strict=False)

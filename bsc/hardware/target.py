@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 from pydantic import Field, StringConstraints, model_validator
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
-from bsc.record import Kind, Record, Text, fault, leaves, read_record
+from bsc.toml_record import Kind, Record, Text, fault, leaves, read_record
 
 AdcFlexibility = Literal["column", "tile", "slice", "fixed"]
 """What can have an ADC resolution of its own, finest first: a slice column, a crossbar, a slice of a layer, nothing."""

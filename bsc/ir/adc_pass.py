@@ -18,9 +18,9 @@ from bsc.hardware.target import Adc
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import LayerPass
 from bsc.ir.stages import layer_record
-from bsc.mapping.layer import AdcAssignment, AdcGranularity, AdcPolicy, TiledLayer
-from bsc.numeric.column_stats import Reach, reach
-from bsc.numeric.sharing import Granularity
+from bsc.mapping.layer import AdcAssignment, AdcPolicy, TiledLayer
+from bsc.numeric.column_stats import SumRange, sum_range
+from bsc.numeric.sharing import AdcSharing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +31,16 @@ class Observation:
         granularity: what shares one resolution and step.
         vectors: input vectors that are read of each layer, about; all of them if there are fewer.
         seed: of the choice of vectors.
-        damage: whether the damage of every resolution is wanted.
+        squared_error: whether the squared error of every resolution is wanted.
         mean: whether the mean error of every resolution is.
-        sensitivity: whether the effect of damage on the model's outputs is wanted.
+        sensitivity: whether the effect of squared error on the model's outputs is wanted.
         prices: whether the prices of reading crossbars are.
     """
 
-    granularity: Granularity
+    granularity: AdcSharing
     vectors: int
     seed: int
-    damage: bool
+    squared_error: bool
     mean: bool
     sensitivity: bool
     prices: bool
@@ -73,15 +73,15 @@ class AdcPass(LayerPass):
 
     Attributes:
         words: how it is asked for on the command line.
-        has_caution: it has an option `caution`, a price of noise above 0: the higher, the less accuracy is lost.
+        has_noise_price: it has an option `noise_price`, above 0: the higher, the less accuracy is lost.
         granularity: what shares one resolution: each "column", "tile" (crossbar) or "slice" of a layer.
     """
 
     stage = "assign"
     words: ClassVar[tuple[PolicyWord, ...]] = ()
-    has_caution: ClassVar[bool] = False
+    has_noise_price: ClassVar[bool] = False
 
-    granularity: AdcGranularity
+    granularity: AdcSharing
 
     @property
     @abstractmethod
@@ -101,9 +101,9 @@ class AdcPass(LayerPass):
         """The pass that stands in for this one for as long as there are no data; itself if it needs none."""
         return self
 
-    def with_caution(self, caution: float) -> Self:
-        """The pass with another caution; only for those that have one."""
-        raise NotImplementedError(f"'{self.name}' has no caution: {caution}")
+    def with_noise_price(self, noise_price: float) -> Self:
+        """The pass with another noise price; only for those that have one."""
+        raise NotImplementedError(f"'{self.name}' has no noise price: {noise_price}")
 
     def due(self, layer: CrossbarLayer) -> bool:
         """Whether a layer has no resolutions yet."""
@@ -139,9 +139,9 @@ class AdcPass(LayerPass):
         adc = AdcAssignment(adc_policy=self.policy_name, adc_granularity=self.granularity)
         return replace(layer, adc=adc)
 
-    def reach(self, arrays: Mapping[str, NDArray[Any]], layer: TiledLayer) -> Reach:
+    def sum_range(self, arrays: Mapping[str, NDArray[Any]], layer: TiledLayer) -> SumRange:
         """The sums that every conversion can meet, (R, S, Q, N)."""
-        return reach(arrays["sums"], arrays["gcds"], layer.cells, layer.max_digit)
+        return sum_range(arrays["sums"], arrays["gcds"], layer.cells, layer.max_digit)
 
     def require_convertible(self, layer: TiledLayer, bits: int) -> None:
         """Refuse resolutions that no ADC has. Raises `DoesNotFitError` BSC401."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
-from bsc.ir.layer import CrossbarLayer, Reuse
+from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.ir.sidetable import ArraySource, SideTable
 from bsc.mapping.arrays import SPECS, array_key
 
@@ -77,7 +77,7 @@ class DigitalOp:
         return f"{text}  ({self.why})" if self.why else text
 
 
-Op = CrossbarLayer | Reuse | DigitalOp
+Op = CrossbarLayer | LayerUse | DigitalOp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +266,7 @@ class Graph:
         return all(self._own.get(key) is other._own.get(key) for key in keys)
 
     def constant(self, tensor: str) -> NDArray[Any]:
-        """The values of a constant that operators read; as `array`, but a key of the compiler's own is no tensor."""
+        """The values of a constant that operators read; as `array`, but a key of the compiler's own is not a tensor."""
         return np.asarray(self._constants[tensor])
 
     def has_array(self, tensor: str) -> bool:
@@ -373,6 +373,6 @@ def _reused_inputs(ops: Iterable[Op]) -> dict[str, list[str]]:
     """Activations of the further operators that drive a layer's crossbars, by the layer's name."""
     inputs: dict[str, list[str]] = {}
     for op in ops:
-        if isinstance(op, Reuse):
+        if isinstance(op, LayerUse):
             inputs.setdefault(op.layer, []).append(op.input)
     return inputs

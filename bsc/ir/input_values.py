@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError, UsageError
 
 FLOATS = frozenset({"bfloat16", "float16", "float32", "float64"})
-MAX_MADE_VALUES = 1 << 28
-"""Of one input."""
+MAX_MADE_VALUES = 1 << 26
+"""Of all inputs and samples: 512 MB of float64, which a generator makes first."""
 
 Values = tuple[float, float]
 """Lowest and highest value."""
@@ -83,23 +83,34 @@ def require_inputs(given: Mapping[str, Values], names: Sequence[str]) -> None:
 
 
 def made_up(
-    spec: InputSpec, shape: tuple[int, ...], generator: np.random.Generator, given: Values | None = None
+    spec: InputSpec,
+    shape: tuple[int, ...],
+    generator: np.random.Generator,
+    given: Values | None = None,
+    *,
+    room: int = MAX_MADE_VALUES,
 ) -> NDArray[Any]:
     """Values for an input: standard normal floats, integers and booleans evenly spread over their range.
 
-    Integers of unknown range are 0 or 1, as masks are; those of 8 bits anything that they can be, as images are.
+    Integers of unknown range are 0 or 1, as masks are; those of 8 bits anything that they can be, as images are. Texts
+    are two words.
 
     Args:
         spec: the input.
         shape: sizes, which may be more than those of `spec`.
         generator: gives random numbers.
         given: lowest and highest value, in place of the input's own.
+        room: values that may still be made.
 
     Raises:
         ModelError: BSC308 for an input of another type or of too many values.
     """
+    if spec.dtype == TEXT and math.prod(shape) <= MAX_MADE_VALUES:
+        return np.array([f"text {number}" for number in generator.integers(0, 9, math.prod(shape))], object).reshape(
+            shape
+        )
     kind = _kind(spec.dtype)
-    if kind is None or math.prod(shape) > MAX_MADE_VALUES:
+    if kind is None or math.prod(shape) > room:
         raise ModelError(
             "BSC308",
             f"input '{spec.name}' cannot be made up",
@@ -113,6 +124,10 @@ def made_up(
     if spec.dtype in FLOATS:
         return generator.uniform(low, high, shape).astype(kind)
     return generator.integers(math.ceil(low), math.floor(high), shape, endpoint=True).astype(kind)
+
+
+TEXT = "object"
+"""NumPy's name for the type of texts."""
 
 
 def _kind(dtype: str) -> "np.dtype[Any] | None":

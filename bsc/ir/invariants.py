@@ -1,7 +1,7 @@
 """What must hold of a graph after every pass, and of a pass's own claim. A failure here is a bug of the pass."""
 
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, Reuse
+from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.ir.passbase import PassResult
 from bsc.ir.stages import layer_record
 from bsc.mapping.arrays import SPECS, misfits
@@ -35,7 +35,9 @@ def check_graph(graph: Graph) -> None:
         _check_layer(graph, layer)
     names = {layer.name for layer in graph.layers()}
     for op in graph.ops():
-        assert not isinstance(op, Reuse) or op.layer in names, f"'{op.name}' reuses layer '{op.layer}', which is gone"
+        assert not isinstance(op, LayerUse) or op.layer in names, (
+            f"'{op.name}' reuses layer '{op.layer}', which is gone"
+        )
 
 
 def _check_layer(graph: Graph, layer: CrossbarLayer) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bsc.ir.formats import GivenWeights, InputFormat
-from bsc.mapping.layer import AdcAssignment, Kept, Observed, Quantised, Slicing, Tiling
+from bsc.mapping.layer import AdcAssignment, LineSelection, Observed, Quantised, Slicing, Tiling
 from bsc.numeric.im2col import ConvGeometry
 from bsc.numeric.tiles import column_tiles
 
@@ -46,7 +46,7 @@ class CrossbarLayer:
         rows: K, rows of one group's weight matrix.
         columns: N, columns of all groups together.
         groups: convolution groups; column n belongs to group n // (N / groups).
-        vectors: V, input vectors of one inference, those of every `Reuse` included.
+        vectors: V, input vectors of one inference, those of every `LayerUse` included.
         weight: key of the float weights.
         transposed: the weights lie as (N, K), as in Conv; otherwise as (K, N).
         bias: key of the bias, float (N,), or None.
@@ -79,7 +79,7 @@ class CrossbarLayer:
     moments: InputMoments | None = None
     quant: Quantised | None = None
     slicing: Slicing | None = None
-    kept: Kept | None = None
+    kept: LineSelection | None = None
     tiling: Tiling | None = None
     observed: Observed | None = None
     adc: AdcAssignment | None = None
@@ -131,12 +131,14 @@ class CrossbarLayer:
 
 
 def _quant_text(quant: Quantised) -> str:
-    inputs = InputFormat(bits=quant.input_bits, signed=quant.input_signed, step=quant.input_step, zero=quant.input_zero)
+    inputs = InputFormat(
+        bits=quant.input_bits, signed=quant.input_signed, step=quant.input_scale, zero=quant.input_zero_point
+    )
     return f"weights {quant.weight_bits} bit + sign, {inputs}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reuse:
+class LayerUse:
     """A further operator that drives the crossbars of a layer: a model may read one weight several times.
 
     Attributes:

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from bsc.errors import DoesNotFitError, ModelError
 from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE, DigitalOp, Graph
-from bsc.ir.layer import CrossbarLayer, Reuse
+from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.mapping.model import LayerStep, Segment, Step
 
 NOT_CARRIED = ("bfloat16", "float8_", "float6_", "float4_", "int4", "uint4", "int2", "uint2")
@@ -32,7 +32,7 @@ def schedule(graph: Graph) -> Iterator[Step]:
     """
     depth = _crossbar_depths(graph)
     deepest = max(depth.values(), default=0)
-    drives: list[list[CrossbarLayer | Reuse]] = [[] for _ in range(deepest + 1)]
+    drives: list[list[CrossbarLayer | LayerUse]] = [[] for _ in range(deepest + 1)]
     digital: list[list[DigitalOp]] = [[] for _ in range(deepest + 1)]
     last_read = dict.fromkeys(graph.outputs, deepest + 1)  # the last level at which a tensor is read
     for op in graph.ops():
@@ -44,7 +44,7 @@ def schedule(graph: Graph) -> Iterator[Step]:
         last_read |= {name: max(level, last_read.get(name, 0)) for name in op.inputs}
     for level in range(deepest + 1):
         for op in drives[level]:
-            layer = op.layer if isinstance(op, Reuse) else op.name
+            layer = op.layer if isinstance(op, LayerUse) else op.name
             yield LayerStep(layer=layer, inputs=op.inputs, outputs=op.outputs)
         if digital[level]:
             later = {name for op in digital[level] for name in op.outputs if last_read.get(name, 0) > level}

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from bsc.errors import ModelError
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import required
-from bsc.mapping.layer import ConvRecord, Kept, LayerShape, MappedLayer, QuantisedLayer, TiledLayer
-from bsc.record import first_mistake
+from bsc.mapping.layer import ConvRecord, LayerShape, LineSelection, MappedLayer, QuantisedLayer, TiledLayer
+from bsc.toml_record import first_mistake
 
 L = TypeVar("L", bound=QuantisedLayer)
 
@@ -35,7 +35,7 @@ def layer_record(kind: type[L], layer: CrossbarLayer, consumer: str) -> L:
         ModelError: BSC309 for a stage that is missing, BSC305 for sizes beyond the limits of a mapping.
     """
     rows, columns = layer.mapped_shape
-    stages: list[Any] = [layer.kept or Kept(mapped_rows=rows, mapped_columns=columns, permuted=False)]
+    stages: list[Any] = [layer.kept or LineSelection(mapped_rows=rows, mapped_columns=columns, permuted=False)]
     stages += [required(getattr(layer, name), layer.name, consumer, STAGES[name]) for name in _NEEDED[kind]]
     values = {name: value for stage in stages for name, value in stage}
     values |= {name: getattr(layer, name) for name in LayerShape.model_fields if name != "conv"}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bsc.hardware.adc_law import MAX_ADC_BITS
 from bsc.mapping.layer import MappedLayer, QuantisedLayer, TiledLayer
+from bsc.numeric.tiles import crossbars_with_weights
 
 AXES: Final[Mapping[str, tuple[str, Callable[[Any], int]]]] = {
     "K": ("mapped rows", lambda layer: layer.mapped_rows),
@@ -100,7 +101,7 @@ class ArraySpec:
 
 
 def _is_paired(layer: TiledLayer) -> bool:
-    return layer.subtraction == "analog"
+    return layer.cells.analog_pairs
 
 
 def _maybe(_: QuantisedLayer) -> None:
@@ -127,6 +128,32 @@ def _centres_fit(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
     return bool((np.abs(stored) <= layer.max_code).all())
 
 
+def _crossbars_are_needed(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """All exist, or those that do hold a cell above 0; and what is converted is on one that exists."""
+    sums, exists, bits = (arrays.get(name) for name in ("sums", "allocated", "adc_bits"))
+    starts = layer.column_tiles()[1]
+    if sums is None or exists is None or sums.shape[3] != layer.mapped_columns or len(sums) != layer.row_groups:
+        return True  # which is told by their own rows
+    holds = crossbars_with_weights(sums, starts, layer.groups_per_tile)
+    if holds.shape != exists.shape or ((exists & ~holds).any() and not exists.all()):
+        return False
+    if bits is None or bits.shape[::3] != sums.shape[::3]:
+        return True
+    converted = crossbars_with_weights(bits, starts, layer.groups_per_tile)  # (T, C, S, Q)
+    read = exists.any(axis=3, keepdims=True) if _is_paired(layer) else exists
+    return converted.shape == read.shape and not (converted & ~read).any()
+
+
+def _sums_can_be_met(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Nothing that was observed is beyond what the cells allow."""
+    sums, highest, lowest = (arrays.get(name) for name in ("sums", "observed_sums", "observed_lows"))
+    if sums is None or highest is None or sums.shape[::3] != highest.shape[::3]:
+        return True
+    most = sums.astype(np.int64) * layer.max_digit
+    within = bool((highest <= most[:, :, : highest.shape[2]]).all())
+    return within and (lowest is None or lowest.shape != highest.shape or bool((-lowest <= most[:, :, 1:]).all()))
+
+
 def _zero_is_a_code(_: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
     """A pair without cells is then read as 0, and one that is not converted likewise."""
     bits, low = arrays.get("adc_bits"), arrays.get("adc_low")
@@ -150,7 +177,7 @@ class LayerArrays:
             stage=QuantisedLayer,
         ),
     ]
-    weight_step: Annotated[
+    weight_scale: Annotated[
         NDArray[Any],
         ArraySpec(
             "M",
@@ -253,7 +280,16 @@ class LayerArrays:
         ),
     ]
     allocated: Annotated[
-        NDArray[Any], ArraySpec("T C S P", "b", "crossbars that exist", low=0, high=1, stage=TiledLayer)
+        NDArray[Any],
+        ArraySpec(
+            "T C S P",
+            "b",
+            "crossbars that exist: all, those with a cell above 0, or those of them that are worth reading",
+            low=0,
+            high=1,
+            stage=TiledLayer,
+            fits=_crossbars_are_needed,
+        ),
     ]
     observed_sums: Annotated[
         NDArray[Any] | None,
@@ -265,6 +301,7 @@ class LayerArrays:
             high=lambda layer: layer.max_sum * layer.max_digit,
             stage=TiledLayer,
             when=lambda layer: layer.observed is not None,
+            fits=_sums_can_be_met,
         ),
     ] = None
     observed_lows: Annotated[
@@ -290,7 +327,7 @@ class LayerArrays:
             stage=MappedLayer,
         ),
     ]
-    adc_step: Annotated[
+    adc_lsb: Annotated[
         NDArray[Any], ArraySpec("R S Q N", "u", "cell units of one ADC code", low=1, high=MAX_STEP, stage=MappedLayer)
     ]
     adc_low: Annotated[
@@ -369,7 +406,7 @@ class ResolutionTables:
             when=_maybe,
         ),
     ]
-    damage: Annotated[
+    squared_error: Annotated[
         NDArray[Any],
         ArraySpec(
             "R S Q N B",
@@ -399,7 +436,7 @@ class ResolutionTables:
         ArraySpec(
             "S",
             "f",
-            "noise-to-signal ratio of the model's outputs for a damage of one weight code squared",
+            "noise-to-signal ratio of the model's outputs for a squared error of one weight code squared",
             low=0,
             high=LARGEST,
             stage=TiledLayer,

@@ -10,14 +10,13 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
 from bsc.numeric.im2col import ConvGeometry
-from bsc.numeric.quantizer import STEP_RANGE, code_limits, max_digit
-from bsc.numeric.sharing import Granularity
+from bsc.numeric.quantizer import STEP_RANGE, code_limits, input_cycles, max_digit
+from bsc.numeric.sharing import AdcSharing
 from bsc.numeric.tiles import MAX_LINES, column_tiles
-from bsc.record import Record
+from bsc.toml_record import Record
 
 AdcPolicy = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """Who chose the resolutions; "lossless" is a claim that is checked, others are names."""
-AdcGranularity = Granularity
 UNIFORM_POLICIES: frozenset[AdcPolicy] = frozenset({"isaac", "fixed"})
 """Policies with one resolution for all columns, whatever the granularity."""
 
@@ -29,7 +28,7 @@ Extent = Annotated[int, Field(ge=1, le=1 << 16)]
 Pad = Annotated[int, Field(ge=0, le=1 << 16)]
 MAX_PRODUCTS = 1 << 53
 
-InputStep = Annotated[float, Field(ge=STEP_RANGE[0], le=STEP_RANGE[1])]
+InputScale = Annotated[float, Field(ge=STEP_RANGE[0], le=STEP_RANGE[1])]
 
 
 class ConvRecord(Record):
@@ -74,14 +73,14 @@ class Quantised(Record):
     weight_bits: Annotated[int, Field(ge=1, le=15)] = Field(description="magnitude bits; the sign is kept apart")
     input_bits: Annotated[int, Field(ge=2, le=16)] = Field(description="bits of an input code with its sign")
     input_signed: bool = Field(description="two's complement inputs; otherwise 0 or more")
-    input_step: InputStep | None = Field(description="value of one input code; null: set per vector at run time")
-    input_zero: int = Field(description="input code of the value 0; 0 unless the model brings another")
+    input_scale: InputScale | None = Field(description="value of one input code; null: set per vector at run time")
+    input_zero_point: int = Field(description="input code of the value 0; 0 unless the model brings another")
 
     @model_validator(mode="after")
     def _has_a_code_of_zero(self) -> Self:
         low, high = code_limits(self.input_bits, signed=self.input_signed)
-        if not low <= self.input_zero <= high or (self.input_zero and self.input_step is None):
-            raise ValueError("the code of zero is no input code, or the step is not fixed")
+        if not low <= self.input_zero_point <= high or (self.input_zero_point and self.input_scale is None):
+            raise ValueError("the code of zero is not an input code, or the step is not fixed")
         return self
 
     @property
@@ -90,7 +89,7 @@ class Quantised(Record):
         return (1 << self.weight_bits) - 1
 
 
-class Kept(Record):
+class LineSelection(Record):
     """Rows and columns that are left after `eliminate`, in the order that `permute` may have chosen."""
 
     mapped_rows: NonNegativeInt = Field(description="K that is left after elimination")
@@ -189,14 +188,14 @@ class AdcAssignment(Record):
     """
 
     adc_policy: AdcPolicy
-    adc_granularity: AdcGranularity = Field(description="column, tile or slice: what shares one resolution and step")
+    adc_granularity: AdcSharing = Field(description="column, tile or slice: what shares one resolution and step")
 
     def __str__(self) -> str:
         return f"adc {self.adc_policy} per {self.adc_granularity}"
 
 
 # Of the bases the last comes first in plan.json and wherever else fields are listed.
-class QuantisedLayer(Kept, Quantised, LayerShape):
+class QuantisedLayer(LineSelection, Quantised, LayerShape):
     """A layer of weight codes."""
 
     @model_validator(mode="after")
@@ -221,6 +220,13 @@ class TiledLayer(Tiling, Slicing, QuantisedLayer):
     def _fills_its_slices(self) -> Self:
         if sum(self.slice_bits) != self.cells.stored_bits:
             raise ValueError("the slices do not hold the bits of a stored code")
+        return self
+
+    @model_validator(mode="after")
+    def _observed_every_cycle(self) -> Self:
+        cycles = len(input_cycles(self.input_bits, signed=self.input_signed, dac_bits=self.dac_bits))
+        if self.observed is not None and self.observed.conversions != self.observed.vectors * cycles:
+            raise ValueError("the observed conversions are not those of the observed vectors")
         return self
 
     @property

@@ -5,25 +5,25 @@ from numpy.typing import NDArray
 
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
-from bsc.numeric.column_stats import Reach, reach
+from bsc.numeric.column_stats import SumRange, sum_range
 
 
 def proved_lossless(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
     """Which conversions no input can make lose anything: (R, S, Q, N)."""
-    bounds = layer_reach(layer, arrays)
+    bounds = layer_sum_range(layer, arrays)
     return _holds(arrays, bounds.low, bounds.high, bounds.step)
 
 
-def layer_reach(layer: MappedLayer, arrays: LayerArrays) -> Reach:
+def layer_sum_range(layer: MappedLayer, arrays: LayerArrays) -> SumRange:
     """What the conversions of a layer can meet, from its recorded column sums."""
-    return reach(arrays.sums, arrays.gcds, layer.cells, layer.max_digit)
+    return sum_range(arrays.sums, arrays.gcds, layer.cells, layer.max_digit)
 
 
 def observed_lossless(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
     """Which conversions lost nothing on the calibration data: (R, S, Q, N); none where they were not observed."""
     if arrays.observed_sums is None:
         return np.zeros(arrays.adc_bits.shape, np.bool_)
-    return _holds(arrays, observed_lows(arrays), arrays.observed_sums, layer_reach(layer, arrays).step)
+    return _holds(arrays, observed_lows(arrays), arrays.observed_sums, layer_sum_range(layer, arrays).step)
 
 
 def observed_lows(arrays: LayerArrays) -> NDArray[np.int64]:
@@ -35,6 +35,6 @@ def _holds(
     arrays: LayerArrays, low: NDArray[np.integer], high: NDArray[np.integer], divisor: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
     """Which conversions give back all multiples of a divisor from `low` to `high`, which may be 0 alone."""
-    step, lowest = arrays.adc_step, arrays.lowest_codes.astype(np.int64)
+    step, lowest = arrays.adc_lsb, arrays.lowest_codes.astype(np.int64)
     highest = lowest + (1 << arrays.adc_bits.astype(np.int64)) - 1
     return np.asarray((lowest * step <= low) & (high <= highest * step) & ((divisor % step == 0) | (low == high)))

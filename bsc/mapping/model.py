@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from bsc.errors import UsageError
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
-from bsc.record import Record
+from bsc.toml_record import Record
 
 DigitalFile = Annotated[str, Field(pattern=r"^digital/[0-9]{4,9}\.onnx$")]
 

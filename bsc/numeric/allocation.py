@@ -37,20 +37,20 @@ def covering_bits(
 
 def cheapest_bits(
     prices: NDArray[np.float64],
-    damage: NDArray[np.float32],
+    squared_error: NDArray[np.float32],
     weight: NDArray[np.float64],
     converted: NDArray[np.bool_],
     groups: NDArray[np.int64] | None,
 ) -> NDArray[np.int64]:
-    """The resolution of least price plus weighted damage; of equals the lowest.
+    """The resolution of least price plus weighted squared error; of equals the lowest.
 
     With one weight for a whole model this solves the multiple-choice knapsack, least price for a bound on the sum of
-    damages, at the bounds that it meets (Everett, Operations Research 11, 1963).
+    squared errors, at the bounds that it meets (Everett, Operations Research 11, 1963).
 
     Args:
         prices: of a conversion at 0, 1, ... bits (B,).
-        damage: (R, S, Q, N, B).
-        weight: of damage, (R, S, Q, N).
+        squared_error: (R, S, Q, N, B).
+        weight: of squared error, (R, S, Q, N).
         converted: what is converted at all (R, S, Q, N).
         groups: columns that share one resolution.
 
@@ -58,12 +58,12 @@ def cheapest_bits(
         Bits (R, S, Q, N); 0 for others.
     """
     if groups is not None and groups.size:
-        summed = [group_sums(weight * damage[..., bits], groups) for bits in range(damage.shape[-1])]
+        summed = [group_sums(weight * squared_error[..., bits], groups) for bits in range(squared_error.shape[-1])]
         costs = np.stack(summed, axis=-1) + np.outer(_members(converted, groups), prices)
         return np.where(converted, costs.argmin(axis=-1)[groups], 0)
-    chosen = np.empty(damage.shape[:4], np.int64)
+    chosen = np.empty(squared_error.shape[:4], np.int64)
     for row_group in range(len(chosen)):  # one at a time, so that the temporaries stay in cache
-        chosen[row_group] = (prices + weight[row_group, ..., None] * damage[row_group]).argmin(axis=-1)
+        chosen[row_group] = (prices + weight[row_group, ..., None] * squared_error[row_group]).argmin(axis=-1)
     return np.where(converted, chosen, 0)
 
 
@@ -72,20 +72,20 @@ def _members(converted: NDArray[np.bool_], groups: NDArray[np.int64]) -> NDArray
     return np.bincount(groups[converted], minlength=int(groups.max()) + 1).astype(np.int64)
 
 
-def taken(values: NDArray[Any], bits: NDArray[np.int64]) -> NDArray[Any]:
+def at_bits(values: NDArray[Any], bits: NDArray[np.int64]) -> NDArray[Any]:
     """The value (R, S, Q, N) that belongs to each column's resolution."""
     return np.asarray(np.take_along_axis(values, bits[..., None], axis=-1)[..., 0])
 
 
 def bias_correction(
-    mean: NDArray[np.floating], worth: NDArray[np.int64], flipped: NDArray[np.bool_] | None
+    mean: NDArray[np.floating], place_values: NDArray[np.int64], flipped: NDArray[np.bool_] | None
 ) -> NDArray[np.int64]:
     """Whole numbers (N,) that take the mean error of each column out of its results.
 
     Args:
         mean: expected error of each conversion in cell units (R, S, Q, N).
-        worth: of a cell unit in a result (S, Q).
+        place_values: of a cell unit in a result (S, Q).
         flipped: conversions whose worth is negative (R, S, Q, N); None for none.
     """
     signed = mean if flipped is None else np.where(flipped, -mean, mean)
-    return np.asarray(-np.rint(np.einsum("rsqn,sq->n", signed, worth.astype(np.float64))), np.int64)
+    return np.asarray(-np.rint(np.einsum("rsqn,sq->n", signed, place_values.astype(np.float64))), np.int64)

@@ -37,7 +37,7 @@ class ColumnStats:
 
 
 @dataclass(frozen=True, eq=False)
-class Reach:
+class SumRange:
     """What the conversions of a layer can meet; axes are row group, slice, conversion, column.
 
     Attributes:
@@ -87,7 +87,9 @@ def stored_stats(stored: NDArray[np.signedinteger], cells: CellFormat, group_row
     )
 
 
-def reach(sums: NDArray[np.unsignedinteger], gcds: NDArray[np.uint8], cells: CellFormat, max_digit: int) -> Reach:
+def sum_range(
+    sums: NDArray[np.unsignedinteger], gcds: NDArray[np.uint8], cells: CellFormat, max_digit: int
+) -> SumRange:
     """What every conversion can meet, for any input.
 
     A column sum is at most max_digit times the sum of its cells. A pair that is subtracted before its conversion lies
@@ -101,8 +103,8 @@ def reach(sums: NDArray[np.unsignedinteger], gcds: NDArray[np.uint8], cells: Cel
     """
     high = sums.astype(np.int32) * np.int32(max_digit)
     if cells.subtraction == "digital":
-        return Reach(np.zeros_like(high), high, gcds)
-    return Reach(-high[:, :, 1:], high[:, :, :1], np.gcd(gcds[:, :, :1], gcds[:, :, 1:]))
+        return SumRange(np.zeros_like(high), high, gcds)
+    return SumRange(-high[:, :, 1:], high[:, :, :1], np.gcd(gcds[:, :, :1], gcds[:, :, 1:]))
 
 
 def _stats(codes: NDArray[np.signedinteger], levels: NDArray[np.uint8], group_rows: int) -> ColumnStats:

@@ -58,9 +58,14 @@ class CellFormat:
         return 1 if self.encoding == "offset" else 2
 
     @property
+    def analog_pairs(self) -> bool:
+        """Whether the two columns of a pair are subtracted before their one conversion."""
+        return self.subtraction == "analog"
+
+    @property
     def conversions(self) -> int:
         """Q, conversions a slice needs: one for each column, or one for a pair that is subtracted before."""
-        return 1 if self.subtraction == "analog" else self.polarities
+        return 1 if self.analog_pairs else self.polarities
 
     @property
     def slice_bits(self) -> tuple[int, ...]:
@@ -90,14 +95,14 @@ class CellFormat:
         """Highest cell level."""
         return int(self.tops.max())
 
-    def worth(self) -> NDArray[np.int64]:
+    def place_values(self) -> NDArray[np.int64]:
         """What one level of each slice and polarity adds to a code, (S, P)."""
         signs = np.array([1, -1][: self.polarities])
         return np.asarray((1 << self.shifts)[:, None] * signs, np.int64)
 
-    def read_worth(self) -> NDArray[np.int64]:
+    def read_place_values(self) -> NDArray[np.int64]:
         """What one cell unit read by each conversion of a slice adds to a code, (S, Q)."""
-        return self.worth()[:, : self.conversions]
+        return self.place_values()[:, : self.conversions]
 
     def levels(self) -> NDArray[np.uint8]:
         """Cell levels of every stored code, in columns that are not flipped.

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from bsc.numeric.tiles import column_widths
 
-Granularity = Literal["column", "tile", "slice"]
+AdcSharing = Literal["column", "tile", "slice"]
 
 
 def sharing_groups(
-    granularity: Granularity, shape: tuple[int, ...], column_starts: tuple[int, ...], groups_per_tile: int
+    granularity: AdcSharing, shape: tuple[int, ...], column_starts: tuple[int, ...], groups_per_tile: int
 ) -> NDArray[np.int64] | None:
     """Number the groups of columns that share one resolution and step.
 

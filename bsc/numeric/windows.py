@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.numeric.column_stats import Reach, lossless_bits
+from bsc.numeric.column_stats import SumRange, lossless_bits
 from bsc.numeric.sharing import shared
 
 
@@ -30,7 +30,7 @@ class Windows:
     @classmethod
     def of(
         cls,
-        reached: Reach,
+        reached: SumRange,
         lowest: NDArray[np.integer] | None,
         highest: NDArray[np.integer],
         groups: NDArray[np.int64] | None,

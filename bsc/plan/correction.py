@@ -20,5 +20,5 @@ def corrections(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.int64]:
     added = np.broadcast_to(centres, arrays.codes.shape)[:: layer.active_rows].astype(np.int64).reshape(shape)
     if arrays.flipped is None:
         return added
-    tops = layer.cells.tops[:, None] * layer.cells.worth()
+    tops = layer.cells.tops[:, None] * layer.cells.place_values()
     return np.asarray(added + np.einsum("rspn,sp->rn", arrays.flipped.astype(np.int64), tops))

@@ -64,7 +64,7 @@ def layer_difference(
     others = [] if same_lines else ["rows or columns that are mapped, or their order"]
     others += [
         words
-        for words, name in (("weight steps", "weight_step"), ("biases", "bias"), ("corrections", "correction"))
+        for words, name in (("weight steps", "weight_scale"), ("biases", "bias"), ("corrections", "correction"))
         if not _close(getattr(old_arrays, name), getattr(new_arrays, name))
     ]
     if not all(_equal(getattr(old_arrays, n), getattr(new_arrays, n)) for n in ("observed_sums", "observed_lows")):
@@ -101,14 +101,14 @@ def _codes(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.int16]:
 
 def _conversions(old: LayerArrays, new: LayerArrays) -> int:
     happens = (old.adc_bits > 0) | (new.adc_bits > 0)
-    differs = (old.adc_bits != new.adc_bits) | (old.adc_step != new.adc_step) | (old.lowest_codes != new.lowest_codes)
+    differs = (old.adc_bits != new.adc_bits) | (old.adc_lsb != new.adc_lsb) | (old.lowest_codes != new.lowest_codes)
     return int(np.count_nonzero(happens & differs))
 
 
 def _count_conversions(layer: MappedLayer, existing: NDArray[np.bool_]) -> int:
     """Slice columns on crossbars (T, C, S, P), or pairs of them, in every row group."""
     _, starts = layer.column_tiles()
-    if layer.cells.conversions < layer.cells.polarities:
+    if layer.cells.analog_pairs:
         existing = np.asarray(existing.any(axis=3, keepdims=True))
     columns = per_column(existing, starts, layer.mapped_columns)
     return int(per_row_group(columns, layer.row_groups, layer.groups_per_tile).sum())

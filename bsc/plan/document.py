@@ -12,16 +12,18 @@ named in plan.json with its SHA-256 and checked when it is read; nothing in it i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal
+from math import isclose
+from typing import Annotated, Any, Final, Literal, Self
 
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bsc.hardware.target import Target
 from bsc.ir.graph import SetInput
 from bsc.mapping.arrays import described
 from bsc.mapping.model import MappedModel, MappingRecord
-from bsc.record import Record
+from bsc.numeric.paired_bound import CONFIDENCE, drop_bound
+from bsc.toml_record import Record
 
 SCHEMA_VERSION: Final = 4
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -85,6 +87,17 @@ class BudgetRecord(Record):
     confidence: float
     adc_law: str = Field(description="that conversions were priced by")
 
+    @model_validator(mode="after")
+    def _follows_from_its_counts(self) -> Self:
+        if self.lost + self.gained > self.samples:
+            raise ValueError("more samples are lost and gained than there are")
+        drop, bound = (self.lost - self.gained) / self.samples, drop_bound(self.lost, self.gained, self.samples)
+        if self.confidence != CONFIDENCE or not (isclose(self.drop, drop) and isclose(self.drop_bound, bound)):
+            raise ValueError("the drop, its bound or their confidence are not those of the samples lost and gained")
+        if self.max_drop is not None and self.drop_bound > self.max_drop:
+            raise ValueError("the drop may be larger than the plan allows")
+        return self
+
 
 class Provenance(Record):
     """Who made a mapping, from what and how."""
@@ -102,6 +115,13 @@ class PlanDocument(Provenance, MappingRecord):
     schema_version: Literal[4]
     target: str = Field(description="name of the hardware description in target.json")
     files: dict[FileName, Sha256] = Field(default={}, description="SHA-256 of every other file of the folder")
+
+    @model_validator(mode="after")
+    def _observed_its_calibration_data(self) -> Self:
+        samples = 0 if self.calibration is None else self.calibration.samples
+        if any(layer.observed is not None and layer.observed.samples > samples for layer in self.layers):
+            raise ValueError("a layer was observed on more samples than there are calibration data")
+        return self
 
     def layer_file(self, name: str) -> str:
         """The file of a layer's arrays, by the layer's name."""

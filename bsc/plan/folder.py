@@ -16,15 +16,15 @@ from pydantic import BaseModel, StrictInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from bsc.atomic import new_folder, output_errors, require_free
 from bsc.errors import ModelError, UsageError
 from bsc.hardware.target import Target
 from bsc.ir.onnx_walk import tensors
 from bsc.mapping.arrays import SAVED, LayerArrays, misfits
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel, MappingRecord
+from bsc.output_files import new_folder, output_errors, require_free
 from bsc.plan.document import SCHEMA_VERSION, Plan, PlanDocument, Provenance, layer_file
-from bsc.record import Record, first_mistake
+from bsc.toml_record import Record, first_mistake
 
 DOCUMENT = "plan.json"
 TARGET = "target.json"

@@ -69,7 +69,7 @@ empty cell in CSV and n/a in text, never 0.
 {counters}
 ## ADC laws
 
-| law | energy of N bits | kind | vouched for | source |
+| law | energy of N bits | kind | valid range | source |
 | --- | --- | --- | --- | --- |
 {laws}
 ## The report document
@@ -91,7 +91,7 @@ name of one in `cost.hardware.actions`.
 
 
 def figure_fields(record: type[FigureRecord], path: str = "") -> Iterator[tuple[str, type[FigureRecord], FieldInfo]]:
-    """Every field of a record of figures and of those within it, down to what is no such record.
+    """Every field of a record of figures and of those within it, down to what is not such a record.
 
     Yields:
         Path with `*` for keys and positions, the record that has the field, and the field.

@@ -36,10 +36,10 @@ def input_codes(layer: MappedLayer, x: NDArray[Any]) -> tuple[NDArray[Any], NDAr
     x = x.astype(np.result_type(x.dtype, np.float32), copy=False)  # half precision holds neither codes nor steps
     low, high = code_limits(layer.input_bits, signed=layer.input_signed)
     conv = layer.conv.geometry() if layer.conv else None
-    if layer.input_step is not None:
-        zero = layer.input_zero
-        vectors = to_vectors(_fixed_codes(x, layer.input_step, low - zero, high - zero, what), conv, layer.groups)
-        return (vectors + zero if zero else vectors), np.array([[layer.input_step]])  # padding is the value 0 as well
+    if layer.input_scale is not None:
+        zero = layer.input_zero_point
+        vectors = to_vectors(_fixed_codes(x, layer.input_scale, low - zero, high - zero, what), conv, layer.groups)
+        return (vectors + zero if zero else vectors), np.array([[layer.input_scale]])  # padding is the value 0 as well
     require_finite(x, what)
     vectors = to_vectors(x, conv, layer.groups)
     largest = np.abs(vectors).max(axis=(1, 2), initial=0).astype(np.float64)
@@ -64,7 +64,7 @@ def mapped_codes(arrays: LayerArrays, codes: NDArray[Any]) -> NDArray[Any]:
 
 def zero_part(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.int64] | None:
     """What the code of zero adds to every result, (N,) over the mapped columns: a digital constant to take away."""
-    return layer.input_zero * arrays.codes.sum(axis=0, dtype=np.int64) if layer.input_zero else None
+    return layer.input_zero_point * arrays.codes.sum(axis=0, dtype=np.int64) if layer.input_zero_point else None
 
 
 def output(
@@ -72,7 +72,7 @@ def output(
 ) -> NDArray[Any]:
     """Scale whole results, put dropped columns back, add the bias, restore the tensor's shape."""
     columns = slice(None) if arrays.kept_columns is None else arrays.kept_columns
-    scales = np.broadcast_to(arrays.weight_step, (layer.columns,))[columns]
+    scales = np.broadcast_to(arrays.weight_scale, (layer.columns,))[columns]
     bias = None if arrays.bias is None else arrays.bias[columns]
     y = np.empty((len(results), len(scales)), x.dtype)
     chunk = max(1, CHUNK_VALUES // max(1, len(scales)))  # few enough to stay in cache

@@ -30,7 +30,7 @@ class Lanes:
         low: lowest ADC code, int32 (L,); 0 without pairs.
         top: highest ADC code, int32 (L,).
         step: cell units of one code, int32 (L,).
-        worth: of one cell unit in a result, int64 (L,).
+        place_values: of one cell unit in a result, int64 (L,).
         column: column of the results, int32 (L,).
         plane: slice * P + polarity, int32 (L,).
         lane_bits: 8 or 16 if that holds every sum over one bit plane of the inputs, for pairs with its sign; else 32.
@@ -41,7 +41,7 @@ class Lanes:
     low: NDArray[np.int32]
     top: NDArray[np.int32]
     step: NDArray[np.int32]
-    worth: NDArray[np.int64]
+    place_values: NDArray[np.int64]
     column: NDArray[np.int32]
     plane: NDArray[np.int32]
     lane_bits: int
@@ -108,7 +108,7 @@ def read_compiled(
         lanes.low * unit,
         lanes.top * unit,
         lanes.step if lanes.rounded else None,
-        lanes.worth,
+        lanes.place_values,
         lanes.column,
         lanes.plane,
         np.array(cycles, np.int32),
@@ -123,7 +123,7 @@ def read_compiled(
 def read_numpy(
     lanes: Lanes, codes: NDArray[np.int32], cycles: Cycles, results: NDArray[np.int64], counts: LaneCounts
 ) -> None:
-    """Column sums by matrix products; for want of the kernel."""
+    """Column sums by matrix products; where there is no kernel."""
     dtype = exact_dtype(lanes.quotient_bound(cycles))
     cells, low, top, step = (values.astype(dtype) for values in (lanes.cells, lanes.low, lanes.top, lanes.step))
     chunk = max(1, CHUNK_VALUES // max(1, len(lanes.column)))
@@ -142,7 +142,7 @@ def read_numpy(
             total += (sums * step).astype(np.int64) << shift if sign > 0 else -((sums * step).astype(np.int64) << shift)
         for plane in np.unique(lanes.plane):  # a column of the results has at most one lane in a plane
             which = lanes.plane == plane
-            results[part, lanes.column[which]] += total[:, which] * lanes.worth[which]
+            results[part, lanes.column[which]] += total[:, which] * lanes.place_values[which]
 
 
 def _count_sums(sums: NDArray[np.int64], plane: NDArray[np.int32], counts: LaneCounts, cycle: int) -> None:

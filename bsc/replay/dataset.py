@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
-from bsc.ir.input_values import InputSpec, Values, made_up
+from bsc.ir.input_values import MAX_MADE_VALUES, InputSpec, Values, made_up
 from bsc.limits import bounded_memory
 
 LABEL_NAMES = ("label", "labels", "y")
 DEFAULT_BATCH = 256
 MAX_BATCH_VALUES = 1 << 25
-MAX_RANDOM_VALUES = 1 << 26
 GROWTH = 1000  # bytes of arrays for a byte of a .npz file; zlib makes nothing smaller than that
 
 
@@ -33,7 +32,7 @@ class Dataset:
         sha256: of the file; "" for made-up data.
         free_batch: fewer samples may be run together.
         axes: the axis that samples lie along, of inputs where it is not the first.
-        shared: inputs that are no samples: the whole array goes with every batch.
+        shared: inputs that are not samples: the whole array goes with every batch.
         single: inputs without a batch axis that have an entry for every run along a first axis of their own.
     """
 
@@ -230,16 +229,18 @@ def random_dataset(
     axes = {spec.name: spec.batch_axis for spec in specs if spec.batch_axis is not None}
     shapes = {spec.name: _known_sizes(spec) for spec in specs}
     size = 1 if dynamic_batch else max((shapes[name][axis] for name, axis in axes.items()), default=1)
-    largest = max((math.prod(shapes[name]) for name in axes), default=1)
-    blocks = max(1, min(-(-samples // size), MAX_RANDOM_VALUES // max(1, largest)))
+    values = sum(math.prod(shapes[name]) for name in axes)
+    blocks = max(1, min(-(-samples // size), MAX_MADE_VALUES // max(1, values)))
     inputs: dict[str, NDArray[Any]] = {}
+    room = MAX_MADE_VALUES
     for spec in specs:
         axis = axes.get(spec.name)
         shape = tuple(
             (blocks if dynamic_batch else blocks * old) if at == axis else old
             for at, old in enumerate(shapes[spec.name])
         )
-        inputs[spec.name] = made_up(spec, shape, generator, (given or {}).get(spec.name))
+        inputs[spec.name] = made_up(spec, shape, generator, (given or {}).get(spec.name), room=room)
+        room -= inputs[spec.name].size
     return Dataset(
         inputs=inputs,
         labels=None,
@@ -283,7 +284,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
         if path.exists() and not path.is_file() and not path.is_dir():  # opening a pipe would wait for someone to write
             raise OSError(errno.ENODEV, "Not a plain file")
-        # NumPy leaves a file of its own open when it is no archive
+        # NumPy leaves a file of its own open when it is not an archive
         with path.open("rb") as stream, bounded_memory(GROWTH * path.stat().st_size):
             archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
-from bsc.mapping.lossless import layer_reach, proved_lossless
+from bsc.mapping.lossless import layer_sum_range, proved_lossless
 from bsc.mapping.model import MappedModel
 from bsc.numeric.column_stats import stored_stats
 from bsc.numeric.exact import ExactProduct
@@ -23,7 +23,7 @@ from bsc.numeric.quantizer import code_limits, input_cycles
 from bsc.plan.cells import read_levels
 from bsc.replay.activations import mapped_codes
 from bsc.replay.columns import LaneCounts, Lanes, Reader, best_reader
-from bsc.replay.loaded import LoadedPlan
+from bsc.replay.loaded import PlanRunner
 from bsc.replay.tally import ColumnTally, LayerTally
 
 MAX_KEPT_CELLS = 1 << 28
@@ -74,9 +74,9 @@ class LayerEngine:
         self.columns = ColumnTally.empty(layer, arrays) if options.statistics else None
         self._reader = options.reader or best_reader()
         self._cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
-        self._worth = layer.cells.read_worth().ravel()
+        self._worth = layer.cells.read_place_values().ravel()
         converted = arrays.adc_bits > 0
-        reached = layer_reach(layer, arrays)
+        reached = layer_sum_range(layer, arrays)
         moves = reached.high > reached.low
         loses = moves & ~proved_lossless(layer, arrays)
         read = converted & (moves if options.every_conversion or options.statistics else loses)
@@ -184,14 +184,14 @@ class LayerEngine:
             by_plane = values[row_group].reshape(len(self._worth), -1)[:, columns]
             return np.asarray(by_plane[plane, column], np.int32)
 
-        low, bits, step = of_lanes(arrays.lowest_codes), of_lanes(arrays.adc_bits), of_lanes(arrays.adc_step)
+        low, bits, step = of_lanes(arrays.lowest_codes), of_lanes(arrays.adc_bits), of_lanes(arrays.adc_lsb)
         top = low + (1 << bits) - 1
         rounded = of_lanes(self._reach.step) % step > 0
         largest = np.maximum(of_lanes(self._reach.high), -of_lanes(self._reach.low)) // layer.max_digit
-        half = layer.cells.subtraction == "analog"  # a sign takes a bit of a lane
+        half = layer.cells.analog_pairs  # a sign takes a bit of a lane
         lane_bits = np.select([largest < 1 << 8 - half, largest < 1 << 16 - half], [8, 16], 32)
         levels = self._levels(row_group, columns)
-        worth = self._worth[plane] * of_lanes(arrays.signs)
+        place_values = self._worth[plane] * of_lanes(arrays.signs)
         for wide, rounds in sorted(set(zip(lane_bits.tolist(), rounded.tolist(), strict=True))):
             which = np.flatnonzero((lane_bits == wide) & (rounded == rounds))
             yield Lanes(
@@ -199,7 +199,7 @@ class LayerEngine:
                 low=low[which],
                 top=top[which],
                 step=step[which],
-                worth=worth[which],
+                place_values=place_values[which],
                 column=(column[which] + group * width).astype(np.int32),
                 plane=plane[which].astype(np.int32),
                 lane_bits=wide,
@@ -220,10 +220,10 @@ class LayerEngine:
                 continue
             part = np.s_[row_group * rows : (row_group + 1) * rows]
             levels = self._levels(row_group, np.s_[:])
-            worth = self._worth[:, None] * signs[row_group].reshape(planes.shape)
+            place_values = self._worth[:, None] * signs[row_group].reshape(planes.shape)
             for plane in np.flatnonzero(planes.any(axis=1)):
                 held = np.where(planes[plane], levels[..., plane], 0)
-                codes[part] -= worth[plane] * held
+                codes[part] -= place_values[plane] * held
         return codes
 
 
@@ -244,7 +244,7 @@ class Replayer:
     """
 
     def __init__(self, mapping: MappedModel, options: ReplayOptions | None = None) -> None:
-        self.loaded = LoadedPlan(mapping)
+        self.loaded = PlanRunner(mapping)
         self.tallies: dict[str, LayerTally] = {}
         self.columns: dict[str, ColumnTally] = {}
         self._options = options or ReplayOptions()

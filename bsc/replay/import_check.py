@@ -24,7 +24,7 @@ from bsc.errors import ModelError
 from bsc.execution.program import GROWTH, Program
 from bsc.execution.session import quiet_session
 from bsc.ir.graph import Graph, ImportCheck
-from bsc.ir.layer import CrossbarLayer, Reuse
+from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.ir.schedule import schedule
 from bsc.limits import bounded_memory
 from bsc.mapping.model import LayerStep, Segment, Step
@@ -160,7 +160,7 @@ class _Original:
         self.tensors: dict[str, onnx.NodeProto] = {}
         if self._proto is not None:
             self.tensors = {name: node for node in self._proto.graph.node for name in node.output if name}
-            made = [name for op in graph.ops() if isinstance(op, CrossbarLayer | Reuse) for name in op.outputs]
+            made = [name for op in graph.ops() if isinstance(op, CrossbarLayer | LayerUse) for name in op.outputs]
             shared = [name for name in made if name in self.tensors and name not in graph.outputs]
             self.results += tuple(next(_lots(graph, shared), []))
 

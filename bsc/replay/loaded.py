@@ -22,7 +22,7 @@ LayerResults = Callable[[str, NDArray[Any]], NDArray[np.float64]]
 """From a layer's name and its input codes (V, G, K) over the model's rows to its whole results (V, N)."""
 
 
-class Layers(Mapping[str, tuple[MappedLayer, LayerArrays]]):
+class LayerCache(Mapping[str, tuple[MappedLayer, LayerArrays]]):
     """Record and arrays of every layer, by its name, in the order of the plan.
 
     Args:
@@ -70,7 +70,7 @@ class Layers(Mapping[str, tuple[MappedLayer, LayerArrays]]):
         return len(self._records)
 
 
-class LoadedPlan:
+class PlanRunner:
     """Runs a plan; what its crossbars give is computed by whoever calls it.
 
     Args:
@@ -83,7 +83,7 @@ class LoadedPlan:
 
     def __init__(self, mapping: MappedModel) -> None:
         self._program = Program(mapping.program(), tuple(tensor.name for tensor in mapping.outputs))
-        self.layers = Layers(mapping)
+        self.layers = LayerCache(mapping)
         self.extra_bytes = 0
         self._zeros: dict[str, NDArray[np.int64] | None] = {}
 
@@ -96,7 +96,7 @@ class LoadedPlan:
             layer, arrays = self.layers[name]
             codes, step = input_codes(layer, x)
             whole = results(name, codes)
-            if layer.input_zero and name not in self._zeros:
+            if layer.input_zero_point and name not in self._zeros:
                 self._zeros[name] = zero_part(layer, arrays)
             zeros = self._zeros.get(name)
             return output(layer, arrays, whole if zeros is None else whole - zeros, step, x)

@@ -21,7 +21,7 @@ from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns
 from bsc.plan.correction import corrections
 from bsc.replay.activations import mapped_codes
 from bsc.replay.analog import ProgrammedCrossbar, Streams, program, streams
-from bsc.replay.loaded import LoadedPlan
+from bsc.replay.loaded import PlanRunner
 
 CHUNK_DIGITS = 1 << 22
 
@@ -42,7 +42,7 @@ class _Crossbar:
         bits: resolutions (A, C).
         step: cell units of a code (A, C).
         low: lowest codes (A, C).
-        worth: of a cell unit in a weight code (A, C).
+        place_values: of a cell unit in a weight code (A, C).
     """
 
     programmed: tuple[ProgrammedCrossbar, ...]
@@ -54,7 +54,7 @@ class _Crossbar:
     bits: NDArray[Any]
     step: NDArray[Any]
     low: NDArray[Any]
-    worth: NDArray[np.int64]
+    place_values: NDArray[np.int64]
 
 
 class NoisyLayer:
@@ -111,7 +111,7 @@ class NoisyLayer:
         read = crossbar.programmed[0].convert(np.asarray(sums), bits, step, crossbar.random[0].adc, low=low)
         cycles = np.array([sign * 2.0**shift for shift, _, sign in self._cycles])
         by_cycle = read.reshape(vectors, len(self._cycles), row_groups, -1)
-        return np.asarray(np.einsum("vcgn,c,gn->vn", by_cycle, cycles, crossbar.worth, dtype=np.float64))
+        return np.asarray(np.einsum("vcgn,c,gn->vn", by_cycle, cycles, crossbar.place_values, dtype=np.float64))
 
     def _read_together(self) -> list[list[CrossbarIndex]]:
         """The crossbars that exist, each by itself, or pairs of those that are subtracted before their conversion."""
@@ -127,7 +127,7 @@ class NoisyLayer:
         index = indices[0]
         random = [streams(seed, *key, each.row_tile, each.column_tile, each.slice, each.polarity) for each in indices]
         columns = crossbar_columns(layer, index.column_tile)
-        paired = layer.cells.conversions < layer.cells.polarities
+        paired = layer.cells.analog_pairs
         conversion = 0 if paired else index.polarity
         width = layer.mapped_columns // layer.groups
         groups = layer.groups_per_tile
@@ -137,7 +137,7 @@ class NoisyLayer:
             conversion,
             columns.start : columns.stop,
         ]
-        worth = int(layer.cells.read_worth()[index.slice, conversion])
+        place_values = int(layer.cells.read_place_values()[index.slice, conversion])
         return _Crossbar(
             programmed=tuple(
                 program(
@@ -155,9 +155,9 @@ class NoisyLayer:
             rows=slice(index.row_tile * layer.tile_rows, (index.row_tile + 1) * layer.tile_rows),
             columns=slice(columns.start, columns.stop),
             bits=arrays.adc_bits[here],
-            step=arrays.adc_step[here],
+            step=arrays.adc_lsb[here],
             low=arrays.lowest_codes[here],
-            worth=worth * arrays.signs[here].astype(np.int64),
+            place_values=place_values * arrays.signs[here].astype(np.int64),
         )
 
 
@@ -171,7 +171,7 @@ class NoisyReplayer:
         trial: which trial; each has cells and noise of its own.
     """
 
-    def __init__(self, loaded: LoadedPlan, device: Device, *, seed: int, trial: int = 0) -> None:
+    def __init__(self, loaded: PlanRunner, device: Device, *, seed: int, trial: int = 0) -> None:
         self._loaded = loaded
         self._layers = {
             name: NoisyLayer(layer, arrays, device, seed, (trial, number))

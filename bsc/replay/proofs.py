@@ -5,8 +5,9 @@ row group, slice and polarity after another. Then the layers that claim to be lo
 exactly the cells of a column, those of the tightest columns first, run through every conversion of the exact engine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
 from bsc.numeric.quantizer import code_limits
+from bsc.replay.activations import mapped_codes
 from bsc.replay.engine import LayerEngine, ReplayOptions
+from bsc.replay.loaded import PlanRunner
 
 ATTACKED = 64
 """Conversions of a layer that inputs are made against."""
@@ -59,14 +62,45 @@ def check_proofs(mapping: MappedModel, seed: int = 0) -> dict[str, LayerProof]:
     return {layer.name: _check_layer(layer, mapping.arrays(layer), seed) for layer in mapping.layers}
 
 
+def check_vectors(mapping: MappedModel, feeds: Mapping[str, NDArray[Any]]) -> None:
+    """Count the input vectors of every layer in one inference, which counts and prices are multiplied with.
+
+    Args:
+        mapping: of a plan from its folder.
+        feeds: the inputs of one inference: one sample, or as many as the model takes at a time.
+
+    Raises:
+        GateError: BSC504 for a layer that takes another number than is recorded.
+    """
+    plan = PlanRunner(mapping)
+    vectors = dict.fromkeys(plan.layers, 0)
+
+    def results(name: str, codes: NDArray[Any]) -> NDArray[np.float64]:
+        layer, arrays = plan.layers[name]
+        vectors[name] += len(codes)
+        driven = mapped_codes(arrays, codes)
+        columns = arrays.codes.reshape(layer.mapped_rows, layer.groups, layer.mapped_columns // layer.groups)
+        products: NDArray[np.float64] = np.einsum("vgk,kgn->vgn", driven, columns, dtype=np.float64)
+        return products.reshape(len(codes), layer.mapped_columns)
+
+    plan.run(feeds, results)
+    for layer in mapping.layers:
+        if vectors[layer.name] != layer.vectors:
+            raise _refused(
+                layer,
+                "the recorded 'vectors' are not those of one inference",
+                f"{layer.vectors} recorded, {vectors[layer.name]} when it is run",
+            )
+
+
 def _check_layer(layer: MappedLayer, arrays: LayerArrays, seed: int) -> LayerProof:
     derived = _Derived.of(layer, arrays)
     for name in ("sums", "gcds", "nonzeros"):
         _require_equal(layer, name, getattr(arrays, name), getattr(derived, name))
-    low, high, step = derived.reach(layer)
+    low, high, step = derived.sum_range(layer)
     lowest = arrays.lowest_codes.astype(np.int64)
     highest = lowest + 2 ** arrays.adc_bits.astype(np.int64) - 1
-    covered = (lowest * arrays.adc_step <= low) & (high <= highest * arrays.adc_step) & (step % arrays.adc_step == 0)
+    covered = (lowest * arrays.adc_lsb <= low) & (high <= highest * arrays.adc_lsb) & (step % arrays.adc_lsb == 0)
     conversions, lossless = covered.size, int(np.count_nonzero(covered))
     if layer.adc_policy != "lossless":
         return LayerProof(conversions=conversions, lossless=lossless, vectors=0, attacked=0)
@@ -75,10 +109,10 @@ def _check_layer(layer: MappedLayer, arrays: LayerArrays, seed: int) -> LayerPro
         raise _refused(
             layer,
             f"the resolution of {_place(layer, here)} does not cover its sums",
-            f"{int(arrays.adc_bits[here])} bits in steps of {int(arrays.adc_step[here])} from code {int(lowest[here])} "
+            f"{int(arrays.adc_bits[here])} bits in steps of {int(arrays.adc_lsb[here])} from code {int(lowest[here])} "
             f"on, for sums from {int(low[here])} to {int(high[here])} in steps of {int(step[here])}",
         )
-    slack = np.minimum(highest * arrays.adc_step - high, low - lowest * arrays.adc_step)
+    slack = np.minimum(highest * arrays.adc_lsb - high, low - lowest * arrays.adc_lsb)
     vectors = np.concatenate(list(_attacks(layer, arrays, derived, slack, seed)))
     attacked = _attack(layer, replace(arrays, sums=derived.sums, gcds=derived.gcds), vectors)
     return LayerProof(conversions=conversions, lossless=lossless, vectors=len(vectors), attacked=attacked)
@@ -120,7 +154,7 @@ class _Derived:
             derived.nonzeros[here] = np.count_nonzero(levels, axis=0)
         return derived
 
-    def reach(self, layer: MappedLayer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    def sum_range(self, layer: MappedLayer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
         """Lowest and highest sum that some input causes, and a divisor of all sums, each (R, S, Q, N)."""
         digit_bits = min(layer.dac_bits, layer.input_bits - layer.input_signed)
         high = self.sums.astype(np.int64) * (2**digit_bits - 1)
@@ -154,19 +188,19 @@ def _attacks(
     yield np.full((1, *shape), full)
     low, high = code_limits(layer.input_bits, signed=layer.input_signed)
     yield np.random.default_rng(seed).integers(low, high, (RANDOM_VECTORS, *shape), endpoint=True)
-    lowest, highest, _ = derived.reach(layer)
+    lowest, highest, _ = derived.sum_range(layer)
     moves = np.flatnonzero(highest > lowest)
     tightest = moves[np.argsort(slack.ravel()[moves], kind="stable")][:ATTACKED]
     for row_group, slice_, conversion, column in np.transpose(np.unravel_index(tightest, slack.shape)).tolist():
         rows = np.s_[row_group * layer.active_rows : (row_group + 1) * layer.active_rows]
         group = column // (layer.mapped_columns // layer.groups)
-        step = int(arrays.adc_step[row_group, slice_, conversion, column])
-        polarities = (0, 1) if layer.subtraction == "analog" else (conversion,)
+        step = int(arrays.adc_lsb[row_group, slice_, conversion, column])
+        polarities = (0, 1) if layer.cells.analog_pairs else (conversion,)
         for polarity in polarities:
             levels = _levels(layer, arrays, row_group, slice_, polarity)[:, column]
             vectors = np.zeros((2, *shape), np.int64)
             vectors[0, group, rows] = np.where(levels > 0, full, 0)
-            # A single cell, one that is no multiple of the step if there is such a one.
+            # A single cell, one that is not a multiple of the step if there is such a one.
             vectors[1, group, rows.start + int(np.argmax((levels % step > 0) + 0.5 * (levels > 0)))] = 1
             yield vectors
 
@@ -193,7 +227,7 @@ def _require_equal(layer: MappedLayer, name: str, recorded: NDArray[np.integer],
 
 def _place(layer: MappedLayer, here: tuple[int, ...]) -> str:
     row_group, slice_, polarity, column = here
-    pair = layer.subtraction == "analog"
+    pair = layer.cells.analog_pairs
     return f"row group {row_group}, slice {slice_}{'' if pair else SIGNS[polarity]}, column {column}"
 
 

@@ -29,7 +29,7 @@ def reference_results(
         Whole numbers (V, N) over the mapped columns.
     """
     cells = layer.cells
-    worth, paired = cells.read_worth(), cells.subtraction == "analog"
+    place_values, paired = cells.read_place_values(), cells.analog_pairs
     levels = cells.levels()[cells.stored(arrays.codes, arrays.centres, layer.tile_rows)].astype(np.int64)  # K N S P
     by_centre = np.broadcast_to(
         cells.centres_by_row(arrays.centres, layer.mapped_rows, layer.tile_rows), arrays.codes.shape
@@ -44,9 +44,9 @@ def reference_results(
             inputs = driven[:, group, rows]
             total = inputs.sum(axis=1, keepdims=True)
             results[:, columns] += total * by_centre[rows, columns][:1]
-            for slice_, conversion in np.ndindex(worth.shape):
+            for slice_, conversion in np.ndindex(place_values.shape):
                 here = np.s_[row_group, slice_, conversion, columns]
-                adc = (arrays.lowest_codes, arrays.adc_bits, arrays.adc_step)
+                adc = (arrays.lowest_codes, arrays.adc_bits, arrays.adc_lsb)
                 low, bits, step = (values[here].astype(np.int64) for values in adc)
                 held = levels[rows, columns, slice_, conversion]
                 if paired:
@@ -56,11 +56,11 @@ def reference_results(
                     flipped, top = arrays.flipped[here], cells.tops[slice_]
                     held = np.where(flipped, top - held, held)
                     sign = np.where(flipped, -1, 1)
-                    results[:, columns] += total * np.where(flipped, top, 0) * worth[slice_, conversion]
+                    results[:, columns] += total * np.where(flipped, top, 0) * place_values[slice_, conversion]
                 for shift, digit_bits, cycle_sign in cycles:
                     digits = (inputs >> shift) & ((1 << digit_bits) - 1)
                     read = convert(digits @ held, low, bits, step, tally)
-                    results[:, columns] += sign * cycle_sign * (read << shift) * worth[slice_, conversion]
+                    results[:, columns] += sign * cycle_sign * (read << shift) * place_values[slice_, conversion]
     return results if arrays.correction is None else results + arrays.correction
 
 

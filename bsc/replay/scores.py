@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError
 from bsc.ir.input_values import FLOATS, InputSpec
 
+MAX_RELATIVE_RMS = 0.05
+"""Difference of an output from the float model's above which it is said where it comes from and what may help."""
+
+CHUNK = 1 << 22
+"""Numbers that are compared at a time: an output may be as large as a run allows."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutputDifference:
@@ -46,13 +52,18 @@ class DifferenceSum:
         if one.shape != other.shape:
             one = np.broadcast_to(np.asarray(np.nan), other.shape)
         self._values += other.size
-        self._differing += int(np.count_nonzero(one != other))
-        if other.dtype.kind in "OUS":
-            self._others += 1
+        self._others += other.dtype.kind in "OUS"
+        one, other = one.ravel(), other.ravel()
+        for start in range(0, other.size, CHUNK):
+            self._add(one[start : start + CHUNK], other[start : start + CHUNK])
+
+    def _add(self, got: NDArray[Any], wanted: NDArray[Any]) -> None:
+        self._differing += int(np.count_nonzero(got != wanted))
+        if wanted.dtype.kind in "OUS":
             return
-        exact = other.astype(np.float64)
         with np.errstate(invalid="ignore", over="ignore"):
-            error = one.astype(np.float64) - exact
+            exact = wanted.astype(np.float64)
+            error = got.astype(np.float64) - exact
             self._largest = max(self._largest, float(np.abs(error).max(initial=0)))
             self._error += float(np.sum(error**2))
             self._reference += float(np.sum(exact**2))
@@ -84,7 +95,7 @@ def require_scores(batch: NDArray[Any], labels: NDArray[np.int64] | None) -> Non
         labels: of all samples, or None.
 
     Raises:
-        ModelError: BSC308 if the output is not (samples, classes), or a label is no class.
+        ModelError: BSC308 if the output is not (samples, classes), or a label is not a class.
     """
     if labels is None:
         return
@@ -103,7 +114,7 @@ def no_tensor(output: object) -> ModelError:
     """The error for an output that is to be scored or compared and is a sequence or a map."""
     return ModelError(
         "BSC308",
-        "the model's first output is no tensor",
+        "the model's first output is not a tensor",
         seen=f"a {type(output).__name__}",
         fix="compile a model whose first output is a tensor",
     )

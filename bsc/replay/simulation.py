@@ -92,7 +92,7 @@ def simulate(
         advance: called with the number of samples whenever some are done; `samples * (1 + trials)` in all.
 
     Raises:
-        ModelError: BSC308 if a label is no output.
+        ModelError: BSC308 if a label is not an output.
     """
     replayer = Replayer(mapping, options)
     name = scored_output(mapping.outputs)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
-from bsc.mapping.lossless import layer_reach
+from bsc.mapping.lossless import layer_sum_range
 from bsc.numeric.quantizer import input_cycles
 
 MAX_BINS = 4096
@@ -56,7 +56,7 @@ class ColumnTally:
     @classmethod
     def empty(cls, layer: MappedLayer, arrays: LayerArrays) -> "ColumnTally":
         """Nothing counted yet."""
-        shape, reached = arrays.adc_bits.shape, layer_reach(layer, arrays)
+        shape, reached = arrays.adc_bits.shape, layer_sum_range(layer, arrays)
         origin = int(reached.low.min(initial=0))
         top = int(reached.high.max(initial=0)) - origin
         bin_width = 1 << max(0, top.bit_length() - MAX_BINS.bit_length() + 1)

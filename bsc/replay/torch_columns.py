@@ -55,9 +55,9 @@ def _read(  # noqa: PLR0917
     dtype = torch.float32 if lanes.quotient_bound(cycles) <= EXACT_FLOAT32 else torch.float64
     torch.backends.cuda.matmul.allow_tf32 = False  # its ten bits do not hold column sums
     cells = torch.from_numpy(lanes.cells).to(device, dtype)
-    low, top, step, worth, column, plane = (
+    low, top, step, place_values, column, plane = (
         torch.from_numpy(values.astype(np.int64)).to(device)
-        for values in (lanes.low, lanes.top, lanes.step, lanes.worth, lanes.column, lanes.plane)
+        for values in (lanes.low, lanes.top, lanes.step, lanes.place_values, lanes.column, lanes.plane)
     )
     clipped = torch.zeros(len(lanes.column), dtype=torch.int64, device=device)
     chunk = max(1, CHUNK_VALUES // max(1, len(lanes.column)))
@@ -73,7 +73,7 @@ def _read(  # noqa: PLR0917
             clipped += ((code > top) | (code < low)).sum(dim=0)
             total += sign * ((torch.clamp(code, low, top) * step) << shift)
         added = torch.zeros((len(driven), results.shape[1]), dtype=torch.int64, device=device)
-        added.index_add_(1, column, total * worth)
+        added.index_add_(1, column, total * place_values)
         results[start : start + chunk] += added.cpu().numpy()
     counts.clipped[:] += clipped.cpu().numpy()
 

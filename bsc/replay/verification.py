@@ -22,6 +22,8 @@ from bsc.replay.scores import DifferenceSum, OutputDifference, accuracy, require
 from bsc.replay.tally import LayerTally
 
 RANDOM_SAMPLES = 64
+COMPARED_BYTES = 1 << 28
+"""Of an output in one batch, up to which it is compared with the float model beside the one that is scored."""
 SESSION_BYTES = 1 << 28
 """What onnxruntime may take to open the float model, beside `SESSION_GROWTH` times its file."""
 SESSION_GROWTH = 4
@@ -123,7 +125,7 @@ def verify(
         advance: called with the number of samples whenever some are done.
 
     Raises:
-        ModelError: BSC308 if a label is no output; BSC307 if `model` is not the plan's model, or if column sums
+        ModelError: BSC308 if a label is not an output; BSC307 if `model` is not the plan's model, or if column sums
             are not those of the cells.
     """
     replayer = Replayer(plan.mapping, options)
@@ -139,7 +141,9 @@ def verify(
         replayed = replayer.replayed(batch, () if comparison is None else comparison.tensors)
         if comparison is not None:
             _add(comparison, replayed, batch | constants)
-        wanted = {} if session is None else _run_float(session, list(differences), batch | constants)
+        compared = [name for name in differences if name == scored or _bytes(replayed[name]) <= COMPARED_BYTES]
+        replayed = {name: replayed[name] for name in compared}  # large ones are gone before the float model runs
+        wanted = {} if session is None else _run_float(session, compared, batch | constants)
         for name, value in wanted.items():
             differences[name].add(replayed[name], value)
         if data.labels is None:
@@ -194,6 +198,10 @@ def _run_float(session: Any, outputs: list[str], batch: dict[str, NDArray[Any]])
     except Exception as error:  # onnxruntime raises a kind of its own for each failure
         raise _unrunnable(error) from None
     return dict(zip(outputs, results, strict=True))
+
+
+def _bytes(value: Any) -> int:
+    return getattr(value, "nbytes", 0)  # sequences and maps are small
 
 
 def _compared_layers(plan: Plan, model: Path) -> LayerComparison:

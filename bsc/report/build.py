@@ -20,7 +20,7 @@ from bsc.cost.price import Cost
 from bsc.hardware.target import Target, label
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer, Observed
-from bsc.mapping.lossless import layer_reach, observed_lossless, observed_lows, proved_lossless
+from bsc.mapping.lossless import layer_sum_range, observed_lossless, observed_lows, proved_lossless
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.tiles import column_tiles, crossbars_with_weights, per_column, per_row_group
 from bsc.numeric.tolerance import share_beyond
@@ -93,9 +93,7 @@ def layer_totals(layer: MappedLayer, arrays: LayerArrays) -> LayerTotals:
         rests_on=_rests_on([(layer.adc_policy, part) for part in slices]),
         row_tiles=layer.row_tiles,
         column_tiles=len(starts),
-        observed=None
-        if layer.observed is None
-        else observation(layer.observed, signed=layer.cells.subtraction == "analog"),
+        observed=None if layer.observed is None else observation(layer.observed, signed=layer.cells.analog_pairs),
     )
 
 
@@ -161,7 +159,7 @@ def _slices(layer: MappedLayer, arrays: LayerArrays) -> list[SliceTotals]:
     )  # (R, S, P, N)
     paired = layer.cells.conversions < existing.shape[2]
     converted = np.asarray(existing.any(axis=2, keepdims=True)) if paired else existing
-    bounds = layer_reach(layer, arrays)
+    bounds = layer_sum_range(layer, arrays)
     proved = lossless_bits((bounds.high - bounds.low).astype(np.uint32), bounds.step)
     lossless, covered = proved_lossless(layer, arrays), observed_lossless(layer, arrays)
     spans = None if arrays.observed_sums is None else arrays.observed_sums - observed_lows(arrays)

@@ -57,7 +57,7 @@ def layer_cost_table(report: ReportDocument) -> Table:
 
 def law_table(cost: PlanCost) -> Table:
     """Savings under every ADC law."""
-    names = ("ADC law", "energy of N bits", "vouched for", "ADC only", "total")
+    names = ("ADC law", "energy of N bits", "valid range", "ADC only", "total")
     table = new_table("Saving over uniform 8 bit under every ADC law", names, 3)
     for name in cost.adc_law_names:
         law = cost.adc_laws[name]

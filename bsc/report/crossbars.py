@@ -58,7 +58,7 @@ class CrossbarReport:
         names = ("bitline", "model column", "non-zero cells", "sum of levels", "ADC bits", "ADC step")
         title = "Bitlines" if groups == 1 else f"Bitlines; largest of the {groups} row groups"
         table = new_table(title, names, 0)
-        shown = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_step)
+        shown = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_lsb)
         largest = (crossbar_part(self.layer, array, self.index).max(axis=0) for array in shown)
         for bitline, row in enumerate(zip(model_columns, *largest, strict=True)):
             add_row(table, str(bitline), *map(str, row))

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
 from bsc.plan.document import PlanDocument, Sha256
-from bsc.record import Record
+from bsc.toml_record import Record
 
 SCHEMA_VERSION: Final = 2
 

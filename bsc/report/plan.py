@@ -60,8 +60,8 @@ class LayerReport:
     def __rich__(self) -> RenderableType:
         layer, seen = self.layer, self.totals.observed
         sign = "signed" if layer.input_signed else "unsigned"
-        step = "a step for each vector" if layer.input_step is None else f"step {layer.input_step:g}"
-        step += f", zero is code {layer.input_zero}" if layer.input_zero else ""
+        step = "a step for each vector" if layer.input_scale is None else f"step {layer.input_scale:g}"
+        step += f", zero is code {layer.input_zero_point}" if layer.input_zero_point else ""
         lines = [
             f"layer      {layer.name} ({layer.op_type})",
             f"weights    {layer.weight_bits} bit + sign, {layer.encoding}, {_slices(layer)}",
@@ -72,7 +72,7 @@ class LayerReport:
         ]
         kinds: list[Resolutions] = ["assigned", "proved"]
         if seen is not None:
-            what = "pair of slice columns" if layer.subtraction == "analog" else "slice column"
+            what = "pair of slice columns" if layer.cells.analog_pairs else "slice column"
             lines.append(
                 f"observed   {seen.conversions} conversions of every {what}: {seen.vectors} input vectors of "
                 f"{seen.samples} samples"
@@ -110,10 +110,10 @@ def _ranges(plan: PlanDocument) -> str:
     """Where the steps of input codes come from."""
     if plan.calibration is not None:
         return f"steps from {plan.calibration.samples} calibration samples"
-    given = sum(layer.input_step is not None for layer in plan.layers)
+    given = sum(layer.input_scale is not None for layer in plan.layers)
     if given == len(plan.layers):
         return "steps of the model"
-    others = "a step for each input vector, for want of --calib data"
+    others = "a step for each input vector, without --calib data"
     return f"steps of the model in {given} layers, else {others}" if given else others
 
 
@@ -207,7 +207,7 @@ def _wider_cells(layers: Iterable[MappedLayer], priced: int) -> str:
 
 def _converted(layers: Iterable[MappedLayer]) -> str:
     """What the ADCs convert."""
-    pairs = any(layer.subtraction == "analog" for layer in layers)
+    pairs = any(layer.cells.analog_pairs for layer in layers)
     return "slice columns" if not pairs else "pairs of slice columns"
 
 
@@ -235,7 +235,7 @@ def _slices(layer: MappedLayer) -> str:
     bits = sorted(set(layer.slice_bits))
     text = f"{layer.slices} slices of {' and '.join(map(str, bits))} bit"
     text += ", flipped where that is smaller" if layer.flip else ""
-    return text + (", pairs subtracted before the ADC" if layer.subtraction == "analog" else "")
+    return text + (", pairs subtracted before the ADC" if layer.cells.analog_pairs else "")
 
 
 def _unique(values: Iterable[str]) -> list[str]:

@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bsc.errors import ModelError, UsageError
-from bsc.record import first_mistake
 from bsc.report.document import ReportDocument
+from bsc.toml_record import first_mistake
 
 MAX_REPORT_BYTES = 64 << 20
 """A thousand layers take some 10 MB."""
@@ -17,7 +17,7 @@ def read_report(path: Path) -> ReportDocument:
 
     Raises:
         UsageError: BSC202 if it cannot be opened.
-        ModelError: BSC313 if it is no report, or larger than any.
+        ModelError: BSC313 if it is not a report, or larger than any.
     """
     if path.exists() and not path.is_file():
         raise _unopened(path, "no regular file")

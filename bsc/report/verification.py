@@ -12,7 +12,7 @@ from bsc.numeric.paired_bound import CONFIDENCE
 from bsc.plan.document import ImportRecord, Plan
 from bsc.replay.per_layer import LayerDifference
 from bsc.replay.proofs import LayerProof
-from bsc.replay.scores import OutputDifference
+from bsc.replay.scores import MAX_RELATIVE_RMS, OutputDifference
 from bsc.replay.verification import Verification
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN
@@ -71,7 +71,7 @@ class VerificationReport:
 
     def _proofs(self, checked: Iterable[LayerProof]) -> Iterator[str]:
         conversions, lossless, vectors, attacked = np.sum([astuple(each) for each in checked], axis=0).tolist()
-        pairs = any(layer.subtraction == "analog" for layer in self.plan.mapping.layers)
+        pairs = any(layer.cells.analog_pairs for layer in self.plan.mapping.layers)
         yield (
             f"proofs     {conversions} {'pairs' if pairs else 'slice columns'} derived again from the cells, all as "
             f"recorded; {lossless} lossless for any input"
@@ -96,11 +96,13 @@ def _differences(outputs: Mapping[str, OutputDifference]) -> Iterator[str]:
         head = "           " if number else "float      "
         head += f"{name}: " if len(outputs) > 1 else ""
         if each.largest is None:
-            found = f"{each.differing} of {each.values} differ" if each.values else UNKNOWN
-            yield f"{head}{found}; no numbers, or not all of them finite"
+            found = f"{each.differing} of {each.values} differ; no numbers, or not all of them finite"
+            yield head + (found if each.values else f"{UNKNOWN}: empty, or too large to be compared")
         else:
             relative = UNKNOWN if each.relative_rms is None else f"{each.relative_rms:.3g}"
             yield f"{head}largest difference {each.largest:.3g}, relative RMS {relative}"
+            if each.relative_rms is not None and each.relative_rms > MAX_RELATIVE_RMS:
+                yield f"           above {MAX_RELATIVE_RMS:.0%}: --per-layer shows where; see --keep-digital"
 
 
 def verification_json(found: Verification, proofs: Mapping[str, LayerProof] | None = None) -> dict[str, Any]:

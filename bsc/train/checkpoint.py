@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from bsc.atomic import write_file
 from bsc.errors import ModelError, UsageError
+from bsc.output_files import write_file
 
 FORMAT = "bsc-finetune-1"
 

@@ -164,7 +164,7 @@ def _fit(values: NDArray[Any], spec: InputSpec, source: str) -> NDArray[Any]:
         sizes = ", ".join(map(str, (spec.shape or ())[1:]))
         raise _unfit(source, f"shape {values.shape} for input '{spec.name}'", f"give shape (samples, {sizes})")
     if values.dtype.kind not in "biuf" or (values.dtype.kind == "f" and not np.isfinite(values).all()):
-        raise _unfit(source, f"{values.dtype} with values that are no finite numbers", "remove those samples")
+        raise _unfit(source, f"{values.dtype} with values that are not finite numbers", "remove those samples")
     return values.astype(spec.dtype, copy=False)
 
 

@@ -13,10 +13,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from bsc.atomic import write_file
 from bsc.errors import ModelError
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
+from bsc.output_files import write_file
 
 LARGEST = (1 << 31) - 1  # bytes of a protobuf message
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bsc.numeric.quantizer import Scale
-from bsc.record import Record
+from bsc.toml_record import Record
 
 Objective = Literal["none", "l1", "bl1", "bl1-weighted", "adc"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -77,7 +77,7 @@ POLICIES = (
     Policy("budgeted 1", "budgeted", max_drop=1.0),
 )
 BASE = "lossless, column"
-"""What the figures in brackets are held against."""
+"""What the figures in brackets are compared with."""
 
 DRAWN = {
     "uniform 8 bit": "8 bit",

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from bsc.atomic import write_file
 from bsc.numeric.im2col import ConvGeometry
+from bsc.output_files import write_file
 from bsc.train.augment import augment
 from bsc.train.network import convolve
 

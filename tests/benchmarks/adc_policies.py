@@ -22,7 +22,7 @@ from bsc.ir.layer import CrossbarLayer
 from bsc.ir.mapped import mapping_of
 from bsc.mapping.arrays import array_key
 from bsc.mapping.layer import Observed, Quantised
-from bsc.numeric.sharing import Granularity
+from bsc.numeric.sharing import AdcSharing
 from passes.assign_adc import AssignAdc
 from passes.budget_adc import BudgetAdc
 from passes.calibrate_adc import CalibrateAdc
@@ -43,8 +43,8 @@ def tiled() -> Graph:
     for index, (rows, columns) in enumerate(LAYERS):
         codes = random.integers(-255, 256, (rows, columns), np.int16)
         codes[random.random(codes.shape, np.float32) < 0.7] = 0
-        quant = Quantised(weight_bits=8, input_bits=8, input_signed=False, input_step=1.0, input_zero=0)
-        arrays |= {array_key(str(index), "codes"): codes, array_key(str(index), "weight_step"): [1.0]}
+        quant = Quantised(weight_bits=8, input_bits=8, input_signed=False, input_scale=1.0, input_zero_point=0)
+        arrays |= {array_key(str(index), "codes"): codes, array_key(str(index), "weight_scale"): [1.0]}
         reads, writes = f"t{index}" if index else "x", "y" if index == len(LAYERS) - 1 else f"t{index + 1}"
         layers.append(fc(rows, columns, name=str(index), input=reads, output=writes, quant=quant))
     graph = network(*layers, arrays=arrays)
@@ -65,7 +65,7 @@ def observed(graph: Graph) -> Graph:
             "sensitivity": np.full(4, 1e-9),
             "beyond": np.full(shape, (9, 9, 9, 5, 3, 0, 0, 0, 0, 0), np.uint32),
             "step": np.ones(shape, np.uint8),
-            "damage": np.full(shape, 4.0 ** -np.arange(RESOLUTIONS), np.float32),
+            "squared_error": np.full(shape, 4.0 ** -np.arange(RESOLUTIONS), np.float32),
         }
         arrays |= {array_key(layer.name, name): values for name, values in tables.items()}
         record = Observed(samples=1, vectors=1, conversions=8)
@@ -78,7 +78,7 @@ def observed(graph: Graph) -> Graph:
     )
 
 
-def main(policy: str, granularity: Granularity) -> None:
+def main(policy: str, granularity: AdcSharing) -> None:
     """Measure one policy."""
     graph = observed(tiled())
     columns = sum(graph.arrays_of(layer.name)["sums"].size for layer in graph.layers())

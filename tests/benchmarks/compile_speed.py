@@ -1,4 +1,4 @@
-"""Time and memory of compiling large models, held against the bars; exits 1 if one is missed.
+"""Time and memory of compiling large models, compared with the bars; exits 1 if one is missed.
 
     python -m tests.benchmarks.compile_speed [--runs N] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Speed of the replay, held against the bars of issue 3; exits 1 if one is missed.
+"""Speed of the replay, compared with the bars of issue 3; exits 1 if one is missed.
 
     python -m tests.benchmarks.replay_speed [--runs N] [--json FILE]
 

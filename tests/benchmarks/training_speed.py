@@ -1,4 +1,4 @@
-"""Training steps held against plain PyTorch's; exits 1 if a bar is missed.
+"""Training steps compared with plain PyTorch's; exits 1 if a bar is missed.
 
     python -m tests.benchmarks.training_speed [--rounds N] [--threads N] [--json FILE]
 

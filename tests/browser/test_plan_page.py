@@ -139,7 +139,7 @@ def test_a_click_opens_a_crossbar_with_the_cells_of_the_plan(page: Watched, exam
         levels.dispatch_event("pointermove", {"clientX": x, "clientY": y})
         assert dialog.locator("#cell").inner_text() == (
             f"wordline {row}, bitline {bitline}: level {cells[row, bitline]}; "
-            f"the column is read at {arrays.adc_bits[0, 0, 0, bitline]} bit, step {arrays.adc_step[0, 0, 0, bitline]}"
+            f"the column is read at {arrays.adc_bits[0, 0, 0, bitline]} bit, step {arrays.adc_lsb[0, 0, 0, bitline]}"
         )
     page.page.keyboard.press("Escape")
     assert not dialog.is_visible()

@@ -50,11 +50,11 @@ def coded(
     *,
     name: str = "fc",
     weight_bits: int = 8,
-    weight_step: ArrayLike = (1.0,),
+    weight_scale: ArrayLike = (1.0,),
     input_bits: int = 8,
     input_signed: bool = False,
-    input_step: float | None = 1.0,
-    input_zero: int = 0,
+    input_scale: float | None = 1.0,
+    input_zero_point: int = 0,
     **fields: Any,
 ) -> Coded:
     """A layer with these codes (K, N); `fields` are further ones of `CrossbarLayer`."""
@@ -63,11 +63,11 @@ def coded(
         weight_bits=weight_bits,
         input_bits=input_bits,
         input_signed=input_signed,
-        input_step=input_step,
-        input_zero=input_zero,
+        input_scale=input_scale,
+        input_zero_point=input_zero_point,
     )
     layer = fc(*matrix.shape, name=name, quant=quant, **fields)
-    arrays: dict[str, ArrayLike] = {"codes": matrix, "weight_step": np.asarray(weight_step, np.float64)}
+    arrays: dict[str, ArrayLike] = {"codes": matrix, "weight_scale": np.asarray(weight_scale, np.float64)}
     return Coded(layer, {array_key(name, each): values for each, values in arrays.items()})
 
 
@@ -165,7 +165,7 @@ def with_adc(arrays: LayerArrays, bits: ArrayLike, step: ArrayLike = 1) -> Layer
     return replace(
         arrays,
         adc_bits=wide.astype(np.uint8),
-        adc_step=np.broadcast_to(np.asarray(step, np.uint8), shape),
+        adc_lsb=np.broadcast_to(np.asarray(step, np.uint8), shape),
         adc_low=None
         if arrays.adc_low is None
         else np.where(wide > 0, -(1 << np.maximum(wide - 1, 0)), 0).astype(np.int32),
@@ -181,14 +181,18 @@ def model_plan(
     policy: str = "lossless",
     granularity: str = "column",
     calibration: Mapping[str, NDArray[Any]] | None = None,
+    **others: Any,
 ) -> Plan:
-    """The plan of a model, compiled by the default pipeline; the files it needs are written to `folder`."""
+    """The plan of a model, compiled by the default pipeline; the files it needs are written to `folder`.
+
+    `others` are further options of `CompileOptions`.
+    """
     data = None
     if calibration is not None:
         data = folder / "calibration.npz"
         np.savez(data, allow_pickle=False, **calibration)
     pipeline = default_pipeline(ISAAC, rows=rows, cols=cols, policy=policy, granularity=granularity)
-    options = CompileOptions(pipeline=pipeline, calibration=data)
+    options = CompileOptions(pipeline=pipeline, calibration=data, **others)
     plan = compile_model(save(model, folder / "model.onnx"), ISAAC, options).plan
     assert plan is not None
     return plan

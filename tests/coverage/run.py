@@ -16,8 +16,15 @@ from pathlib import Path
 from tests.coverage import cases
 from tests.coverage.inputs import input_cases
 from tests.coverage.outcome import Outcome, Status, outcome
+from tests.coverage.weights import normalised_cases, scikit_cases, weight_cases
 
-GROUPS = {**cases.GROUPS, "inputs": input_cases}
+GROUPS = {
+    **cases.GROUPS,
+    "inputs": input_cases,
+    "weights": weight_cases,
+    "normalised": normalised_cases,
+    "scikit": scikit_cases,
+}
 COLUMNS: tuple[Status, ...] = ("exact", "digital only", "refused", "broken")
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.coverage.cases import Case, exported, light_cases, quantised, stored_cases
 from tests.coverage.inputs import input_cases
 from tests.coverage.outcome import Outcome, outcome
+from tests.coverage.weights import normalised_cases, scikit_cases, weight_cases
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the exporters
 
@@ -48,6 +49,17 @@ def test_inputs_of_all_kinds(case: Case) -> None:
     assert found.difference is not None
     assert found.difference < 0.05
     assert set(found.left) <= LEFT_IN_INPUTS
+
+
+@pytest.mark.parametrize("case", [*weight_cases(), *scikit_cases()], ids=lambda case: case.name)
+def test_weights_of_all_kinds(case: Case) -> None:
+    assert_exact(outcome(case), 0.08)
+
+
+def test_parametrised_weights_of_pytorch() -> None:
+    pytest.importorskip("torch")
+    for case in normalised_cases():
+        assert_exact(outcome(case), 0.05)
 
 
 @pytest.mark.parametrize("name", ["squeezenet"])

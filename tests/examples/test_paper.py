@@ -10,8 +10,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bsc.atomic import write_file
-from bsc.record import read_record
+from bsc.output_files import write_file
+from bsc.toml_record import read_record
 from bsc.train.options import FinetuneOptions
 from examples.paper.networks import NETWORKS, pretrain, to_onnx
 from examples.paper.reproduce import main

@@ -332,7 +332,7 @@ MUTATIONS: tuple[tuple[Mutation, int], ...] = (
 
 
 def mutated(random: Random, model: onnx.ModelProto) -> bytes:
-    """The bytes of a changed copy: by one to four mutations, or by damage to the bytes themselves."""
+    """The bytes of a changed copy: by one to four mutations, or by squared error to the bytes themselves."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     if random.random() < 0.8:

@@ -64,7 +64,7 @@ def bounds(layer: Layer) -> Bounds:
 def keeps(layer: Layer, here: tuple[int, ...], low: int, high: int, divisor: int) -> bool:
     """Whether a conversion gives back every multiple of a divisor from `low` to `high`: tried, where they are few."""
     arrays = layer.arrays
-    bits, step = int(arrays["adc_bits"][here]), int(arrays["adc_step"][here])
+    bits, step = int(arrays["adc_bits"][here]), int(arrays["adc_lsb"][here])
     lowest = int(arrays["adc_low"][here]) if "adc_low" in arrays else 0
     highest = lowest + 2**bits - 1
     values = range(low, high + 1, divisor or 1)

@@ -98,7 +98,7 @@ def alter(random: Random, plan: Path) -> None:
         bits = np.where(arrays["adc_bits"] > 0, generator.integers(1, 8, shape), 0)
         arrays["adc_bits"] = bits.astype(arrays["adc_bits"].dtype)
         steps = np.where(bits > 0, generator.integers(1, 6, shape), 1)
-        arrays["adc_step"] = steps.astype(arrays["adc_step"].dtype)
+        arrays["adc_lsb"] = steps.astype(arrays["adc_lsb"].dtype)
         if "adc_low" in arrays:
             low = -generator.integers(0, 2**bits)
             arrays["adc_low"] = np.where(bits > 0, low, 0).astype(arrays["adc_low"].dtype)

@@ -51,14 +51,14 @@ def hand_made(**changes: Any) -> Layer:
     """Codes 3 and -2 in one column, on 2-bit cells of differential pairs, inputs of 2 bits, a DAC of 1."""
     record = {
         "name": "fc", "op_type": "MatMul", "rows": 2, "columns": 1, "groups": 1, "vectors": 1, "conv": None,
-        "weight_bits": 2, "input_bits": 2, "input_signed": False, "input_step": 0.5, "input_zero": 0,
+        "weight_bits": 2, "input_bits": 2, "input_signed": False, "input_scale": 0.5, "input_zero_point": 0,
         "mapped_rows": 2, "mapped_columns": 1, "permuted": False, "slice_bits": [2], "encoding": "differential",
         "subtraction": "digital", "flip": False, "dac_bits": 1, "tile_rows": 4, "tile_cols": 4, "active_rows": 4,
     }  # fmt: skip
     arrays: dict[str, Any] = {
         "codes": np.array([[3], [-2]]),
         "adc_bits": np.array([[[[1], [1]]]]),
-        "adc_step": np.array([[[[3], [2]]]]),
+        "adc_lsb": np.array([[[[3], [2]]]]),
         "allocated": np.ones((1, 1, 1, 2), bool),
     }
     wanted = record | {"adc_policy": "lossless", "adc_granularity": "column"}
@@ -74,12 +74,12 @@ def test_bounds_by_hand() -> None:
     assert found.gcds.ravel().tolist() == [3, 2]
     assert found.bits.ravel().tolist() == [1, 1]
     assert found.lossless.all()
-    assert not bounds(hand_made(adc_step=np.array([[[[2], [2]]]]))).lossless.all()
+    assert not bounds(hand_made(adc_lsb=np.array([[[[2], [2]]]]))).lossless.all()
     assert not bounds(hand_made(adc_bits=np.array([[[[0], [1]]]]))).lossless.all()
 
 
 def test_bounds_of_pairs_by_hand() -> None:
-    pair = {"subtraction": "analog", "adc_bits": np.array([[[[3]]]]), "adc_step": np.ones((1, 1, 1, 1), int)}
+    pair = {"subtraction": "analog", "adc_bits": np.array([[[[3]]]]), "adc_lsb": np.ones((1, 1, 1, 1), int)}
     found = bounds(hand_made(**pair, adc_low=np.array([[[[-2]]]])))
     assert (found.low.item(), found.high.item(), found.divisor.item(), found.bits.item()) == (-2, 3, 1, 3)
     assert found.lossless.all()
@@ -92,12 +92,12 @@ def test_replay_by_hand() -> None:
     assert run.integers.ravel().tolist() == [7, -4]
     assert run.results.ravel().tolist() == [7, -4]
     assert (run.conversions, run.clipped) == (2 * 2 * 2, 0)
-    clipped = run_layer(hand_made(adc_step=np.array([[[[1], [2]]]])), codes)
+    clipped = run_layer(hand_made(adc_lsb=np.array([[[[1], [2]]]])), codes)
     assert clipped.results.ravel().tolist() == [1 * 3 - 2, -4]
     assert clipped.clipped == 2
     flipped = hand_made(encoding="offset", flip=True, weight_bits=1, codes=np.array([[1], [0]]),
                         flipped=np.ones((1, 1, 1, 1), bool), adc_bits=np.array([[[[2]]]]),
-                        adc_step=np.ones((1, 1, 1, 1), int))  # fmt: skip
+                        adc_lsb=np.ones((1, 1, 1, 1), int))  # fmt: skip
     assert flipped.levels().ravel().tolist() == [0, 1]
     assert run_layer(flipped, codes).results.ravel().tolist() == [3, 0]
 
@@ -106,7 +106,7 @@ def test_codes_by_hand() -> None:
     codes, worth = input_codes(hand_made(), np.array([[0.25, 9.0], [0.75, -1.0]], np.float32))
     assert codes.tolist() == [[[0, 3]], [[2, 0]]]  # halves to even
     assert worth.tolist() == [[0.5], [0.5]]
-    codes, worth = input_codes(hand_made(input_step=None, input_signed=True), np.array([[0.5, -3.0]], np.float32))
+    codes, worth = input_codes(hand_made(input_scale=None, input_signed=True), np.array([[0.5, -3.0]], np.float32))
     assert (codes.tolist(), worth.tolist()) == ([[[0, -2]]], [[2.0]])
 
 

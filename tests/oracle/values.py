@@ -72,10 +72,10 @@ def restore(layer: Layer, y: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
 def input_codes(layer: Layer, x: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Codes (V, G, rows) of an activation, and what a code is worth (V, 1)."""
     x = x.astype(np.float32) if x.dtype == np.float16 else x
-    bits, zero = layer["input_bits"], layer["input_zero"]
+    bits, zero = layer["input_bits"], layer["input_zero_point"]
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if layer["input_signed"] else (0, 2**bits - 1)
-    if layer["input_step"] is not None:
-        step = layer["input_step"]
+    if layer["input_scale"] is not None:
+        step = layer["input_scale"]
         codes = np.clip(np.rint(x / x.dtype.type(step)).astype(np.float64) + zero, low, high)
         cut = vectors(layer, codes, zero)
         return cut.astype(np.int64), np.full((len(cut), 1), step)
@@ -128,7 +128,7 @@ def _read(
     layer: Layer, run: LayerRun, inputs: NDArray[np.int64], held: NDArray[np.int64], here: tuple[int, ...]
 ) -> NDArray[np.int64]:
     """What the ADC of one slice column, or pair, gives for whole input codes (V,), cycle by cycle."""
-    bits, step = int(layer.arrays["adc_bits"][here]), int(layer.arrays["adc_step"][here])
+    bits, step = int(layer.arrays["adc_bits"][here]), int(layer.arrays["adc_lsb"][here])
     low = int(layer.arrays["adc_low"][here]) if "adc_low" in layer.arrays else 0
     top, read = low + 2**bits - 1, np.zeros(len(inputs), np.int64)
     for place, width, sign in layer.cycles:
@@ -148,7 +148,7 @@ def scaled(layer: Layer, whole: NDArray[np.int64], worth: NDArray[np.float64], x
     """Results (V, N) as the tensor of the model: scaled, biased, with the columns that are not mapped."""
     arrays = layer.arrays
     kept = arrays["kept_columns"] if "kept_columns" in arrays else np.arange(layer["columns"])
-    scales = np.broadcast_to(arrays["weight_step"], (layer["columns"],)).astype(np.float64)
+    scales = np.broadcast_to(arrays["weight_scale"], (layer["columns"],)).astype(np.float64)
     bias = arrays["bias"].astype(np.float64) if "bias" in arrays else None
     y = np.zeros((len(whole), layer["columns"]), x.dtype)
     if bias is not None:
@@ -174,7 +174,7 @@ def run_model(
         codes, worth = input_codes(layer, x)
         run = run_layer(layer, codes)
         runs[step["layer"]].append(run)
-        zeros = layer["input_zero"] * layer.arrays["codes"].astype(np.int64).sum(axis=0)
+        zeros = layer["input_zero_point"] * layer.arrays["codes"].astype(np.int64).sum(axis=0)
         whole = run.integers if quantised else run.results
         tensors[step["outputs"][0]] = scaled(layer, whole - zeros, worth, x)
     return tensors, runs

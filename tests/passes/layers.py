@@ -83,9 +83,9 @@ def float_layer(weight: ArrayLike, *, ranges: Mapping[str, tuple[float, float]] 
 def coded_layer(codes: ArrayLike, *, weight_bits: int = 8, groups: int = 1) -> Graph:
     """One layer with these codes (K, N), as if `quantize` had made them, each worth 1."""
     matrix = np.asarray(codes, np.int16)
-    quant = Quantised(weight_bits=weight_bits, input_bits=8, input_signed=False, input_step=None, input_zero=0)
+    quant = Quantised(weight_bits=weight_bits, input_bits=8, input_signed=False, input_scale=None, input_zero_point=0)
     layer = fc(*matrix.shape, groups=groups, quant=quant)
-    arrays: dict[str, ArrayLike] = {array_key("fc", "codes"): matrix, array_key("fc", "weight_step"): [1.0]}
+    arrays: dict[str, ArrayLike] = {array_key("fc", "codes"): matrix, array_key("fc", "weight_scale"): [1.0]}
     return network(layer, arrays={FC_WEIGHT: matrix, **arrays})
 
 

@@ -38,7 +38,7 @@ class Prices:
         """Of the only layer, which fills no more than one row tile."""
         layer = layer_record(TiledLayer, the_layer(graph), "a test")
         crossbars = array(graph, "allocated")
-        if layer.subtraction == "analog":
+        if layer.cells.analog_pairs:
             crossbars = crossbars.sum(axis=3, keepdims=True)
         rows, columns = layer.mapped_rows, layer.mapped_columns
         held = np.diff([*layer.column_tiles()[1], columns])[:, None, None] * self.column_j
@@ -65,7 +65,7 @@ def observed(
     lowest: ArrayLike | None = None,
     beyond: ArrayLike | None = None,
     conversions: int = 10,
-    damage: ArrayLike | None = None,
+    squared_error: ArrayLike | None = None,
     step: ArrayLike | None = None,
     low: ArrayLike | None = None,
     mean: ArrayLike | None = None,
@@ -93,7 +93,7 @@ def observed(
         ("beyond", beyond, np.uint32),
         ("step", step, np.uint8),
         ("low", low, np.int32),
-        ("damage", damage, np.float32),
+        ("squared_error", squared_error, np.float32),
         ("mean", mean, np.float32),
     ):
         if values is not None:
@@ -131,7 +131,7 @@ def plan_from_data(codes: ArrayLike, inputs: NDArray[Any], step: AdcPass, **slic
 
 def bits_and_steps(graph: Graph) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """(R, S, Q, N) each."""
-    return array(graph, "adc_bits"), array(graph, "adc_step")
+    return array(graph, "adc_bits"), array(graph, "adc_lsb")
 
 
 def lowest_codes(graph: Graph) -> NDArray[np.int32]:

@@ -22,7 +22,7 @@ GRANULARITIES = ["column", "tile", "slice"]
 
 def bits_and_steps(graph: Graph) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """(T, S, P, N) each."""
-    return array(graph, "adc_bits"), array(graph, "adc_step")
+    return array(graph, "adc_bits"), array(graph, "adc_lsb")
 
 
 def assigned(codes: Any, *, rows: int = 4, cols: int = 2, dac_bits: int = 1, **options: Any) -> Graph:
@@ -202,7 +202,7 @@ def test_pairs_by_hand(granularity: Any, bits: list[int], steps: list[int], lowe
     """Both columns of a weight are subtracted, then converted once, from the lowest difference on."""
     codes, cut = [[2, 3, -1], [2, 3, 0], [-2, 0, 0]], SliceBits(subtraction="analog")
     graph = compiled(coded_layer(codes), cut, Tile(rows=4, cols=2), AssignAdc(granularity=granularity))
-    found = [array(graph, name) for name in ("adc_bits", "adc_step", "adc_low")]
+    found = [array(graph, name) for name in ("adc_bits", "adc_lsb", "adc_low")]
     assert {values.shape for values in found} == {(1, 4, 1, 3)}
     assert [values[0, 0, 0].tolist() for values in found] == [bits, steps, lowest]
     assert not found[0][:, 1:].any()

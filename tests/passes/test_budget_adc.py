@@ -33,22 +33,22 @@ CODES = [[3, 1], [2, 0], [1, 0]]
 DAMAGE = [[16, 8, 2, 0], [1, 0, 0, 0]]
 
 
-def decided(caution: float, prices: Prices = BITS_PRICE, **options: Any) -> Graph:
+def decided(noise_price: float, prices: Prices = BITS_PRICE, **options: Any) -> Graph:
     graph = observed(
         tiled(CODES),
-        damage=DAMAGE,
+        squared_error=DAMAGE,
         step=[[1, 5, 2, 1], [1, 1, 1, 1]],
         mean=[[-3.0, 0.6, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0]],
         sensitivity=0.5,
         prices=prices,
     )
-    return compiled(graph, BudgetAdc(caution=caution, **options))
+    return compiled(graph, BudgetAdc(noise_price=noise_price, **options))
 
 
 @pytest.mark.parametrize(
-    ("caution", "bits"),
+    ("noise_price", "bits"),
     [
-        # Of column 0 a bit costs 1/4; what it takes away of damage, times 0.5 caution, is 8, 6 and 2 times that.
+        # Of column 0 a bit costs 1/4; what it takes off the squared error, at a price of 0.5, is 8, 6 and 2 times that.
         (0.01, [0, 0]),
         (0.07, [1, 0]),
         (0.09, [2, 0]),  # 0.5 + 0.09 is less than 0.72 without a bit, 0.25 + 0.36 and 0.75
@@ -56,10 +56,10 @@ def decided(caution: float, prices: Prices = BITS_PRICE, **options: Any) -> Grap
         (0.6, [3, 1]),
     ],
 )
-def test_by_hand(caution: float, bits: list[int]) -> None:
-    costs = np.arange(4) / 4 + 0.5 * caution * np.array(DAMAGE)
+def test_by_hand(noise_price: float, bits: list[int]) -> None:
+    costs = np.arange(4) / 4 + 0.5 * noise_price * np.array(DAMAGE)
     assert costs.argmin(axis=1).tolist() == bits  # the numbers above, once more
-    actual, steps = bits_and_steps(decided(caution))
+    actual, steps = bits_and_steps(decided(noise_price))
     assert actual[0, 0, 0].tolist() == bits
     expected = [[1, 5, 2, 1][bits[0]] if bits[0] else 1, 1]
     assert steps[0, 0, 0].tolist() == expected
@@ -73,8 +73,8 @@ def test_a_crossbar_that_is_not_worth_driving_is_left_out() -> None:
     assert array(free, "allocated")[0, 0, 0].tolist() == [True, False]  # no negative column is converted
     # 3 rows driven 8 times at 4 / 3 each cost 32, as do 4 bits 8 times: all is half as dear by comparison.
     dear = Prices(BITS_PRICE.conversion_j, row_j=4 / 3)
-    for caution, read in ((0.06, False), (0.2, True)):
-        graph = decided(caution, dear)
+    for noise_price, read in ((0.06, False), (0.2, True)):
+        graph = decided(noise_price, dear)
         assert array(graph, "allocated")[0, 0, 0, 0] == read
         assert bool(bits_and_steps(graph)[0].any()) == read
 
@@ -83,26 +83,26 @@ def test_a_crossbar_that_is_not_worth_driving_is_left_out() -> None:
 PAIRS = [[1, 3], [-3, 1]]
 
 
-def decided_pairs(caution: float, prices: Prices = BITS_PRICE, codes: Any = PAIRS) -> Graph:
+def decided_pairs(noise_price: float, prices: Prices = BITS_PRICE, codes: Any = PAIRS) -> Graph:
     layer = coded_layer(codes, weight_bits=2)
     graph = observed(
         compiled(layer, SliceBits(subtraction="analog"), Eliminate(), Tile(rows=4, cols=2)),
-        damage=[[10, 4, 1, 0], [10, 4, 0, 0]],
+        squared_error=[[10, 4, 1, 0], [10, 4, 0, 0]],
         step=[[1, 3, 2, 1], [1, 3, 3, 3]],
         low=[[0, -1, -2, -3], [0, 0, 0, 0]],
         mean=[[0.5, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]],
         sensitivity=1.0,
         prices=prices,
     )
-    return compiled(graph, BudgetAdc(caution=caution, correct="bias"))
+    return compiled(graph, BudgetAdc(noise_price=noise_price, correct="bias"))
 
 
 def test_pairs_by_hand() -> None:
     """A bit costs 1/6."""
-    for caution, bits in ((0.01, [0, 0]), (0.05, [1, 2]), (0.1, [2, 2]), (0.3, [3, 2])):
-        costs = np.arange(4) / 6 + caution * np.array([[10, 4, 1, 0], [10, 4, 0, 0]])
+    for noise_price, bits in ((0.01, [0, 0]), (0.05, [1, 2]), (0.1, [2, 2]), (0.3, [3, 2])):
+        costs = np.arange(4) / 6 + noise_price * np.array([[10, 4, 1, 0], [10, 4, 0, 0]])
         assert costs.argmin(axis=1).tolist() == bits
-        graph = decided_pairs(caution)
+        graph = decided_pairs(noise_price)
         actual, steps = bits_and_steps(graph)
         assert actual.tolist() == [[[bits]]]
         assert steps.tolist() == [[[[[1, 3, 2, 1][bits[0]], [1, 3, 3, 3][bits[1]]]]]]
@@ -123,7 +123,7 @@ def test_both_crossbars_of_a_pair_are_driven_or_left_out() -> None:
         assert bits_and_steps(graph)[0].any() == array(graph, "allocated").any()
         return [bool(each) for each in array(graph, "allocated").ravel()]
 
-    # At 2 and 2 bits they gain 19 * caution and cost 32 and driving both, of 48 and that; one alone would be cheaper.
+    # At 2 and 2 bits they gain 19 * its price and cost 32 and driving both, of 48 and that; one alone would be cheaper.
     assert (32 + 16) / (48 + 16) < 19 * 0.041 < (32 + 32) / (48 + 32) < 19 * 0.043
     assert crossbars(decided_pairs(0.041, dear)) == [False, False]
     assert crossbars(decided_pairs(0.043, dear)) == [True, True]
@@ -161,7 +161,7 @@ def test_no_column_is_off_on_average(policy: Any, slicing: dict[str, Any]) -> No
     """By more than is rounded away, on the data that the correction was taken from."""
     random = np.random.default_rng(0)
     codes, inputs = random.integers(-255, 256, (40, 7)), random.integers(0, 256, (50, 40))
-    options: dict[str, Any] = {"caution": 1.0} if policy is BudgetAdc else {"most_bits": 3}
+    options: dict[str, Any] = {"noise_price": 1.0} if policy is BudgetAdc else {"most_bits": 3}
     exact = inputs @ codes
 
     def off(correct: str) -> NDArray[np.float64]:
@@ -189,16 +189,16 @@ def test_resolutions_without_a_price_are_avoided() -> None:
     st.integers(0, 2**32 - 1),
 )
 def test_more_caution_never_costs_less(  # noqa: PLR0917
-    subtraction: Any, codes: NDArray[np.int16], granularity: Any, caution: float, factor: float, seed: int
+    subtraction: Any, codes: NDArray[np.int16], granularity: Any, noise_price: float, factor: float, seed: int
 ) -> None:
-    """In conversions and driven crossbars together, as the pass prices them; and damage never grows."""
+    """In conversions and driven crossbars together, as the pass prices them; and squared error never grows."""
     step = BudgetAdc(granularity=granularity)
     graph = compiled(coded_layer(codes), SliceBits(subtraction=subtraction), Eliminate(), Tile(rows=16, cols=5))
     inputs = np.random.default_rng(seed).integers(0, 30, (6, len(codes)))
     graph = really_observed(graph, inputs, step.observes())
 
-    def totals(caution: float) -> tuple[float, float]:
-        done = compiled(graph, BudgetAdc(granularity=granularity, caution=caution))
+    def totals(noise_price: float) -> tuple[float, float]:
+        done = compiled(graph, BudgetAdc(granularity=granularity, noise_price=noise_price))
         layer = the_layer(done)
         assert layer.tiling is not None
         assert layer.observed is not None
@@ -208,20 +208,20 @@ def test_more_caution_never_costs_less(  # noqa: PLR0917
         if subtraction == "analog":
             read = np.asarray(read.any(axis=3, keepdims=True))
         energy = done.prices["fc"].energy_j(bits, read)
-        damage = np.take_along_axis(array(done, "damage"), bits[..., None].astype(int), -1)[..., 0]
+        squared_error = np.take_along_axis(array(done, "squared_error"), bits[..., None].astype(int), -1)[..., 0]
         weight = array(done, "sensitivity")[:, None, None] * 16.0 ** np.arange(4).reshape(-1, 1, 1)
-        return float(energy), float((weight * damage).sum())
+        return float(energy), float((weight * squared_error).sum())
 
-    (energy, damage), (more, less) = totals(caution), totals(caution * factor)
+    (energy, squared_error), (more, less) = totals(noise_price), totals(noise_price * factor)
     assert more >= energy * (1 - 1e-9)
-    assert less <= damage * (1 + 1e-6) + 1e-12
+    assert less <= squared_error * (1 + 1e-6) + 1e-12
 
 
 @pytest.mark.parametrize("subtraction", ["digital", "analog"])
 def test_endless_caution_loses_nothing_that_was_observed(subtraction: Any) -> None:
     codes = np.random.default_rng(0).integers(-255, 256, (20, 6))
     graph = compiled(coded_layer(codes), SliceBits(subtraction=subtraction), Tile(rows=8, cols=4))
-    step = BudgetAdc(caution=1e12)
+    step = BudgetAdc(noise_price=1e12)
     graph = compiled(really_observed(graph, np.random.default_rng(1).integers(0, 256, (9, 20)), step.observes()), step)
     bits, steps = bits_and_steps(graph)
     first = lowest_codes(graph).astype(np.int64)
@@ -239,7 +239,7 @@ def test_a_layer_of_zeros() -> None:
 
 
 def test_runs_once() -> None:
-    graph = observed(tiled([[1]]), damage=[[1, 0]], step=[[1, 1]], sensitivity=1.0)
+    graph = observed(tiled([[1]]), squared_error=[[1, 0]], step=[[1, 1]], sensitivity=1.0)
     assert_runs_once(BudgetAdc(), graph)
 
 
@@ -259,19 +259,20 @@ def test_words_without_data() -> None:
 @pytest.mark.parametrize(
     ("option", "inside", "outside", "limits"),
     [
-        ("caution", (1e-9, 1e9), (0, -1, float("inf"), float("nan")), "above 0"),
+        ("noise-price", (1e-9, 1e9), (0, -1, float("inf"), float("nan")), "above 0"),
         ("vectors", (1, 10**9), (0,), "1 or more"),
         ("seed", (0, 10**9), (-1,), "0 or more"),
     ],
 )
 def test_option_limits(option: str, inside: Any, outside: Any, limits: str) -> None:
+    field = option.replace("-", "_")
     for value in inside:
-        assert getattr(BudgetAdc(**{option: value}), option) == value
+        assert getattr(BudgetAdc(**{field: value}), field) == value
     for value in outside:
         with pytest.raises(UsageError) as caught:
-            BudgetAdc(**{option: value})
+            BudgetAdc(**{field: value})
         assert str(caught.value) == (
             f"[BSC205] pass 'budget-adc': {option} must be {limits}\n"
             f"  seen: {value}\n"
-            f"  fix:  choose budget-adc{{{option}={getattr(BudgetAdc(), option)}}}"
+            f"  fix:  choose budget-adc{{{option}={getattr(BudgetAdc(), field)}}}"
         )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
 from bsc.mapping.arrays import array_key
-from bsc.numeric.column_stats import lossless_bits, reach
+from bsc.numeric.column_stats import lossless_bits, sum_range
 from bsc.numeric.sharing import group_sums, sharing_groups
 from bsc.replay.engine import LayerEngine, ReplayOptions
 from passes.assign_adc import AssignAdc
@@ -68,7 +68,7 @@ def test_pairs_that_lose_something_have_the_best_step_and_place() -> None:
         highest=[4, 0, 0],
         lowest=[-4, 0, 0],
         beyond=[[9, 5, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
-        damage=np.zeros((3, 4)),
+        squared_error=np.zeros((3, 4)),
         step=[[2, 6, 4, 2], [3, 3, 3, 3], [1, 1, 1, 1]],
         low=[[0, -1, -2, -3], [0, -1, -1, -1], [0, 0, 0, 0]],
         mean=[[9.0, 0.5, 1.5, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]],
@@ -109,7 +109,7 @@ def test_what_loses_something_has_the_best_step() -> None:
         tiled(CODES, cols=3),
         highest=[6, 6, 0],
         beyond=[[8, 5, 0], [7, 1, 0], [0, 0, 0]],
-        damage=np.zeros((3, 3)),
+        squared_error=np.zeros((3, 3)),
         step=[[2, 6, 2], [3, 6, 3], [1, 1, 1]],
         mean=[[9.0, 0.5, 0.0], [9.0, -2.0, 0.0], [0.0, 0.0, 0.0]],
     )
@@ -156,7 +156,7 @@ def test_what_was_observed_never_clips_and_never_rounds(
     assert layer.slicing is not None
     first = lowest_codes(graph).astype(np.int64)
     lows, tops = first * steps, (first + 2 ** bits.astype(np.int64) - 1) * steps
-    found = reach(array(graph, "sums"), array(graph, "gcds"), layer.slicing.format_of(8), 1)
+    found = sum_range(array(graph, "sums"), array(graph, "gcds"), layer.slicing.format_of(8), 1)
     highest = array(graph, "observed_sums").astype(np.int64)
     lowest = graph.arrays_of("fc").get("observed_lows", 0 * highest)
     assert ((lows <= lowest) & (highest <= tops)).all()

@@ -47,7 +47,7 @@ def codes_of(graph: Graph) -> NDArray[Any]:
 
 
 def steps_of(graph: Graph) -> list[float]:
-    steps: list[float] = array(graph, "weight_step").tolist()
+    steps: list[float] = array(graph, "weight_scale").tolist()
     return steps
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
-from bsc.mapping.layer import Kept
+from bsc.mapping.layer import LineSelection
 from passes.eliminate import Eliminate, nonzero_lines
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
@@ -26,7 +26,7 @@ from tests.passes.layers import (
 )
 
 
-def kept_of(graph: Graph) -> Kept:
+def kept_of(graph: Graph) -> LineSelection:
     kept = the_layer(graph).kept
     assert kept is not None
     return kept
@@ -58,14 +58,14 @@ def test_lines_are_named_only_where_some_are_dropped(
 
 def test_a_layer_of_zeros_vanishes() -> None:
     graph = compiled(coded_layer(np.zeros((3, 2))), Eliminate(), SliceBits(), Tile())
-    assert kept_of(graph) == Kept(mapped_rows=0, mapped_columns=0, permuted=False)
+    assert kept_of(graph) == LineSelection(mapped_rows=0, mapped_columns=0, permuted=False)
     assert array(graph, "allocated").shape == (0, 0, 4, 2)
 
 
 def test_a_grouped_layer_keeps_its_lines() -> None:
     codes = np.array([[0, 0], [1, 0]])
     graph = compiled(coded_layer(codes, groups=2), Eliminate())
-    assert kept_of(graph) == Kept(mapped_rows=2, mapped_columns=2, permuted=False)
+    assert kept_of(graph) == LineSelection(mapped_rows=2, mapped_columns=2, permuted=False)
     assert mapped_codes(graph).tolist() == codes.tolist()
 
 

@@ -11,7 +11,7 @@ from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.mapped import mapping_of
 from bsc.mapping.arrays import LayerArrays
-from bsc.mapping.layer import Kept, MappedLayer
+from bsc.mapping.layer import LineSelection, MappedLayer
 from bsc.numeric.encoding import Encoding
 from bsc.replay.engine import Replayer
 from bsc.replay.reference import reference_results
@@ -27,7 +27,7 @@ CODES = [[0, 1, 0, 0], [0, 64, 0, 16], [0, 0, 0, 0], [0, 64, 0, 64]]
 FIRST = (SliceBits(), Eliminate())
 
 
-def kept_of(graph: Graph) -> Kept:
+def kept_of(graph: Graph) -> LineSelection:
     kept = the_layer(graph).kept
     assert kept is not None
     return kept
@@ -54,7 +54,7 @@ def test_lines_that_stay_need_no_numbers() -> None:
     graph = compiled(coded_layer([[64, 64], [64, 0]]), *FIRST, Permute())
     assert not {"kept_rows", "kept_columns"} & set(graph.arrays_of("fc"))
     kept = kept_of(graph)
-    assert kept == Kept(mapped_rows=2, mapped_columns=2, permuted=True)
+    assert kept == LineSelection(mapped_rows=2, mapped_columns=2, permuted=True)
 
 
 def test_as_is() -> None:

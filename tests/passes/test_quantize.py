@@ -30,7 +30,7 @@ def quantised(graph: Graph, **options: Any) -> tuple[Quantised, list[Any], list[
     graph = compiled(graph, Quantize(**options))
     quant = the_layer(graph).quant
     assert quant is not None
-    return quant, array(graph, "codes").tolist(), array(graph, "weight_step").tolist()
+    return quant, array(graph, "codes").tolist(), array(graph, "weight_scale").tolist()
 
 
 WEIGHT = [[0.5, 0.25], [-0.375, 1 / 1024], [0.0, 3 / 1024]]
@@ -76,7 +76,7 @@ def test_an_empty_matrix(shape: tuple[int, int], per: Any) -> None:
     """No mapping holds one, so that the driver would refuse it behind the pass."""
     graph = Quantize(per=per).run(float_layer(np.zeros(shape))).graph
     assert array(graph, "codes").shape == shape
-    assert len(array(graph, "weight_step")) == (1 if per == "tensor" else shape[1])
+    assert len(array(graph, "weight_scale")) == (1 if per == "tensor" else shape[1])
 
 
 @settings(deadline=None)
@@ -94,7 +94,7 @@ def test_weights_are_their_codes_within_half_a_step(
 ) -> None:
     weight = np.float32(np.random.default_rng(seed).uniform(-1, 1, shape) * magnitude)
     graph = compiled(float_layer(weight), Quantize(bits=bits, **options))
-    codes, step = array(graph, "codes").astype(np.float64), array(graph, "weight_step")
+    codes, step = array(graph, "codes").astype(np.float64), array(graph, "weight_scale")
     clipped = abs(codes) == (1 << bits) - 1
     error = abs(weight - codes * step) / step
     assert (error <= np.where(clipped, 1, 0.5) + 1e-3).all()
@@ -157,7 +157,7 @@ def behind(ops: list[DigitalOp], ranges: dict[str, tuple[float, float]] | None =
 def test_inputs_are_unsigned_where_that_is_proved(ops: list[DigitalOp], proved: bool) -> None:
     quant, *_ = quantised(behind(ops))
     assert quant.input_signed != proved
-    assert quant.input_step is None
+    assert quant.input_scale is None
 
 
 def test_a_crossbar_layers_result_is_not_proved() -> None:
@@ -180,18 +180,18 @@ def test_a_crossbar_layers_result_is_not_proved() -> None:
 )
 def test_calibrated_inputs_by_hand(op_type: str, seen: tuple[float, float], signed: bool, step: float) -> None:
     quant, *_ = quantised(behind([digital(op_type, "x", "in")], {"in": seen}))
-    assert (quant.input_signed, quant.input_step) == (signed, step)
+    assert (quant.input_signed, quant.input_scale) == (signed, step)
 
 
 def test_calibrated_inputs_follow_the_options() -> None:
     quant, *_ = quantised(behind([], {"x": (-1.0, 1.4)}), activation_bits=4, scale="max-abs")
-    assert (quant.input_bits, quant.input_signed, quant.input_step) == (4, True, 1.4 / 7)
+    assert (quant.input_bits, quant.input_signed, quant.input_scale) == (4, True, 1.4 / 7)
 
 
 def test_words_for_a_calibrated_input_that_is_too_large() -> None:
     """A signed code of 7 bits is worth 2**100 at most."""
     quant, *_ = quantised(behind([], {"x": (-1.0, 2.0**107)}))
-    assert quant.input_step == 2.0**100
+    assert quant.input_scale == 2.0**100
     with pytest.raises(ModelError) as caught:
         quantised(behind([], {"x": (-1.0, np.nextafter(2.0**107, INF))}))
     assert str(caught.value) == (

@@ -91,7 +91,7 @@ def test_unequal_slices_by_hand() -> None:
     cells = slicing.format_of(8)
     assert (cells.slice_bits, cells.bits_per_cell, cells.tops.tolist()) == ((2, 2, 4), 4, [3, 3, 15])
     assert cells.levels()[0b10110110, :, 0].tolist() == [2, 1, 11]
-    assert cells.worth()[:, 0].tolist() == [1, 4, 16]
+    assert cells.place_values()[:, 0].tolist() == [1, 4, 16]
     assert str(slicing) == "3 slices of 4+2+2 bit, 1-bit DAC"
 
 

@@ -112,7 +112,7 @@ def matmul_nbits(b: Builder) -> Sequence[ir.Value] | str | None:
         whole = _unpacked(given.reshape(columns, -1), bits) if given.dtype == np.uint8 else given.reshape(columns, -1)
         zero = whole[:, :blocks].astype(np.float64)
         if (zero % 1).any():
-            return "its zero points are no whole numbers"
+            return "its zero points are not whole numbers"
 
     def by_row(values: NDArray[Any]) -> NDArray[Any]:
         """(N, blocks) to (K, N)."""

@@ -75,7 +75,7 @@ def einsum(b: Builder) -> Sequence[ir.Value] | str | None:
 
 
 def _terms(equation: str, at: int, shape: tuple[int, ...] | None, weight: tuple[int, ...]) -> _Terms | str:
-    """The letters of an equation whose operand `at` is the activation, or why it is no matrix product.
+    """The letters of an equation whose operand `at` is the activation, or why it is not a matrix product.
 
     An ellipsis stands for letters of its own.
     """

@@ -89,7 +89,7 @@ def grouped_product(b: Builder, x: ir.Value, weight: ir.Value | None, vectors: i
 
 
 def gemm(b: Builder) -> Sequence[ir.Value] | str | None:
-    """Gemm whose constant is on the left or has scales of blocks, with a transposed input, or a bias that is no row."""
+    """Gemm whose constant is on the left or has scales of blocks, a transposed input, or a bias that is not a row."""
     left, right, bias = (*b.node.inputs, None)[:3]
     if is_constant(left) == is_constant(right):
         return None

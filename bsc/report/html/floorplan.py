@@ -129,5 +129,5 @@ def _crossbar(layer: MappedLayer, arrays: LayerArrays, index: CrossbarIndex) -> 
     return {
         "levels": pack(crossbar_cells(layer, arrays, index)),
         "bits": pack(crossbar_part(layer, arrays.adc_bits, index).max(axis=0)),
-        "steps": pack(crossbar_part(layer, arrays.adc_step, index).max(axis=0)),
+        "steps": pack(crossbar_part(layer, arrays.adc_lsb, index).max(axis=0)),
     }

@@ -71,7 +71,7 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "policies": list(
                 dict.fromkeys(f"{each.adc_policy} per {each.adc_granularity}" for each in report.plan.layers)
             ),
-            "pairs": any(each.subtraction == "analog" for each in report.plan.layers),
+            "pairs": any(each.cells.analog_pairs for each in report.plan.layers),
             "digital": operators_text(digital_operators(report.plan)) or "nothing",
             "energy": _rows(cost.actions, [each.energy_by_action_j for each in (cost.plan, *cost.baselines)]),
             "area": _rows(cost.areas, [each.area_by_part_m2 for each in (cost.plan, *cost.baselines)]),

@@ -47,7 +47,7 @@ class Dot:
         name: short, written beside dots on the front where there are few.
         tooltip: all there is to say.
         on_front: no other design beats it.
-        group: designs are only held against those of their group; "" where there is one.
+        group: designs are only compared with those of their group; "" where there is one.
     """
 
     x: float

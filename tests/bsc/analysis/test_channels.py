@@ -76,7 +76,7 @@ def test_a_value_that_may_set_the_step_is_read() -> None:
     codes = np.eye(5)
     codes[0] = 0
     assert unread(facts(RELU, second=codes)) == [0, 1, 3, 4]
-    assert unread(facts(RELU, second=codes, input_step=None)) == [1, 3, 4]
+    assert unread(facts(RELU, second=codes, input_scale=None)) == [1, 3, 4]
 
 
 def test_outputs_of_the_model_are_read() -> None:

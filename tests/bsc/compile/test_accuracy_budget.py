@@ -14,7 +14,7 @@ from bsc.compile.accuracy_budget import AHEAD, LADDER, keep_budget
 from bsc.errors import GateError
 from bsc.plan.folder import read_plan
 from bsc.replay.dataset import Dataset
-from bsc.replay.loaded import LoadedPlan
+from bsc.replay.loaded import PlanRunner
 from bsc.replay.paired import PairedAccuracy
 from bsc.testing import mlp_model, save
 from passes.budget_adc import BudgetAdc
@@ -28,7 +28,7 @@ DATA = Dataset(
 
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[float, PairedAccuracy, list[float]]]:
-    """Runs a search in which what each caution loses is made up, and lists the cautions tried on held-out data."""
+    """Runs a search in which what each noise price loses is made up, and lists those tried on held-out data."""
 
     def run(rough: Callable[[float], int], final: Callable[[float], int]) -> tuple[float, PairedAccuracy, list[float]]:
         tried: list[float] = []
@@ -37,23 +37,23 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[float, Paired
             def __init__(self, data: Dataset) -> None:
                 self.rough = data.samples < 10000
 
-            def __call__(self, caution: float) -> PairedAccuracy:
+            def __call__(self, noise_price: float) -> PairedAccuracy:
                 if not self.rough:
-                    tried.append(caution)
-                return PairedAccuracy(samples=10000, lost=(rough if self.rough else final)(caution), gained=0)
+                    tried.append(noise_price)
+                return PairedAccuracy(samples=10000, lost=(rough if self.rough else final)(noise_price), gained=0)
 
         def run_pipeline(_graph: Any, passes: Sequence[Any]) -> tuple[float, None]:
-            return float(passes[0].caution), None
+            return float(passes[0].noise_price), None
 
         monkeypatch.setattr(budget, "Judge", Judge)
         monkeypatch.setattr(budget, "run_pipeline", run_pipeline)
-        monkeypatch.setattr(budget, "mapping_of", lambda caution: caution)
+        monkeypatch.setattr(budget, "mapping_of", lambda noise_price: noise_price)
         monkeypatch.setattr(budget, "CALIBRATION_SAMPLES", 4)
         graph: Any = float_layer([[1.0]])
         steps = (BudgetAdc(), Tile())
         passes, counts = keep_budget(graph, steps, calibration=DATA, held_out=DATA, max_drop=0.01)
         assert passes[1] == steps[1]
-        (chosen,) = (step.caution for step in passes if isinstance(step, BudgetAdc))
+        (chosen,) = (step.noise_price for step in passes if isinstance(step, BudgetAdc))
         return chosen, counts, tried
 
     return run
@@ -68,7 +68,7 @@ def test_candidates_are_tested_in_a_fixed_order_until_one_fails(judged: Any) -> 
     """75 of 10000 lost are 0.9 % with 95 % confidence, 90 are 1.07 %."""
     edge = LADDER.index(10.0)
     chosen, counts, tried = judged(
-        lambda caution: 0 if caution >= 10 else 500, lambda caution: 75 if caution >= 5.62 else 90
+        lambda noise_price: 0 if noise_price >= 10 else 500, lambda noise_price: 75 if noise_price >= 5.62 else 90
     )
     assert tried == [LADDER[0], *(LADDER[edge - ahead] for ahead in AHEAD), *LADDER[edge : edge + 4]]
     assert tried[-1] < chosen == tried[-2] == 5.62
@@ -78,7 +78,9 @@ def test_candidates_are_tested_in_a_fixed_order_until_one_fails(judged: Any) -> 
 def test_a_failure_ends_the_search_even_if_later_ones_would_pass(judged: Any) -> None:
     edge = LADDER.index(10.0)
     bad = LADDER[edge - 4]
-    chosen, _, tried = judged(lambda caution: 0 if caution >= 10 else 500, lambda caution: 500 if caution == bad else 0)
+    chosen, _, tried = judged(
+        lambda noise_price: 0 if noise_price >= 10 else 500, lambda noise_price: 500 if noise_price == bad else 0
+    )
     assert (chosen, tried[-1]) == (LADDER[edge - 6], bad)
 
 
@@ -125,7 +127,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     random = np.random.default_rng(0)
     np.savez("plain.npz", x=random.standard_normal((100, 30)).astype(np.float32))
     assert run("compile", "mlp.onnx", "--calib", "plain.npz", "-o", "lossless.bsc").exit_code == 0
-    loaded = LoadedPlan(read_plan(Path("lossless.bsc")).mapping)
+    loaded = PlanRunner(read_plan(Path("lossless.bsc")).mapping)
     for name, count in (("calib", 300), ("held", 900)):
         x = random.standard_normal((count, 30)).astype(np.float32)
         scores = loaded.run({"x": x}, lambda key, codes: codes[:, 0] @ loaded.layers[key][1].codes.astype(float))["y"]

@@ -15,10 +15,10 @@ from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.ir.adc_pass import Observation
 from bsc.mapping.arrays import LayerArrays, ResolutionTables
 from bsc.mapping.layer import MappedLayer
-from bsc.mapping.lossless import layer_reach
-from bsc.numeric.damage import FACTORS
+from bsc.mapping.lossless import layer_sum_range
 from bsc.numeric.quantizer import input_cycles
-from bsc.numeric.sharing import Granularity, sharing_groups
+from bsc.numeric.sharing import AdcSharing, sharing_groups
+from bsc.numeric.squared_error import FACTORS
 from bsc.replay.columns import read_numpy
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
@@ -28,10 +28,16 @@ from tests.passes.layers import sparse_codes
 
 
 def wanted(
-    granularity: Granularity = "column", *, vectors: int = 1000, damage: bool = True, seed: int = 0
+    granularity: AdcSharing = "column", *, vectors: int = 1000, squared_error: bool = True, seed: int = 0
 ) -> Observation:
     return Observation(
-        granularity=granularity, vectors=vectors, seed=seed, damage=damage, mean=damage, sensitivity=False, prices=False
+        granularity=granularity,
+        vectors=vectors,
+        seed=seed,
+        squared_error=squared_error,
+        mean=squared_error,
+        sensitivity=False,
+        prices=False,
     )
 
 
@@ -55,7 +61,7 @@ def column_sums(layer: MappedLayer, arrays: LayerArrays, inputs: NDArray[np.int6
     if arrays.flipped is not None:
         turned = np.repeat(arrays.flipped, layer.active_rows, axis=0)[: len(levels)].transpose(0, 3, 1, 2)
         levels = np.where(turned, layer.cells.tops[:, None] - levels, levels)
-    if layer.subtraction == "analog":
+    if layer.cells.analog_pairs:
         levels = levels[..., :1] - levels[..., 1:]
     cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
     starts = range(0, layer.mapped_rows, layer.active_rows)
@@ -85,9 +91,9 @@ def check(layer: MappedLayer, arrays: LayerArrays, inputs: NDArray[np.int64], se
     assert seen.conversions == len(inputs) * len(cycles)
     np.testing.assert_array_equal(seen.highest, sums.max(axis=(0, 1), initial=0))
     np.testing.assert_array_equal(lows_of(seen.lowest, seen.highest), sums.min(axis=(0, 1), initial=0))
-    assert (seen.lowest is not None) == (layer.subtraction == "analog")
-    tables, moves = tables_of(seen), layer_reach(layer, arrays).high > layer_reach(layer, arrays).low
-    assert (tables.low is not None) == (layer.subtraction == "analog")
+    assert (seen.lowest is not None) == (layer.cells.analog_pairs)
+    tables, moves = tables_of(seen), layer_sum_range(layer, arrays).high > layer_sum_range(layer, arrays).low
+    assert (tables.low is not None) == (layer.cells.analog_pairs)
     assert tables.mean is not None
     lows = lows_of(tables.low, tables.step)
     for bits in range(tables.step.shape[-1]):
@@ -99,10 +105,10 @@ def check(layer: MappedLayer, arrays: LayerArrays, inputs: NDArray[np.int64], se
         error = within * step - sums
         shifts = np.array([sign * 2.0**shift for shift, _, sign in cycles]).reshape(-1, 1, 1, 1, 1)
         mean = (shifts * error.mean(axis=1)).sum(axis=0)
-        damage = (shifts**2 * error.var(axis=1)).sum(axis=0) + mean**2
+        squared_error = (shifts**2 * error.var(axis=1)).sum(axis=0) + mean**2
         np.testing.assert_allclose(mean, tables.mean[..., bits], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(damage, tables.damage[..., bits], rtol=1e-5, atol=1e-6)
-    assert (tables.damage[..., -1] == 0).all()
+        np.testing.assert_allclose(squared_error, tables.squared_error[..., bits], rtol=1e-5, atol=1e-6)
+    assert (tables.squared_error[..., -1] == 0).all()
     assert (tables.beyond[..., -1] == 0).all()
 
 
@@ -125,7 +131,7 @@ def test_against_plain_sums(
     check(*only_layer(plan), inputs, seen)
     groups = sharing_groups(granularity, seen.highest.shape, plan.layers[0].column_tiles()[1], 2)
     if groups is not None:
-        reached, tables = layer_reach(*only_layer(plan)), tables_of(seen)
+        reached, tables = layer_sum_range(*only_layer(plan)), tables_of(seen)
         for group in np.unique(groups):
             for shared in (tables.step, lows_of(tables.low, tables.step)):
                 values = shared[(groups == group) & (reached.high > reached.low)]
@@ -148,7 +154,7 @@ def test_clipped_conversions_by_hand() -> None:
     # -3 on hold all but the 1.
     assert (tables.step[0, 0, 0, 0, 1], tables.low[0, 0, 0, 0, 1]) == (3, -1)
     assert tables.beyond[0, 0, 0, 0].tolist() == [4, 3, 1, 0]
-    assert tables.damage[0, 0, 0, 0, 3] == 0
+    assert tables.squared_error[0, 0, 0, 0, 3] == 0
     assert tables.low[0, 0, 0, 0, 3] == -3  # where the proof starts
 
 
@@ -158,8 +164,8 @@ def test_damage_needs_no_lucky_place_of_the_codes() -> None:
     inputs = np.array([[1, 1, 0, 0, 0], [0, 0, 1, 0, 0]])
     tables = tables_of(observe(plan, dataset(inputs), wanted())["fc"])
     assert tables.low is not None
-    assert (tables.step[0, 0, 0, 0, 3], tables.low[0, 0, 0, 0, 3], tables.damage[0, 0, 0, 0, 3]) == (1, -5, 0)
-    assert tables.damage[0, 0, 0, 0, 2] > 0
+    assert (tables.step[0, 0, 0, 0, 3], tables.low[0, 0, 0, 0, 3], tables.squared_error[0, 0, 0, 0, 3]) == (1, -5, 0)
+    assert tables.squared_error[0, 0, 0, 0, 2] > 0
 
 
 def test_the_step_is_the_best_of_those_tried() -> None:
@@ -168,7 +174,7 @@ def test_the_step_is_the_best_of_those_tried() -> None:
     for inputs, step in (([[1, 1], [0, 0]], 6), ([[1, 0], [0, 1]], 3)):
         seen = observe(plan, dataset(np.array(inputs)), wanted())["fc"]
         tables = tables_of(seen)
-        assert (tables.step[0, 0, 0, 0, 1], tables.damage[0, 0, 0, 0, 1]) == (step, 0)
+        assert (tables.step[0, 0, 0, 0, 1], tables.squared_error[0, 0, 0, 0, 1]) == (step, 0)
 
 
 @pytest.mark.parametrize("subtraction", ["digital", "analog"])
@@ -184,7 +190,7 @@ def test_lots_of_any_size_give_the_same(subtraction: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "best_reader", lambda: read_numpy)
     single = observe(plan, dataset(inputs), wanted())["fc"]
     np.testing.assert_array_equal(whole.highest, single.highest)
-    for name in ("beyond", "step", "damage", "mean"):
+    for name in ("beyond", "step", "squared_error", "mean"):
         np.testing.assert_array_equal(getattr(whole.tables, name), getattr(single.tables, name))
 
 
@@ -201,7 +207,7 @@ def test_a_part_of_the_vectors_is_seeded_and_even() -> None:
 
 
 def test_only_sums_if_nothing_else_is_wanted() -> None:
-    seen = observe(mapped(coded([[1]])), dataset(np.ones((2, 1))), wanted(damage=False))["fc"]
+    seen = observe(mapped(coded([[1]])), dataset(np.ones((2, 1))), wanted(squared_error=False))["fc"]
     assert seen.tables is None
 
 
@@ -235,7 +241,7 @@ def test_the_upstream_is_the_quantised_model(samples: int) -> None:
 @pytest.mark.parametrize("granularity", ["column", "tile", "slice"])
 @pytest.mark.parametrize("model", [CNN, mlp_model(12, 9, 4)], ids=["cnn", "mlp"])
 def test_a_calibrated_plan_is_exact_on_its_calibration_data(
-    model: onnx.ModelProto, granularity: Granularity, tmp_path: Path
+    model: onnx.ModelProto, granularity: AdcSharing, tmp_path: Path
 ) -> None:
     """If all of them were observed; and for inputs that are mostly 0 it asks for fewer bits than are proved."""
     name, shape = ("image", (40, 3, 8, 8)) if model is CNN else ("x", (40, 12))

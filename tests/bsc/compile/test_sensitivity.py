@@ -11,7 +11,7 @@ from bsc.replay.dataset import Dataset
 from tests.bsc.plans import coded, mapped
 
 WANTED = Observation(
-    granularity="column", vectors=1000, seed=0, damage=True, mean=False, sensitivity=True, prices=False
+    granularity="column", vectors=1000, seed=0, squared_error=True, mean=False, sensitivity=True, prices=False
 )
 
 
@@ -32,8 +32,8 @@ def test_pairs_pass_on_the_damage_that_is_predicted(encoding: Any) -> None:
     assert factors[1:] == pytest.approx((own,) * 2, rel=0.25)
 
 
-def test_one_layer_passes_on_the_damage_that_is_predicted() -> None:
-    """Of random inputs, whose bits are independent: noise over signal is damage over the variance of all columns.
+def test_one_layer_passes_on_the_squared_error_that_is_predicted() -> None:
+    """Of random inputs, whose bits are independent: noise over signal is squared error over variance, of all columns.
 
     The lowest slice is worth so little that all of it is lost. Then the mean errors of both polarities cancel, which
     the prediction does not know and the measurement does.

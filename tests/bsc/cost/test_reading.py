@@ -43,7 +43,7 @@ def charged(mapping: MappedModel) -> float:
 def read(mapping: MappedModel) -> NDArray[np.bool_]:
     """Crossbars, or pairs, that are read."""
     layer, arrays = only_layer(mapping)
-    paired = layer.cells.conversions < layer.cells.polarities
+    paired = layer.cells.analog_pairs
     return np.asarray(arrays.allocated.any(axis=3, keepdims=True) if paired else arrays.allocated)
 
 
@@ -110,13 +110,13 @@ def slicings_of_one_bit_digits(data: st.DataObject) -> dict[str, Any]:
         {"encoding": "centre", "subtraction": "analog"},
     ],
 )
-@pytest.mark.parametrize("caution", [0.3, 30.0, 1e4])
-def test_budget_adc_minimises_what_is_charged(slicing: dict[str, Any], caution: float) -> None:
+@pytest.mark.parametrize("noise_price", [0.3, 30.0, 1e4])
+def test_budget_adc_minimises_what_is_charged(slicing: dict[str, Any], noise_price: float) -> None:
     """With the prices that were attached before it ran, unit columns included."""
     random = np.random.default_rng(0)
     codes = random.integers(-255, 256, (40, 12)) * (random.random((40, 12)) < 0.3)
     graph = compiled(coded_layer(codes), SliceBits(**slicing), Eliminate(), Tile(rows=16, cols=5))
-    step = BudgetAdc(caution=caution)
+    step = BudgetAdc(noise_price=noise_price)
     graph = compiled(really_observed(graph, random.integers(0, 256, (30, 40)), step.observes()), step)
     mapping = mapping_of(graph)
     paid = graph.prices["fc"].energy_j(only_layer(mapping)[1].adc_bits, read(mapping))

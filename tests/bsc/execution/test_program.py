@@ -111,7 +111,7 @@ def test_words_for_a_layer_behind_a_sequence() -> None:
     with pytest.raises(ModelError) as caught:
         Program(steps, ("y",)).run({"x": np.ones((1, 4), np.float32)}, lambda _, x: x)
     assert str(caught.value) == (
-        "[BSC304] layer 'fc': its input is no tensor\n"
+        "[BSC304] layer 'fc': its input is not a tensor\n"
         "  seen: a list\n"
         "  fix:  check the model with onnx.checker.check_model(full_check=True)"
     )

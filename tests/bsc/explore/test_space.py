@@ -116,7 +116,7 @@ MALFORMED = {
         ("[axes]\nxbar = []", "key 'axes.xbar' has too few values\n  seen: []\n  fix:  give 1 or more"),
         (
             "[axes]\nxbar = '8x8'",
-            "key 'axes.xbar' is no list\n  seen: '8x8'\n  fix:  write values in brackets, as [1, 2]",
+            "key 'axes.xbar' is not a list\n  seen: '8x8'\n  fix:  write values in brackets, as [1, 2]",
         ),
         (
             "objectives = ['energy', 'energy']",
@@ -190,7 +190,7 @@ def test_budgets() -> None:
 
 
 def test_what_needs_data() -> None:
-    said = {
+    explicit_values = {
         "adc = ['lossless', 'calibrated=4']": "calibrated=4",
         "adc = ['budgeted=1']": "budgeted=1",
         "adc = ['raella']": "raella",
@@ -198,4 +198,4 @@ def test_what_needs_data() -> None:
         "cut = ['4-2-2', 'adaptive']": "adaptive",
         "adc = ['isaac']": None,
     }
-    assert {text: needing_data(space(f"[axes]\n{text}")) for text in said} == said
+    assert {text: needing_data(space(f"[axes]\n{text}")) for text in explicit_values} == explicit_values

@@ -171,7 +171,7 @@ def test_what_is_no_results_file_is_never_written_over(spoil: object, seen: str,
     before = path.read_bytes()
     with pytest.raises(ModelError) as caught:
         open_store(path, IDENTITY, force=force)
-    assert caught.value.problem == "'r.sqlite' is no results file of a sweep that can be read"
+    assert caught.value.problem == "'r.sqlite' is not a results file of a sweep that can be read"
     assert caught.value.seen.startswith(seen)
     assert caught.value.fix == "move it away, or choose another --output; it is never written over"
     assert path.read_bytes() == before
@@ -186,7 +186,7 @@ def test_counts_that_are_none(column: str, path: Path) -> None:
         with connection:
             connection.execute(f"UPDATE mappings SET {column}")
         connection.close()
-        with pytest.raises(ModelError, match=r"\[BSC314\] 'r.sqlite' is no results file"):
+        with pytest.raises(ModelError, match=r"\[BSC314\] 'r.sqlite' is not a results file"):
             store.counted("k")
 
 

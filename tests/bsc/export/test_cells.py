@@ -140,7 +140,7 @@ def test_the_cells_rebuild_every_code(
         levels = np.where(turned, highest - crossbar.levels, crossbar.levels).astype(np.int64)
         rebuilt[rows, columns] += sign * (levels << sum(layer.slice_bits[: record.slice]))
         groups = -(-record.rows // active_rows)
-        adc = (crossbar.adc_bits, crossbar.adc_step, crossbar.adc_low)
+        adc = (crossbar.adc_bits, crossbar.adc_lsb, crossbar.adc_low)
         assert {values.shape for values in adc} == {(groups, record.columns)}
     np.testing.assert_array_equal(rebuilt, codes)
 

@@ -147,9 +147,9 @@ def layers(draw: st.DrawFn) -> tuple[Plan, Feeds]:
         weight_bits=weight_bits,
         input_bits=input_bits,
         input_signed=signed,
-        input_step=step,
-        input_zero=zero,
-        weight_step=random.random(draw(st.sampled_from([1, shape[1]]))) * 2.0**-input_bits / top / height,
+        input_scale=step,
+        input_zero_point=zero,
+        weight_scale=random.random(draw(st.sampled_from([1, shape[1]]))) * 2.0**-input_bits / top / height,
         groups=groups,
         conv=conv,
         vectors=1000,
@@ -358,7 +358,7 @@ def test_sums_on_both_sides_of_what_single_precision_divides(rows: int, dtype: s
 
 def test_steps_of_vectors_are_exact_powers_of_two() -> None:
     """Around every power of two, above, below and on it, and below the smallest maximum."""
-    plan = typed(plan_of(coded([[3]], weight_step=[2.0**-8], input_signed=True, input_step=None)), "float64", 17)
+    plan = typed(plan_of(coded([[3]], weight_scale=[2.0**-8], input_signed=True, input_scale=None)), "float64", 17)
     powers = 2.0 ** np.arange(-20, 1000, 7)
     x = np.concatenate([powers, np.nextafter(powers, 0), np.nextafter(powers, np.inf), [0, 1e-5, -1e-5]])
     assert_same(plan, {"x": x[:, None]})
@@ -371,13 +371,13 @@ def test_steps_of_vectors_are_exact_powers_of_two() -> None:
 def test_half_precision_is_rounded_once() -> None:
     """Just above the middle of 1 and the next half: by way of float32 it would become the middle, and then 1."""
     step = (1 + 2.0**-11 + 2.0**-40) / 3
-    plan = typed(plan_of(coded([[3]], weight_step=[step])), "float16", 17)
+    plan = typed(plan_of(coded([[3]], weight_scale=[step])), "float16", 17)
     x = np.array([[1]], np.float16)
     assert emulated(emulation_model(plan), {"x": x})["y"].item() == np.float16(1 + 2**-10)
     assert_same(plan, {"x": np.arange(200, dtype=np.float16)[:, None]})
 
 
-@pytest.mark.parametrize("kind", ["cells", "adc-top", "adc-step", "bias", "worth", "exact-step", "weight-step"])
+@pytest.mark.parametrize("kind", ["cells", "adc-top", "adc-lsb", "bias", "worth", "exact-step", "weight-scale"])
 def test_a_changed_constant_is_found(kind: str, tmp_path: Path) -> None:
     """One level less in one cell, one code less in one converter, and so on: the outputs differ."""
     feeds = {"x": normal(20, 20)}

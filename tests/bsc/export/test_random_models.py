@@ -17,7 +17,7 @@ from bsc.testing import tiny_model
 from tests.bsc.export.test_onnx_emulation import assert_same, with_converters
 from tests.bsc.plans import model_plan
 
-SUFFIXES = ("", "", "", "/whole", "/codes", "/sums", "/cast", "/adc-step", "/turned", "_2", "/whole_2")
+SUFFIXES = ("", "", "", "/whole", "/codes", "/sums", "/cast", "/adc-lsb", "/turned", "_2", "/whole_2")
 """Behind the names of operators, so that they meet those of an export's own operators."""
 
 

@@ -192,7 +192,7 @@ def test_an_input_that_is_no_tensor_is_refused(tmp_path: Path) -> None:
     model.graph.output.append(onnx.helper.make_tensor_value_info("n", onnx.TensorProto.INT64, []))
     with pytest.raises(ModelError) as caught:
         imported(model, tmp_path)
-    assert (caught.value.code, caught.value.problem) == ("BSC304", "input 's' is no tensor")
+    assert (caught.value.code, caught.value.problem) == ("BSC304", "input 's' is not a tensor")
 
 
 # --- bodies ---

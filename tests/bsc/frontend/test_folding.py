@@ -159,3 +159,27 @@ def test_an_embedding_stays_as_small_as_it_is(tmp_path: Path) -> None:
     numbers = {"t": table, "s": np.array(0.5, np.float32), "w": random_weights(4, 2)}
     graph = imported(tiny_model(text, numbers), tmp_path)
     assert list(left(graph)) == ["DequantizeLinear", "Gather"]
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 18])
+@pytest.mark.parametrize("length", [4, 5])
+def test_sequences_that_become_splits_have_the_form_of_the_opset(opset: int, length: int, tmp_path: Path) -> None:
+    """Pieces of an activation, the last one maybe shorter; the optimiser writes all of them as Split of opset 18."""
+    text = """(float[N,10] x) => (float[] y) { s = SplitToSequence <axis = 1> (x, n) a = SequenceAt (s, first)
+              b = SequenceAt (s, last) c = Concat <axis = 1> (b, a) y = MatMul (c, w) }"""
+    width = length + (10 % length or length)
+    numbers = {"n": np.array(length), "first": np.array(0), "last": np.array(-1), "w": random_weights(width, 3)}
+    model = tiny_model(text, numbers, opset=opset)
+    graph = imported(model, tmp_path)
+    assert len(list(graph.layers())) == 1
+    assert_same_as_onnxruntime(model, graph, batch=2)
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+def test_sequences_that_get_an_axis_have_the_form_of_the_opset(opset: int, tmp_path: Path) -> None:
+    text = """(float[N,4] x) => (float[] y) { r = Relu (x) s = SequenceConstruct (x, r)
+              a = ConcatFromSequence <axis = 1, new_axis = 1> (s) y = MatMul (a, w) }"""
+    model = tiny_model(text, {"w": random_weights(4, 3)}, opset=opset)
+    graph = imported(model, tmp_path)
+    assert len(list(graph.layers())) == 1
+    assert_same_as_onnxruntime(model, graph, batch=2)

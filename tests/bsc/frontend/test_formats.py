@@ -59,7 +59,7 @@ def test_quantize_takes_codes_and_formats_as_they_are(tmp_path: Path) -> None:
     assert layer.quant is not None
     assert changed[0] == layer.name
     np.testing.assert_array_equal(mapped.arrays_of(layer.name)["codes"], weight)
-    np.testing.assert_array_equal(mapped.arrays_of(layer.name)["weight_step"], constants["ws"].astype(np.float64))
+    np.testing.assert_array_equal(mapped.arrays_of(layer.name)["weight_scale"], constants["ws"].astype(np.float64))
     assert layer.quant.weight_bits == 7  # of 100
     assert "  weights 7 bit + sign, inputs 8 bit signed step 0.5 zero -3" in str(layer)
 

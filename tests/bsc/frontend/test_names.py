@@ -64,5 +64,5 @@ def test_a_tensor_may_be_called_like_any_array(tensor: str, tmp_path: Path) -> N
         result = compiled(graph)
         for layer in result.layers():
             ours, theirs = result.arrays_of(layer.name), plain.arrays_of(layer.name)
-            for array in ("codes", "weight_step"):
+            for array in ("codes", "weight_scale"):
                 np.testing.assert_array_equal(ours[array], theirs[array], err_msg=key)

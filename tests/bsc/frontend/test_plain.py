@@ -1,4 +1,4 @@
-"""Sparse constants, texts and values that are no tensors."""
+"""Sparse constants, texts and values that are not tensors."""
 
 from collections.abc import Sequence
 from pathlib import Path

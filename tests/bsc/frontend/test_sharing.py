@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bsc.ir.layer import Reuse
+from bsc.ir.layer import LayerUse
 from bsc.replay.engine import Replayer
 from bsc.testing import assert_same_as_onnxruntime, imported, random_weights, tiny_model
 from tests.bsc.plans import model_plan
@@ -16,7 +16,7 @@ TWICE = tiny_model(
 def test_weights_that_two_operators_read_are_mapped_once(tmp_path: Path) -> None:
     graph = imported(TWICE, tmp_path)
     assert [(layer.name, layer.vectors) for layer in graph.layers()] == [("a", 4), ("c", 2)]
-    assert graph.op("b") == Reuse(name="b", layer="a", input="r", output="g")
+    assert graph.op("b") == LayerUse(name="b", layer="a", input="r", output="g")
     assert_same_as_onnxruntime(TWICE, graph, batch=3)
 
 
@@ -35,7 +35,7 @@ def test_calibration_covers_every_use(tmp_path: Path) -> None:
     weight = 10 * np.eye(4, dtype=np.float32)
     model = tiny_model("(float[N,2,4] x) => (float[] y) { h = MatMul(x, w)  y = MatMul(h, w) }", {"w": weight})
     (layer,) = model_plan(model, tmp_path, calibration={"x": x}).mapping.layers
-    assert layer.input_step == 2.0**-8  # of the range 0 to 1, which only the second use has
+    assert layer.input_scale == 2.0**-8  # of the range 0 to 1, which only the second use has
     assert not layer.input_signed
 
 

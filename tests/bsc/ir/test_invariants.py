@@ -38,7 +38,7 @@ BREAKAGES = {
     "shape of the codes": (with_array("codes", [[9, -6]]), "array 'codes' has shape (1, 2), not (K, N) of (2, 2)"),
     "a code too high": (with_array("codes", [[16, 0], [0, 0]]), "array 'codes' has values outside -15 to 15"),
     "a code too low": (with_array("codes", [[-16, 0], [0, 0]]), "array 'codes' has values outside -15 to 15"),
-    "weight steps": (with_array("weight_step", [1.0, 1.0]), "array 'weight_step' has shape (2,), not (M) of (3,)"),
+    "weight steps": (with_array("weight_scale", [1.0, 1.0]), "array 'weight_scale' has shape (2,), not (M) of (3,)"),
     "number of kept rows": (with_array("kept_rows", [0]), "array 'kept_rows' has shape (1,), not (K) of (2,)"),
     "kept rows below the matrix": (with_array("kept_rows", [0, 3]), "array 'kept_rows' has values outside 0 to 2"),
     "kept rows above the matrix": (with_array("kept_rows", [-1, 0]), "array 'kept_rows' has values outside 0 to 2"),
@@ -50,7 +50,7 @@ BREAKAGES = {
         with_array("allocated", [True]),
         "array 'allocated' has shape (1,), not (T, C, S, P) of (1, 1, 2, 2)",
     ),
-    "an ADC step of 0": (with_array("adc_step", UNSIGNED), "array 'adc_step' has values outside 1 to 255"),
+    "an ADC step of 0": (with_array("adc_lsb", UNSIGNED), "array 'adc_lsb' has values outside 1 to 255"),
 }
 
 

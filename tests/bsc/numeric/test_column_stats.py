@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bsc.numeric.column_stats import ColumnStats, column_stats, lossless_bits, reach, stored_stats
+from bsc.numeric.column_stats import ColumnStats, column_stats, lossless_bits, stored_stats, sum_range
 from bsc.numeric.encoding import CellFormat
 
 TABLES = [(weight_bits, bits_per_cell) for weight_bits in range(1, 16) for bits_per_cell in range(1, 9)]
@@ -159,7 +159,7 @@ def test_flipping_never_makes_a_sum_larger() -> None:
 def test_reach_of_columns_and_pairs_by_hand() -> None:
     """5 up in steps of 1 and 4 down in steps of 2, driven with digits up to 3."""
     sums, gcds = np.array([[[[5], [4]]]], np.uint16), np.array([[[[1], [2]]]], np.uint8)
-    apart = reach(sums, gcds, CellFormat(weight_bits=8, bits_per_cell=8), 3)
+    apart = sum_range(sums, gcds, CellFormat(weight_bits=8, bits_per_cell=8), 3)
     assert [values.ravel().tolist() for values in (apart.low, apart.high, apart.step)] == [[0, 0], [15, 12], [1, 2]]
-    pair = reach(sums, gcds, CellFormat(weight_bits=8, bits_per_cell=8, subtraction="analog"), 3)
+    pair = sum_range(sums, gcds, CellFormat(weight_bits=8, bits_per_cell=8, subtraction="analog"), 3)
     assert [values.tolist() for values in (pair.low, pair.high, pair.step)] == [[[[[-12]]]], [[[[15]]]], [[[[1]]]]]

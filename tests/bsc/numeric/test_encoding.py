@@ -46,7 +46,7 @@ def test_cells_and_centre_rebuild_every_code(  # noqa: PLR0917
     assert encoding != "offset" or stored.min() >= 0
     levels = cells.levels()[stored].astype(np.int64)
     assert levels.max() <= cells.max_level
-    rebuilt = (levels * cells.worth()).sum(axis=(2, 3)) + cells.centres_by_row(centres, rows, tile_rows)
+    rebuilt = (levels * cells.place_values()).sum(axis=(2, 3)) + cells.centres_by_row(centres, rows, tile_rows)
     np.testing.assert_array_equal(rebuilt, codes)
 
 

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsc.numeric.column_stats import Reach
+from bsc.numeric.column_stats import SumRange
 from bsc.numeric.windows import Windows
 
 
 def single(low: int, high: int, lowest: int, highest: int, step: int = 1) -> Windows:
     """One conversion."""
     one, seen = np.ones((1, 1, 1, 1), np.int32), np.int32
-    reached = Reach(one * low, one * high, (one * step).astype(np.uint8))
+    reached = SumRange(one * low, one * high, (one * step).astype(np.uint8))
     return Windows.of(reached, one * seen(lowest), one * seen(highest), None)
 
 
@@ -48,7 +48,7 @@ def test_shared() -> None:
     def of(values: Any, dtype: Any = np.int32) -> Any:
         return np.array(values, dtype).reshape(shape)
 
-    reached = Reach(of([-40, -9]), of([20, 60]), of([2, 3], np.uint8))
+    reached = SumRange(of([-40, -9]), of([20, 60]), of([2, 3], np.uint8))
     windows = Windows.of(reached, of([-4, 0]), of([2, 9]), np.zeros(shape, np.int64))
     assert windows.unit.tolist() == of([1, 1]).tolist()
     assert windows.covering.tolist() == of([4, 4]).tolist()

@@ -72,8 +72,8 @@ def test_what_was_left_out_counts_as_zero() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("weight_step", np.array([1 + 2e-9]), ("weight steps",)),
-        ("weight_step", np.array([1 + 5e-10]), ()),
+        ("weight_scale", np.array([1 + 2e-9]), ("weight steps",)),
+        ("weight_scale", np.array([1 + 5e-10]), ()),
         ("bias", np.array([1.0]), ("biases",)),
         ("bias", np.array([0.0]), ()),
         ("correction", np.array([2]), ("corrections",)),

@@ -71,8 +71,8 @@ def test_both_sides_of_every_limit(field: str, limits: tuple[int, int]) -> None:
         ({"mapped_rows": 0}, "a layer without rows has no columns either"),
         ({"groups": 2, "mapped_columns": 1}, "a grouped layer keeps all its rows and columns"),
         ({"vectors": 1 << 53}, "rows, columns and vectors are too many to count"),
-        ({"input_step": 0.0}, "Input should be greater than or equal to"),
-        ({"input_step": float("inf")}, "Input should be less than or equal to 12676"),
+        ({"input_scale": 0.0}, "Input should be greater than or equal to"),
+        ({"input_scale": float("inf")}, "Input should be less than or equal to 12676"),
         (
             {"conv": {"kernel": (2,), "strides": (1, 1), "dilations": (1,), "pads": ((0, 0),)}},
             "kernel, strides, dilations and pads need one entry each per axis",

@@ -543,12 +543,12 @@ BAD_ARRAYS: list[tuple[str, NDArray[Any]]] = [
     ("codes", np.zeros((13, 4), np.float32)),
     ("codes", np.full((13, 4), 256, np.int16)),
     ("codes", np.full((13, 4), -256, np.int16)),
-    ("weight_step", np.array([-1.0])),
-    ("weight_step", np.array([np.nan])),
-    ("weight_step", np.array([np.inf])),
-    ("weight_step", np.ones(4)),
-    ("weight_step", np.ones((1, 1))),
-    ("weight_step", np.array([1])),
+    ("weight_scale", np.array([-1.0])),
+    ("weight_scale", np.array([np.nan])),
+    ("weight_scale", np.array([np.inf])),
+    ("weight_scale", np.ones(4)),
+    ("weight_scale", np.ones((1, 1))),
+    ("weight_scale", np.array([1])),
     ("bias", np.ones(4, np.float32)),
     ("bias", np.ones((5, 1), np.float32)),
     ("bias", np.array([0, 0, np.nan, 0, 0])),
@@ -569,8 +569,8 @@ BAD_ARRAYS: list[tuple[str, NDArray[Any]]] = [
     ("nonzeros", np.full(LINES, 17, np.uint16)),
     ("adc_bits", np.full(LINES, 17, np.uint8)),
     ("adc_bits", np.zeros((1, 4, 1, 4), np.uint8)),
-    ("adc_step", np.zeros(LINES, np.uint8)),
-    ("adc_step", np.full(LINES, 256, np.uint16)),
+    ("adc_lsb", np.zeros(LINES, np.uint8)),
+    ("adc_lsb", np.full(LINES, 256, np.uint16)),
     ("allocated", np.ones((1, 2, 4, 2), np.bool_)),
     ("allocated", np.ones((1, 1, 4, 2), np.uint8)),
 ]
@@ -611,11 +611,11 @@ def test_centres_that_do_not_fit_the_codes(centres: NDArray[Any] | None, tmp_pat
 @pytest.mark.parametrize("step", [2.0**-100, 2.0**100])
 def test_input_steps_have_limits(step: float, tmp_path: Path) -> None:
     folder = tmp_path / "cnn.bsc"
-    write_plan(plan_of(layer_of([[1, -2]], input_step=step)), folder)
-    assert read_plan(folder).mapping.layers[0].input_step == step
+    write_plan(plan_of(layer_of([[1, -2]], input_scale=step)), folder)
+    assert read_plan(folder).mapping.layers[0].input_scale == step
     beyond = float(np.nextafter(step, np.inf if step > 1 else 0))
     for value in (beyond, math.nan, math.inf, 0.0, 1e300, 1e-300):
-        write_document(folder, changed(document_of(folder), ("layers", 0, "input_step"), value))
+        write_document(folder, changed(document_of(folder), ("layers", 0, "input_scale"), value))
         assert refusal(folder).startswith("plan.json: ")
 
 
@@ -632,15 +632,15 @@ def test_values_at_their_limits_are_read(folder: Path) -> None:
         folder,
         HEAD,
         codes=np.full((13, 4), -255, np.int16),
-        weight_step=np.array([0.0]),
+        weight_scale=np.array([0.0]),
         bias=np.array([-largest, largest, 0, 0, 0]),
         adc_bits=np.full(LINES, 16, np.uint8),
-        adc_step=np.full(LINES, 255, np.uint8),
+        adc_lsb=np.full(LINES, 255, np.uint8),
         kept_rows=np.arange(3, 16, dtype=np.int64),
         kept_columns=np.arange(1, 5, dtype=np.int8),
     )
     plan = read_plan(folder)
-    assert plan.mapping.arrays(plan.mapping.layer("head")).adc_step.max() == 255
+    assert plan.mapping.arrays(plan.mapping.layer("head")).adc_lsb.max() == 255
 
 
 OBSERVED = (2, 4, 1, 3)

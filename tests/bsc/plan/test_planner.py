@@ -62,7 +62,7 @@ def test_calibration_data_is_named(tmp_path: Path) -> None:
     layer, _ = only_layer(plan.mapping)
     assert plan.document.calibration == record
     assert plan.document.pipeline == "text"
-    assert layer.input_step == 2 ** (np.ceil(np.log2(np.abs(data.inputs["x"]).max())) - 7)
+    assert layer.input_scale == 2 ** (np.ceil(np.log2(np.abs(data.inputs["x"]).max())) - 7)
 
 
 def test_a_bias_is_flat() -> None:

@@ -283,6 +283,11 @@ def test_random_data_fills_whole_batches(samples: int, made: int) -> None:
     assert (data.samples, data.batch) == (made, 2)
 
 
+def test_texts_are_made_up() -> None:
+    data = random_dataset([replace(X, dtype="object")], dynamic_batch=True, samples=3, seed=0)
+    assert all(text.startswith("text ") for text in data.inputs["x"].ravel())
+
+
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
@@ -290,7 +295,7 @@ def test_random_data_fills_whole_batches(samples: int, made: int) -> None:
         ({"dtype": "complex64"}, "complex64 of shape (2, 2)"),
         ({"dtype": "<U1"}, "<U1 of shape (2, 2)"),
         ({"shape": None}, "its sizes are not known"),
-        ({"shape": (1, (1 << 28) + 1)}, "float32 of shape (1, 268435457)"),
+        ({"shape": (1, (1 << 26) + 1)}, "float32 of shape (1, 67108865)"),
     ],
 )
 @pytest.mark.parametrize("dynamic_batch", [False, True])
@@ -306,8 +311,12 @@ def test_fewer_samples_are_made_where_one_is_large(*, dynamic_batch: bool) -> No
     wide = replace(X, shape=(1, 3, 640, 640))
     data = random_dataset([wide], dynamic_batch=dynamic_batch, samples=64, seed=0)
     assert data.samples == (1 << 26) // (3 * 640 * 640) == 54
-    larger = replace(X, shape=(1, (1 << 26) + 1))
-    assert random_dataset([larger], dynamic_batch=dynamic_batch, samples=64, seed=0).samples == 1
+    larger = replace(X, shape=(1, 1 << 25)), replace(U, shape=(1, 1 << 25))
+    assert random_dataset(larger, dynamic_batch=dynamic_batch, samples=64, seed=0).samples == 1
+    too_large = (*larger, replace(X, name="z", shape=(1, 1)))
+    assert "input 'z' cannot be made up" in refusal(
+        lambda: random_dataset(too_large, dynamic_batch=dynamic_batch, samples=64, seed=0)
+    )
 
 
 def test_made_up_inputs_of_any_kind() -> None:

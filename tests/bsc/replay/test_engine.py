@@ -14,9 +14,10 @@ from onnx import helper, numpy_helper
 
 from bsc.errors import ModelError
 from bsc.mapping.arrays import LayerArrays
-from bsc.mapping.layer import AdcGranularity, ConvRecord, MappedLayer
+from bsc.mapping.layer import ConvRecord, MappedLayer
 from bsc.mapping.model import MappedModel
 from bsc.numeric.quantizer import code_limits, input_cycles, to_codes
+from bsc.numeric.sharing import AdcSharing
 from bsc.replay import columns, loaded
 from bsc.replay import engine as engine_module
 from bsc.replay.activations import input_codes
@@ -85,7 +86,7 @@ def cases(draw: st.DrawFn, *, adc: AssignAdc) -> Case:
 
 @st.composite
 def lossless_cases(draw: st.DrawFn) -> Case:
-    granularities: list[AdcGranularity] = ["column", "tile", "slice"]
+    granularities: list[AdcSharing] = ["column", "tile", "slice"]
     return draw(cases(adc=AssignAdc(granularity=draw(st.sampled_from(granularities)))))
 
 
@@ -141,7 +142,7 @@ def by_conversion(case: Case) -> tuple[list[list[int]], LayerTally]:
                 for conversion, polarity in enumerate((1,) if layer.encoding == "offset" else (1, -1)):
                     sign = polarity
                     cells = [max(sign * code, 0) >> shift & top for code in stored]
-                    if layer.subtraction == "analog":
+                    if layer.cells.analog_pairs:
                         if conversion == 1:
                             break
                         cells = [
@@ -152,14 +153,14 @@ def by_conversion(case: Case) -> tuple[list[list[int]], LayerTally]:
                         total += sign * 2**shift * top * sum(codes[row] for row in rows)
                         cells, sign = [top - cell for cell in cells], -sign
                     low = 0 if arrays.adc_low is None else int(arrays.adc_low[here])
-                    bits, step = int(arrays.adc_bits[here]), int(arrays.adc_step[here])
-                    for cycle, (worth, _) in enumerate(group[0]):
+                    bits, step = int(arrays.adc_bits[here]), int(arrays.adc_lsb[here])
+                    for cycle, (place_values, _) in enumerate(group[0]):
                         current = sum(cell * group[row][cycle][1] for cell, row in zip(cells, rows, strict=True))
                         level = round(Fraction(current, step))  # half to even
                         read = max(low, min(level, low + 2**bits - 1))
                         tally.conversions += bits > 0
                         tally.clipped += bits > 0 and read != level
-                        total += sign * worth * 2**shift * step * read
+                        total += sign * place_values * 2**shift * step * read
         return total
 
     results = [[result(v, column) for column in range(layer.mapped_columns)] for v in range(len(inputs))]
@@ -354,13 +355,13 @@ def test_full_tiles_of_extreme_codes(rows: int, bits_per_cell: int, dac_bits: in
     case = Case(layer, arrays, np.full((1, 1, rows), lowest))
     assert LayerEngine(layer, arrays, ReplayOptions()).integers(case.inputs).item() == rows * -255 * lowest
     wide = replace(case, arrays=with_adc(arrays, 16, 255))
-    digits = [(worth, digit) for worth, digit in drives(lowest, layer)]
+    digits = [(place_values, digit) for place_values, digit in drives(lowest, layer)]
     expected = 0
     for index in range(layer.slices):
         level = 255 >> index * bits_per_cell & (1 << bits_per_cell) - 1
-        for worth, digit in digits:
+        for place_values, digit in digits:
             code = min(round(Fraction(rows * level * digit, 255)), 65535)
-            expected -= worth * 2 ** (index * bits_per_cell) * 255 * code
+            expected -= place_values * 2 ** (index * bits_per_cell) * 255 * code
     for reader in (best_reader(), read_numpy):
         assert replayed(wide, reader=reader)[0].item() == expected
 
@@ -425,18 +426,18 @@ def layer_with(rows: int, **fields: Any) -> MappedLayer:
     ("fields", "x", "codes", "step"),
     [
         # Halves go to the even code, and what is out of range to the last one.
-        ({"input_bits": 4, "input_step": 0.5}, [-1, 0.25, 0.75, 100], [0, 0, 2, 15], [0.5]),
-        ({"input_bits": 4, "input_signed": True, "input_step": 0.5}, [-100, -0.75, 0.25, 100], [-8, -2, 0, 7], [0.5]),
+        ({"input_bits": 4, "input_scale": 0.5}, [-1, 0.25, 0.75, 100], [0, 0, 2, 15], [0.5]),
+        ({"input_bits": 4, "input_signed": True, "input_scale": 0.5}, [-100, -0.75, 0.25, 100], [-8, -2, 0, 7], [0.5]),
         # Every vector has the range of its largest value, rounded up to a power of two.
-        ({"input_step": None}, [[0.5, 0.25], [3, 1]], [[255, 128], [192, 64]], [2**-9, 2**-6]),
+        ({"input_scale": None}, [[0.5, 0.25], [3, 1]], [[255, 128], [192, 64]], [2**-9, 2**-6]),
         (
-            {"input_step": None, "input_signed": True},
+            {"input_scale": None, "input_signed": True},
             [[1, -0.5], [-8, 3]],
             [[127, -64], [-128, 48]],
             [2**-7, 2**-4],
         ),
         # The range of a vector of zeros is not zero: max|x| counts as 1e-5, just below 2**-16.
-        ({"input_step": None}, [[0, 0]], [[0, 0]], [2**-24]),
+        ({"input_scale": None}, [[0, 0]], [[0, 0]], [2**-24]),
     ],
 )
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -450,7 +451,7 @@ def test_input_codes_by_hand(
 
 
 def test_a_code_of_zero_by_hand() -> None:
-    plan = mapped(coded([[3, 0], [-5, 7]], input_step=0.5, input_zero=10))
+    plan = mapped(coded([[3, 0], [-5, 7]], input_scale=0.5, input_zero_point=10))
     x = np.array([[1.0, -2.0], [-5.0, 200.0], [-99.0, 0.24]], np.float32)
     codes = np.array([[12, 6], [0, 255], [0, 10]])  # what lies outside 0 to 255 is clipped
     replayer = Replayer(plan)
@@ -460,9 +461,9 @@ def test_a_code_of_zero_by_hand() -> None:
 
 
 def test_half_precision_has_no_number_for_the_largest_codes_and_smallest_steps() -> None:
-    codes, _ = input_codes(layer_with(1, input_bits=16, input_step=2**-16), np.ones((1, 1), np.float16))
+    codes, _ = input_codes(layer_with(1, input_bits=16, input_scale=2**-16), np.ones((1, 1), np.float16))
     assert codes.item() == 65535
-    codes, step = input_codes(layer_with(1, input_bits=16, input_step=None), np.zeros((1, 1), np.float16))
+    codes, step = input_codes(layer_with(1, input_bits=16, input_scale=None), np.zeros((1, 1), np.float16))
     assert (codes.item(), step.item()) == (0, 2**-32)
 
 
@@ -496,7 +497,7 @@ def test_words_for_an_activation_of_another_shape(layer: MappedLayer, shape: tup
 def test_the_kernel_quantises_as_numpy_does(values: list[float], step: float) -> None:
     x = np.array([[*values, -step, 0.5 * step, 2.5 * step, 300 * step]], np.float32)
     for signed in (False, True):
-        record = layer_with(x.shape[1], input_step=step, input_signed=signed)
+        record = layer_with(x.shape[1], input_scale=step, input_signed=signed)
         codes, _ = input_codes(record, x)
         with np.errstate(over="ignore"):
             expected = to_codes(x, np.array(step, np.float32), *code_limits(8, signed=signed))
@@ -506,7 +507,7 @@ def test_the_kernel_quantises_as_numpy_does(values: list[float], step: float) ->
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_words_for_an_activation_that_is_not_finite(value: float) -> None:
     with pytest.raises(ModelError) as caught:
-        input_codes(layer_with(1, input_step=None), np.array([[value]]))
+        input_codes(layer_with(1, input_scale=None), np.array([[value]]))
     assert str(caught.value) == (
         "[BSC308] the input of layer 'fc' is not finite\n"
         "  seen: NaN or infinity from the operators before it\n"
@@ -564,7 +565,7 @@ def dequantised(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.float64]:
     rows = np.arange(layer.rows) if arrays.kept_rows is None else arrays.kept_rows
     columns = np.arange(layer.columns) if arrays.kept_columns is None else arrays.kept_columns
     matrix[np.ix_(rows, columns)] = arrays.codes
-    return np.asarray(matrix * arrays.weight_step)
+    return np.asarray(matrix * arrays.weight_scale)
 
 
 def quantised_twin(model: onnx.ModelProto, mapping: MappedModel) -> onnx.ModelProto:
@@ -585,12 +586,12 @@ def quantised_twin(model: onnx.ModelProto, mapping: MappedModel) -> onnx.ModelPr
         layer = layers[node.name]
         arrays = mapping.arrays(layer)
         weight, name = constants[node.input[1]], node.name
-        assert layer.input_step is not None
+        assert layer.input_scale is not None
         signed = layer.input_signed
         low, high = (-(1 << layer.input_bits - 1), (1 << layer.input_bits - 1) - 1) if signed else (0, 255)
         matrix = dequantised(layer, arrays)
         constants |= {
-            f"{name}.step": np.array(layer.input_step),
+            f"{name}.step": np.array(layer.input_scale),
             f"{name}.low": np.array(low),
             f"{name}.high": np.array(high),
             f"{name}.weight": matrix.T.reshape(weight.shape) if layer.op_type == "Conv" else matrix,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import hw_models
 from bsc.hardware.device import Device
 from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
-from bsc.replay.loaded import LoadedPlan
+from bsc.replay.loaded import PlanRunner
 from bsc.replay.noisy import NoisyLayer, NoisyReplayer
 from bsc.testing import mlp_model
 from passes.assign_adc import AssignAdc
@@ -45,11 +45,11 @@ def test_whole_models_without_effects(tmp_path: Any) -> None:
     plan = model_plan(CNN, tmp_path, policy="fixed=3").mapping
     images = {"image": np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)}
     exact = Replayer(plan).replayed(images)["scores"]
-    np.testing.assert_array_equal(NoisyReplayer(LoadedPlan(plan), IDEAL, seed=0).replayed(images)["scores"], exact)
+    np.testing.assert_array_equal(NoisyReplayer(PlanRunner(plan), IDEAL, seed=0).replayed(images)["scores"], exact)
 
 
 def test_a_code_of_zero_and_shared_crossbars_without_effects() -> None:
-    plan = mapped(coded(np.arange(-8, 8).reshape(4, 4), input_step=0.25, input_zero=77))
+    plan = mapped(coded(np.arange(-8, 8).reshape(4, 4), input_scale=0.25, input_zero_point=77))
     again = plan.record.steps[0].model_copy(update={"inputs": ("y",), "outputs": ("z",)})
     record = plan.record.model_copy(
         update={
@@ -60,7 +60,7 @@ def test_a_code_of_zero_and_shared_crossbars_without_effects() -> None:
     plan = replace(plan, record=record)
     x = {"x": np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)}
     exact = Replayer(plan).replayed(x)["z"]
-    np.testing.assert_array_equal(NoisyReplayer(LoadedPlan(plan), IDEAL, seed=0).replayed(x)["z"], exact)
+    np.testing.assert_array_equal(NoisyReplayer(PlanRunner(plan), IDEAL, seed=0).replayed(x)["z"], exact)
 
 
 def small() -> Case:
@@ -79,7 +79,7 @@ def test_a_permuted_layer_without_effects() -> None:
     plan = mapped(coded(codes), rows=8, cols=4, permute=Permute(rows="balanced", group_rows=8))
     x = np.random.default_rng(1).integers(0, 256, (3, 20)).astype(np.float32)
     np.testing.assert_array_equal(Replayer(plan).replayed({"x": x})["y"], x @ codes)
-    np.testing.assert_array_equal(NoisyReplayer(LoadedPlan(plan), IDEAL, seed=0).replayed({"x": x})["y"], x @ codes)
+    np.testing.assert_array_equal(NoisyReplayer(PlanRunner(plan), IDEAL, seed=0).replayed({"x": x})["y"], x @ codes)
 
 
 def test_same_seed_same_results_however_batches_are_cut() -> None:
@@ -148,7 +148,7 @@ def test_more_noise_hurts_more(tmp_path: Any) -> None:
     noise = GENERIC.only("read_noise")
     errors = [
         np.abs(
-            NoisyReplayer(LoadedPlan(plan), noise.scaled("read_noise", factor), seed=0).replayed(inputs)["y"] - exact
+            NoisyReplayer(PlanRunner(plan), noise.scaled("read_noise", factor), seed=0).replayed(inputs)["y"] - exact
         ).mean()
         for factor in (0.5, 2, 8)
     ]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from bsc.errors import GateError
 from bsc.mapping.arrays import LayerArrays
-from bsc.mapping.lossless import layer_reach, proved_lossless
+from bsc.mapping.lossless import layer_sum_range, proved_lossless
 from bsc.mapping.model import MappedModel
 from bsc.numeric.column_stats import lossless_bits
 from bsc.plan.folder import read_plan, write_plan
@@ -84,7 +84,7 @@ def test_words_for_a_planted_resolution() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "seen"),
     [
-        ("adc_step", 2, "3 bits in steps of 2 from code -1 on, for sums from -1 to 5 in steps of 1"),
+        ("adc_lsb", 2, "3 bits in steps of 2 from code -1 on, for sums from -1 to 5 in steps of 1"),
         ("adc_low", 0, "3 bits in steps of 1 from code 0 on, for sums from -1 to 5 in steps of 1"),
         ("adc_bits", 2, "2 bits in steps of 1 from code -1 on, for sums from -1 to 5 in steps of 1"),
     ],
@@ -114,14 +114,14 @@ def test_the_attacks_find_any_conversion_that_is_a_bit_short(case: Case) -> None
     """Without the check of the bounds, every conversion that can reach its highest code is caught by an attack."""
     layer, arrays = case.layer, case.arrays
     derived = proofs._Derived.of(layer, arrays)
-    low, high, _ = derived.reach(layer)
-    top = (arrays.lowest_codes + (1 << arrays.adc_bits.astype(np.int64)) - 1) * arrays.adc_step.astype(np.int64)
+    low, high, _ = derived.sum_range(layer)
+    top = (arrays.lowest_codes + (1 << arrays.adc_bits.astype(np.int64)) - 1) * arrays.adc_lsb.astype(np.int64)
     vectors = np.concatenate(list(proofs._attacks(layer, arrays, derived, np.minimum(top - high, low), 0)))
     proofs._attack(layer, arrays, vectors)
     moving = np.argwhere(high > low)
     for here in map(tuple, moving[: proofs.ATTACKED // 8].tolist()):
         short = changed(arrays.adc_bits, here, int(arrays.adc_bits[here]) - 1)
-        if high[here] <= (int(arrays.lowest_codes[here]) + (1 << int(short[here])) - 1) * int(arrays.adc_step[here]):
+        if high[here] <= (int(arrays.lowest_codes[here]) + (1 << int(short[here])) - 1) * int(arrays.adc_lsb[here]):
             continue  # a resolution that is shared, and more than this one needs
         with pytest.raises(GateError, match="conversions lose something under attack"):
             proofs._attack(layer, replace(arrays, adc_bits=short), vectors)
@@ -140,7 +140,7 @@ def test_calibrated_pairs_that_have_all_bits_stay_proved(spare: int) -> None:
     plan = plan_from_data(codes, inputs, CalibrateAdc(spare_bits=spare), subtraction="analog")
     (found,) = check_proofs(plan.mapping).values()
     layer, arrays = only_layer(plan.mapping)
-    bounds = layer_reach(layer, arrays)
+    bounds = layer_sum_range(layer, arrays)
     enough = arrays.adc_bits == lossless_bits((bounds.high - bounds.low).astype(np.uint32), bounds.step)
     assert found.lossless == np.count_nonzero(enough) == np.count_nonzero(proved_lossless(layer, arrays))
     assert (found.lossless == found.conversions) == (spare == 16)

@@ -16,7 +16,7 @@ from bsc.plan.folder import read_plan, write_plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
 from bsc.replay.per_layer import LayerDifference
-from bsc.replay.scores import require_scores
+from bsc.replay.scores import DifferenceSum, require_scores
 from bsc.replay.tally import LayerTally
 from bsc.replay.verification import Verification, verify
 from bsc.testing import mlp_model, random_weights, save, tiny_model
@@ -237,7 +237,35 @@ def test_words_for_an_output_that_is_no_tensor() -> None:
     with pytest.raises(ModelError) as caught:
         require_scores([np.ones(2)], np.zeros(2, np.int64))  # type: ignore[arg-type]
     assert str(caught.value) == (
-        "[BSC308] the model's first output is no tensor\n"
+        "[BSC308] the model's first output is not a tensor\n"
         "  seen: a list\n"
         "  fix:  compile a model whose first output is a tensor"
     )
+
+
+def test_outputs_are_compared_up_to_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the one that is scored: 2 samples of 3 floats are 24 bytes."""
+    text = "(float[N,4] x) => (float[] y, float[] z) { y = MatMul (x, w) z = Relu (y) }"
+    model = tiny_model(text, {"w": random_weights(4, 3)})
+    plan, path = model_plan(model, tmp_path), tmp_path / "model.onnx"
+    data = Dataset(inputs={"x": random_weights(2, 4)}, labels=None, batch=2, sha256="", free_batch=True)
+    for limit, values in ((24, 6), (23, 0)):
+        monkeypatch.setattr("bsc.replay.verification.COMPARED_BYTES", limit)
+        outputs = verify(plan, data, "made up", path).outputs
+        assert outputs is not None
+        assert {name: each.values for name, each in outputs.items()} == {"y": 6, "z": values}
+
+
+def test_differences_add_up_over_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    got, wanted = random_weights(7, 3), random_weights(7, 3, seed=1)
+    found = []
+    for chunk in (1, 4, 21, 100):
+        monkeypatch.setattr("bsc.replay.scores.CHUNK", chunk)
+        added = DifferenceSum()
+        added.add({"a": [got]}, {"a": [wanted]})
+        found.append(added.found())
+    assert {(each.values, each.differing, each.largest) for each in found} == {
+        (21, 21, float(np.abs(got.astype(float) - wanted).max()))
+    }
+    relative = np.linalg.norm(got.astype(float) - wanted) / np.linalg.norm(wanted.astype(float))
+    assert [each.relative_rms for each in found] == pytest.approx([relative] * 4)

@@ -134,7 +134,7 @@ def test_what_pairs_rest_on() -> None:
     assert part.observed_bits == {"0": 1, "2": 3}
     assert (found.conversions, found.lossless, found.observed_lossless_columns) == (4, 1, 2)
     # A step that rounds, codes that do not reach as far, and a pair that met nothing but 0.
-    wide = replace(changed, adc_step=of([4, 1, 2, 3], np.uint8))
+    wide = replace(changed, adc_lsb=of([4, 1, 2, 3], np.uint8))
     assert layer_totals(layer, wide).observed_lossless_columns == 1
 
 

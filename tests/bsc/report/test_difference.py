@@ -111,13 +111,13 @@ def test_an_accuracy_test() -> None:
 
 
 def test_pipeline_and_settings() -> None:
-    one = changed(changed(LOSSLESS, "plan.pipeline", "a,b{x=1}"), "plan.layers.0.input_step", 0.5)
-    two = changed(changed(LOSSLESS, "plan.pipeline", "a,b{x=2}"), "plan.layers.0.input_step", 0.25)
+    one = changed(changed(LOSSLESS, "plan.pipeline", "a,b{x=1}"), "plan.layers.0.input_scale", 0.5)
+    two = changed(changed(LOSSLESS, "plan.pipeline", "a,b{x=2}"), "plan.layers.0.input_scale", 0.25)
     found = between(one, two)
     assert (found.removed_steps, found.added_steps) == (("b{x=1}",), ("b{x=2}",))
     (layer,) = found.layers
-    assert (layer.name, layer.settings) == ("a", (Change(name="input_step", old="0.5", new="0.25"),))
-    near = changed(one, "plan.layers.0.input_step", 0.5 * (1 + 5e-10))
+    assert (layer.name, layer.settings) == ("a", (Change(name="input_scale", old="0.5", new="0.25"),))
+    near = changed(one, "plan.layers.0.input_scale", 0.5 * (1 + 5e-10))
     assert between(one, near).empty
 
 

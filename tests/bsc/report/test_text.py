@@ -126,7 +126,8 @@ def test_verification_of_several_outputs() -> None:
         "clipped    0 of 0 conversions",
         "float      label: 1 of 4 differ; no numbers, or not all of them finite",
         "           scores: largest difference 0.5, relative RMS 0.25",
-        "           names: n/a; no numbers, or not all of them finite",
+        "           above 5%: --per-layer shows where; see --keep-digital",
+        "           names: n/a: empty, or too large to be compared",
     ]
 
 
@@ -235,13 +236,13 @@ def test_unknown_prices_are_not_zero() -> None:
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
-        ((None, None), "a step for each input vector, for want of --calib data"),
-        ((0.5, None), "steps of the model in 1 layers, else a step for each input vector, for want of --calib data"),
+        ((None, None), "a step for each input vector, without --calib data"),
+        ((0.5, None), "steps of the model in 1 layers, else a step for each input vector, without --calib data"),
         ((0.5, 0.25), "steps of the model"),
     ],
 )
 def test_where_input_steps_come_from(steps: tuple[float | None, float | None], words: str) -> None:
-    first = coded([[1]], name="a", input_step=steps[0])
-    plan = plan_of(first, coded([[1]], name="b", input_step=steps[1], input="y", output="z"))
+    first = coded([[1]], name="a", input_scale=steps[0])
+    plan = plan_of(first, coded([[1]], name="b", input_scale=steps[1], input="y", output="z"))
     text = to_text(PlanReport(report=report_of(plan)))
     assert f"; {words} digital" in " ".join(text.split())

@@ -113,7 +113,7 @@ def test_function(body: str, labels: list[int] | None, tmp_path: Path, monkeypat
         (
             "np.full((2, 4), np.nan)",
             "[BSC308] data 'made_up_data:load' does not fit\n"
-            "  seen: float64 with values that are no finite numbers\n"
+            "  seen: float64 with values that are not finite numbers\n"
             "  fix:  remove those samples",
         ),
     ],

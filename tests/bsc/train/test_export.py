@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from bsc.atomic import write_file
 from bsc.errors import BscError
+from bsc.output_files import write_file
 from bsc.testing import imported, mlp_model, random_weights, tiny_model
 from bsc.train.export import with_parameters, write_model
 from bsc.train.network import Network

@@ -53,7 +53,7 @@ def test_codes_are_those_of_the_compile_path(name: str, bits: int, tmp_path: Pat
     for layer in mapped.layers():
         codes = layers.codes(layers.layers[layer.name])
         np.testing.assert_array_equal(codes.values.numpy(), mapped.arrays_of(layer.name)["codes"])
-        np.testing.assert_array_equal(codes.step.numpy(), mapped.arrays_of(layer.name)["weight_step"])
+        np.testing.assert_array_equal(codes.step.numpy(), mapped.arrays_of(layer.name)["weight_scale"])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -67,7 +67,7 @@ def test_the_quantised_network_computes_with_its_codes(name: str, tmp_path: Path
     with torch.no_grad():
         for layer in mapped.layers():
             arrays = mapped.arrays_of(layer.name)
-            matrix = torch.from_numpy(arrays["codes"] * arrays["weight_step"])
+            matrix = torch.from_numpy(arrays["codes"] * arrays["weight_scale"])
             stored = integer.parameters[layer.weight]
             stored.copy_((matrix.T if layer.transposed else matrix).reshape(stored.shape))
         x = torch.from_numpy(random_weights(3, *(graph.tensors["x"].shape or ())[1:], seed=5))

@@ -221,7 +221,7 @@ def test_integers_to_the_last_bit(case: str, tmp_path: Path) -> None:
 def test_dequantised_within_the_rounding_of_float32(case: str, tmp_path: Path) -> None:
     replayed, expected, plan = both(FLOAT[case], tmp_path)
     np.testing.assert_allclose(replayed, expected, rtol=2e-6, atol=2e-6 * float(np.abs(expected).max()))
-    assert all(layer.input_step is not None for layer in plan.mapping.layers)  # the model's own, none of ours
+    assert all(layer.input_scale is not None for layer in plan.mapping.layers)  # the model's own, none of ours
 
 
 @pytest.mark.parametrize("case", REQUANTISED)
@@ -245,14 +245,14 @@ def test_no_product_with_weights_is_left(case: str, tmp_path: Path) -> None:
 def test_formats_by_hand(tmp_path: Path) -> None:
     plan = plan_of(FLOAT["QDQ, weights shifted"], tmp_path)
     (layer,) = plan.mapping.layers
-    assert (layer.input_bits, layer.input_signed, layer.input_zero) == (8, False, 101)
-    assert layer.input_step == float(np.float32(0.03))
+    assert (layer.input_bits, layer.input_signed, layer.input_zero_point) == (8, False, 101)
+    assert layer.input_scale == float(np.float32(0.03))
     arrays = plan.mapping.arrays(layer)
     np.testing.assert_array_equal(arrays.codes, codes(6, 5, dtype="uint8").astype(int) - 200)
-    assert arrays.weight_step.tolist() == [float(np.float32(0.02))]
+    assert arrays.weight_scale.tolist() == [float(np.float32(0.02))]
     assert layer.weight_bits == 8
 
 
 def test_a_clip_narrows_the_codes(tmp_path: Path) -> None:
     (layer,) = plan_of(FLOAT["QCDQ"], tmp_path).mapping.layers
-    assert (layer.input_bits, layer.input_signed, layer.input_zero, layer.weight_bits) == (4, True, 0, 4)
+    assert (layer.input_bits, layer.input_signed, layer.input_zero_point, layer.weight_bits) == (4, True, 0, 4)

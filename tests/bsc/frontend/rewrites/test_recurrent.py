@@ -11,7 +11,7 @@ from bsc.errors import ModelError
 from bsc.frontend.rewrites.recurrent_node import MAX_STEPS
 from bsc.frontend.shapes import FREE
 from bsc.ir.graph import DigitalOp
-from bsc.ir.layer import Reuse
+from bsc.ir.layer import LayerUse
 from bsc.replay.engine import Replayer
 from bsc.testing import assert_same_as_onnxruntime, float_outputs, imported, random_weights, save, tiny_model
 from tests.bsc.plans import model_plan
@@ -129,7 +129,7 @@ def test_steps_share_the_crossbars_of_the_recurrent_weights(tmp_path: Path) -> N
     assert (first.name, first.op_type, first.rows, first.columns, first.vectors) == ("m/W", "LSTM", 3, 16, 5)
     # The first step has no recurrent product, as its state is zero.
     assert (second.name, second.op_type, second.rows, second.columns, second.vectors) == ("m/R", "LSTM", 4, 16, 4)
-    assert [op.name for op in graph.ops() if isinstance(op, Reuse)] == ["m/R_2", "m/R_3", "m/R_4"]
+    assert [op.name for op in graph.ops() if isinstance(op, LayerUse)] == ["m/R_2", "m/R_3", "m/R_4"]
 
 
 def test_words_of_what_stays_digital(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ L = TypeVar("L")
 _KEY_ERRORS: Final = {
     "too_short": ("has too few values", "give {min_length} or more"),
     "too_long": ("has too many values", "give {max_length} or fewer"),
-    "tuple_type": ("is no list", "write values in brackets, as [1, 2]"),
+    "tuple_type": ("is not a list", "write values in brackets, as [1, 2]"),
     "missing": ("is missing", "add the key to this table"),
     "extra_forbidden": ("is not known", "remove it or correct its spelling"),
 }

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bsc.numeric.damage import FACTORS, Options, best_options, damage_of, fewest_clipped
+from bsc.numeric.squared_error import FACTORS, Options, best_options, fewest_clipped, squared_error_of
 
 TWO_CYCLES = ((0, 1, 1), (1, 1, -1))
 
@@ -34,15 +34,15 @@ def test_options_by_hand() -> None:
 def test_damage_by_hand() -> None:
     """One column of step 2 seen in four vectors; the second cycle counts twice and is subtracted."""
     histogram = np.array([[[1, 2, 1, 0], [3, 0, 0, 1]]])
-    found = damage_of(histogram, 0, Options.within(0, 3), TWO_CYCLES, np.array([2]))
+    found = squared_error_of(histogram, 0, Options.within(0, 3), TWO_CYCLES, np.array([2]))
     # One bit at a step of one: errors 0, 0, 0, -1 units in the first cycle, 0, 0, 0, -2 in the second.
     # Means -1/4 and -1/2, squares 1/4 and 1, variances 3/16 and 3/4.
     mean = -1 / 4 - 2 * (-1 / 2)
-    damage = 3 / 16 + 4 * 3 / 4 + mean**2
+    squared_error = 3 / 16 + 4 * 3 / 4 + mean**2
     assert found.mean[0, 1] == 2 * mean
-    assert found.damage[0, 1] == 4 * damage
+    assert found.squared_error[0, 1] == 4 * squared_error
     # Two bits lose nothing; no conversion loses everything: mean -(1 + 0) - 2 * -(3/4).
-    assert (found.mean[0, 4], found.damage[0, 4]) == (0, 0)
+    assert (found.mean[0, 4], found.squared_error[0, 4]) == (0, 0)
     assert found.mean[0, 0] == 2 * (-1 + 2 * 3 / 4)
     # Sums 1, 1, 2 and 3 are read as 0 without bits; one bit clips 2 and 3, 3 at a step of 2, none at a step of 3.
     assert found.clipped[0].tolist() == [4, 2, 1, 0, 0]
@@ -76,11 +76,11 @@ def test_options_of_pairs_by_hand() -> None:
 def test_damage_of_a_pair_by_hand() -> None:
     """Sums -2, -2, 0, 1 of one cycle: one bit at a step of 2 from -1 on misses the 1 alone."""
     options = Options.within(-2, 1)
-    found = damage_of(np.array([[[2, 0, 1, 1]]]), -2, options, ((0, 1, 1),), np.array([1]))
-    best = best_options(found.damage, options)
+    found = squared_error_of(np.array([[[2, 0, 1, 1]]]), -2, options, ((0, 1, 1),), np.array([1]))
+    best = best_options(found.squared_error, options)
     assert (options.factor[best].tolist(), options.low[best].tolist()) == ([[1, 2, 1]], [[0, -1, -2]])
     assert found.mean[0, best[0]].tolist() == [3 / 4, -1 / 4, 0]
-    assert found.damage[0, best[0]].tolist() == [9 / 4, 1 / 4, 0]  # with one conversion, the mean of the squares
+    assert found.squared_error[0, best[0]].tolist() == [9 / 4, 1 / 4, 0]  # with one conversion, the mean of the squares
     assert found.clipped[0, best[0]].tolist() == [3, 0, 0]
     assert fewest_clipped(found, options).tolist() == [[3, 2, 0]]
 
@@ -89,8 +89,8 @@ def test_keeping_low_bits_and_dropping_them_compete() -> None:
     options = Options.within(0, 7)
 
     def step(counts: Sequence[int]) -> int:
-        found = damage_of(np.array([[counts]]), 0, options, ((0, 1, 1),), np.array([1]))
-        return int(options.factor[best_options(found.damage, options)[0, 1]])
+        found = squared_error_of(np.array([[counts]]), 0, options, ((0, 1, 1),), np.array([1]))
+        return int(options.factor[best_options(found.squared_error, options)[0, 1]])
 
     assert step([10, 10, 1, 0, 0, 0, 0, 0]) == 1  # sparse: saturate
     assert step([10, 0, 0, 0, 0, 10, 0, 0]) == 5  # two far values: one bit tells them apart
@@ -104,8 +104,8 @@ histograms = st.lists(st.integers(0, 50), min_size=2, max_size=40).filter(lambda
 def test_more_bits_never_do_more_damage_and_enough_do_none(counts: list[int], unit: int) -> None:
     top = len(counts) - 1
     options = Options.within(0, top)
-    found = damage_of(np.array([[counts]]), 0, options, ((3, 1, 1),), np.array([unit]))
-    best = np.take_along_axis(found.damage, best_options(found.damage, options), axis=1)[0]
+    found = squared_error_of(np.array([[counts]]), 0, options, ((3, 1, 1),), np.array([unit]))
+    best = np.take_along_axis(found.squared_error, best_options(found.squared_error, options), axis=1)[0]
     assert (best[1:] <= best[:-1]).all()
     assert best[-1] == 0
     assert len(best) == top.bit_length() + 1
@@ -119,17 +119,17 @@ def test_codes_around_zero_read_what_plain_arithmetic_reads(
     options = Options.within(-below, above)
     bins = below + above + 1
     seen = np.resize(counts, bins)
-    found = damage_of(seen[None, None], -below, options, ((2, 1, -1),), np.array([unit]))
+    found = squared_error_of(seen[None, None], -below, options, ((2, 1, -1),), np.array([unit]))
     sums = unit * np.repeat(np.arange(bins) - below, seen)
     for index, (bits, factor, low) in enumerate(zip(options.bits, options.factor, options.low, strict=True)):
         codes = np.rint(sums / (factor * unit))
         within = np.clip(codes, low, low + 2**bits - 1)
         assert low <= 0 <= low + 2**bits - 1
         errors = within * factor * unit - sums
-        assert found.damage[0, index] == pytest.approx(16 * (errors**2).mean() if len(sums) else 0, rel=1e-9)
+        assert found.squared_error[0, index] == pytest.approx(16 * (errors**2).mean() if len(sums) else 0, rel=1e-9)
         assert found.mean[0, index] == pytest.approx(-4 * errors.mean() if len(sums) else 0, rel=1e-9, abs=1e-9)
         assert found.clipped[0, index] == (codes != within).sum()
-    assert found.damage[0, -1] == 0
+    assert found.squared_error[0, -1] == 0
 
 
 @settings(deadline=None, max_examples=50)
@@ -137,8 +137,8 @@ def test_codes_around_zero_read_what_plain_arithmetic_reads(
 def test_no_integer_step_is_much_better_than_those_tried(counts: list[int]) -> None:
     """Against every integer step, by plain arithmetic."""
     options = Options.within(0, len(counts) - 1)
-    found = damage_of(np.array([[counts]]), 0, options, ((0, 1, 1),), np.array([1]))
-    best = np.take_along_axis(found.damage, best_options(found.damage, options), axis=1)[0]
+    found = squared_error_of(np.array([[counts]]), 0, options, ((0, 1, 1),), np.array([1]))
+    best = np.take_along_axis(found.squared_error, best_options(found.squared_error, options), axis=1)[0]
     sums, weights = np.arange(len(counts)), np.array(counts) / sum(counts)
 
     def exhaustive(bits: int, steps: NDArray[np.int64]) -> float:

@@ -7,7 +7,7 @@ zero compete too. The error of one conversion is e = y_read - y. Over the input 
 shifts and signs as driven,
 
     mean     sum_c sign_c 2**shift_c E[e_c]
-    damage   sum_c 4**shift_c Var[e_c] + mean**2
+    squared error   sum_c 4**shift_c Var[e_c] + mean**2
 
 in squares of cell units. Errors of different cycles count as independent, which they are only about: how far that and
 everything behind the column is off is for a measurement to say (`bsc.compile.sensitivity`). All sums are of whole
@@ -67,24 +67,24 @@ class Options:
 
 
 @dataclass(frozen=True, eq=False)
-class Damage:
+class ReadError:
     """What options do to L columns, in cell units.
 
     Attributes:
-        damage: of each column and option, (L, Q).
+        squared_error: of each column and option, (L, Q).
         mean: mean error of a result in cell units, (L, Q).
         clipped: conversions that clip, (L, Q).
     """
 
-    damage: NDArray[np.float64]
+    squared_error: NDArray[np.float64]
     mean: NDArray[np.float64]
     clipped: NDArray[np.int64]
 
 
-def damage_of(
+def squared_error_of(
     histogram: NDArray[np.int64], lowest: int, options: Options, cycles: Cycles, unit: NDArray[np.integer]
-) -> Damage:
-    """The damage of every option to every column.
+) -> ReadError:
+    """The squared error of every option to every column.
 
     Args:
         histogram: conversions by column, cycle and sum in units, (L, cycles, bins); as many in every cycle.
@@ -103,18 +103,18 @@ def damage_of(
         mean += sign * 2.0**shift * first
     scale = unit[:, None].astype(np.float64)
     clipped = histogram.sum(axis=1).astype(np.float64) @ clips  # whole numbers below 2**53
-    return Damage((np.maximum(variance, 0) + mean**2) * scale**2, mean * scale, clipped.astype(np.int64))
+    return ReadError((np.maximum(variance, 0) + mean**2) * scale**2, mean * scale, clipped.astype(np.int64))
 
 
-def best_options(damage: NDArray[np.float64], options: Options) -> NDArray[np.int64]:
-    """Of each column and number of bits, the option of least damage; of equals the one of the smallest step, (L, B)."""
+def best_options(squared_error: NDArray[np.float64], options: Options) -> NDArray[np.int64]:
+    """Of each column and number of bits the option of least squared error, of equals that of least step, (L, B)."""
     starts = _starts(options)
     stops = [*starts[1:], len(options.bits)]
-    best = [start + damage[:, start:stop].argmin(axis=1) for start, stop in zip(starts, stops, strict=True)]
+    best = [start + squared_error[:, start:stop].argmin(axis=1) for start, stop in zip(starts, stops, strict=True)]
     return np.stack(best, axis=1).astype(np.int64)
 
 
-def fewest_clipped(found: Damage, options: Options) -> NDArray[np.int64]:
+def fewest_clipped(found: ReadError, options: Options) -> NDArray[np.int64]:
     """Of each column and number of bits, the conversions that clip at least at a step of one unit, (L, B)."""
     of_one_unit = np.where(options.factor == 1, found.clipped, np.iinfo(np.int64).max)
     return np.asarray(np.minimum.reduceat(of_one_unit, _starts(options), axis=1))

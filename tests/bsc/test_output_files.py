@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bsc.atomic import output_errors, require_writable, write_file
 from bsc.errors import UsageError
+from bsc.output_files import output_errors, require_writable, write_file
 
 
 def refusal(path: Path) -> str:

@@ -1,0 +1,156 @@
+"""Every leaf of plan.json and every array is altered in turn: refused, caught by the proofs, or listed here as free."""
+
+import copy
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from bsc.errors import BscError
+from bsc.plan.folder import read_plan, write_plan
+from bsc.replay.dataset import random_dataset
+from bsc.replay.proofs import check_proofs, check_vectors
+from bsc.testing import mlp_model
+from tests.bsc.plans import CNN, document_of, model_plan, replace_arrays, write_document
+
+FREE: Final = {
+    # Names and words: nothing follows from them.
+    r"bsc_version": "a name",
+    r"model\.(file|notes.*)": "words",
+    r"layers\.\d+\.op_type": "a name",
+    r"pipeline": "says what was done, and is not done again",
+    # What only the model, or the data, could tell: recorded.
+    r"model\.(sha256|opsets\..*|check.*|constants.*)": "of the model file, which `verify --model` holds it against",
+    r"calibration(\..*)?": "of a file that a plan does not have",
+    r"inputs\.\d+\.values.*": "what made-up inputs are drawn from",
+    r"(inputs|outputs)\.\d+\.dtype": "refused when inputs are read, or told by what is computed",
+    r"outputs\.\d+\.(shape|batch_axis).*": "told by what is computed",
+    r"inputs\.\d+\.(batch_axis|shape\.0)": "data of another shape do not run; a batch may be of any size",
+    r"free_batch": "a plan for a fixed batch may be run a sample at a time",
+    r"steps\.\d+\.operators.*": "how many digital operators of a kind there are; none is priced",
+    r"layers\.\d+\.observed\.samples": "of the calibration data, and no more than those",
+    r"layers\.\d+\.observed\.vectors": "refused without the conversions that follow from them",
+    # What the plan is: another value is another model or mapping, with proofs, replay and prices of its own.
+    r"layers\.\d+\.(rows|columns)": "lines that are not mapped cost nothing; activations of another width do not run",
+    r"layers\.\d+\.(input_scale|input_zero_point|input_signed|input_bits)": "the value of a code, and their number",
+    r"layers\.\d+\.(weight_bits)": "bits that no code needs",
+    r"layers\.\d+\.(permuted|dac_bits|tile_rows|tile_cols|active_rows)": "another mapping, if it fits its cells",
+    r"layers\.\d+\.conv\..*": "another operator, if its vectors and rows stay",
+    r"layers\.\d+\.(adc_policy|adc_granularity)": "who chose the resolutions; a claim to be lossless is proved",
+    r"arrays\.(weight_scale|bias|kept_rows|kept_columns|correction)": "part of the model",
+    r"arrays\.(observed_sums|observed_lows)": "of calibration data, and no more than the cells allow",
+    r"arrays\.(adc_bits|adc_lsb|adc_low)": "chosen by a policy that proves nothing; read as they are",
+    r"target": "refused: target.json has a name of its own",
+}
+"""By what a path must be like, why a change there may stay unnoticed."""
+
+
+def plans(folder: Path) -> Iterator[Any]:
+    images = np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
+    rows = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    yield model_plan(CNN, folder)
+    yield model_plan(CNN, folder, calibration={"image": images}, policy="calibrated")
+    yield model_plan(mlp_model(6, 5, 3), folder, calibration={"x": rows})
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    found = []
+    for index, plan in enumerate(plans(tmp_path_factory.mktemp("model"))):
+        found.append(tmp_path_factory.mktemp("plans") / str(index))
+        write_plan(plan, found[-1])
+    return found
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield path
+        return
+    for key, each in items:
+        yield from leaves(each, (*path, key))
+
+
+def at(document: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        document = document[key]
+    return document
+
+
+def other(value: Any) -> list[Any]:
+    """What a leaf might be instead."""
+    match value:
+        case bool():
+            return [not value]
+        case int():
+            return [value + 1, value * 1000 + 7]
+        case float():
+            return [value * 1.5 + 1]
+        case str():
+            return [value + "x", "lossless"] if value != "lossless" else ["fixed"]
+        case _:
+            return [1]
+
+
+def noticed(folder: Path) -> str | None:
+    """How opening a plan and checking its proofs end."""
+    try:
+        plan = read_plan(folder)
+        for step in plan.mapping.program():
+            assert step is not None
+        check_proofs(plan.mapping)
+        data = random_dataset(plan.mapping.inputs, dynamic_batch=plan.mapping.free_batch, samples=1, seed=0, given={})
+        check_vectors(plan.mapping, next(data.batches()))
+    except BscError as error:
+        return error.code
+    return None
+
+
+def believed_leaves(folder: Path, place: Path) -> Iterator[str]:
+    """Leaves of plan.json that can be altered so that nobody notices."""
+    shutil.copytree(folder, place)
+    document = document_of(folder)
+    for path in leaves(document):
+        value = at(document, path)
+        for each in other(value):
+            altered = copy.deepcopy(document)
+            at(altered, path[:-1])[path[-1]] = each
+            write_document(place, altered)
+            if noticed(place) is None:
+                yield ".".join(map(str, path))
+
+
+def believed_arrays(folder: Path, place: Path) -> Iterator[str]:
+    """Arrays of a plan that can be altered so that nobody notices: in their first, middle or last value."""
+    for file in sorted((folder / "layers").iterdir()):
+        for name, array in load_file(file).items():
+            for index in {0, array.size // 2, array.size - 1} if array.size else ():
+                shutil.copytree(folder, place)
+                replace_arrays(place, f"layers/{file.name}", **{name: changed(array, index)})
+                if noticed(place) is None:
+                    yield f"arrays.{name}"
+                shutil.rmtree(place)
+
+
+def test_every_leaf_and_array_of_a_plan_is_checked_or_free(folders: list[Path], tmp_path: Path) -> None:
+    """And every row of the table is needed."""
+    believed: set[str] = set()
+    for folder in folders:
+        assert noticed(folder) is None
+        believed.update(believed_leaves(folder, tmp_path / folder.name))
+        believed.update(believed_arrays(folder, tmp_path / "arrays"))
+    matching = {path: [pattern for pattern in FREE if re.fullmatch(pattern, path)] for path in believed}
+    assert sorted(path for path, patterns in matching.items() if not patterns) == []
+    assert sorted(FREE.keys() - {pattern for patterns in matching.values() for pattern in patterns}) == []
+
+
+def changed(array: NDArray[Any], index: int) -> NDArray[Any]:
+    array = array.copy()
+    array.flat[index] = not array.flat[index] if array.dtype == bool else array.flat[index] + 1
+    return array
