@@ -25,7 +25,7 @@ from bsc.plan.document import BudgetRecord
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
 from bsc.replay.paired import PairedAccuracy, paired_accuracy, samples_needed
-from bsc.replay.scores import require_scores
+from bsc.replay.scored import scored_outputs
 
 LADDER = tuple(float(f"{10 ** (step / 8):.3g}") for step in range(48, -25, -1))
 """Cautions from 1,000,000 down to 0.001, eight a decade."""
@@ -52,11 +52,7 @@ class Judge:
         return paired_accuracy(self._quantised, self._outputs(mapping, replayer.replayed), self.data.labels)
 
     def _outputs(self, mapping: MappedModel, run: Callable[[Any], dict[str, NDArray[Any]]]) -> NDArray[Any]:
-        name, outputs = mapping.outputs[0].name, []
-        for batch in self.data.batches(max((layer.input_values for layer in mapping.layers), default=1)):
-            outputs.append(run(batch)[name])
-            require_scores(outputs[-1], self.data.labels)
-        return np.concatenate(outputs)
+        return np.concatenate(scored_outputs(mapping, self.data, run))
 
 
 def keep_budget(

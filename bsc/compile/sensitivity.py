@@ -8,6 +8,7 @@ model's first output is compared with the squared error that was predicted.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from bsc.mapping.model import MappedModel
 from bsc.numeric.allocation import at_bits
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import LayerEngine, Replayer, ReplayOptions
+from bsc.replay.scored import scored_outputs
 
 SAMPLES = 256
 """Calibration samples that sensitivities are measured on."""
@@ -45,9 +47,8 @@ def measure_sensitivity(
         advance: called with 1 for every slice that is done.
     """
     replayer = Replayer(mapping)
-    output = mapping.outputs[0].name
-    batches = list(data.spread(SAMPLES).batches(max((layer.input_values for layer in mapping.layers), default=1)))
-    exact = np.concatenate([replayer.quantised(batch)[output] for batch in batches]).astype(np.float64)
+    spread = replace(data.spread(SAMPLES), labels=None)
+    exact = np.concatenate(scored_outputs(mapping, spread, replayer.quantised)).astype(np.float64)
     signal = float(exact.var(axis=0).mean()) or 1.0
     found: dict[str, tuple[float, ...]] = {}
     for name, (layer, arrays) in replayer.loaded.layers.items():
@@ -63,7 +64,8 @@ def measure_sensitivity(
             def results(each: str, codes: NDArray[Any], name: str = name, engine: LayerEngine = engine) -> Any:
                 return engine.results(codes) if each == name else replayer.engine(each).integers(codes)
 
-            noisy = np.concatenate([replayer.loaded.run(batch, results)[output] for batch in batches])
+            run = partial(replayer.loaded.run, results=results)
+            noisy = np.concatenate(scored_outputs(mapping, spread, run))
             factors.append(float(np.mean((noisy - exact) ** 2)) / signal / predicted)
         found[name] = _without_gaps(factors, layer, observed[name])
     return found

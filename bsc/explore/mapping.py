@@ -27,6 +27,7 @@ from bsc.hardware.target import Target
 from bsc.mapping.model import MappedModel
 from bsc.replay.dataset import Dataset, load_dataset
 from bsc.replay.engine import Replayer
+from bsc.replay.scored import scored_outputs
 from bsc.replay.scores import accuracy
 
 NOT_THE_DESIGNS = frozenset({"BSC202", "BSC210", "BSC301", "BSC302"})
@@ -241,9 +242,7 @@ def _import(work: MappingJob, options: CompileOptions) -> State:
 def _accuracy(mapping: MappedModel, data: Dataset) -> float:
     """Share of the samples that the crossbars get right."""
     assert data.labels is not None
-    replayer, name = Replayer(mapping), mapping.outputs[0].name
-    batches = data.batches(max((layer.input_values for layer in mapping.layers), default=1))
-    return accuracy([replayer.replayed(batch)[name] for batch in batches], data.labels)
+    return accuracy(scored_outputs(mapping, data, Replayer(mapping).replayed), data.labels)
 
 
 def _require_same(file: Input, digest: str) -> None:

@@ -2,17 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bsc.hardware.device import Device
 from bsc.mapping.model import MappedModel
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer, ReplayOptions
 from bsc.replay.noisy import NoisyReplayer
-from bsc.replay.scores import accuracy, difference, no_tensor, require_scores, scored_output
+from bsc.replay.scored import scored_outputs
+from bsc.replay.scores import accuracy, difference
 from bsc.replay.tally import ColumnTally, LayerTally
 from bsc.replay.trials import MeanInterval, mean_interval
 
@@ -95,24 +92,12 @@ def simulate(
         ModelError: BSC308 if a label is not an output.
     """
     replayer = Replayer(mapping, options)
-    name = scored_output(mapping.outputs)
-    values = max((layer.input_values for layer in mapping.layers), default=1)
-
-    def run(replayed: Callable[[Any], dict[str, NDArray[Any]]]) -> list[NDArray[Any]]:
-        outputs = []
-        for batch in data.batches(values):
-            outputs.append(replayed(batch)[name])
-            if not isinstance(outputs[-1], np.ndarray):
-                raise no_tensor(outputs[-1])
-            require_scores(outputs[-1], data.labels)
-            advance(data.rows(batch))
-        return outputs
-
-    exact = run(replayer.replayed)
+    exact = scored_outputs(mapping, data, replayer.replayed, advance=advance)
     done = []
     for trial in range(trials if device is not None else 0):
         assert device is not None
-        noisy = run(NoisyReplayer(replayer.loaded, device, seed=seed, trial=trial).replayed)
+        on_device = NoisyReplayer(replayer.loaded, device, seed=seed, trial=trial)
+        noisy = scored_outputs(mapping, data, on_device.replayed, advance=advance)
         scored = None if data.labels is None else accuracy(noisy, data.labels)
         done.append(Trial(accuracy=scored, error_rms=difference(noisy, exact)[1]))
     return Simulation(

@@ -18,6 +18,7 @@ from bsc.replay.engine import Replayer, ReplayOptions
 from bsc.replay.original import open_session, read_file
 from bsc.replay.paired import PairedAccuracy, paired_accuracy
 from bsc.replay.per_layer import LayerComparison, LayerDifference
+from bsc.replay.scored import batches_for
 from bsc.replay.scores import DifferenceSum, OutputDifference, accuracy, require_scores, scored_output
 from bsc.replay.tally import LayerTally
 
@@ -155,7 +156,7 @@ def verify(
             if results:
                 scores[kind].append(results[scored])
 
-    for batch in data.batches(max((layer.input_values for layer in plan.mapping.layers), default=1)):
+    for batch in batches_for(plan.mapping, data):
         take_in(batch)
         advance(data.rows(batch))
     accuracies = paired = None

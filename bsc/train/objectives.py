@@ -78,11 +78,12 @@ def column_excess(codes: Codes, caps: Sequence[int], weights: Sequence[float], o
     """Weighted sum over all slice columns of what their cells add up to beyond the slice's cap."""
     rows, columns = codes.values.shape
     tiles = -(-rows // options.rows)
-    slope = torch.zeros_like(codes.values)
+    # In the order of rows, whatever that of the weights: mixed orders cost ten times as much.
+    slope = torch.zeros_like(codes.values, memory_format=torch.contiguous_format)
     total = torch.zeros((), dtype=torch.float64, device=slope.device)
     for sign in (1, -1):
         kept = (sign * codes.values).clamp_(min=0)
-        magnitude = _magnitude(kept, options.bits_per_cell * len(caps))
+        magnitude = _magnitude(kept, options.bits_per_cell * len(caps)).contiguous()
         for position, (cap, weight) in enumerate(zip(caps, weights, strict=True)):
             digits = _digits(magnitude, position, options.bits_per_cell)
             padded = torch.nn.functional.pad(digits, (0, 0, 0, tiles * options.rows - rows))
