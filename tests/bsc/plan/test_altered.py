@@ -38,9 +38,9 @@ FREE: Final = {
     r"layers\.\d+\.observed\.vectors": "refused without the conversions that follow from them",
     # What the plan is: another value is another model or mapping, with proofs, replay and prices of its own.
     r"layers\.\d+\.(rows|columns)": "lines that are not mapped cost nothing; activations of another width do not run",
-    r"layers\.\d+\.(input_scale|input_zero_point_point|input_signed|input_bits)": "the value of a code, and their number",
+    r"layers\.\d+\.(input_scale|input_zero_point|input_signed|input_bits)": "the value of a code, and their number",
     r"layers\.\d+\.(weight_bits)": "bits that no code needs",
-    r"layers\.\d+\.(permuted|dac_bits|tile_rows|tile_cols|active_rows)": "another mapping, if it fits",
+    r"layers\.\d+\.(permuted|dac_bits|tile_rows|tile_cols|active_rows)": "another mapping",
     r"layers\.\d+\.conv\..*": "another operator, if its vectors and rows stay",
     r"layers\.\d+\.(adc_policy|adc_granularity)": "who chose the resolutions; a claim to be lossless is proved",
     r"arrays\.(weight_scale|bias|kept_rows|kept_columns|correction)": "part of the model",
