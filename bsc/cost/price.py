@@ -114,7 +114,7 @@ def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: 
     return Cost(
         energy_j={layer.name: energy_by_action(layer, target, law) for layer in counts},
         adc_actions=conversion_actions(target),
-        latency_s={layer.name: layer.reads * _read_s(layer, target) for layer in counts},
+        latency_s={layer.name: layer.reads * read_s(layer, target) for layer in counts},
         area_m2=None if own is None or shared is None else {name: sum(parts) for name, parts in own.items()} | shared,
         layer_area_m2=None if own is None or shared is None else _layer_areas(counts, own, shared),
         units=units,
@@ -130,7 +130,7 @@ def _units(target: Target, crossbars: int) -> dict[str, int]:
     return units
 
 
-def _read_s(layer: LayerCounts, target: Target) -> float:
+def read_s(layer: LayerCounts, target: Target) -> float:
     """Time of one read of the layer's crossbars: that of the array, or of the converter with most to do if longer."""
     adc = target.adc
     if adc.bit_s is None:

@@ -1,0 +1,160 @@
+"""How many copies of each layer: as many as make inferences fast, on the crossbars at hand.
+
+Copies share the vectors of a layer. `throughput` finds the shortest interval that the crossbars allow, exactly, and a
+bound that no placement can beat; `latency` buys copies where they shorten the longest chain most for a crossbar;
+`isaac` is the rule of [isaac16] section VI.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bsc.chip.dataflow import Dataflow
+from bsc.chip.timing import critical_path, time_of
+from bsc.mapping.placement import CopiesPolicy, Floor, LayerDemand
+
+Copies = dict[str, int]
+
+ROUNDING: Final = 1e-12
+"""By how much an interval may be missed, relatively: quotients of times that are equal differ in their last bits."""
+STEP: Final = 5
+"""Quarters that copies are multiplied by when more are bought."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """The crossbars at hand.
+
+    Attributes:
+        floor: the places of the design.
+        slots: places that may be filled.
+        fastest_s: an interval that need not be undercut, such as what a power budget allows; 0 for none.
+    """
+
+    floor: Floor
+    slots: int
+    fastest_s: float = 0.0
+
+    def takes(self, demands: Sequence[LayerDemand], copies: Mapping[str, int]) -> bool:
+        """Whether so many copies find room."""
+        return self.slots_of(demands, copies) <= self.slots
+
+    def slots_of(self, demands: Sequence[LayerDemand], copies: Mapping[str, int]) -> int:
+        """Places up to the last one that is taken, those left free between layers included."""
+        return self.floor.first_slots(demand.crossbars * copies[demand.name] for demand in demands)[-1]
+
+
+def choose_copies(
+    policy: CopiesPolicy, demands: Sequence[LayerDemand], room: Room, dataflow: Callable[[], Dataflow]
+) -> Copies:
+    """Copies of every layer.
+
+    Args:
+        policy: who chooses.
+        demands: of the layers, in the order they run; one copy of each finds room.
+        room: the crossbars at hand.
+        dataflow: of the mapping, asked for by `latency` alone.
+    """
+    if policy == "throughput":
+        return shortest_interval(demands, room)
+    if policy == "latency":
+        return shortest_latency(demands, room, dataflow())
+    return balanced(demands, room) if policy == "isaac" else single(demands)
+
+
+def single(demands: Sequence[LayerDemand]) -> Copies:
+    """One copy of each layer."""
+    return {demand.name: 1 for demand in demands}
+
+
+def balanced(demands: Sequence[LayerDemand], room: Room) -> Copies:
+    """From the last layer back, as many copies as keep each layer as fast as the next one, halved until they fit.
+
+    In [isaac16] a layer has as many copies as the next one times its strides, so that copies are in the ratio of
+    vectors. The last layer keeps its one copy.
+    """
+    last = demands[-1].vectors if demands else 1
+    wanted = {demand.name: max(-(-demand.vectors // last), 1) for demand in demands}
+    halvings = 0
+    while not room.takes(demands, copies := _halved(wanted, halvings)) and max(copies.values()) > 1:
+        halvings += 1
+    return copies
+
+
+def _halved(copies: Mapping[str, int], times: int) -> Copies:
+    return {name: max(number >> times, 1) for name, number in copies.items()}
+
+
+def shortest_interval(demands: Sequence[LayerDemand], room: Room) -> Copies:
+    """The fewest copies with the shortest interval that finds room.
+
+    An interval T needs ceil(busy_s / T) copies of each layer, and the longer it is, the fewer: it is searched for by
+    bisection, down to the spacing of floats.
+    """
+    low = max(interval_bound(demands, room.slots), room.fastest_s)
+    high = max((demand.busy_s for demand in demands), default=0.0)
+    if room.takes(demands, copies_for(demands, low)):
+        return copies_for(demands, low)
+    while low < (middle := (low + high) / 2) < high:
+        if room.takes(demands, copies_for(demands, middle)):
+            high = middle
+        else:
+            low = middle
+    return copies_for(demands, high)
+
+
+def copies_for(demands: Sequence[LayerDemand], interval_s: float) -> Copies:
+    """The fewest copies of each layer that keep an interval."""
+    return {demand.name: _needed(demand, interval_s) for demand in demands}
+
+
+def _needed(demand: LayerDemand, interval_s: float) -> int:
+    if not (demand.crossbars and demand.busy_s and interval_s):
+        return 1
+    return max(math.ceil(demand.busy_s / interval_s * (1 - ROUNDING)), 1)
+
+
+def interval_bound(demands: Sequence[LayerDemand], slots: int) -> float:
+    """An interval that no numbers of copies on so many crossbars undercut, wherever these lie, in seconds.
+
+    Copies of a layer are at least `busy_s / T`, so that all crossbars together are at least the sum of
+    `crossbars * busy_s / T`.
+    """
+    return math.fsum(demand.crossbars * demand.busy_s for demand in demands) / slots
+
+
+def shortest_latency(demands: Sequence[LayerDemand], room: Room, dataflow: Dataflow) -> Copies:
+    """Copies that are bought one after another where they shorten the longest chain most for a crossbar.
+
+    Where that ends behind the copies with the shortest interval, those are taken.
+    """
+    by_name = {demand.name: demand for demand in demands}
+    most = dict.fromkeys(by_name, 1)
+    for use in dataflow.uses:
+        most[use.layer] = max(most[use.layer], use.vectors)
+    copies = single(demands)
+    open_layers = {name for name, demand in by_name.items() if demand.crossbars}
+    while open_layers:
+        timing = time_of(dataflow, demands, copies)
+        spent = critical_path(dataflow, timing, demands, copies)
+        offers = {
+            name: (more, spent[name] * (1 - copies[name] / more) / ((more - copies[name]) * by_name[name].crossbars))
+            for name in open_layers & spent.keys()
+            if (more := min(max(copies[name] + 1, copies[name] * STEP // 4), most[name])) > copies[name]
+        }
+        best = max((gain for _, gain in offers.values()), default=0.0)
+        if not best:
+            break
+        for name in sorted(offers, key=lambda each: (-offers[each][1], each)):
+            more, gain = offers[name]
+            if gain < best / 2:
+                break
+            if room.takes(demands, copies | {name: more}):
+                copies[name] = more
+            elif more == copies[name] + 1 or not room.takes(demands, copies | {name: copies[name] + 1}):
+                open_layers.discard(name)
+            else:
+                copies[name] += 1
+    candidates = (copies, shortest_interval(demands, room))
+    return min(candidates, key=lambda each: time_of(dataflow, demands, each).latency_s)

@@ -1,0 +1,147 @@
+"""When every layer works: one inference from an empty chip, and how soon another can follow.
+
+A copy of a layer works on one vector at a time. A vector starts as soon as a copy is free and the rows that it needs
+exist; vectors are taken in order. Digital operators keep up: a row behind them exists as soon as the rows before them
+do. Buffers hold whatever waits (`bsc.chip.buffers` says how much that is), and links carry it at once.
+
+    start(v) = max(start(v - copies) + vector_s, rows that v needs are there)
+
+Inferences follow each other without end, the oldest first wherever two of them want the same crossbars. The busiest
+crossbars then set the interval, since nothing within one inference ever waits for the next: `vectors * vector_s /
+copies`, over all uses of the layer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsc.chip.dataflow import Dataflow, Use
+from bsc.mapping.placement import LayerDemand
+
+Seconds = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class UseTime:
+    """When one use of a layer works, in seconds from the start of the inference.
+
+    Attributes:
+        start_s: of its first vector.
+        end_s: of its last one.
+        ready_s: when all rows up to each are done, float64 (rows,).
+        waiting_s: of each row, when the rows that it needs are there, float64 (rows,).
+        waits_for: number of the use that gives the last of them, int64 (rows,); -1 for none.
+    """
+
+    start_s: float
+    end_s: float
+    ready_s: Seconds
+    waiting_s: Seconds
+    waits_for: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Timing:
+    """One inference on an empty chip, and the pace of many.
+
+    Attributes:
+        uses: in the order of the dataflow.
+        latency_s: until the outputs of the model are there.
+        interval_s: between two inferences when they follow each other without end.
+        busy_s: by layer, time that each of its copies works in one inference, on average.
+        bottleneck: the layer that sets the interval; None where no layer takes time.
+    """
+
+    uses: tuple[UseTime, ...]
+    latency_s: float
+    interval_s: float
+    busy_s: Mapping[str, float]
+    bottleneck: str | None
+
+
+def time_of(dataflow: Dataflow, demands: Sequence[LayerDemand], copies: Mapping[str, int]) -> Timing:
+    """Time an inference.
+
+    Args:
+        dataflow: of the mapping.
+        demands: of its layers.
+        copies: by layer.
+    """
+    by_name = {demand.name: demand for demand in demands}
+    free_s = dict.fromkeys(by_name, 0.0)
+    uses: list[UseTime] = []
+    for use in dataflow.uses:
+        found = _use_time(use, uses, by_name[use.layer].vector_s, copies[use.layer], free_s[use.layer])
+        free_s[use.layer] = found.end_s
+        uses.append(found)
+    busy = {demand.name: demand.busy_s / copies[demand.name] for demand in demands}
+    bottleneck = max(busy, key=busy.__getitem__, default=None)
+    return Timing(
+        uses=tuple(uses),
+        latency_s=max((uses[number].end_s for number in dataflow.outputs), default=0.0),
+        interval_s=busy[bottleneck] if bottleneck is not None else 0.0,
+        busy_s=busy,
+        bottleneck=bottleneck if bottleneck is not None and busy[bottleneck] else None,
+    )
+
+
+def _use_time(use: Use, before: Sequence[UseTime], vector_s: float, copies: int, free_s: float) -> UseTime:
+    waiting, waits_for = np.full(use.rows, free_s), np.full(use.rows, -1)
+    for read in use.reads:
+        ready = before[read.source].ready_s
+        there = np.where(read.last > 0, ready[np.maximum(read.last, 1) - 1], 0.0)
+        waits_for = np.where(there > waiting, read.source, waits_for)
+        waiting = np.maximum(waiting, there)
+    waiting = np.maximum.accumulate(waiting)  # in order: a row does not overtake the one before it
+    per_row = use.vectors // use.rows
+    end = _in_turns(np.repeat(waiting, per_row), copies, vector_s) + vector_s
+    ready = np.maximum.accumulate(end)[per_row - 1 :: per_row] if per_row else waiting
+    start = waiting[0] if use.rows else free_s
+    return UseTime(
+        start_s=float(start),
+        end_s=float(ready[-1]) if use.rows else free_s,
+        ready_s=ready,
+        waiting_s=waiting,
+        waits_for=waits_for,
+    )
+
+
+def _in_turns(there: Seconds, copies: int, vector_s: float) -> Seconds:
+    """When vectors start that are there at some times, taken in order by several copies in turn."""
+    vectors = len(there)
+    copies = min(copies, vectors) or 1
+    rounds = -(-vectors // copies)
+    turns = np.full(rounds * copies, np.inf)
+    turns[:vectors] = there
+    offset = (np.arange(rounds) * vector_s)[:, None]
+    started = np.maximum.accumulate(turns.reshape(rounds, copies) - offset, axis=0) + offset
+    return np.asarray(started.ravel()[:vectors])
+
+
+def critical_path(
+    dataflow: Dataflow, timing: Timing, demands: Sequence[LayerDemand], copies: Mapping[str, int]
+) -> dict[str, float]:
+    """Seconds that each layer works on the chain of rows that makes the inference as late as it is.
+
+    They add up to the latency. More copies of a layer that is not on the chain help nobody.
+    """
+    vector_s = {demand.name: demand.vector_s for demand in demands}
+    spent: dict[str, float] = {}
+    number = max(dataflow.outputs, key=lambda each: timing.uses[each].end_s, default=-1)
+    row = dataflow.uses[number].rows - 1 if number >= 0 else 0
+    while number >= 0:
+        use, found = dataflow.uses[number], timing.uses[number]
+        row_s = use.vectors // use.rows * vector_s[use.layer] / copies[use.layer]
+        held = row - int(np.argmax((found.waiting_s[: row + 1] - np.arange(row + 1) * row_s)[::-1]))
+        held = int(np.searchsorted(found.waiting_s, found.waiting_s[held]))  # the first row that had to wait as long
+        spent[use.layer] = spent.get(use.layer, 0.0) + float(found.ready_s[row] - found.waiting_s[held])
+        source = int(found.waits_for[held])
+        if source >= 0:
+            row = next(int(read.last[held]) - 1 for read in use.reads if read.source == source)
+        elif found.waiting_s[held] > 0:  # its crossbars were still at work for an earlier use
+            source = max(each for each in range(number) if dataflow.uses[each].layer == use.layer)
+            row = dataflow.uses[source].rows - 1
+        number = source
+    return spent

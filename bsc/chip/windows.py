@@ -1,0 +1,342 @@
+"""Which rows of its inputs an operator needs for each row of its output.
+
+A row is one index along the axis that a tensor is streamed over: the lines of an image, the tokens of a sequence. An
+operator that is not in the table, or that mixes rows in a way that is not told here, needs everything before it gives
+anything; so a rule that is missing makes a schedule slower and never wrong.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+Shape = tuple[int, ...]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Window:
+    """Rows of an input that each row of the output needs.
+
+    Attributes:
+        axis: that the output is streamed over.
+        first: lowest row that is needed, int64 (rows of the output,), never falling.
+        last: the row behind the highest that is needed, likewise; `first` where none is.
+    """
+
+    axis: int
+    first: Rows
+    last: Rows
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Site:
+    """An operator, and one of its inputs that is streamed.
+
+    Attributes:
+        node: the operator.
+        position: of the input.
+        axis: that the input is streamed over.
+        shapes: of all inputs, None where unknown.
+        output: shape of the output.
+        constants: values of inputs that are constants, by position.
+        opset: of ONNX's own operators.
+    """
+
+    node: onnx.NodeProto
+    position: int
+    axis: int
+    shapes: Sequence[Shape | None]
+    output: Shape
+    constants: Mapping[int, NDArray[Any]]
+    opset: int
+
+    @property
+    def input(self) -> Shape:
+        """Shape of the streamed input."""
+        shape = self.shapes[self.position]
+        assert shape is not None
+        return shape
+
+    @property
+    def rows(self) -> int:
+        """Rows of the streamed input."""
+        return self.input[self.axis]
+
+    def attribute(self, name: str, default: Any) -> Any:
+        """An attribute of the operator."""
+        found = next((attr for attr in self.node.attribute if attr.name == name), None)
+        if found is None:
+            return default
+        value = helper.get_attribute_value(found)
+        return value.decode() if isinstance(value, bytes) else value
+
+
+def identity(axis: int, rows: int) -> Window:
+    """Every row of the output needs the same row of the input."""
+    first = np.arange(rows)
+    return Window(axis=axis, first=first, last=first + 1)
+
+
+def sliding(axis: int, rows: int, size: int, window: tuple[int, int, int, int]) -> Window:
+    """A window that slides over an input.
+
+    Args:
+        axis: that both are streamed over.
+        rows: of the output.
+        size: rows of the input.
+        window: kernel, stride, dilation, and padding before the first row.
+    """
+    kernel, stride, dilation, pad = window
+    begin = np.arange(rows) * stride - pad
+    first = np.clip(begin, 0, size)
+    return Window(axis=axis, first=first, last=np.maximum(first, np.clip(begin + (kernel - 1) * dilation + 1, 0, size)))
+
+
+def everything(axis: int, rows: int, size: int) -> Window:
+    """Every row of the output needs all rows of the input."""
+    return Window(axis=axis, first=np.zeros(rows, np.int64), last=np.full(rows, size))
+
+
+def stream_axis(shape: Shape) -> int:
+    """The axis that a tensor is streamed over if nothing before it says otherwise: lines of images, tokens."""
+    return 2 if len(shape) >= 4 else 1 if len(shape) == 3 else 0
+
+
+def window_of(site: Site) -> Window | None:
+    """What an operator needs of one input; None if it needs all of it, or nobody knows."""
+    rule = _RULES.get(site.node.op_type) if site.node.domain in ("", "ai.onnx", "com.microsoft") else None
+    found = rule(site) if rule is not None else None
+    return None if found is None or found.axis >= len(site.output) else found
+
+
+def _pointwise(site: Site) -> Window | None:
+    axis = site.axis + len(site.output) - len(site.input)
+    return identity(axis, site.rows) if axis >= 0 and site.output[axis] == site.rows else None
+
+
+def _pool(site: Site) -> Window | None:
+    place = site.axis - 2
+    if place < 0:
+        return _pointwise(site)
+    spatial = len(site.input) - 2
+    kernel = site.attribute("kernel_shape", [1] * spatial)[place]
+    stride = site.attribute("strides", [1] * spatial)[place]
+    dilation = site.attribute("dilations", [1] * spatial)[place]
+    rows, size = site.output[site.axis], site.rows
+    pad = site.attribute("pads", [0] * 2 * spatial)[place]
+    if site.attribute("auto_pad", "NOTSET").startswith("SAME"):
+        total = max((rows - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+        pad = total // 2 if site.attribute("auto_pad", "") == "SAME_UPPER" else -(-total // 2)
+    return sliding(site.axis, rows, size, (kernel, stride, dilation, pad))
+
+
+def _over_space(site: Site) -> Window | None:
+    return _pointwise(site) if site.axis < 2 else None
+
+
+def _concat(site: Site) -> Window | None:
+    axis = site.attribute("axis", 1) % len(site.output)
+    if axis != site.axis:
+        return identity(site.axis, site.rows)
+    known = [shape[axis] for shape in site.shapes[: site.position] if shape is not None]
+    if len(known) != site.position:
+        return None
+    row = np.arange(site.output[axis]) - sum(known)
+    return Window(axis=axis, first=np.clip(row, 0, site.rows), last=np.clip(row + 1, 0, site.rows))
+
+
+def _transpose(site: Site) -> Window | None:
+    order = list(site.attribute("perm", range(len(site.input))[::-1]))
+    return identity(order.index(site.axis), site.rows)
+
+
+def _reshape(site: Site) -> Window | None:
+    """The axis, or a part of it, is found again where as many values lie before it."""
+    before = math.prod(site.input[: site.axis])
+    if site.position or site.rows == 0:
+        return None
+    for axis, size in enumerate(site.output):
+        if math.prod(site.output[:axis]) != before or size <= 1:
+            continue
+        row = np.arange(size)
+        if size % site.rows == 0:  # the axis itself, or with later ones in it
+            first = row // (size // site.rows)
+            return Window(axis=axis, first=first, last=first + 1)
+        if site.rows % size == 0:  # the outer part of it
+            each = site.rows // size
+            return Window(axis=axis, first=row * each, last=(row + 1) * each)
+    return None
+
+
+def _axes(site: Site) -> tuple[int, ...] | None:
+    """Axes that a reduction goes over; None if they are unknown."""
+    axes = site.attribute("axes", None)
+    if axes is None and len(site.shapes) > 1 and site.node.input[1]:
+        axes = None if 1 not in site.constants else site.constants[1].ravel().tolist()
+        return None if axes is None else tuple(int(axis) % len(site.input) for axis in axes)
+    return tuple(range(len(site.input))) if axes is None else tuple(axis % len(site.input) for axis in axes)
+
+
+def _reduce(site: Site) -> Window | None:
+    axes = _axes(site)
+    return None if axes is None else _without(site, axes)
+
+
+def _arg(site: Site) -> Window | None:
+    return _without(site, (site.attribute("axis", 0) % len(site.input),))
+
+
+def _without(site: Site, axes: tuple[int, ...]) -> Window | None:
+    if site.axis in axes or site.position:
+        return None
+    gone = 0 if site.attribute("keepdims", 1) else sum(axis < site.axis for axis in axes)
+    return identity(site.axis - gone, site.rows)
+
+
+def _softmax(site: Site) -> Window | None:
+    axis = site.attribute("axis", -1 if site.opset >= 13 else 1) % len(site.input)
+    mixed = site.axis == axis if site.opset >= 13 else site.axis >= axis
+    return None if mixed else identity(site.axis, site.rows)
+
+
+def _layer_norm(site: Site) -> Window | None:
+    axis = site.attribute("axis", -1) % len(site.output)
+    return None if site.axis >= axis else _pointwise(site)
+
+
+def _matmul(site: Site) -> Window | None:
+    """Rows of the first factor; a product needs all of the second, unless they are of another matrix."""
+    from_right = len(site.input) - site.axis
+    if from_right <= (1 if site.position == 0 else 2):
+        return None
+    return _pointwise(site)
+
+
+def _gemm(site: Site) -> Window | None:
+    if site.position == 2:
+        return _pointwise(site)
+    down = site.axis == (1 if site.attribute("transA", 0) else 0)
+    return identity(0, site.rows) if site.position == 0 and down else None
+
+
+def _pad(site: Site) -> Window | None:
+    if site.attribute("mode", "constant") == "wrap" or site.position:
+        return None
+    pads = site.constants[1].ravel() if 1 in site.constants else np.asarray(site.attribute("pads", []))
+    if len(pads) != 2 * len(site.input) or (len(site.shapes) > 3 and site.node.input[3]):
+        return None
+    row = np.arange(site.output[site.axis]) - int(pads[site.axis])
+    if site.attribute("mode", "constant") == "constant":
+        return Window(
+            axis=site.axis, first=np.clip(row, 0, site.rows), last=np.maximum.accumulate(np.clip(row + 1, 0, site.rows))
+        )
+    reach = max(int(pads[site.axis]), int(pads[site.axis + len(site.input)]), 0) + 1
+    return Window(
+        axis=site.axis, first=np.clip(row - reach, 0, site.rows - 1), last=np.clip(row + 1 + reach, 1, site.rows)
+    )
+
+
+def _slice(site: Site) -> Window | None:
+    if site.position or (site.attribute("starts", None) is None and not {1, 2} <= site.constants.keys()):
+        return None
+    rank = len(site.input)
+    starts = site.constants[1].ravel() if 1 in site.constants else np.asarray(site.attribute("starts", []))
+    axes: Any = site.constants[3].ravel() if 3 in site.constants else site.attribute("axes", list(range(len(starts))))
+    steps: Any = site.constants[4].ravel() if 4 in site.constants else np.ones(len(starts), np.int64)
+    by_axis = {int(axis) % rank: (int(start), int(step)) for axis, start, step in zip(axes, starts, steps, strict=True)}
+    start, step = by_axis.get(site.axis, (0, 1))
+    if step < 1:
+        return None
+    first = np.clip(start + site.rows if start < 0 else start, 0, site.rows) + np.arange(site.output[site.axis]) * step
+    return Window(axis=site.axis, first=first, last=first + 1)
+
+
+def _other_axis(site: Site) -> Window | None:
+    """Operators that choose along one axis."""
+    axis = site.attribute("axis", 0) % len(site.input)
+    if site.position or site.axis == axis:
+        return None
+    return identity(site.axis + (len(site.output) - len(site.input) if site.axis > axis else 0), site.rows)
+
+
+def _split(site: Site) -> Window | None:
+    axis = site.attribute("axis", 0) % len(site.input)
+    return identity(site.axis, site.rows) if not site.position and site.axis != axis else None
+
+
+def _resize(site: Site) -> Window | None:
+    """Between two lines of the input at most for every line of the output, and one more on each side for cubic."""
+    rows, size = site.output[site.axis], site.rows
+    if site.position or not size:
+        return None
+    if rows == size:
+        return identity(site.axis, rows)
+    reach = {"nearest": 1, "linear": 1, "bilinear": 1, "cubic": 3}.get(site.attribute("mode", "nearest"))
+    if reach is None or site.attribute("antialias", 0) or site.attribute("exclude_outside", 0):
+        return None
+    if site.attribute("coordinate_transformation_mode", "half_pixel") in ("tf_crop_and_resize", "half_pixel_symmetric"):
+        return None
+    centre = np.floor(np.arange(rows) * (size / rows)).astype(np.int64)
+    return Window(axis=site.axis, first=np.clip(centre - reach, 0, size - 1), last=np.clip(centre + reach + 2, 1, size))
+
+
+def _depth_to_space(site: Site) -> Window | None:
+    if site.axis < 2:
+        return _pointwise(site)
+    first = np.arange(site.output[site.axis]) // site.attribute("blocksize", 1)
+    return Window(axis=site.axis, first=first, last=first + 1)
+
+
+def _space_to_depth(site: Site) -> Window | None:
+    if site.axis < 2:
+        return _pointwise(site)
+    block = site.attribute("blocksize", 1)
+    first = np.arange(site.output[site.axis]) * block
+    return Window(axis=site.axis, first=first, last=first + block)
+
+
+POINTWISE: Final = frozenset(
+    """
+    Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BiasGelu BitShift BitwiseAnd BitwiseNot
+    BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Cos Cosh DequantizeLinear Div Dropout Elu Equal Erf Exp Expand
+    FastGelu Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual
+    Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear QuickGelu Reciprocal Relu Round Selu Shrink
+    Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Tan Tanh ThresholdedRelu Where Xor
+    """.split()
+)
+"""Every value of the output comes from the values at its place, and from tensors that are repeated."""
+
+_RULES: Final[Mapping[str, Callable[[Site], Window | None]]] = {
+    **dict.fromkeys(POINTWISE, _pointwise),
+    **dict.fromkeys(("AveragePool", "LpPool", "MaxPool"), _pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "InstanceNormalization", "LRN"), _over_space),
+    "LRN": _pointwise,
+    "Concat": _concat,
+    "Transpose": _transpose,
+    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
+    **dict.fromkeys(
+        (
+            f"Reduce{name}"
+            for name in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+        ),
+        _reduce,
+    ),
+    **dict.fromkeys(("ArgMax", "ArgMin"), _arg),
+    **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), _softmax),
+    **dict.fromkeys(("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"), _layer_norm),
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "Pad": _pad,
+    "Slice": _slice,
+    "Split": _split,
+    "Gather": _other_axis,
+    **dict.fromkeys(("Resize", "Upsample"), _resize),
+    "DepthToSpace": _depth_to_space,
+    "SpaceToDepth": _space_to_depth,
+}
