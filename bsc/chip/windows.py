@@ -137,7 +137,16 @@ def _pool(site: Site) -> Window | None:
 
 
 def _over_space(site: Site) -> Window | None:
-    return _pointwise(site) if site.axis < 2 else None
+    return _pointwise(site) if site.axis < 2 and not site.position else None
+
+
+def _over_channels(site: Site) -> Window | None:
+    return _pointwise(site) if site.axis != 1 else None
+
+
+def _first_input(site: Site) -> Window | None:
+    """Scales of channels lie along an axis that is not the last, shapes along none. Training mixes all rows."""
+    return None if site.position or site.attribute("training_mode", 0) else _pointwise(site)
 
 
 def _concat(site: Site) -> Window | None:
@@ -178,9 +187,10 @@ def _axes(site: Site) -> tuple[int, ...] | None:
     """Axes that a reduction goes over; None if they are unknown."""
     axes = site.attribute("axes", None)
     if axes is None and len(site.shapes) > 1 and site.node.input[1]:
-        axes = None if 1 not in site.constants else site.constants[1].ravel().tolist()
-        return None if axes is None else tuple(int(axis) % len(site.input) for axis in axes)
-    return tuple(range(len(site.input))) if axes is None else tuple(axis % len(site.input) for axis in axes)
+        if 1 not in site.constants:
+            return None
+        axes = site.constants[1].ravel().tolist()
+    return tuple(int(axis) % len(site.input) for axis in axes or range(len(site.input)))
 
 
 def _reduce(site: Site) -> Window | None:
@@ -212,9 +222,12 @@ def _layer_norm(site: Site) -> Window | None:
 
 def _matmul(site: Site) -> Window | None:
     """Rows of the first factor; a product needs all of the second, unless they are of another matrix."""
-    from_right = len(site.input) - site.axis
-    if from_right <= (1 if site.position == 0 else 2):
+    other = site.shapes[1 - site.position]
+    own = 1 if site.position == 0 else 2  # axes at the end that a product needs all of
+    if other is None or len(site.input) - site.axis <= own:
         return None
+    if len(other) == 1:  # a vector, whose axis the output does not have
+        return identity(site.axis, site.rows)
     return _pointwise(site)
 
 
@@ -231,19 +244,20 @@ def _pad(site: Site) -> Window | None:
     pads = site.constants[1].ravel() if 1 in site.constants else np.asarray(site.attribute("pads", []))
     if len(pads) != 2 * len(site.input) or (len(site.shapes) > 3 and site.node.input[3]):
         return None
-    row = np.arange(site.output[site.axis]) - int(pads[site.axis])
+    row, size = np.arange(site.output[site.axis]) - int(pads[site.axis]), site.rows
     if site.attribute("mode", "constant") == "constant":
-        return Window(
-            axis=site.axis, first=np.clip(row, 0, site.rows), last=np.maximum.accumulate(np.clip(row + 1, 0, site.rows))
-        )
-    reach = max(int(pads[site.axis]), int(pads[site.axis + len(site.input)]), 0) + 1
+        return Window(axis=site.axis, first=np.clip(row, 0, size), last=np.clip(row + 1, 0, size))
+    if site.attribute("mode", "constant") == "reflect":
+        row = size - 1 - np.abs(size - 1 - np.abs(row))
+    row = np.clip(row, 0, size - 1)
     return Window(
-        axis=site.axis, first=np.clip(row - reach, 0, site.rows - 1), last=np.clip(row + 1 + reach, 1, site.rows)
+        axis=site.axis, first=np.minimum.accumulate(row[::-1])[::-1], last=np.maximum.accumulate(row) + 1
     )
 
 
 def _slice(site: Site) -> Window | None:
-    if site.position or (site.attribute("starts", None) is None and not {1, 2} <= site.constants.keys()):
+    given = {at for at, name in enumerate(site.node.input) if at and name}
+    if site.position or not given <= site.constants.keys():
         return None
     rank = len(site.input)
     starts = site.constants[1].ravel() if 1 in site.constants else np.asarray(site.attribute("starts", []))
@@ -271,19 +285,33 @@ def _split(site: Site) -> Window | None:
 
 
 def _resize(site: Site) -> Window | None:
-    """Between two lines of the input at most for every line of the output, and one more on each side for cubic."""
+    """The lines of the input around the place of every line of the output: two, or four for cubic."""
     rows, size = site.output[site.axis], site.rows
-    if site.position or not size:
+    scale = _scale(site)
+    mode = site.attribute("mode", "nearest")
+    how = site.attribute("coordinate_transformation_mode", "half_pixel")
+    if site.position or not size or scale is None or mode not in RESIZED or how not in PLACES:
         return None
-    if rows == size:
-        return identity(site.axis, rows)
-    reach = {"nearest": 1, "linear": 1, "bilinear": 1, "cubic": 3}.get(site.attribute("mode", "nearest"))
-    if reach is None or site.attribute("antialias", 0) or site.attribute("exclude_outside", 0):
+    if site.attribute("antialias", 0) or site.attribute("exclude_outside", 0):
         return None
-    if site.attribute("coordinate_transformation_mode", "half_pixel") in ("tf_crop_and_resize", "half_pixel_symmetric"):
+    place = np.clip(PLACES[how](np.arange(rows, dtype=np.float64), scale, rows, size), 0, size - 1)
+    before, after = RESIZED[mode]
+    first = np.floor(place - ROUNDED).astype(np.int64) - before
+    last = np.ceil(place + ROUNDED).astype(np.int64) + after
+    return Window(axis=site.axis, first=np.clip(first, 0, size - 1), last=np.clip(last + 1, 1, size))
+
+
+def _scale(site: Site) -> float | None:
+    """By how much the streamed axis grows; None where that is not known, or not told by the sizes."""
+    if site.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         return None
-    centre = np.floor(np.arange(rows) * (size / rows)).astype(np.int64)
-    return Window(axis=site.axis, first=np.clip(centre - reach, 0, size - 1), last=np.clip(centre + reach + 2, 1, size))
+    axes = [axis % len(site.input) for axis in site.attribute("axes", range(len(site.input)))]
+    if site.axis not in axes:
+        return 1.0
+    if len(site.shapes) > 3 and site.node.input[3]:
+        return site.output[site.axis] / site.rows
+    scales = site.constants.get(2)
+    return float(scales.ravel()[axes.index(site.axis)]) if scales is not None and scales.size else None
 
 
 def _depth_to_space(site: Site) -> Window | None:
@@ -301,12 +329,23 @@ def _space_to_depth(site: Site) -> Window | None:
     return Window(axis=site.axis, first=first, last=first + block)
 
 
+ROUNDED: Final = 1e-3
+"""By how much single precision may move the place of a line."""
+RESIZED: Final[Mapping[str, tuple[int, int]]] = {"nearest": (0, 0), "linear": (0, 0), "cubic": (1, 1)}
+"""Lines that are needed before and behind those next to a place."""
+PLACES: Final[Mapping[str, Callable[[NDArray[np.float64], float, int, int], NDArray[np.float64]]]] = {
+    "half_pixel": lambda row, scale, _rows, _size: (row + 0.5) / scale - 0.5,
+    "pytorch_half_pixel": lambda row, scale, rows, _size: (row + 0.5) / scale - 0.5 if rows > 1 else row,
+    "asymmetric": lambda row, scale, _rows, _size: row / scale,
+    "align_corners": lambda row, _scale, rows, size: row * ((size - 1) / (rows - 1)) if rows > 1 else row,
+}
+"""Where in the input each line of the output lies."""
 POINTWISE: Final = frozenset(
     """
-    Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BiasGelu BitShift BitwiseAnd BitwiseNot
-    BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Cos Cosh DequantizeLinear Div Dropout Elu Equal Erf Exp Expand
+    Abs Acos Acosh Add And Asin Asinh Atan Atanh BiasGelu BitShift BitwiseAnd BitwiseNot
+    BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Cos Cosh Div Dropout Elu Equal Erf Exp
     FastGelu Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual
-    Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear QuickGelu Reciprocal Relu Round Selu Shrink
+    Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuickGelu Reciprocal Relu Round Selu Shrink
     Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Tan Tanh ThresholdedRelu Where Xor
     """.split()
 )
@@ -315,8 +354,9 @@ POINTWISE: Final = frozenset(
 _RULES: Final[Mapping[str, Callable[[Site], Window | None]]] = {
     **dict.fromkeys(POINTWISE, _pointwise),
     **dict.fromkeys(("AveragePool", "LpPool", "MaxPool"), _pool),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "InstanceNormalization", "LRN"), _over_space),
-    "LRN": _pointwise,
+    **dict.fromkeys(("BatchNormalization", "DequantizeLinear", "Expand", "QuantizeLinear"), _first_input),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "InstanceNormalization"), _over_space),
+    "LRN": _over_channels,
     "Concat": _concat,
     "Transpose": _transpose,
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
@@ -336,7 +376,7 @@ _RULES: Final[Mapping[str, Callable[[Site], Window | None]]] = {
     "Slice": _slice,
     "Split": _split,
     "Gather": _other_axis,
-    **dict.fromkeys(("Resize", "Upsample"), _resize),
+    "Resize": _resize,
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,
 }
