@@ -301,15 +301,14 @@ def _space_to_depth(site: Site) -> Window | None:
     return Window(axis=site.axis, first=first, last=first + block)
 
 
-POINTWISE: Final = frozenset(
-    """
+_POINTWISE = """
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BiasGelu BitShift BitwiseAnd BitwiseNot
     BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Cos Cosh DequantizeLinear Div Dropout Elu Equal Erf Exp Expand
     FastGelu Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual
     Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear QuickGelu Reciprocal Relu Round Selu Shrink
     Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Tan Tanh ThresholdedRelu Where Xor
-    """.split()
-)
+"""
+POINTWISE: Final = frozenset(_POINTWISE.split())
 """Every value of the output comes from the values at its place, and from tensors that are repeated."""
 
 _RULES: Final[Mapping[str, Callable[[Site], Window | None]]] = {
