@@ -12,6 +12,8 @@ import numpy as np
 
 from bsc.chip.dataflow import Dataflow
 from bsc.chip.windows import Rows
+from bsc.hardware.target import Target
+from bsc.mapping.placement import Floor, Placed
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -74,3 +76,13 @@ def _reach(dataflow: Dataflow, source: int, users: Sequence[int]) -> Mapping[int
         if needed.any():
             reach[number] = needed
     return reach
+
+
+def buffer_bits(placed: Placed, floor: Floor, target: Target) -> int | None:
+    """Capacity of the largest buffers of the tiles that a layer lies on; None where the target gives none."""
+    buffers = [buffer.capacity_bit.value for buffer in target.level[-2].buffer.values()]
+    if not buffers:
+        return None
+    each = floor.slots_per_tile
+    tiles = -(-placed.end_slot // each) - placed.first_slot // each if placed.crossbars_per_copy else 0
+    return int(max(buffers)) * tiles

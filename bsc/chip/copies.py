@@ -12,7 +12,7 @@ from typing import Final
 
 from bsc.chip.dataflow import Dataflow
 from bsc.chip.timing import critical_path, time_of
-from bsc.mapping.placement import CopiesPolicy, Floor, LayerDemand
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, LayerDemand
 
 Copies = dict[str, int]
 
@@ -24,43 +24,41 @@ STEP: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """The crossbars at hand.
+    """The crossbars at hand for a model.
 
     Attributes:
-        floor: the places of the design.
+        demand: of the model; one copy of each layer finds room.
         slots: places that may be filled.
         fastest_s: an interval that need not be undercut, such as what a power budget allows; 0 for none.
     """
 
-    floor: Floor
+    demand: ChipDemand
     slots: int
     fastest_s: float = 0.0
 
-    def takes(self, demands: Sequence[LayerDemand], copies: Mapping[str, int]) -> bool:
+    @property
+    def layers(self) -> tuple[LayerDemand, ...]:
+        """Demands of the layers."""
+        return self.demand.layers
+
+    def takes(self, copies: Mapping[str, int]) -> bool:
         """Whether so many copies find room."""
-        return self.slots_of(demands, copies) <= self.slots
-
-    def slots_of(self, demands: Sequence[LayerDemand], copies: Mapping[str, int]) -> int:
-        """Places up to the last one that is taken, those left free between layers included."""
-        return self.floor.first_slots(demand.crossbars * copies[demand.name] for demand in demands)[-1]
+        return self.demand.slots(copies) <= self.slots
 
 
-def choose_copies(
-    policy: CopiesPolicy, demands: Sequence[LayerDemand], room: Room, dataflow: Callable[[], Dataflow]
-) -> Copies:
+def choose_copies(policy: CopiesPolicy, room: Room, dataflow: Callable[[], Dataflow]) -> Copies:
     """Copies of every layer.
 
     Args:
         policy: who chooses.
-        demands: of the layers, in the order they run; one copy of each finds room.
         room: the crossbars at hand.
         dataflow: of the mapping, asked for by `latency` alone.
     """
     if policy == "throughput":
-        return shortest_interval(demands, room)
+        return shortest_interval(room)
     if policy == "latency":
-        return shortest_latency(demands, room, dataflow())
-    return balanced(demands, room) if policy == "isaac" else single(demands)
+        return shortest_latency(room, dataflow())
+    return balanced(room) if policy == "isaac" else single(room.layers)
 
 
 def single(demands: Sequence[LayerDemand]) -> Copies:
@@ -68,16 +66,16 @@ def single(demands: Sequence[LayerDemand]) -> Copies:
     return {demand.name: 1 for demand in demands}
 
 
-def balanced(demands: Sequence[LayerDemand], room: Room) -> Copies:
+def balanced(room: Room) -> Copies:
     """From the last layer back, as many copies as keep each layer as fast as the next one, halved until they fit.
 
     In [isaac16] a layer has as many copies as the next one times its strides, so that copies are in the ratio of
     vectors. The last layer keeps its one copy.
     """
-    last = demands[-1].vectors if demands else 1
-    wanted = {demand.name: max(-(-demand.vectors // last), 1) for demand in demands}
+    last = room.layers[-1].vectors if room.layers else 1
+    wanted = {layer.name: max(-(-layer.vectors // last), 1) for layer in room.layers}
     halvings = 0
-    while not room.takes(demands, copies := _halved(wanted, halvings)) and max(copies.values()) > 1:
+    while not room.takes(copies := _halved(wanted, halvings)) and max(copies.values()) > 1:
         halvings += 1
     return copies
 
@@ -86,18 +84,19 @@ def _halved(copies: Mapping[str, int], times: int) -> Copies:
     return {name: max(number >> times, 1) for name, number in copies.items()}
 
 
-def shortest_interval(demands: Sequence[LayerDemand], room: Room) -> Copies:
+def shortest_interval(room: Room) -> Copies:
     """The fewest copies with the shortest interval that finds room.
 
     An interval T needs ceil(busy_s / T) copies of each layer, and the longer it is, the fewer: it is searched for by
     bisection, down to the spacing of floats.
     """
+    demands = room.layers
     low = max(interval_bound(demands, room.slots), room.fastest_s)
     high = max((demand.busy_s for demand in demands), default=0.0)
-    if room.takes(demands, copies_for(demands, low)):
+    if room.takes(copies_for(demands, low)):
         return copies_for(demands, low)
     while low < (middle := (low + high) / 2) < high:
-        if room.takes(demands, copies_for(demands, middle)):
+        if room.takes(copies_for(demands, middle)):
             high = middle
         else:
             low = middle
@@ -124,11 +123,12 @@ def interval_bound(demands: Sequence[LayerDemand], slots: int) -> float:
     return math.fsum(demand.crossbars * demand.busy_s for demand in demands) / slots
 
 
-def shortest_latency(demands: Sequence[LayerDemand], room: Room, dataflow: Dataflow) -> Copies:
+def shortest_latency(room: Room, dataflow: Dataflow) -> Copies:
     """Copies that are bought one after another where they shorten the longest chain most for a crossbar.
 
     Where that ends behind the copies with the shortest interval, those are taken.
     """
+    demands = room.layers
     by_name = {demand.name: demand for demand in demands}
     most = dict.fromkeys(by_name, 1)
     for use in dataflow.uses:
@@ -150,11 +150,11 @@ def shortest_latency(demands: Sequence[LayerDemand], room: Room, dataflow: Dataf
             more, gain = offers[name]
             if gain < best / 2:
                 break
-            if room.takes(demands, copies | {name: more}):
+            if room.takes(copies | {name: more}):
                 copies[name] = more
-            elif more == copies[name] + 1 or not room.takes(demands, copies | {name: copies[name] + 1}):
+            elif more == copies[name] + 1 or not room.takes(copies | {name: copies[name] + 1}):
                 open_layers.discard(name)
             else:
                 copies[name] += 1
-    candidates = (copies, shortest_interval(demands, room))
+    candidates = (copies, shortest_interval(room))
     return min(candidates, key=lambda each: time_of(dataflow, demands, each).latency_s)

@@ -1,5 +1,6 @@
 """What the layers of a mapping ask of a chip, and what places for crossbars a chip has."""
 
+import math
 from collections.abc import Sequence
 
 from bsc.cost.counts import LayerCounts
@@ -7,17 +8,18 @@ from bsc.cost.price import add, energy_by_action, read_s
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.mapping.layer import MappedLayer
-from bsc.mapping.placement import Floor, LayerDemand
+from bsc.mapping.model import MappedModel
+from bsc.mapping.placement import ChipDemand, Floor, LayerDemand
 
 
-def layer_demands(
-    layers: Sequence[MappedLayer], counts: Sequence[LayerCounts], target: Target, law: AdcLaw
-) -> tuple[LayerDemand, ...]:
-    """The demands of all layers, in the order they run.
+def chip_demand(mapping: MappedModel, counts: Sequence[LayerCounts], target: Target, law: AdcLaw) -> ChipDemand:
+    """What a mapping, or a baseline of it, asks of chips.
+
+    Inputs and outputs are carried in as many bits a value as the codes of layer inputs have.
 
     Args:
-        layers: of a mapping.
-        counts: of the same layers, or of the same layers in a baseline.
+        mapping: the mapping.
+        counts: of its layers, or of the same layers in a baseline.
         target: the hardware.
         law: how the price of a conversion follows its resolution.
     """
@@ -32,7 +34,14 @@ def layer_demands(
             energy_j=add(energy_by_action(each, target, law).values()),
         )
 
-    return tuple(demand(layer, each) for layer, each in zip(layers, counts, strict=True))
+    carried = sum(math.prod(tensor.shape) for tensor in (*mapping.inputs, *mapping.outputs) if tensor.shape is not None)
+    links = [link.count * link.bandwidth_bit_per_s.value / link.shared_by for link in target.level[-1].link.values()]
+    return ChipDemand(
+        floor=floor_of(target),
+        layers=tuple(demand(layer, each) for layer, each in zip(mapping.layers, counts, strict=True)),
+        io_bits=carried * max((layer.input_bits for layer in mapping.layers), default=0),
+        link_bits_per_s=math.fsum(links) or None,
+    )
 
 
 def floor_of(target: Target) -> Floor:

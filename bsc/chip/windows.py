@@ -250,9 +250,7 @@ def _pad(site: Site) -> Window | None:
     if site.attribute("mode", "constant") == "reflect":
         row = size - 1 - np.abs(size - 1 - np.abs(row))
     row = np.clip(row, 0, size - 1)
-    return Window(
-        axis=site.axis, first=np.minimum.accumulate(row[::-1])[::-1], last=np.maximum.accumulate(row) + 1
-    )
+    return Window(axis=site.axis, first=np.minimum.accumulate(row[::-1])[::-1], last=np.maximum.accumulate(row) + 1)
 
 
 def _slice(site: Site) -> Window | None:
@@ -340,15 +338,14 @@ PLACES: Final[Mapping[str, Callable[[NDArray[np.float64], float, int, int], NDAr
     "align_corners": lambda row, _scale, rows, size: row * ((size - 1) / (rows - 1)) if rows > 1 else row,
 }
 """Where in the input each line of the output lies."""
-POINTWISE: Final = frozenset(
-    """
+_POINTWISE = """
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BiasGelu BitShift BitwiseAnd BitwiseNot
     BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Cos Cosh Div Dropout Elu Equal Erf Exp
     FastGelu Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual
     Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuickGelu Reciprocal Relu Round Selu Shrink
     Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Tan Tanh ThresholdedRelu Where Xor
-    """.split()
-)
+"""
+POINTWISE: Final = frozenset(_POINTWISE.split())
 """Every value of the output comes from the values at its place, and from tensors that are repeated."""
 
 _RULES: Final[Mapping[str, Callable[[Site], Window | None]]] = {

@@ -121,6 +121,19 @@ def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: 
     )
 
 
+def area_with_copies(
+    counts: Sequence[LayerCounts], target: Target, area_law: AdcLaw | None, copies: Mapping[str, int]
+) -> float | None:
+    """Area of what several copies of each layer fill on every level but the last; None where it is unknown."""
+    own = _own_areas(counts, target, area_law)
+    if own is None:
+        return None
+    numbers = [copies[layer.name] for layer in counts]
+    crossbars = sum(int(layer.crossbars.sum()) * number for layer, number in zip(counts, numbers, strict=True))
+    parts = [area * number for areas in own.values() for area, number in zip(areas, numbers, strict=True)]
+    return math.fsum([*parts, *_shared_areas(target, _units(target, crossbars)).values()])
+
+
 def _units(target: Target, crossbars: int) -> dict[str, int]:
     """What so many crossbars fill, by level."""
     units, number = {}, crossbars

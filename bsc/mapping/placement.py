@@ -8,7 +8,7 @@ each other: a placement takes no more memory for more copies.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import prod
+from math import fsum, prod
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
@@ -36,6 +36,9 @@ class Placed(Record):
     first_slot: Slot = Field(description="place of the first crossbar of the first copy, counted through all chips")
     copies: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = Field(description="one behind the other")
     crossbars_per_copy: NonNegativeInt
+
+    def __str__(self) -> str:
+        return f"placed at {self.first_slot}, {self.copies} x {self.crossbars_per_copy} crossbars"
 
     @property
     def end_slot(self) -> int:
@@ -111,13 +114,58 @@ class Floor:
         return [*starts, slot]
 
 
-def lay_down(crossbars: Mapping[str, int], copies: Mapping[str, int], floor: Floor) -> dict[str, int]:
-    """The first slot of every layer.
+@dataclass(frozen=True, kw_only=True)
+class ChipDemand:
+    """What a model asks of chips of one design.
+
+    Attributes:
+        floor: the places of a chip.
+        layers: in the order they run.
+        io_bits: of inputs and outputs of one inference.
+        link_bits_per_s: that the links of one chip carry; None where the design has none.
+    """
+
+    floor: Floor
+    layers: tuple[LayerDemand, ...]
+    io_bits: int = 0
+    link_bits_per_s: float | None = None
+
+    @property
+    def energy_j(self) -> float | None:
+        """Energy of one inference; None is unknown."""
+        known = [layer.energy_j for layer in self.layers if layer.energy_j is not None]
+        return fsum(known) if len(known) == len(self.layers) else None
+
+    def chips(self, slots: int) -> int:
+        """Chips that have so many places."""
+        return max(-(-slots // self.floor.slots_per_chip), 1)
+
+    def io_s(self, chips: int) -> float:
+        """Time in which the links of so many chips carry inputs and outputs; 0 where the design has no links."""
+        return self.io_bits / (self.link_bits_per_s * chips) if self.link_bits_per_s else 0.0
+
+    def slots(self, copies: Mapping[str, int]) -> int:
+        """Places up to the last one that is taken, those left free between layers included."""
+        return self.floor.first_slots(layer.crossbars * copies[layer.name] for layer in self.layers)[-1]
+
+
+def lay_down(demand: ChipDemand, policy: CopiesPolicy, copies: Mapping[str, int], slots: int) -> dict[str, Placed]:
+    """Put the copies of every layer onto the chips.
 
     Args:
-        crossbars: of one copy, by layer, in the order the layers run.
+        demand: of the model.
+        policy: who chose the copies.
         copies: by layer.
-        floor: the places.
+        slots: places at hand.
     """
-    starts = floor.first_slots(each * copies[name] for name, each in crossbars.items())
-    return dict(zip(crossbars, starts, strict=False))
+    starts = demand.floor.first_slots(layer.crossbars * copies[layer.name] for layer in demand.layers)
+    return {
+        layer.name: Placed(
+            copies_policy=policy,
+            slots_at_hand=slots,
+            first_slot=start,
+            copies=copies[layer.name],
+            crossbars_per_copy=layer.crossbars,
+        )
+        for layer, start in zip(demand.layers, starts, strict=False)
+    }

@@ -12,6 +12,7 @@ from bsc.ir.graph import ImportCheck
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.document import PlanDocument
 from bsc.report.basis import basis_notes
+from bsc.report.chip import chip_section, layer_chip_table
 from bsc.report.costs import cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
 from bsc.report.document import BitCounts, LayerTotals, PlanCost, ReportDocument, SlicedTotals, SliceTotals
@@ -262,10 +263,12 @@ SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
     _resolutions,
     _costs,
     layer_cost_table,
+    chip_section,
+    layer_chip_table,
     _laws,
     _notes,
 )
 """What reports show, in this order."""
 
-ONLY_WHOLE: Final = frozenset({_network, slice_table})
+ONLY_WHOLE: Final = frozenset({_network, slice_table, layer_chip_table})
 """Sections of the longer report alone."""
