@@ -131,6 +131,8 @@ def _pool(site: Site) -> Window | None:
     rows, size = site.output[site.axis], site.rows
     pad = site.attribute("pads", [0] * 2 * spatial)[place]
     if site.attribute("auto_pad", "NOTSET").startswith("SAME"):
+        if dilation > 1:
+            return None  # onnxruntime pads it as if it were not dilated
         total = max((rows - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
         pad = total // 2 if site.attribute("auto_pad", "") == "SAME_UPPER" else -(-total // 2)
     return sliding(site.axis, rows, size, (kernel, stride, dilation, pad))

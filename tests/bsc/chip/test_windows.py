@@ -130,9 +130,9 @@ def like(rng: Generator, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray
     if array.dtype == np.bool_:
         return rng.random(shape) < 0.5
     if np.issubdtype(array.dtype, np.integer):
-        return rng.integers(array.min(), int(array.max()) + 2, shape).astype(array.dtype)
+        return np.asarray(rng.integers(array.min(), int(array.max()) + 2, shape), array.dtype)
     if not np.isfinite(array).all():
-        return rng.choice([0, np.inf, np.nan], shape).astype(array.dtype)
+        return np.asarray(rng.choice([0, np.inf, np.nan], shape), array.dtype)
     low, high = float(array.min()), float(array.max())
     span = high - low or 1.0
     return np.asarray(rng.uniform(low - span * (low < 0) / 2, high + span / 2, shape), array.dtype)
@@ -185,7 +185,11 @@ COMPARED = {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
 ADDED = {"Add", "Div", "Max", "Mean", "Min", "Mod", "Mul", "PRelu", "Pow", "Sub", "Sum", "BiasGelu", "FastGelu"}
 TWO = COMPARED | ADDED | (TRUTH | WHOLE.keys()) - {"Not", "BitwiseNot"}
 MICROSOFT = {"BiasGelu", "FastGelu", "QuickGelu"}
-FIXED_ATTRIBUTES = {"BitShift": {"direction": "LEFT"}, "Mod": {"fmod": 1}, "Cast": {"to": TensorProto.FLOAT16}}
+FIXED_ATTRIBUTES: Mapping[str, Mapping[str, Any]] = {
+    "BitShift": {"direction": "LEFT"},
+    "Cast": {"to": TensorProto.FLOAT16},
+    "Mod": {"fmod": 1},
+}
 STEPS = {"Ceil", "Floor", "Round", "Sign", "IsInf", "IsNaN", "HardSigmoid"}
 """Whose output may stay the same although the input changes."""
 
@@ -299,7 +303,14 @@ def pool(op: str) -> Make:
             attributes["auto_pad"] = str(how)
             attributes["strides"] = np.minimum(strides, kernel).tolist()
         axis = 2 if rng.random() < 0.8 else axis_of(rng, shape)
-        return Case(op=op, inputs=[floats(rng, *shape)], axis=axis, attributes=attributes, slack=max(dilations) - 1)
+        return Case(
+            op=op,
+            inputs=[floats(rng, *shape)],
+            axis=axis,
+            attributes=attributes,
+            slack=max(dilations) - 1,
+            or_none=max(dilations) > 1 and how in ("SAME_UPPER", "SAME_LOWER"),
+        )
 
     return make
 
