@@ -7,6 +7,7 @@ those of the model's inputs.
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -109,28 +110,34 @@ class _Constants:
 
 @dataclass(eq=False)
 class _Walk:
-    """What is known while the program is walked through."""
+    """What is known while the program is walked through.
 
-    mapping: MappedModel
+    Attributes:
+        flows: by tensor.
+        uses: so far.
+        steps_left: steps of each layer that are still to come.
+        vectors_left: input vectors that they have together.
+    """
+
+    steps_left: dict[str, int]
+    vectors_left: dict[str, int]
     flows: dict[str, _Flow] = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
 
 
 def dataflow_of(mapping: MappedModel) -> Dataflow:
     """Follow the program of a mapping."""
-    walk = _Walk(mapping)
+    steps = mapping.program()
+    walk = _Walk(
+        steps_left=dict(Counter(step.layer for step in steps if isinstance(step, LayerStep))),
+        vectors_left={layer.name: layer.vectors for layer in mapping.layers},
+    )
     for tensor in mapping.inputs:
         walk.flows[tensor.name] = _whole(tensor.shape)
-    steps = mapping.program()
-    shared: dict[str, int] = {}
-    for step in steps:
-        if isinstance(step, LayerStep):
-            shared[step.layer] = shared.get(step.layer, 0) + 1
     layers = {layer.name: layer for layer in mapping.layers}
     for step in steps:
         if isinstance(step, LayerStep):
-            layer = layers[step.layer]
-            _use(walk, layer, step, layer.vectors // shared[step.layer])
+            _use(walk, layers[step.layer], step)
         else:
             _segment(walk, step)
     needed = {source for tensor in mapping.outputs for source in walk.flows[tensor.name].needs}
@@ -142,24 +149,23 @@ def _whole(shape: Shape | None) -> _Flow:
     return _Flow(shape, 0 if shape is None else stream_axis(shape), {})
 
 
-def _use(walk: _Walk, layer: MappedLayer, step: LayerStep, vectors: int) -> None:
+def _use(walk: _Walk, layer: MappedLayer, step: LayerStep) -> None:
     """Note a use of a layer, and its result."""
     source = walk.flows[step.inputs[0]]
-    shape = _output_shape(layer, source.shape, vectors)
-    if shape is None:
-        axis, rows, row_values = 0, 1, vectors * layer.columns
-        window = everything(0, 1, source.rows)
+    shape = _output_shape(layer, source.shape)
+    vectors = _vectors(walk, layer, shape)
+    if shape is None or vectors * layer.columns != math.prod(shape):
+        shape, window = None, everything(0, 1, source.rows)
     else:
         window = _layer_window(layer, source, shape)
-        axis, rows = window.axis, shape[window.axis]
-        row_values = math.prod(shape) // rows
+    axis, rows = window.axis, len(window.first)
     number = len(walk.uses)
     walk.uses.append(
         Use(
             layer=layer.name,
             vectors=vectors,
             rows=rows,
-            row_values=row_values,
+            row_values=vectors * layer.columns // max(rows, 1),
             reads=tuple(
                 Read(source=each, first=first, last=last)
                 for each, (first, last) in _through(source.needs, window).items()
@@ -168,31 +174,45 @@ def _use(walk: _Walk, layer: MappedLayer, step: LayerStep, vectors: int) -> None
             input_row_values=source.row_values if source.shape else layer.rows * layer.groups * vectors,
         )
     )
-    own = identity(axis, rows)
+    flow = _Flow(shape, axis, {})
+    own = identity(axis, rows) if flow.rows == rows else everything(axis, flow.rows, rows)
     walk.flows[step.outputs[0]] = _Flow(shape, axis, {number: (own.first, own.last)})
 
 
-def _output_shape(layer: MappedLayer, shape: Shape | None, vectors: int) -> Shape | None:
-    """Shape of a layer's output; None where it is unknown, or does not have the vectors that the plan counts."""
+def _vectors(walk: _Walk, layer: MappedLayer, shape: Shape | None) -> int:
+    """Input vectors of the next use: as many as the shape of its output says, if the plan counts as many.
+
+    Uses of a layer may differ in size, as those of a detector's head do, and the plan counts them together.
+    """
+    steps, left = walk.steps_left[layer.name], walk.vectors_left[layer.name]
+    vectors = left // steps if shape is None else math.prod(shape) // layer.columns
+    if vectors > left or steps == 1:
+        vectors = left // steps
+    walk.steps_left[layer.name] = steps - 1
+    walk.vectors_left[layer.name] = left - vectors
+    return vectors
+
+
+def _output_shape(layer: MappedLayer, shape: Shape | None) -> Shape | None:
+    """Shape of a layer's output; None where it is unknown."""
     if shape is None or len(shape) < (1 if layer.conv is None else 3):
         return None
     if layer.conv is None:
-        found = (*shape[:-1], layer.columns)
-    else:
-        geometry = layer.conv.geometry()
-        if len(shape) - 2 != len(geometry.kernel):
-            return None
-        found = (shape[0], layer.columns, *output_sizes(geometry, shape[2:]))
-    fits = vectors and math.prod(found) == vectors * layer.columns
-    return found if fits else None
+        return (*shape[:-1], layer.columns)
+    geometry = layer.conv.geometry()
+    if len(shape) - 2 != len(geometry.kernel):
+        return None
+    return (shape[0], layer.columns, *output_sizes(geometry, shape[2:]))
 
 
 def _layer_window(layer: MappedLayer, source: _Flow, shape: Shape) -> Window:
     if layer.conv is None:
         if source.axis < len(shape) - 1:
             return identity(source.axis, source.rows)
-        axis = min(stream_axis(shape), max(len(shape) - 2, 0))
-        return everything(axis, shape[axis] if len(shape) > 1 else 1, source.rows)
+        if len(shape) < 2:
+            return everything(0, 1, source.rows)
+        axis = min(stream_axis(shape), len(shape) - 2)
+        return everything(axis, shape[axis], source.rows)
     geometry, rows = layer.conv.geometry(), shape[2]
     if source.axis != 2:
         return everything(2, rows, source.rows)

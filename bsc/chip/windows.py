@@ -17,6 +17,7 @@ from onnx import helper
 
 Shape = tuple[int, ...]
 Rows = NDArray[np.int64]
+Places = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -285,7 +286,7 @@ def _split(site: Site) -> Window | None:
 
 
 def _resize(site: Site) -> Window | None:
-    """The lines of the input around the place of every line of the output: two, or four for cubic."""
+    """The lines of the input around the place of every line of the output: the nearest, two, or four for cubic."""
     rows, size = site.output[site.axis], site.rows
     scale = _scale(site)
     mode = site.attribute("mode", "nearest")
@@ -295,10 +296,18 @@ def _resize(site: Site) -> Window | None:
     if site.attribute("antialias", 0) or site.attribute("exclude_outside", 0):
         return None
     place = np.clip(PLACES[how](np.arange(rows, dtype=np.float64), scale, rows, size), 0, size - 1)
-    before, after = RESIZED[mode]
-    first = np.floor(place - ROUNDED).astype(np.int64) - before
-    last = np.ceil(place + ROUNDED).astype(np.int64) + after
-    return Window(axis=site.axis, first=np.clip(first, 0, size - 1), last=np.clip(last + 1, 1, size))
+    rounded = 0.0 if scale.is_integer() and how != "align_corners" else ROUNDED
+    low, high = place - rounded, place + rounded
+    if mode == "nearest":
+        nearest = NEAREST[site.attribute("nearest_mode", "round_prefer_floor")]
+        first, last = nearest(low), nearest(high)
+    else:
+        first, last = np.floor(low) - RESIZED[mode], np.ceil(high) + RESIZED[mode]
+    return Window(
+        axis=site.axis,
+        first=np.clip(first, 0, size - 1).astype(np.int64),
+        last=np.clip(last + 1, 1, size).astype(np.int64),
+    )
 
 
 def _scale(site: Site) -> float | None:
@@ -330,10 +339,17 @@ def _space_to_depth(site: Site) -> Window | None:
 
 
 ROUNDED: Final = 1e-3
-"""By how much single precision may move the place of a line."""
-RESIZED: Final[Mapping[str, tuple[int, int]]] = {"nearest": (0, 0), "linear": (0, 0), "cubic": (1, 1)}
+"""By how much single precision may move the place of a line; not at all where lines are multiplied."""
+RESIZED: Final = {"nearest": 0, "linear": 0, "cubic": 1}
 """Lines that are needed before and behind those next to a place."""
-PLACES: Final[Mapping[str, Callable[[NDArray[np.float64], float, int, int], NDArray[np.float64]]]] = {
+NEAREST: Final[Mapping[str, Callable[[Places], Places]]] = {
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round_prefer_floor": lambda place: np.ceil(place - 0.5),
+    "round_prefer_ceil": lambda place: np.floor(place + 0.5),
+}
+"""Which line is the nearest."""
+PLACES: Final[Mapping[str, Callable[[Places, float, int, int], Places]]] = {
     "half_pixel": lambda row, scale, _rows, _size: (row + 0.5) / scale - 0.5,
     "pytorch_half_pixel": lambda row, scale, rows, _size: (row + 0.5) / scale - 0.5 if rows > 1 else row,
     "asymmetric": lambda row, scale, _rows, _size: row / scale,
