@@ -23,7 +23,7 @@ from bsc.mapping.model import LayerStep, MappedModel, Segment
 from bsc.numeric.im2col import output_sizes
 
 OF_ALL_OUTPUTS: Final = frozenset({"MaxPool", "Split"})
-"""Operators whose further outputs have the same windows as their first."""
+"""Operators whose further outputs have windows too."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -276,7 +276,7 @@ def _result(walk: _Walk, node: onnx.NodeProto, number: int, output: Shape | None
         windows = {
             position: found
             for position, name in read
-            if (found := _window(walk, node, position, output, known)) is not None
+            if (found := _window(walk, node, (position, number), output, known)) is not None
         }
     axis = max((window.axis for window in windows.values()), key=output.__getitem__, default=stream_axis(output))
     rows = output[axis] if output else 1
@@ -289,8 +289,9 @@ def _result(walk: _Walk, node: onnx.NodeProto, number: int, output: Shape | None
     return _Flow(output, axis, needs)
 
 
-def _window(walk: _Walk, node: onnx.NodeProto, position: int, output: Shape, known: _Constants) -> Window | None:
-    """What an operator needs of one of its inputs, if that waits for anything."""
+def _window(walk: _Walk, node: onnx.NodeProto, way: tuple[int, int], output: Shape, known: _Constants) -> Window | None:
+    """What an output of an operator, by number, needs of an input, by position, if that waits for anything."""
+    position, number = way
     flow = walk.flows[node.input[position]]
     if not flow.shape or not flow.needs or flow.rows == 0:
         return None
@@ -308,6 +309,7 @@ def _window(walk: _Walk, node: onnx.NodeProto, position: int, output: Shape, kno
             output=output,
             constants=constants,
             opset=known.opset,
+            number=number,
         )
     )
 

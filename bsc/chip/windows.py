@@ -47,6 +47,7 @@ class Site:
         output: shape of the output.
         constants: values of inputs that are constants, by position.
         opset: of ONNX's own operators.
+        number: of the output.
     """
 
     node: onnx.NodeProto
@@ -56,6 +57,7 @@ class Site:
     output: Shape
     constants: Mapping[int, NDArray[Any]]
     opset: int
+    number: int = 0
 
     @property
     def input(self) -> Shape:
@@ -106,7 +108,9 @@ def everything(axis: int, rows: int, size: int) -> Window:
 
 def stream_axis(shape: Shape) -> int:
     """The axis that a tensor is streamed over if nothing before it says otherwise: lines of images, tokens."""
-    return 2 if len(shape) >= 4 else 1 if len(shape) == 3 else 0
+    if len(shape) == 3:
+        return 1 if shape[1] > 1 else 0  # steps of a recurrent operator come before the batch
+    return 2 if len(shape) >= 4 else 0
 
 
 def window_of(site: Site) -> Window | None:
@@ -253,7 +257,7 @@ def _pad(site: Site) -> Window | None:
     if site.attribute("mode", "constant") == "reflect":
         row = size - 1 - np.abs(size - 1 - np.abs(row))
     row = np.clip(row, 0, size - 1)
-    return Window(axis=site.axis, first=np.minimum.accumulate(row[::-1])[::-1], last=np.maximum.accumulate(row) + 1)
+    return _chosen(site.axis, row, row)
 
 
 def _slice(site: Site) -> Window | None:
@@ -272,17 +276,43 @@ def _slice(site: Site) -> Window | None:
     return Window(axis=site.axis, first=first, last=first + 1)
 
 
-def _other_axis(site: Site) -> Window | None:
-    """Operators that choose along one axis."""
+def _gather(site: Site) -> Window | None:
     axis = site.attribute("axis", 0) % len(site.input)
-    if site.position or site.axis == axis:
+    if site.position:
         return None
-    return identity(site.axis + (len(site.output) - len(site.input) if site.axis > axis else 0), site.rows)
+    if site.axis != axis:
+        return identity(site.axis + (len(site.output) - len(site.input) if site.axis > axis else 0), site.rows)
+    if 1 not in site.constants:
+        return None
+    chosen = site.constants[1].astype(np.int64) % site.rows
+    if chosen.ndim:
+        return _chosen(axis, chosen.reshape(len(chosen), -1).min(axis=1), chosen.reshape(len(chosen), -1).max(axis=1))
+    if not site.output:
+        return None
+    out = stream_axis(site.output)  # one row for all of the output
+    rows = np.full(site.output[out], int(chosen))
+    return Window(axis=out, first=rows, last=rows + 1)
+
+
+def _chosen(axis: int, lowest: Rows, highest: Rows) -> Window:
+    """A window around rows in any order."""
+    return Window(axis=axis, first=np.minimum.accumulate(lowest[::-1])[::-1], last=np.maximum.accumulate(highest) + 1)
 
 
 def _split(site: Site) -> Window | None:
     axis = site.attribute("axis", 0) % len(site.input)
-    return identity(site.axis, site.rows) if not site.position and site.axis != axis else None
+    if site.position:
+        return None
+    if site.axis != axis:
+        return identity(site.axis, site.rows)
+    given = any(site.node.input[1:])
+    parts = site.constants[1].ravel().tolist() if 1 in site.constants else site.attribute("split", None)
+    if given and 1 not in site.constants:
+        return None
+    if parts is None:  # parts of one size, the last of which may be smaller
+        parts = [-(-site.rows // len(site.node.output))] * len(site.node.output)
+    row = np.arange(site.output[axis]) + sum(parts[: site.number])
+    return Window(axis=axis, first=row, last=row + 1)
 
 
 def _resize(site: Site) -> Window | None:
@@ -296,6 +326,7 @@ def _resize(site: Site) -> Window | None:
     if site.attribute("antialias", 0) or site.attribute("exclude_outside", 0):
         return None
     place = np.clip(PLACES[how](np.arange(rows, dtype=np.float64), scale, rows, size), 0, size - 1)
+    row = np.arange(rows)
     rounded = 0.0 if scale.is_integer() and how != "align_corners" else ROUNDED
     low, high = place - rounded, place + rounded
     if mode == "nearest":
@@ -303,6 +334,8 @@ def _resize(site: Site) -> Window | None:
         first, last = nearest(low), nearest(high)
     else:
         first, last = np.floor(low) - RESIZED[mode], np.ceil(high) + RESIZED[mode]
+    if rows == size:  # onnxruntime may have copied it, however it is scaled
+        first, last = np.minimum(first, row), np.maximum(last, row)
     return Window(
         axis=site.axis,
         first=np.clip(first, 0, size - 1).astype(np.int64),
@@ -390,7 +423,7 @@ _RULES: Final[Mapping[str, Callable[[Site], Window | None]]] = {
     "Pad": _pad,
     "Slice": _slice,
     "Split": _split,
-    "Gather": _other_axis,
+    "Gather": _gather,
     "Resize": _resize,
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,

@@ -110,7 +110,7 @@ def depthwise() -> onnx.ModelProto:
 
 def lstm(steps: int = 5, layers: int = 1) -> onnx.ModelProto:
     """An LSTM, written out step by step when it is imported, and a head over all steps."""
-    body, weights, x, width = "", {}, "x", 3
+    body, weights, x, width = "turned = Transpose <perm = [1, 0, 2]> (x)\n", {}, "turned", 3
     for at in range(layers):
         body += f"s{at}, h{at}, c{at} = LSTM <hidden_size = 4> ({x}, w{at}, r{at})\n"
         body += f"t{at} = Squeeze (s{at}, one)\n"
@@ -119,7 +119,7 @@ def lstm(steps: int = 5, layers: int = 1) -> onnx.ModelProto:
         x, width = f"t{at}", 4
     body += f"[head] y = MatMul ({x}, v)"
     weights |= {"v": random_weights(4, 2), "one": np.array([1], np.int64)}
-    return tiny_model(f"(float[{steps},1,3] x) => (float[{steps},1,2] y) {{ {body} }}", weights)
+    return tiny_model(f"(float[N,{steps},3] x) => (float[{steps},N,2] y) {{ {body} }}", weights)
 
 
 def attention(tokens: int = 6) -> onnx.ModelProto:

@@ -62,8 +62,10 @@ class Judge:
 
 
 def lines(shape: tuple[int, ...], convolved: bool) -> int:
-    """Lines of an image, places of a signal, tokens of a sequence; a single vector is one row."""
-    return shape[2] if convolved else shape[1] if len(shape) == 3 else shape[0] if len(shape) == 2 else 1
+    """Lines of an image, places of a signal, tokens or steps of a sequence, rows of a matrix."""
+    if convolved:
+        return shape[2]
+    return shape[0] if len(shape) == 2 or shape[1] == 1 else shape[1]
 
 
 def row_axis(shape: tuple[int, ...], rows: int) -> int:

@@ -80,8 +80,7 @@ class Case:
         }
 
     def streamed(self) -> NDArray[Any]:
-        array = self.inputs[self.position]
-        assert array is not None
+        array: NDArray[Any] = self.inputs[self.position]
         return array
 
 
@@ -107,6 +106,7 @@ def judged(case: Case, rng: Generator) -> Judged:
             output=before.shape,
             constants={at: np.asarray(case.inputs[at]) for at in case.constants},
             opset=case.opset,
+            number=case.outputs - 1,
         )
     )
     if window is None:
@@ -412,22 +412,39 @@ def slice_(rng: Generator) -> Case:
 def gather(rng: Generator) -> Case:
     shape = shape_of(rng, int(rng.integers(2, 5)))
     axis = int(rng.integers(len(shape)))
-    indices = rng.integers(0, shape[axis], shape_of(rng, int(rng.integers(0, 3)) or 1)[1:])
-    inputs = [floats(rng, *shape), np.asarray(indices, np.int64)]
-    return Case(op="Gather", inputs=inputs, axis=axis_of(rng, shape, axis), attributes={"axis": axis}, exact=False)
+    indices = rng.integers(-shape[axis], shape[axis], shape_of(rng, int(rng.integers(1, 4)))[1:])
+    return Case(
+        op="Gather",
+        inputs=[floats(rng, *shape), np.asarray(indices, np.int64)],
+        axis=axis if rng.random() < 0.5 else axis_of(rng, shape, axis),
+        constants=[1],
+        attributes={"axis": axis},
+        exact=False,
+    )
 
 
 def split(rng: Generator) -> Case:
     shape = shape_of(rng, int(rng.integers(2, 5)))
     axis = int(rng.integers(len(shape)))
-    parts = np.array([1, shape[axis] - 1], np.int64)
+    outputs = int(rng.integers(1, shape[axis] + 1))
+    parts = rng.multinomial(shape[axis] - outputs, [1 / outputs] * outputs) + 1
+    way, size = rng.random(), -(-shape[axis] // outputs)
+    inputs: list[NDArray[Any]] = [floats(rng, *shape)]
+    given: dict[str, Any] = {}
+    if way < 0.3 and size * (outputs - 1) < shape[axis]:
+        given["num_outputs"] = outputs
+    elif way < 0.6:
+        given["split"] = parts.tolist()
+    else:
+        inputs.append(parts)
     return Case(
         op="Split",
-        inputs=[floats(rng, *shape), parts],
-        axis=axis_of(rng, shape, axis),
-        constants=[1],
-        attributes={"axis": axis},
-        outputs=2,
+        inputs=inputs,
+        axis=int(rng.integers(len(shape))),
+        constants=range(1, len(inputs)),
+        attributes={"axis": axis, **given},
+        outputs=outputs,
+        opset=12 if "split" in given else 21,
     )
 
 
@@ -591,7 +608,7 @@ CASES: dict[str, Make] = {
     "Resize": resize,
 }
 RUNS = {"Resize": 60, "MatMul": 30, "MaxPool": 30, "Pad": 30}
-RUNS |= dict.fromkeys(("AveragePool", "LpPool", "Slice", "Reshape"), 20)
+RUNS |= dict.fromkeys(("AveragePool", "LpPool", "Slice", "Split", "Gather", "Reshape"), 20)
 
 
 @pytest.mark.parametrize("op", sorted(windows._RULES))
@@ -638,7 +655,7 @@ def ones(*shape: int) -> NDArray[np.float32]:
         Case(op="Slice", inputs=[ones(4, 4), *(np.array([each]) for each in (1, 3, 1))], axis=0, constants=[1, 2]),
         Case(op="Pad", inputs=[ones(4), np.array([1, 1])], axis=0, constants=[1], attributes={"mode": "wrap"}),
         Case(op="Pad", inputs=[ones(4), np.array([1, 1])], axis=0),
-        Case(op="Split", inputs=[ones(4, 2)], axis=0, attributes={"num_outputs": 2}, outputs=2),
+        Case(op="Split", inputs=[ones(4, 2), np.array([2, 2])], axis=0, outputs=2),
         Case(op="Reshape", inputs=[ones(2, 6, 2), np.array([4, 6])], axis=1, constants=[1]),
         Case(op="Expand", inputs=[ones(1, 2), np.array([3, 2])], axis=0, constants=[1]),
         Case(op="Resize", inputs=[ones(1, 1, 4, 4), None, ones(4)], axis=2),
