@@ -195,3 +195,33 @@ def turned() -> onnx.ModelProto:
             "one": np.array([1], np.int64),
         },
     )
+
+
+def wide() -> onnx.ModelProto:
+    """Long lines of many channels: three of them are 67,200 values."""
+    return tiny_model(
+        """(float[N,3,4,224] x) => (float[N,2,4,112] y) {
+            [c0] a = Conv <pads = [1, 1, 1, 1]> (x, w0)
+            [c1] y = Conv <pads = [1, 1, 1, 1], strides = [1, 2]> (a, w1)
+        }""",
+        {"w0": random_weights(100, 3, 3, 3), "w1": random_weights(2, 100, 3, 3)},
+    )
+
+
+def skipping() -> onnx.ModelProto:
+    """A residual block whose tall kernels make 12 lines of 5,504 values wait for the join."""
+    return tiny_model(
+        """(float[N,2,20,16] x) => (float[N,2,20,16] y) {
+            [stem] a = Conv (x, w0)
+            [down] b = Conv <pads = [6, 0, 6, 0]> (a, w1)
+            [up] c = Conv <pads = [6, 0, 6, 0]> (b, w2)
+            d = Add (a, c)
+            [out] y = Conv (d, w3)
+        }""",
+        {
+            "w0": random_weights(344, 2, 1, 1),
+            "w1": random_weights(2, 344, 13, 1),
+            "w2": random_weights(344, 2, 13, 1),
+            "w3": random_weights(2, 344, 1, 1),
+        },
+    )
