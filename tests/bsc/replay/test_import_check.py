@@ -216,6 +216,8 @@ def test_rounding_that_a_quantiser_makes_large_is_no_error(tmp_path: Path, monke
         steps.append(first(*arguments))
         return steps[-1]
 
+    exact = import_check.float_result  # some processors add like onnxruntime to the last bit
+    monkeypatch.setattr(import_check, "float_result", lambda *given: exact(*given) * np.float32(1 + 2**-22))
     monkeypatch.setattr(import_check, "TOLERANCE", 0.0)
     monkeypatch.setattr(import_check, "_first_wrong_step", noted)
     assert check_of(check_import(import_model(path), path, None)).inputs == "made-up"
