@@ -71,19 +71,23 @@ def test_vgg_a_on_2304_crossbars_has_the_published_copies() -> None:
 
 LI = {
     "VGG-A": (vgg(1, 1, 2, 2, 2), 4096, 128, 162, 166),
-    "VGG-E": (vgg(2, 2, 4, 4, 4), 8192, 128, 280, 320),
+    "VGG-E": (vgg(2, 2, 4, 4, 4), 8192, 128, 280, 279),
     "VGG-E, 256": (vgg(2, 2, 4, 4, 4), 4096, 256, 201, 199),
     "ResNet-18": (resnet18(), 4096, 128, 79, 88),
-    "MobileNet-v1": (mobilenet_v1(), 4096, 128, 147, 45),
+    "MobileNet-v1": (mobilenet_v1(), 4096, 128, 147, 57),
 }
-"""Layers, crossbars, lines of a crossbar, the steps of Li's table 5, and those of our shortest interval."""
+"""Layers, crossbars, lines of a crossbar, the steps of Li's table 5, and those of our copies for latency.
+
+Our latency goes line by line, theirs place by place. A minute of simulated annealing over their own steps finds none
+below 164 for VGG-A and 88 for ResNet-18: their table is not of their algorithm 1 and table 2 alone, as these are printed.
+"""
 
 
 @pytest.mark.parametrize("name", LI)
-def test_steps_of_the_shortest_interval_as_li_counts_them(name: str) -> None:
-    layers, slots, size, _, ours = LI[name]
-    copies = shortest_interval(Room(demand=published(layers, size), slots=slots))
-    assert steps(layers, list(copies.values())) == ours
+def test_steps_of_copies_for_latency_as_li_counts_them(name: str) -> None:
+    layers, slots, size, theirs, ours = LI[name]
+    copies = shortest_latency(Room(demand=published(layers, size), slots=slots), flow_of(layers))
+    assert steps(layers, list(copies.values())) == ours <= 1.12 * theirs
 
 
 def isaac_vgg_1() -> ChipDemand:
