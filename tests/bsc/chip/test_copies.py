@@ -79,7 +79,7 @@ LI = {
 """Layers, crossbars, lines of a crossbar, the steps of Li's table 5, and those of our copies for latency.
 
 Our latency goes line by line, theirs place by place. A minute of simulated annealing over their own steps finds none
-below 164 for VGG-A and 88 for ResNet-18: their table is not of their algorithm 1 and table 2 alone, as these are printed.
+below 164 for VGG-A and 88 for ResNet-18: their table does not follow from algorithm 1 and table 2 as printed.
 """
 
 
