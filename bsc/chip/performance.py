@@ -166,7 +166,7 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
     def perform(counts: Sequence[LayerCounts], policy: CopiesPolicy, slots: int, copies: Copies | None) -> Performance:
         demand = chip_demand(mapping, counts, target, comparison.law)
         need = slots_needed(demand)
-        if need > slots:
+        if need > slots or not slots:
             slots = demand.chips(need) * demand.floor.slots_per_chip
         if copies is None:
             room = Room(demand=demand, slots=slots, fastest_s=demand.io_s(demand.chips(slots)))
