@@ -22,6 +22,9 @@ from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import LayerStep, MappedModel, Segment
 from bsc.numeric.im2col import output_sizes
 
+MAX_ROWS: Final = 1 << 20
+"""Of a tensor that is followed row by row."""
+MAX_VALUES: Final = 1 << 40
 OF_ALL_OUTPUTS: Final = frozenset({"MaxPool", "Split"})
 """Operators whose further outputs have windows too."""
 
@@ -146,7 +149,15 @@ def dataflow_of(mapping: MappedModel) -> Dataflow:
 
 def _whole(shape: Shape | None) -> _Flow:
     """A tensor that is there from the start."""
-    return _Flow(shape, 0 if shape is None else stream_axis(shape), {})
+    known = _manageable(shape)
+    return _Flow(known, 0 if known is None else stream_axis(known), {})
+
+
+def _manageable(shape: Shape | None) -> Shape | None:
+    """A shape whose rows can be followed one by one; None for what is unknown or larger, which comes whole."""
+    if shape is None or math.prod(shape) > MAX_VALUES or max(shape, default=0) > MAX_ROWS:
+        return None
+    return shape
 
 
 def _use(walk: _Walk, layer: MappedLayer, step: LayerStep) -> None:
@@ -171,7 +182,7 @@ def _use(walk: _Walk, layer: MappedLayer, step: LayerStep) -> None:
                 for each, (first, last) in _through(source.needs, window).items()
             ),
             window_rows=int((window.last - window.first).max(initial=0)),
-            input_row_values=source.row_values if source.shape else layer.rows * layer.groups * vectors,
+            input_row_values=source.row_values if source.shape else min(layer.input_values, MAX_VALUES),
         )
     )
     flow = _Flow(shape, axis, {})
@@ -195,14 +206,14 @@ def _vectors(walk: _Walk, layer: MappedLayer, shape: Shape | None) -> int:
 
 def _output_shape(layer: MappedLayer, shape: Shape | None) -> Shape | None:
     """Shape of a layer's output; None where it is unknown."""
-    if shape is None or len(shape) < (1 if layer.conv is None else 3):
+    if shape is None or 0 in shape or len(shape) < (1 if layer.conv is None else 3):
         return None
     if layer.conv is None:
-        return (*shape[:-1], layer.columns)
+        return _manageable((*shape[:-1], layer.columns))
     geometry = layer.conv.geometry()
     if len(shape) - 2 != len(geometry.kernel):
         return None
-    return (shape[0], layer.columns, *output_sizes(geometry, shape[2:]))
+    return _manageable((shape[0], layer.columns, *output_sizes(geometry, shape[2:])))
 
 
 def _layer_window(layer: MappedLayer, source: _Flow, shape: Shape) -> Window:
@@ -257,11 +268,12 @@ def _shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape | None]) -> dict[
     graph = model.graph
     with contextlib.suppress(Exception):  # a shape that cannot be inferred is unknown, whatever the reason
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {}
+    shapes: dict[str, Shape] = {}
     for value in (*graph.value_info, *graph.output):
         sizes = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
-            shapes[value.name] = tuple(size.dim_value for size in sizes)
+            shape = _manageable(tuple(size.dim_value for size in sizes))
+            shapes |= {} if shape is None else {value.name: shape}
     return shapes
 
 

@@ -15,6 +15,7 @@ copies`, over all uses of the layer.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from bsc.chip.dataflow import Dataflow, Read, Use
 from bsc.mapping.placement import LayerDemand
 
 Seconds = NDArray[np.float64]
+MAX_VECTORS: Final = 1 << 21
+"""Of a use that is timed vector by vector."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -96,13 +99,19 @@ def _use_time(use: Use, before: Sequence[UseTime], vector_s: float, copies: int,
         waiting = np.maximum(waiting, _given_s(read, before[read.source].ready_s))
     waiting = np.maximum.accumulate(waiting)  # in order: a row does not overtake the one before it
     per_row = use.vectors // use.rows
-    there = np.repeat(waiting, per_row)
-    idle = min(copies - len(busy_until_s), len(there))  # copies that no earlier use has needed
-    taken = there[idle : idle + len(busy_until_s)]
-    np.maximum(taken, busy_until_s[: len(taken)], out=taken)
-    start = _in_turns(there, copies, vector_s)
-    end = start + vector_s
-    ready = np.maximum.accumulate(end)[per_row - 1 :: per_row] if per_row else waiting
+    if use.vectors <= MAX_VECTORS:
+        there = np.repeat(waiting, per_row)
+        idle = min(copies - len(busy_until_s), len(there))  # copies that no earlier use has needed
+        taken = there[idle : idle + len(busy_until_s)]
+        np.maximum(taken, busy_until_s[: len(taken)], out=taken)
+        start = _in_turns(there, copies, vector_s)
+        end = start + vector_s
+        ready = np.maximum.accumulate(end)[per_row - 1 :: per_row] if per_row else waiting
+    else:  # rows one by one, as if all copies ended each of them together
+        row_s = per_row * vector_s / copies
+        start = _in_turns(np.maximum(waiting, busy_until_s.max(initial=0.0)), 1, row_s)
+        ready = start + row_s
+        end = np.full(min(copies, MAX_VECTORS), ready[-1])
     return UseTime(
         start_s=float(start[0]) if len(start) else 0.0,
         end_s=float(ready[-1]) if use.rows else 0.0,

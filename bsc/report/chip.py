@@ -20,7 +20,7 @@ class Row:
     Attributes:
         label: what it is called.
         value: of one column.
-        unit: empty for a number.
+        unit: of the value.
         more_is_better: the ratio says how many times more the plan has, and else how many times less.
     """
 
@@ -31,7 +31,7 @@ class Row:
 
 
 ROWS: Final = (
-    Row(label="inferences/s", value=lambda each: each.inferences_per_s, unit="", more_is_better=True),
+    Row(label="inferences", value=lambda each: each.inferences_per_s, unit="/s", more_is_better=True),
     Row(label="latency", value=lambda each: each.latency_s, unit="s", more_is_better=False),
     Row(label="interval", value=lambda each: each.interval_s, unit="s", more_is_better=False),
     Row(label="power", value=lambda each: each.power_w, unit="W", more_is_better=False),
@@ -39,7 +39,7 @@ ROWS: Final = (
     Row(label="operations/s", value=lambda each: each.ops_per_s, unit="OPS", more_is_better=True),
     Row(label="operations/s/W", value=lambda each: each.ops_per_j, unit="OPS/W", more_is_better=True),
     Row(label="operations/s/mm²", value=lambda each: _per_mm2(each.ops_per_s_m2), unit="OPS", more_is_better=True),
-    Row(label="area", value=lambda each: each.area_m2, unit="m²", more_is_better=False),
+    Row(label="area of all copies", value=lambda each: each.area_m2, unit="m²", more_is_better=False),
 )
 
 
@@ -63,15 +63,15 @@ def chip_table(chip: ChipReport, names: list[str]) -> Table:
     table = new_table(title, ("many inferences", "this plan", "uniform 8 bit", "ratio", "ISAAC offset 8 bit", "ratio"))
     for row in ROWS:
         ours, *baselines = map(row.value, chip.columns)
-        cells = [_amount(ours, row.unit)]
+        cells = [format_si(ours, row.unit)]
         for theirs in baselines:
             better = ratio(ours, theirs) if row.more_is_better else ratio(theirs, ours)
-            cells += [_amount(theirs, row.unit), format_ratio(better)]
+            cells += [format_si(theirs, row.unit), format_ratio(better)]
         add_row(table, row.label, *cells)
     table.add_section()
     counts: list[tuple[str, Callable[[ChipFigures], str]]] = [
         (" / ".join(reversed(names)), lambda each: f"{each.chips} / {each.tiles}"),
-        ("crossbars", lambda each: f"{each.crossbars:,}"),
+        ("crossbars", lambda each: str(each.crossbars)),
         ("of them at work", lambda each: _share(each.busy_share)),
     ]
     for label, text in counts:
@@ -91,13 +91,13 @@ def layer_chip_table(report: ReportDocument) -> Table:
         add_row(
             table,
             layer.name,
-            f"{on.copies:,}",
-            f"{on.copies * on.crossbars_per_copy:,}",
+            str(on.copies),
+            str(on.crossbars),
             " / ".join(map(str, on.first_place[:-1])),
             format_si(on.start_s, "s"),
             format_si(on.end_s, "s"),
             format_si(on.busy_s, "s"),
-            _bytes(on.line_bits + on.skip_bits),
+            _bytes(on.held_bits),
             UNKNOWN if on.buffer_bits is None else _bytes(on.buffer_bits),
         )
     return table
@@ -113,11 +113,11 @@ def _notes(report: ReportDocument) -> Text:
     if filled.inferences_per_s is not None and plan.interval_s > filled.interval_s:
         more = format_ratio(ratio(plan.interval_s, filled.interval_s))
         lines.append(
-            f"with more copies  {_amount(filled.inferences_per_s, '')} inferences/s, {more}, on "
-            f"{counted(filled.tiles, tile.name)}: --copies throughput; no copies make it more than "
-            f"{_amount(ratio(1.0, filled.interval_bound_s), '')}"
+            f"with more copies  {format_si(filled.inferences_per_s, '/s')}, {more}, on "
+            f"{counted(filled.tiles, tile.name)}: --copies throughput; no copies give more than "
+            f"{format_si(filled.inferences_per_s_bound, '/s')}"
         )
-    over = [name for name, layer in chip.layers.items() if layer.overflows]
+    over = [layer.name for layer in report.plan.layers if chip.layers[layer.name].overflows]
     if over:
         first = over[0] if len(over) == 1 else f"{over[0]} and {len(over) - 1} more"
         lines.append(f"BUFFERS           {first} must hold more than the buffers of their {tile.plural} can")
@@ -128,12 +128,6 @@ def _notes(report: ReportDocument) -> Text:
         "times             of crossbars and converters; other links, digital operators and buffers keep up with them"
     )
     return Text("\n".join(lines) + "\n")
-
-
-def _amount(value: float | None, unit: str) -> str:
-    if value is None or unit:
-        return format_si(value, unit)
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _bytes(bits: int) -> str:

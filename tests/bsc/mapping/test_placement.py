@@ -60,7 +60,7 @@ def test_copies_follow_each_other_and_take_no_more_memory_for_being_many() -> No
     demand = demand_of(5, 2)
     placed = lay_down(demand, "throughput", {"0": 3, "1": 4}, 96)
     assert placed["0"] == Placed(
-        copies_policy="throughput", slots_at_hand=96, first_slot=0, copies=3, crossbars_per_copy=5
+        copies_policy="throughput", slots_at_hand=96, first_slot=0, copies=3, crossbars_per_copy=5, row=0, column=0
     )
     assert (placed["0"].end_slot, placed["1"].first_slot, placed["1"].end_slot) == (15, 16, 24)
     assert demand.slots({"0": 3, "1": 4}) == 24
@@ -87,7 +87,8 @@ def test_energy_is_unknown_if_that_of_a_layer_is() -> None:
      ("slots_at_hand", 1, 0), ("copies_policy", "isaac", "fastest")],
 )  # fmt: skip
 def test_records_of_places_that_cannot_be_are_refused(field: str, good: object, bad: object) -> None:
-    record = {"copies_policy": "none", "slots_at_hand": 8, "first_slot": 0, "copies": 1, "crossbars_per_copy": 1}
+    record: dict[str, object] = {"copies_policy": "none", "slots_at_hand": 8, "row": 0, "column": 0}
+    record |= {"first_slot": 0, "copies": 1, "crossbars_per_copy": 1}
     Placed.model_validate(record | {field: good})
     with pytest.raises(ValidationError):
         Placed.model_validate(record | {field: bad})
