@@ -12,7 +12,7 @@ from typing import Final
 
 from bsc.chip.dataflow import Dataflow
 from bsc.chip.timing import critical_path, time_of
-from bsc.mapping.placement import ChipDemand, CopiesPolicy, LayerDemand
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, LayerDemand, crossbars_of
 
 Copies = dict[str, int]
 
@@ -77,7 +77,7 @@ def balanced(room: Room) -> Copies:
     last = room.layers[-1].vectors if room.layers else 1
     wanted = {layer.name: max(-(-layer.vectors // last), 1) for layer in room.layers}
     halvings = 0
-    while not room.takes(copies := _halved(wanted, halvings)) and max(copies.values()) > 1:
+    while not room.takes(copies := room.demand.together(_halved(wanted, halvings))) and max(copies.values()) > 1:
         halvings += 1
     return copies
 
@@ -92,23 +92,23 @@ def shortest_interval(room: Room) -> Copies:
     An interval T needs ceil(busy_s / T) copies of each layer, and the longer it is, the fewer: it is searched for by
     bisection, down to the spacing of floats.
     """
-    demands = room.layers
-    low = max(interval_bound(demands, room.slots), room.fastest_s)
-    high = max((demand.busy_s for demand in demands), default=0.0)
-    if room.takes(copies_for(demands, low)):
-        return copies_for(demands, low)
+    demand = room.demand
+    low = max(interval_bound(demand, room.slots), room.fastest_s)
+    high = max((layer.busy_s for layer in demand.layers), default=0.0)
+    if room.takes(copies_for(demand, low)):
+        return copies_for(demand, low)
     while low < (middle := (low + high) / 2) < high:
-        if room.takes(copies_for(demands, middle)):
+        if room.takes(copies_for(demand, middle)):
             high = middle
         else:
             low = middle
-    found = copies_for(demands, high)  # where rounding decides, more of one layer than the slowest one allows
-    return copies_for(demands, max(demand.busy_s / found[demand.name] for demand in demands))
+    copies = copies_for(demand, high)  # where rounding decides, more of one layer than the slowest one allows
+    return copies_for(demand, max((layer.busy_s / copies[layer.name] for layer in demand.layers), default=0.0))
 
 
-def copies_for(demands: Sequence[LayerDemand], interval_s: float) -> Copies:
+def copies_for(demand: ChipDemand, interval_s: float) -> Copies:
     """The fewest copies of each layer that keep an interval."""
-    return {demand.name: _needed(demand, interval_s) for demand in demands}
+    return demand.together({layer.name: _needed(layer, interval_s) for layer in demand.layers})
 
 
 def _needed(demand: LayerDemand, interval_s: float) -> int:
@@ -117,20 +117,21 @@ def _needed(demand: LayerDemand, interval_s: float) -> int:
     return max(math.ceil(demand.busy_s / interval_s * (1 - ROUNDING)), 1)
 
 
-def interval_bound(demands: Sequence[LayerDemand], slots: int) -> float:
+def interval_bound(demand: ChipDemand, slots: int) -> float:
     """An interval that no numbers of copies on so many crossbars undercut, wherever these lie, in seconds.
 
     Copies of a layer are at least `busy_s / T` and at least one, so that all crossbars together are at least the sum of
-    `crossbars * max(busy_s / T, 1)`. The bound is the T at which they are as many as there are.
+    `crossbars * max(busy_s / T, 1)`; of layers that share crossbars, the busiest counts. The bound is the T at which
+    they are as many as there are.
     """
-    bound, copied = 0.0, [demand for demand in demands if demand.crossbars]
-    left = slots
+    copied = [(crossbars_of(group), max(layer.busy_s for layer in group)) for group in demand.groups]
+    bound, left = 0.0, slots
     while copied:
-        bound = math.fsum(demand.crossbars * demand.busy_s for demand in copied) / left
-        alone = sum(demand.crossbars for demand in copied if demand.busy_s <= bound)
-        if not alone or alone >= left:
+        bound = math.fsum(crossbars * busy_s for crossbars, busy_s in copied) / left
+        alone = sum(crossbars for crossbars, busy_s in copied if busy_s <= bound)
+        if alone >= left or not any(busy_s <= bound for _, busy_s in copied):
             break
-        copied, left = [demand for demand in copied if demand.busy_s > bound], left - alone
+        copied, left = [(crossbars, busy_s) for crossbars, busy_s in copied if busy_s > bound], left - alone
     return bound
 
 
@@ -142,14 +143,14 @@ def shortest_latency(room: Room, dataflow: Dataflow) -> Copies:
     """
     fastest = shortest_interval(room)
     interval = max((layer.busy_s / fastest[layer.name] for layer in room.layers), default=0.0)
-    starts = [fastest, *(copies_for(room.layers, interval * times) for times in SLOWER)]
+    starts = [fastest, *(copies_for(room.demand, interval * times) for times in SLOWER)]
     ends = [fastest, *(_bought(room, dataflow, start) for start in starts)]
     return min(ends, key=lambda each: time_of(dataflow, room.layers, each).latency_s)
 
 
 def _bought(room: Room, dataflow: Dataflow, start: Mapping[str, int]) -> Copies:
     """Copies beyond some that find room, as long as more of them find room and help."""
-    crossbars = {layer.name: layer.crossbars for layer in room.layers}
+    crossbars = {layer.name: crossbars_of(group) for group in room.demand.groups for layer in group}
     most = dict.fromkeys(crossbars, 1)
     for use in dataflow.uses:
         most[use.layer] = max(most[use.layer], use.vectors)
@@ -167,9 +168,11 @@ def _bought(room: Room, dataflow: Dataflow, start: Mapping[str, int]) -> Copies:
             more, gain = offers[name]
             if not gain or gain < best / 2:
                 break
-            fits = next((each for each in (more, copies[name] + 1) if room.takes(copies | {name: each})), 0)
-            if fits:
-                copies[name], best = fits, best or gain
+            for number in dict.fromkeys((more, copies[name] + 1)):
+                bought = room.demand.together(copies | {name: number})
+                if room.takes(bought):
+                    copies, best = bought, best or gain
+                    break
             else:
                 open_layers.discard(name)
         if not best:

@@ -100,24 +100,23 @@ def _use_time(use: Use, before: Sequence[UseTime], vector_s: float, copies: int,
     waiting = np.maximum.accumulate(waiting)  # in order: a row does not overtake the one before it
     per_row = use.vectors // use.rows
     if use.vectors <= MAX_VECTORS:
-        there = np.repeat(waiting, per_row)
-        idle = min(copies - len(busy_until_s), len(there))  # copies that no earlier use has needed
-        taken = there[idle : idle + len(busy_until_s)]
-        np.maximum(taken, busy_until_s[: len(taken)], out=taken)
-        start = _in_turns(there, copies, vector_s)
-        end = start + vector_s
-        ready = np.maximum.accumulate(end)[per_row - 1 :: per_row] if per_row else waiting
+        there, turns, each_s = np.repeat(waiting, per_row), copies, vector_s
     else:  # rows one by one, as if all copies ended each of them together
-        row_s = per_row * vector_s / copies
-        start = _in_turns(np.maximum(waiting, busy_until_s.max(initial=0.0)), 1, row_s)
-        ready = start + row_s
-        end = np.full(min(copies, MAX_VECTORS), ready[-1])
+        there, turns, each_s = waiting.copy(), 1, per_row * vector_s / copies
+        busy_until_s = busy_until_s[-1:]
+    idle = min(turns - len(busy_until_s), len(there))  # copies that no earlier use has needed
+    taken = there[idle : idle + len(busy_until_s)]
+    np.maximum(taken, busy_until_s[: len(taken)], out=taken)
+    start = _in_turns(there, turns, each_s)
+    end = start + each_s
+    step = len(end) // use.rows
+    ready = np.maximum.accumulate(end)[step - 1 :: step] if step else waiting
     return UseTime(
         start_s=float(start[0]) if len(start) else 0.0,
         end_s=float(ready[-1]) if use.rows else 0.0,
         ready_s=ready,
         waiting_s=waiting,
-        busy_until_s=end[-copies:] if len(end) >= copies else np.concatenate([busy_until_s, end])[-copies:],
+        busy_until_s=end[-turns:] if len(end) >= turns else np.concatenate([busy_until_s, end])[-turns:],
     )
 
 

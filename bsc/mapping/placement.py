@@ -203,7 +203,7 @@ class ChipDemand:
 
     def starts(self, copies: Mapping[str, int]) -> list[int]:
         """Where each group starts, and the end of the last one."""
-        return self.floor.first_slots(_crossbars(group) * copies[group[0].name] for group in self.groups)
+        return self.floor.first_slots(crossbars_of(group) * copies[group[0].name] for group in self.groups)
 
 
 def lay_down(demand: ChipDemand, policy: CopiesPolicy, copies: Mapping[str, int], slots: int) -> dict[str, Placed]:
@@ -224,7 +224,7 @@ def lay_down(demand: ChipDemand, policy: CopiesPolicy, copies: Mapping[str, int]
                 slots_at_hand=slots,
                 first_slot=start,
                 copies=copies[layer.name],
-                crossbars_per_copy=_crossbars(group),
+                crossbars_per_copy=crossbars_of(group),
                 row=row,
                 column=column,
             )
@@ -244,7 +244,7 @@ def _fits(group: Sequence[LayerDemand], layer: LayerDemand) -> bool:
     )
 
 
-def _crossbars(group: Sequence[LayerDemand]) -> int:
+def crossbars_of(group: Sequence[LayerDemand]) -> int:
     """Places that one copy of a group takes."""
     shared = group[0].part if len(group) > 1 else None
     return group[0].crossbars if shared is None else shared.planes

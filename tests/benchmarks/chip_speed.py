@@ -76,7 +76,7 @@ def _measure(mapping: MappedModel, policy: CopiesPolicy, factor: float) -> tuple
         lay_down(demand, policy, copies, room.slots)
         timing = time_of(flow, demand.layers, copies)
         spent.append(time.process_time() - start)
-    bound = timing.interval_s / interval_bound(demand.layers, room.slots)
+    bound = timing.interval_s / interval_bound(demand, room.slots)
     times = f"{1e3 * timing.latency_s:12.4f}{1e3 * timing.interval_s:13.5f}{bound:12.3f}"
     return min(spent), f"{chips:6}{min(spent):8.3f}{times}"
 

@@ -19,7 +19,7 @@ TABLE_3 = [
     (512, 3, 14, 21),
     (768, 3, 14, 32),
 ]
-"""Maps, kernel, width, and KB of the input buffer with pipelining: [isaac16] table III, VGG and MSRA."""
+"""Maps, kernel, width, and KB of the input buffer of layers that follow each other: [isaac16] table III."""
 
 
 @pytest.mark.parametrize(("maps", "kernel", "width", "printed"), TABLE_3)

@@ -156,7 +156,7 @@ def test_no_copies_at_all_have_a_shorter_interval(case: tuple[ChipDemand, int]) 
     copies = shortest_interval(room)
     assert room.takes(copies)
     assert interval_of(demand, copies) == pytest.approx(best, rel=1e-9)
-    assert interval_bound(demand.layers, slots) <= best * (1 + 1e-9)
+    assert interval_bound(demand, slots) <= best * (1 + 1e-9)
     for name in copies:  # no copy more than it takes
         if copies[name] > 1:
             assert interval_of(demand, copies | {name: copies[name] - 1}) > best * (1 + 1e-9)
