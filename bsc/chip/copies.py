@@ -120,18 +120,15 @@ def _needed(demand: LayerDemand, interval_s: float) -> int:
 def interval_bound(demand: ChipDemand, slots: int) -> float:
     """An interval that no numbers of copies on so many crossbars undercut, wherever these lie, in seconds.
 
-    Copies of a layer are at least `busy_s / T` and at least one, so that all crossbars together are at least the sum of
-    `crossbars * max(busy_s / T, 1)`; of layers that share crossbars, the busiest counts. The bound is the T at which
-    they are as many as there are.
+    Copies of a layer are at least 1 and at least `busy_s / T`, so that all crossbars together are at least the sum of
+    `crossbars * max(1, busy_s / T)`, which must not be more than there are. Of layers that share crossbars, the busiest
+    counts.
     """
-    copied = [(crossbars_of(group), max(layer.busy_s for layer in group)) for group in demand.groups]
-    bound, left = 0.0, slots
-    while copied:
-        bound = math.fsum(crossbars * busy_s for crossbars, busy_s in copied) / left
-        alone = sum(crossbars for crossbars, busy_s in copied if busy_s <= bound)
-        if alone >= left or not any(busy_s <= bound for _, busy_s in copied):
-            break
-        copied, left = [(crossbars, busy_s) for crossbars, busy_s in copied if busy_s > bound], left - alone
+    groups = [(max(layer.busy_s for layer in group), crossbars_of(group)) for group in demand.groups]
+    room, work, bound = slots - sum(crossbars for _, crossbars in groups), 0.0, 0.0
+    for busy_s, crossbars in sorted(groups, reverse=True):  # as if those up to here had copies and the others had not
+        room, work = room + crossbars, work + busy_s * crossbars
+        bound = max(bound, work / room) if work else bound
     return bound
 
 
