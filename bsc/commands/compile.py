@@ -8,6 +8,7 @@ import click
 from bsc.commands.input_options import said_of_import
 from bsc.commands.mapping_options import compile_options, mapping_options
 from bsc.commands.output import plan_report, print_report
+from bsc.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from bsc.compile.layout import LayoutChoice
@@ -44,12 +45,12 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
         for step in compiled.times:
             click.echo(f"{step.name:16} {step.seconds:8.3f} s", err=True)
     for line in said_of_import(compiled.graph.info):
-        click.echo(line, err=True)
+        click.echo(visible(line), err=True)
     for choice in compiled.choices:
         click.echo(_describe(choice), err=True)
     plan = compiled.plan
     if plan is None:
-        click.echo(str(compiled.graph), nl=False)
+        click.echo(visible_lines(str(compiled.graph)), nl=False)
         return
     report = plan_report(plan, target, options["adc_law"])
     text = PlanReport(report=report)

@@ -22,8 +22,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-KILL_CPU_SECONDS = 20
-KILL_WALL_SECONDS = 300  # waits for a pipe take no processor time
+KILL_CPU_SECONDS = 300  # the largest models may take 250
+KILL_WALL_SECONDS = 1800  # waits for a pipe take no processor time
 START_CPU_SECONDS = 20  # imports, and the plans to start from
 HARD_LIMIT_BYTES = 6 << 30  # so that a blow-up is a case that fails and not a machine that does
 
