@@ -350,7 +350,7 @@ def functions_of_one_name(random: Random, model: onnx.ModelProto) -> None:
             other, more = keys[0]
             body += [helper.make_node(name, ["u"], ["v"], domain=other, overload=more)]
         body += [helper.make_node("Identity", [body[-1].output[0]], ["r"])]
-        used = {"": 17} | dict.fromkeys([domain, keys[0][0]], 1) | {"": 17}
+        used = dict.fromkeys([domain, keys[0][0]], 1) | dict.fromkeys(["", "ai.onnx"], 17)
         opsets = [helper.make_opsetid(*each) for each in used.items()]
         made = helper.make_function(domain, name, ["t"], ["r"], body, opsets)
         made.overload = overload
@@ -360,7 +360,7 @@ def functions_of_one_name(random: Random, model: onnx.ModelProto) -> None:
         model.graph.output.append(onnx.ValueInfoProto(name=written))
         reads = written if random.random() < 0.5 else reads
     for domain in domains:
-        if not any(opset.domain == domain for opset in model.opset_import):
+        if domain not in ("", "ai.onnx") and not any(opset.domain == domain for opset in model.opset_import):
             model.opset_import.add(domain=domain, version=1)
 
 
