@@ -127,7 +127,14 @@ def _write_model(random: Random, folder: Path) -> None:
 def _model_commands(random: Random, model: Path, plan: Path) -> list[list[str]]:
     if random.random() < 0.2:
         return [["check", str(model), *random.choice([[], ["--json"], ["--input-shape", "x:2,4"]])]]
-    more = [[], [], ["--encoding", "centre"], ["--xbar", "8x8", "--granularity", "tile"], ["--adc", "fixed=2"]]
+    more = [
+        [],
+        ["--json"],
+        ["--json"],
+        ["--encoding", "centre"],
+        ["--xbar", "8x8", "--granularity", "tile"],
+        ["--adc", "fixed=2"],
+    ]
     commands = [["compile", str(model), "-o", str(plan), *random.choice(more)]]
     verify = ["verify", str(plan), "--limit", "2"]
     return [*commands, verify + (["--model", str(model)] if random.random() < 0.3 else [])]
