@@ -49,7 +49,7 @@ GROWING_OPS: Mapping[str, Callable[[list[NDArray[Any]]], float]] = {
 def check_functions(model: ir.Model) -> None:
     """Refuse functions that call each other in a circle, or that unfold to more operators than anyone exports.
 
-    A function of the standard domain and an operator of its name are refused too: which is called, every runtime may choose.
+    So are functions of the standard domain with the name of an operator: which is meant, ONNX leaves to the runtime.
 
     Raises:
         ModelError: BSC301 for a circle, BSC304 for a name, BSC312 for the size.
