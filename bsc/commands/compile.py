@@ -53,19 +53,20 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
         click.echo(visible_lines(str(compiled.graph)), nl=False)
         return
     report = plan_report(plan, target, options["adc_law"])
-    text = PlanReport(report=report)
+    shown = PlanReport(report=report)
+    text = to_text(shown)
 
     def views(document: "PlanDocument") -> dict[str, str]:
         """Files beside the plan; `document` is the one that names all other files."""
         whole = report.model_copy(update={"plan": document})
-        texts = {"report.txt": to_text(text), REPORT: to_json(whole)}
+        texts = {"report.txt": text, REPORT: to_json(whole)}
         return texts | {"report.html": plan_page(plan, whole)} if options["html"] else texts
 
     write_plan(plan, output, views=views, force=options["force"])
     if options["as_json"]:
         click.echo((output / REPORT).read_text(encoding="utf-8"), nl=False)
     else:
-        print_report(text)
+        print_report(shown, text)
         click.echo(f"\nwrote {output}/", err=True)
 
 
