@@ -61,7 +61,8 @@ def test_functions_of_one_name_are_told_apart(tmp_path: Path) -> None:
     for domain, overload, operator in (("own", "", "Neg"), ("more", "", "Abs"), ("more", "other", "Exp")):
         body = [helper.make_node(operator, ["a"], ["b"])]
         model.functions.append(helper.make_function(domain, "Relu", ["a"], ["b"], body, OPSETS[:1], overload=overload))
-    assert [op.op_type for op in imported(model, tmp_path).ops()] == ["Neg", "Abs", "MatMul", "Exp"]
+    types = [op.op_type if isinstance(op, DigitalOp) else "MatMul" for op in imported(model, tmp_path).ops()]
+    assert types == ["Neg", "Abs", "MatMul", "Exp"]
 
 
 def test_functions_that_call_each_other_are_unfolded(tmp_path: Path) -> None:
