@@ -22,6 +22,7 @@ from bsc.numeric.im2col import from_vectors, to_vectors
 from bsc.numeric.quantizer import SMALLEST_MAXIMUM, code_limits, step_for, to_codes
 from bsc.replay.calibrate import float_bytes
 from bsc.replay.dataset import Dataset, random_dataset
+from bsc.replay.import_check import MOST_OUTPUT_BYTES, output_bytes
 from bsc.replay.scores import MAX_RELATIVE_RMS
 
 MOST_VALUES = 1 << 28
@@ -63,6 +64,8 @@ def quantisation_notes(graph: Graph, data: Dataset | None) -> tuple[str, ...]:
     try:
         feeds = _feeds(graph, data)
         outputs, layers = _run_float(graph, feeds)
+        if output_bytes(graph, outputs) > MOST_OUTPUT_BYTES:
+            return tuple(lost.values())
         quantised = _run_quantised(graph, feeds)
     except BscError:  # it cannot be run on these inputs: the import check has said so
         return tuple(lost.values())

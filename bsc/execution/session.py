@@ -22,8 +22,8 @@ RunSession = Callable[[Any, list[str], Mapping[str, NDArray[Any]]], list[Any]]
 def quiet_session(model: bytes | Path, *, weights: Path | None = None, as_written: bool = False) -> Any:
     """An onnxruntime session on the CPU that leaves the terminal alone; raises what onnxruntime raises.
 
-    QuantizeLinear and DequantizeLinear are never fused or moved, which rounds in other places. Sums of 8-bit products are
-    whole: on processors without instructions for them onnxruntime would saturate those of signed weights at 16 bits.
+    QuantizeLinear and DequantizeLinear are never fused or moved, which rounds in other places. Sums of signed 8-bit
+    weights are not saturated at 16 bits, as onnxruntime does without VNNI if not told; it only listens where it fuses.
 
     Args:
         model: serialised, or its path.

@@ -1,5 +1,6 @@
 """The imported graph against the file: what is refused, what is rounding, and what cannot be compared."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -216,7 +217,7 @@ def test_rounding_that_a_quantiser_makes_large_is_no_error(tmp_path: Path, monke
         steps.append(first(*arguments))
         return steps[-1]
 
-    monkeypatch.setattr(import_check, "TOLERANCE", 0.0)
+    monkeypatch.setattr(import_check, "TOLERANCE", math.nan)  # nothing is within it, not even the same bits
     monkeypatch.setattr(import_check, "_first_wrong_step", noted)
     assert check_of(check_import(import_model(path), path, None)).inputs == "made-up"
     assert steps == [None]
@@ -325,6 +326,18 @@ def test_tensors_are_held_in_lots(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = save(mlp_model(8, 6, 5, 4), tmp_path / "model.onnx")
     assert check_of(check_import(import_model(path), path, None)).inputs == "made-up"
     assert "tensor 'h1' (Gemm fc1)" in refused(wrong_weight(import_model(path), "w1"), path).problem
+
+
+@pytest.mark.parametrize(("most", "compared"), [(2 * 5 * 4, True), (2 * 5 * 4 - 1, False)])
+def test_outputs_of_which_two_would_take_too_much(
+    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, compared: bool
+) -> None:
+    """Two samples of five floats."""
+    monkeypatch.setattr(import_check, "MOST_OUTPUT_BYTES", most)
+    path = save(mlp_model(8, 5), tmp_path / "model.onnx")
+    check = check_of(check_import(import_model(path), path, None))
+    assert check.inputs == ("made-up" if compared else "none")
+    assert compared or check.reason == "40 bytes of outputs are more than are compared"
 
 
 @pytest.mark.parametrize(("factor", "wrong"), [(1.0, False), (1.5, True)])

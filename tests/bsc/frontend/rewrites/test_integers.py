@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
 import hw_models
 from bsc.compile.driver import compile_model
 from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.execution.session import quiet_session
 from bsc.ir.graph import DigitalOp
 from bsc.plan.document import Plan
 from bsc.replay.engine import Replayer
@@ -200,10 +200,7 @@ def both(source: onnx.ModelProto, folder: Path) -> tuple[NDArray[Any], NDArray[A
     (spec,) = plan.document.inputs
     assert spec.shape is not None
     x = np.random.default_rng(7).standard_normal((5, *spec.shape[1:])).astype(np.float32)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(source.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    (expected,) = session.run(None, {"x": x})
+    (expected,) = quiet_session(source.SerializeToString()).run(None, {"x": x})
     replayer = Replayer(plan.mapping)
     replayed = replayer.replayed({"x": x})["y"]
     assert replayer.exact
