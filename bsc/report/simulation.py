@@ -14,7 +14,7 @@ from bsc.plan.document import Plan
 from bsc.replay.simulation import Simulation
 from bsc.replay.tally import ColumnTally
 from bsc.replay.trials import MeanInterval
-from bsc.report.text import add_row, new_table
+from bsc.report.text import add_row, new_table, plain
 from bsc.units import UNKNOWN
 
 
@@ -36,7 +36,7 @@ class DeviceReport:
             add_row(shown, key, value, number.kind, number.source)
         head = f"{self.device.name}: {self.device.description}\n{self.device.citation}\n"
         head += f"effects: {', '.join(self.device.effects) or 'none'}"
-        return Group(Text(head), Text(), shown) if self.device.sources() else Text(head)
+        return Group(plain(head), Text(), shown) if self.device.sources() else plain(head)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,7 +52,7 @@ class SimulationReport:
     found: Simulation
 
     def __rich__(self) -> RenderableType:
-        lines = Text("\n".join(self._lines()))
+        lines = plain("\n".join(self._lines()))
         return Group(lines, Text(), _column_table(self.found)) if self.found.columns else lines
 
     def _lines(self) -> Iterator[str]:

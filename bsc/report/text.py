@@ -11,6 +11,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bsc.visible import visible, visible_lines
+
 REPORT_WIDTH = 110
 """Of reports that no terminal gives a width."""
 
@@ -36,6 +38,11 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+def plain(text: str) -> Text:
+    """Lines as they are, but for characters that are not printable: names in them are untrusted."""
+    return Text(visible_lines(text))
+
+
 def add_row(table: Table, *cells: str) -> None:
-    """Add cells as they are: names and citation keys may hold brackets, which rich would read as markup."""
-    table.add_row(*map(Text, cells))
+    """Add cells as they are: names may hold line ends, and brackets that rich would read as markup."""
+    table.add_row(*(Text(visible(cell)) for cell in cells))
