@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bsc.commands.output import print_report, progress
+from bsc.commands.output import print_report, print_text, progress
 from bsc.commands.replay_data import open_data
 from bsc.commands.reports import Reported, open_reported, require_plan
 from bsc.errors import UsageError
@@ -64,7 +64,7 @@ def compare(plans: tuple[Path, ...], **options: Any) -> None:
         for name, each, accuracy in zip(names, opened, accuracies or [None] * len(opened), strict=True)
     ]
     if options["as_json"]:
-        click.echo(to_json(side_by_side_json(compared, PAPER_LAW)), nl=False)
+        print_text(to_json(side_by_side_json(compared, PAPER_LAW)))
     else:
         print_report(SideBySideReport(plans=compared, paper_law=PAPER_LAW))
 

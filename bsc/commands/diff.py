@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bsc.commands.output import print_report
+from bsc.commands.output import print_report, print_text
 from bsc.commands.reports import open_reported
 from bsc.errors import UsageError
 
@@ -58,7 +58,7 @@ def diff(
     arrays = None if before.plan is None or after.plan is None else array_differences(before.plan, after.plan)
     found = difference(before.report, after.report, names=(str(old), str(new)), arrays=arrays)
     if as_json:
-        click.echo(to_json(difference_json(found, tolerated)), nl=False)
+        print_text(to_json(difference_json(found, tolerated)))
     else:
         print_report(DifferenceReport(found=found, tolerance=tolerated))
     if found.differs(tolerated):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.output import new_console, print_text, say
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +92,6 @@ def _run(
     resume: bool,
     as_json: bool,
 ) -> None:
-    from rich.console import Console
     from rich.progress import Progress
 
     from bsc.frontend.onnx_import import import_model
@@ -111,15 +111,15 @@ def _run(
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     if not quiet:
         start = "" if trainer.float_accuracy is None else f", accuracy {trainer.float_accuracy:.2%}"
-        click.echo(f"{len(train)} samples of {train.source}{start} in floating point")
-        click.echo(EPOCH_HEAD)
-    console = Console(stderr=True)
+        say(f"{len(train)} samples of {train.source}{start} in floating point")
+        say(EPOCH_HEAD)
+    console = new_console(stderr=True)
     with Progress(console=console, transient=True, disable=not first or not console.is_terminal) as progress:
         task = progress.add_task("fine-tuning", total=None)
 
         def on_epoch(record: Mapping[str, Any]) -> None:
             if not quiet:
-                click.echo(epoch_line(record))
+                say(epoch_line(record))
 
         parameters = trainer.run(
             checkpoint=checkpoint,
@@ -134,9 +134,9 @@ def _run(
     if curve is not None:
         write_file(curve, training_curve(trainer.history).encode())
     if as_json:
-        click.echo(json.dumps({"float_accuracy": trainer.float_accuracy, "epochs": trainer.history}, indent=2))
+        print_text(json.dumps({"float_accuracy": trainer.float_accuracy, "epochs": trainer.history}, indent=2) + "\n")
     else:
-        click.echo(f"wrote {output}", err=True)
+        say(f"wrote {output}", err=True)
 
 
 EPOCH_HEAD = "epoch    loss  objective  accuracy   % cells above 0, top slice first   ADC bits proved, max and mean"

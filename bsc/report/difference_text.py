@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from bsc.plan.difference import ArrayDifference
 from bsc.report.difference import Change, Difference, FigureChange
-from bsc.report.text import add_row, new_table
+from bsc.report.text import add_row, new_table, plain_text
 from bsc.units import UNKNOWN, format_si
 
 ABSENT = "-"
@@ -32,8 +31,8 @@ class DifferenceReport:
     def __rich__(self) -> RenderableType:
         found = self.found
         if found.empty:
-            return Text(f"{found.old} and {found.new} do not differ")
-        parts: list[RenderableType] = [Text(f"old  {found.old}\nnew  {found.new}\n")]
+            return plain_text(f"{found.old} and {found.new} do not differ")
+        parts: list[RenderableType] = [plain_text(f"old  {found.old}", f"new  {found.new}", "")]
         if found.facts or found.steps:
             parts.append(_words("Made otherwise", [*found.facts, *found.steps]))
         if found.removed_steps or found.added_steps:
@@ -42,7 +41,7 @@ class DifferenceReport:
             parts.append(_layers(found))
         if found.figures:
             parts.append(_figures(found.figures, self.tolerance))
-        return Group(*parts, Text(self._verdict()))
+        return Group(*parts, plain_text(self._verdict()))
 
     def _verdict(self) -> str:
         found, figures = self.found, self.found.figures
@@ -67,9 +66,9 @@ def _words(title: str, changes: Sequence[Change]) -> Table:
     return table
 
 
-def _pipeline(found: Difference) -> Text:
+def _pipeline(found: Difference) -> RenderableType:
     lines = [*(f"- {step}" for step in found.removed_steps), *(f"+ {step}" for step in found.added_steps)]
-    return Text.assemble(("Pipeline", "bold"), "\n\n", "\n".join(lines), "\n")
+    return plain_text(*lines, "", title="Pipeline")
 
 
 def _layers(found: Difference) -> Table:

@@ -20,7 +20,7 @@ PLAN = "the plan's arrays"
 COUNTS = "counts of hardware actions, from the plan's arrays"
 PRICES = "counts times the target's prices, each with a source of its own (`bsc hw show`)"
 PROOF = "column sums of the programmed cells, for any input"
-CALIBRATION = "calibration data"
+CALIBRATION = "calibration data, as recorded when compiling"
 TOLERANCE = "tolerance limits: about 3.0 / vectors, and 4.7 / vectors for pairs, of which both ends are observed"
 HARDWARE = "the hardware description"
 

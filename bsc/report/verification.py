@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from bsc.numeric.paired_bound import CONFIDENCE
 from bsc.plan.document import ImportRecord, Plan
@@ -14,7 +13,7 @@ from bsc.replay.per_layer import LayerDifference
 from bsc.replay.proofs import LayerProof
 from bsc.replay.scores import MAX_RELATIVE_RMS, OutputDifference
 from bsc.replay.verification import Verification
-from bsc.report.text import add_row, new_table
+from bsc.report.text import add_row, new_table, plain_text
 from bsc.units import UNKNOWN
 
 
@@ -66,7 +65,7 @@ class VerificationReport:
             )
         if self.proofs is not None:
             lines += self._proofs(self.proofs.values())
-        text = Text("\n".join(lines))
+        text = plain_text(*lines)
         return text if found.layers is None else Group(text, _difference_table(found.layers))
 
     def _proofs(self, checked: Iterable[LayerProof]) -> Iterator[str]:
@@ -85,9 +84,7 @@ def imported(check: ImportRecord | None) -> str:
     if check is None or check.inputs == "none":
         return f"not checked against the file: {check.reason if check is not None else 'not compiled from one'}"
     what = "made-up sample" if check.inputs == "made-up" else "sample"
-    return (
-        f"equals the file in onnxruntime on {check.samples} {what}{'s' if check.samples > 1 else ''}, but for rounding"
-    )
+    return f"equals the file in onnxruntime on {check.samples} {what}{'s' if check.samples > 1 else ''}, but for rounding; as recorded"
 
 
 def _differences(outputs: Mapping[str, OutputDifference]) -> Iterator[str]:

@@ -33,7 +33,6 @@ FREE: Final = {
     r"outputs\.\d+\.(shape|batch_axis).*": "told by what is computed",
     r"inputs\.\d+\.(batch_axis|shape\.0)": "data of another shape do not run; a batch may be of any size",
     r"free_batch": "a plan for a fixed batch may be run a sample at a time",
-    r"steps\.\d+\.operators.*": "how many digital operators of a kind there are; none is priced",
     r"layers\.\d+\.observed\.samples": "of the calibration data, and no more than those",
     r"layers\.\d+\.observed\.vectors": "refused without the conversions that follow from them",
     # What the plan is: another value is another model or mapping, with proofs, replay and prices of its own.
@@ -105,7 +104,7 @@ def noticed(folder: Path) -> str | None:
         for step in plan.mapping.program():
             assert step is not None
         check_proofs(plan.mapping)
-        check_records(plan.document)
+        check_records(plan)
         data = random_dataset(plan.mapping.inputs, dynamic_batch=plan.mapping.free_batch, samples=1, seed=0, given={})
         check_vectors(plan.mapping, next(data.batches()))
     except BscError as error:
