@@ -68,12 +68,12 @@ def check_proofs(mapping: MappedModel, seed: int = 0) -> dict[str, LayerProof]:
 
 
 def check_records(plan: Plan) -> None:
-    """Derive what plan.json says of digital operators, calibration and held-out data, as far as it follows from the rest.
+    """Derive what plan.json says of digital operators, calibration and held-out data, as far as it follows from others.
 
     Raises:
         GateError: BSC504 for operators that are not those of their file, conversions that are not those of the observed
-            vectors, layers that were observed on more samples than there are, or a drop that is not that of the samples
-            lost and gained.
+            vectors, layers that were observed on more samples than there are, a drop that is not that of the samples
+            lost and gained, or one beyond the budget.
     """
     document = plan.document
     _check_operators(plan.mapping)
@@ -100,6 +100,11 @@ def check_records(plan: Plan) -> None:
             "the recorded accuracy drop is not that of its samples",
             f"{budget.drop:g}, below {budget.drop_bound:g} with {budget.confidence:.0%} confidence, for {budget.lost} "
             f"of {budget.samples} samples lost and {budget.gained} gained",
+        )
+    if budget.max_drop is not None and bound > budget.max_drop:
+        raise _altered(
+            "the recorded accuracy drop is more than the budget allows",
+            f"below {bound:g} with {budget.confidence:.0%} confidence, {budget.max_drop:g} allowed",
         )
 
 

@@ -83,8 +83,8 @@ def imported(check: ImportRecord | None) -> str:
     """How the imported model, which *exact* is relative to, was checked against its file."""
     if check is None or check.inputs == "none":
         return f"not checked against the file: {check.reason if check is not None else 'not compiled from one'}"
-    what = "made-up sample" if check.inputs == "made-up" else "sample"
-    return f"equals the file in onnxruntime on {check.samples} {what}{'s' if check.samples > 1 else ''}, but for rounding; as recorded"
+    what = f"{'made-up ' if check.inputs == 'made-up' else ''}sample{'s' if check.samples > 1 else ''}"
+    return f"equals the file in onnxruntime on {check.samples} {what}, but for rounding; as recorded"
 
 
 def _differences(outputs: Mapping[str, OutputDifference]) -> Iterator[str]:
