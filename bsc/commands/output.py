@@ -26,13 +26,25 @@ STDOUT = Path("-")
 
 
 def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison":
-    """The plan priced on a target; `law` is a name or file, None for the target's own."""
+    """The plan priced on a target; `law` is a name or file, None for the target's own.
+
+    Raises:
+        UsageError: BSC207 for a law that cannot be read or used, or two of one name.
+    """
     import hw_models
     from bsc.cost.compare import compare
 
+    own, chosen = (hw_models.load_law(each) for each in (target.adc.law, law or target.adc.law))
+    if own.name == chosen.name and not own.equals(chosen):
+        raise UsageError(
+            "BSC207",
+            f"two ADC laws are called '{own.name}'",
+            seen=f"{own.formula} of the target, and {chosen.formula}",
+            fix="give one of them another name",
+        )
     laws = hw_models.laws()
-    laws.setdefault(target.adc.law, hw_models.load_law(target.adc.law))
-    return compare(plan.mapping, target, hw_models.load_law(law or target.adc.law), laws)
+    laws.setdefault(target.adc.law, own)
+    return compare(plan.mapping, target, chosen, laws)
 
 
 def plan_report(plan: "Plan", target: "Target", law: str | None) -> "ReportDocument":

@@ -82,6 +82,8 @@ def _noise(options: dict[str, Any]) -> "Device | None":
             )
         return None
     device = hw_models.load_device(options["noise"])
+    if options["only"]:
+        device = device.only(*options["only"])
     for text in options["scale"]:
         effect, _, factor = text.partition("=")
         try:
@@ -92,4 +94,4 @@ def _noise(options: dict[str, Any]) -> "Device | None":
             ) from None
     if options["read_at"] is not None:
         device = device.read_at(options["read_at"])
-    return device.only(*options["only"]) if options["only"] else device
+    return device

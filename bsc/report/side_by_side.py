@@ -57,7 +57,7 @@ class SideBySideReport:
     def __rich__(self) -> RenderableType:
         tables = [_totals(self.plans, self.paper_law), _layers(self.plans)]
         shown = [part for table in tables if table is not None for part in (plain_text(""), table)]
-        note = plain_text("", f"as recorded  {recorded(plan.report.plan for plan in self.plans)}")
+        note = plain_text(f"as recorded  {recorded(plan.report.plan for plan in self.plans)}")
         return Group(_heading(self.plans), *shown, note)
 
 
@@ -187,10 +187,12 @@ def _totals(plans: Sequence[ComparedPlan], paper_law: str) -> Table:
 def _add_resolutions(rows: _Rows) -> None:
     totals = [report.totals for report in rows.reports]
     rows.add("crossbars", [each.crossbars for each in totals], _count)
-    rows.add("mean ADC bits of a slice column", [each.mean_adc_bits for each in totals], _two_digits)
+    pairs = any(layer.cells.analog_pairs for report in rows.reports for layer in report.plan.layers)
+    what = "slice column or pair" if pairs else "slice column"
+    rows.add(f"mean ADC bits of a {what}", [each.mean_adc_bits for each in totals], _two_digits)
     rows.add_alone("largest", [each.largest_adc_bits for each in totals], _count)
     for basis in dict.fromkeys(basis for report in rows.reports for basis in _bases(report)):
-        rows.add_alone(f"slice columns {basis}", [each.rests_on.get(basis, 0) for each in totals], _share)
+        rows.add_alone(f"{what}s {basis}", [each.rests_on.get(basis, 0) for each in totals], _share)
 
 
 def _bases(report: ReportDocument) -> Iterator[str]:

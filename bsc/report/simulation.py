@@ -69,7 +69,10 @@ class SimulationReport:
         if found.device is None:
             return
         yield f"device     {found.device.name}: {found.device.description}"
-        yield f"effects    {', '.join(found.device.effects) or 'none'}"
+        if found.device.is_ideal:  # no trial is a measurement: there is nothing for it to vary
+            yield "effects    none that change anything: all trials equal the exact replay"
+            return
+        yield f"effects    {', '.join(found.device.effects)}"
         yield f"trials     {len(found.trials)}, seed {found.seed}"
         if found.trial_accuracy is not None:
             yield f"accuracy   {_percent(found.trial_accuracy)}"

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bsc.printable import visible, visible_lines
 
-_LABEL = re.compile(r" +|\S+( \S+)? {2,}")
+_LABEL = re.compile(r" +|\S+( \S+){0,3} {2,}")
 
 REPORT_WIDTH = 110
 """Of reports that no terminal gives a width."""

@@ -75,6 +75,7 @@ Layers that differ; alike in every plan: 1
  fc      first           8          0.62, 2   100.0%            48      14.7 pJ   2.01 nJ             800 ns
          other           8          0.94, 3   100.0%            48      22.0 pJ   2.01 nJ   0.996×    800 ns
 
+as recorded  the pipeline: nothing in a plan can show that they are true
 """
 
 
