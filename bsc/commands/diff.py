@@ -44,7 +44,8 @@ def diff(
     that went up or down by more than this part of their old value: energies, latency, areas, crossbars and what they
     fill, conversions, mean ADC bits and the share proved lossless; and layers that only one side has.
 
-    Another version of bsc, another file name of the model, and relative differences up to 1e-9 are not shown.
+    Another version of bsc, another file name of the model, and relative differences up to 1e-9 are not shown. All
+    else of the two reports is. A report.json has finished figures: --hw or --adc-law of others need the folder.
     """
     import hw_models
     from bsc.plan.difference import array_differences

@@ -14,6 +14,8 @@ from bsc.units import UNKNOWN, format_si
 
 ABSENT = "-"
 MOST_DIGITS = 12
+MOST_OTHERS = 12
+"""Values without a table of their own that are shown one by one."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,6 +43,10 @@ class DifferenceReport:
             parts.append(_layers(found))
         if found.figures:
             parts.append(_figures(found.figures, self.tolerance))
+        if len(found.others) > MOST_OTHERS:
+            parts.append(plain_text(f"and {len(found.others)} more values of the reports, which --json lists", ""))
+        elif found.others:
+            parts.append(_words("Further values that differ", found.others))
         return Group(*parts, plain_text(self._verdict()))
 
     def _verdict(self) -> str:
