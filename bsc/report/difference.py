@@ -16,6 +16,7 @@ from bsc.plan.document import BudgetRecord, PlanDocument
 from bsc.report.document import LayerSpend, ReportDocument, SlicedTotals, Spend, TargetAction
 from bsc.report.network import operators_text
 from bsc.report.pipelines import pipeline_difference
+from bsc.toml_record import Record
 from bsc.units import UNKNOWN
 
 HASH_DIGITS = 12
@@ -338,42 +339,36 @@ def _others(old: ReportDocument, new: ReportDocument, both: Iterable[str]) -> li
     shown = (*FREE, *SECTIONS, *(f"cost.plan.units.{name}" for name in levels))
     patterns = [tuple(pattern.split(".")) for pattern in shown]
     changes = []
-    for path, *sides in _differing(_by_layer(old, known), _by_layer(new, known)):
+    for path, *sides in _differing(old, new, known):
         if not any(_matches(path, pattern) for pattern in patterns):
             changes += _changes(*({".".join(path): side} if side is not _NOTHING else {} for side in sides))
     return changes
 
 
-def _by_layer(report: ReportDocument, both: set[str]) -> dict[str, Any]:
-    """The document as tables in tables, layers by name."""
-    document = report.model_dump()
-    document["plan"]["layers"] = {layer["name"]: layer for layer in document["plan"]["layers"]}
-    cost = document["cost"]
-    spends = [cost[name] for name in ("plan", "uniform_8_bit", "isaac_offset_8_bit")]
-    for owner, key in ((document["plan"], "layers"), (document, "layers"), (cost, "conversions")):
-        owner[key] = {name: value for name, value in owner[key].items() if name in both}
-    for spend in spends:
-        spend["layers"] = {name: value for name, value in spend["layers"].items() if name in both}
-    return document
-
-
-def _differing(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-    """Paths of what is not equal, as deep as both sides have tables or lists, and the values there."""
+def _differing(old: Any, new: Any, both: set[str], path: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of what is not equal, as deep as both sides have tables or lists, and the two values there."""
     if old == new:
         return
     before, after = (_items(side) for side in (old, new))
     if before is None or after is None:
         yield path, old, new
         return
-    for key in dict.fromkeys((*before, *after)):
-        yield from _differing(before.get(key, _NOTHING), after.get(key, _NOTHING), (*path, key))
+    keys = dict.fromkeys((*before, *after))
+    if path and (path[-1] == "layers" or path == ("cost", "conversions")):
+        keys = {key: None for key in keys if key in both}
+    for key in keys:
+        yield from _differing(before.get(key, _NOTHING), after.get(key, _NOTHING), both, (*path, key))
 
 
 def _items(value: Any) -> Mapping[str, Any] | None:
-    """Of a table, or a list by number; None of anything else."""
+    """Of a table, or a list by name or number; None of anything else."""
+    if isinstance(value, Record):
+        return dict(value)
     if isinstance(value, Mapping):
         return value
-    return {str(index): each for index, each in enumerate(value)} if isinstance(value, tuple | list) else None
+    if not isinstance(value, tuple | list):
+        return None
+    return {each.name if isinstance(each, MappedLayer) else str(index): each for index, each in enumerate(value)}
 
 
 def _matches(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

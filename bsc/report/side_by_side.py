@@ -188,11 +188,11 @@ def _add_resolutions(rows: _Rows) -> None:
     totals = [report.totals for report in rows.reports]
     rows.add("crossbars", [each.crossbars for each in totals], _count)
     pairs = any(layer.cells.analog_pairs for report in rows.reports for layer in report.plan.layers)
-    what = "slice column or pair" if pairs else "slice column"
-    rows.add(f"mean ADC bits of a {what}", [each.mean_adc_bits for each in totals], _two_digits)
+    one, many = ("slice column or pair", "slice columns or pairs") if pairs else ("slice column", "slice columns")
+    rows.add(f"mean ADC bits of a {one}", [each.mean_adc_bits for each in totals], _two_digits)
     rows.add_alone("largest", [each.largest_adc_bits for each in totals], _count)
     for basis in dict.fromkeys(basis for report in rows.reports for basis in _bases(report)):
-        rows.add_alone(f"{what}s {basis}", [each.rests_on.get(basis, 0) for each in totals], _share)
+        rows.add_alone(f"{many} {basis}", [each.rests_on.get(basis, 0) for each in totals], _share)
 
 
 def _bases(report: ReportDocument) -> Iterator[str]:

@@ -321,7 +321,6 @@ def others_of(value: Any) -> list[Any]:
 UNSEEN: Final = {
     r"plan\.bsc_version": "another version",
     r"plan\.model\.file": "another file name",
-    r"plan\.steps\.\*\.digital": "a file's name; its hash is compared",
 }
 """By what a path must be like, why a change there is no difference."""
 
