@@ -40,6 +40,13 @@ class BscGroup(click.Group):
         del ctx
         return list(self.commands)
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Read the options before a command's name."""
+        try:
+            return super().make_context(*arguments, **more)
+        except click.ClickException as error:
+            raise _shown(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a mistake of the user's becomes three lines and an exit code."""
         try:

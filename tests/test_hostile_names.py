@@ -224,6 +224,8 @@ def test_no_command_lets_a_name_out_as_it_is(place: Path, monkeypatch: pytest.Mo
     written += [place / name for name in ("layers.csv", "page.html", "sweep.html", "sweep.svg", "sweep.csv")]
     for path in written:
         require_clean(path.name, path.read_text(encoding="utf-8"))
+    (data,) = re.findall(r'id="floorplan-data">(.*?)</script>', (place / "page.html").read_text(encoding="utf-8"))
+    assert [unwanted(text) for text in texts_of(json.loads(data)) if not text.isprintable()] == []  # for scripts
 
 
 def test_fine_tuning_lets_no_name_out_as_it_is(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
