@@ -353,9 +353,9 @@ def _differing(old: Any, new: Any, both: set[str], path: tuple[str, ...] = ()) -
     if before is None or after is None:
         yield path, old, new
         return
-    keys = dict.fromkeys((*before, *after))
+    keys = sorted({*before, *after})  # those of JSON objects have no order
     if path and (path[-1] == "layers" or path == ("cost", "conversions")):
-        keys = {key: None for key in keys if key in both}
+        keys = [key for key in keys if key in both]
     for key in keys:
         yield from _differing(before.get(key, _NOTHING), after.get(key, _NOTHING), both, (*path, key))
 
