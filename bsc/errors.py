@@ -12,7 +12,7 @@ A broken promise of our own is an `assert` or a plain exception and exits with 1
 
 from typing import Final
 
-from bsc.visible import visible
+from bsc.printable import visible
 
 CODES: Final[dict[str, str]] = {
     "BSC201": "a command-line value cannot be read",

@@ -7,8 +7,7 @@ import click
 
 from bsc.commands.input_options import said_of_import
 from bsc.commands.mapping_options import compile_options, mapping_options
-from bsc.commands.output import plan_report, print_report
-from bsc.visible import visible, visible_lines
+from bsc.commands.output import plan_report, print_report, print_text, say
 
 if TYPE_CHECKING:
     from bsc.compile.layout import LayoutChoice
@@ -43,14 +42,14 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     compiled = compile_model(model, target, settings)
     if options["time_passes"]:
         for step in compiled.times:
-            click.echo(f"{step.name:16} {step.seconds:8.3f} s", err=True)
+            say(f"{step.name:16} {step.seconds:8.3f} s", err=True)
     for line in said_of_import(compiled.graph.info):
-        click.echo(visible(line), err=True)
+        say(line, err=True)
     for choice in compiled.choices:
-        click.echo(_describe(choice), err=True)
+        say(_describe(choice), err=True)
     plan = compiled.plan
     if plan is None:
-        click.echo(visible_lines(str(compiled.graph)), nl=False)
+        print_text(str(compiled.graph))
         return
     report = plan_report(plan, target, options["adc_law"])
     shown = PlanReport(report=report)
@@ -64,10 +63,11 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
 
     write_plan(plan, output, views=views, force=options["force"])
     if options["as_json"]:
-        click.echo((output / REPORT).read_text(encoding="utf-8"), nl=False)
+        print_text((output / REPORT).read_text(encoding="utf-8"))
     else:
         print_report(shown, text)
-        click.echo(f"\nwrote {output}/", err=True)
+        say("", err=True)
+        say(f"wrote {output}/", err=True)
 
 
 def _describe(choice: "LayoutChoice") -> str:

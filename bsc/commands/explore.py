@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bsc.commands.input_options import check_option, keep_option, model_inputs, set_option, shape_option, values_option
-from bsc.commands.output import check_outputs, print_report, progress, require_together, write_text
+from bsc.commands.output import check_outputs, print_report, print_text, progress, require_together, say, write_text
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -117,12 +117,13 @@ def explore(model: Path, space: Path, **options: Any) -> None:
         if picture:
             write_text(options["svg"], picture)
         else:
-            click.echo(f"{options['svg']} is not written: no design has figures to draw", err=True)
+            say(f"{options['svg']} is not written: no design has figures to draw", err=True)
     if as_json:
-        click.echo(to_json(exploration_json(found)), nl=False)
+        print_text(to_json(exploration_json(found)))
     elif not printing:
         print_report(ExplorationReport(found=found))
-        click.echo(f"\nresults are in {output}", err=True)
+        say("", err=True)
+        say(f"results are in {output}", err=True)
 
 
 def _run(sweep: "Sweep", store: "Store", options: dict[str, Any]) -> None:
@@ -135,9 +136,7 @@ def _run(sweep: "Sweep", store: "Store", options: dict[str, Any]) -> None:
             sweep.run(store, scheduler, advance)
     except (KeyboardInterrupt, SystemExit):
         done = len(store.designs())
-        click.echo(
-            f"{done} of {sweep.total} designs are in {store.path}; the same command goes on from there", err=True
-        )
+        say(f"{done} of {sweep.total} designs are in {store.path}; the same command goes on from there", err=True)
         raise
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bsc.commands.input_options import keep_option, set_option, shape_option
+from bsc.commands.output import new_console, print_text, say
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -124,7 +125,6 @@ def _run(
     resume: bool,
     as_json: bool,
 ) -> None:
-    from rich.console import Console
     from rich.progress import Progress
 
     from bsc.output_files import write_file
@@ -143,19 +143,17 @@ def _run(
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     if not quiet:
         start = "" if trainer.float_accuracy is None else f", accuracy {trainer.float_accuracy:.2%}"
-        click.echo(f"{len(train)} samples of {train.source}{start} in floating point")
+        say(f"{len(train)} samples of {train.source}{start} in floating point")
         if trainer.precision == "bf16" and not multiplies_bfloat16(options.device):
-            click.echo(
-                "this device has no instructions for bfloat16, which is slow on it; --precision auto takes fp32 then"
-            )
-        click.echo(EPOCH_HEAD)
-    console = Console(stderr=True)
+            say("this device has no instructions for bfloat16, which is slow on it; --precision auto takes fp32 then")
+        say(EPOCH_HEAD)
+    console = new_console(stderr=True)
     with Progress(console=console, transient=True, disable=not first or not console.is_terminal) as progress:
         task = progress.add_task("fine-tuning", total=None)
 
         def on_epoch(record: Mapping[str, Any]) -> None:
             if not quiet:
-                click.echo(epoch_line(record))
+                say(epoch_line(record))
 
         parameters = trainer.run(
             checkpoint=checkpoint,
@@ -171,9 +169,9 @@ def _run(
         write_file(curve, training_curve(trainer.history).encode())
     if as_json:
         record = {"float_accuracy": trainer.float_accuracy, "precision": trainer.precision, "epochs": trainer.history}
-        click.echo(json.dumps(record, indent=2))
+        print_text(json.dumps(record, indent=2) + "\n")
     else:
-        click.echo(f"wrote {output}", err=True)
+        say(f"wrote {output}", err=True)
 
 
 EPOCH_HEAD = "epoch    loss  objective  accuracy   % cells above 0, top slice first   ADC bits proved, max and mean"

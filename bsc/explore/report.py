@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from bsc.explore.designs import FIGURES, Design, Exploration
-from bsc.report.text import REPORT_WIDTH, add_row, counted, new_table
+from bsc.report.text import REPORT_WIDTH, add_row, counted, new_table, plain_text
 from bsc.units import UNKNOWN, format_si
 
 MOST_ROWS = 40
@@ -32,9 +31,9 @@ class ExplorationReport:
         best = self.found.best
         parts: list[RenderableType] = [self._heading()]
         if best:
-            parts += [Text(), front_table(self.found, best[:MOST_ROWS])]
+            parts += [plain_text(""), front_table(self.found, best[:MOST_ROWS])]
         if len(best) > MOST_ROWS:
-            parts.append(Text(f"and {len(best) - MOST_ROWS} more on the front, which --csv and --html list"))
+            parts.append(plain_text(f"and {len(best) - MOST_ROWS} more on the front, which --csv and --html list"))
         return Group(*parts)
 
     def _heading(self) -> Table:

@@ -44,6 +44,11 @@ class AdcLaw:
             assert table[0] == 0.0, table
             assert table[ANCHOR_ADC_BITS] == 1.0, table
 
+    def equals(self, other: "AdcLaw") -> bool:
+        """Whether both give the same costs."""
+        tables = ((self.energy, other.energy), (self.area or (), other.area or ()))
+        return all(np.array_equal(ours, theirs, equal_nan=True) for ours, theirs in tables)
+
     def relative_energy(self, bits: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Energy of one conversion over that at 8 bits, for each resolution; same shape as `bits`.
 

@@ -16,6 +16,7 @@ from bsc.errors import ModelError
 from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.ir.sidetable import ArraySource, SideTable
 from bsc.mapping.arrays import SPECS, array_key
+from bsc.printable import visible
 
 UNKNOWN_DTYPE = "?"  # not for NumPy, which reads it as bool
 SEQUENCE = "sequence of "
@@ -74,7 +75,7 @@ class DigitalOp:
         kind = f"{self.domain}.{self.op_type}" if self.domain else self.op_type
         reads = ", ".join(name or "-" for name in self.inputs)
         text = f"digital   {self.name}  {kind}  {reads} -> {', '.join(self.outputs)}"
-        return f"{text}  ({self.why})" if self.why else text
+        return visible(f"{text}  ({self.why})" if self.why else text)
 
 
 Op = CrossbarLayer | LayerUse | DigitalOp
@@ -327,10 +328,9 @@ class Graph:
         )
 
     def __str__(self) -> str:
-        lines = [f"model     {self.info.name}"]
-        lines += [f"input     {self.tensors[name]}" for name in self.inputs]
-        lines += [str(op) for op in self.ops()]
-        lines += [f"output    {self.tensors[name]}" for name in self.outputs]
+        head = [f"model     {self.info.name}", *(f"input     {self.tensors[name]}" for name in self.inputs)]
+        tail = [f"output    {self.tensors[name]}" for name in self.outputs]
+        lines = [*map(visible, head), *map(str, self.ops()), *map(visible, tail)]
         return "\n".join(lines) + "\n"
 
 

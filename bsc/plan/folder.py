@@ -24,6 +24,7 @@ from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel, MappingRecord
 from bsc.output_files import new_folder, output_errors, require_free
 from bsc.plan.document import SCHEMA_VERSION, Plan, PlanDocument, Provenance, layer_file
+from bsc.printable import json_text
 from bsc.toml_record import Record, first_mistake
 
 DOCUMENT = "plan.json"
@@ -122,7 +123,7 @@ def to_json(value: Any, *, sort_keys: bool = True) -> str:
     """The one JSON form of every file: sorted keys, two spaces, a newline at the end; also of records."""
     if isinstance(value, Record):
         value = value.model_dump(mode="json")
-    return json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n"
+    return json_text(json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False)) + "\n"
 
 
 def target_json(target: Target) -> str:

@@ -89,7 +89,7 @@ def check_import(graph: Graph, path: Path, data: Dataset | None, *, seed: int = 
         try:
             wanted = original.run(feeds)
             if (size := output_bytes(graph, wanted)) > MOST_OUTPUT_BYTES:
-                return unchecked(graph, f"{size} bytes of outputs are more than are compared")
+                return unchecked(graph, f"{size} bytes of outputs are more than are compared"), None
         except _CannotRunError:
             if not graph.info.dynamic_batch or chosen.rows(feeds) < 2:
                 raise

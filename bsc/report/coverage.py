@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from bsc.frontend.coverage import Coverage
-from bsc.report.text import add_row, new_table, plain
+from bsc.report.text import add_row, new_table, plain_text
 from bsc.units import UNKNOWN, format_si
 
 PLACES = ("crossbar", "digital", "unsupported")
@@ -32,7 +32,7 @@ class CoverageReport:
         totals = new_table("By type", ("operator", *PLACES), 1)
         for operator, counts in found.operators.items():
             add_row(totals, operator, *(str(counts[place] or ".") for place in PLACES))
-        summary = plain("\n".join(self._lines()))
+        summary = plain_text(*self._lines())
         return Group(nodes, totals, summary) if found.nodes else summary
 
     def _lines(self) -> list[str]:

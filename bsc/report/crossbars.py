@@ -10,7 +10,7 @@ from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
 from bsc.report.document import ReportDocument
-from bsc.report.text import add_row, new_table, plain
+from bsc.report.text import add_row, new_table, plain_text
 from bsc.units import UNKNOWN
 
 
@@ -62,8 +62,9 @@ class CrossbarReport:
         for bitline, row in enumerate(zip(model_columns, *largest, strict=True)):
             add_row(table, str(bitline), *map(str, row))
         density = np.count_nonzero(levels) / max(1, levels.size)
-        head = (
-            f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)\n"
-            f"cells      {levels.shape[0]} rows x {levels.shape[1]} columns in use, {density:.1%} non-zero\n"
+        head = plain_text(
+            f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)",
+            f"cells      {levels.shape[0]} rows x {levels.shape[1]} columns in use, {density:.1%} non-zero",
+            "",
         )
-        return Group(plain(head), table)
+        return Group(head, table)

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from bsc.plan.difference import ArrayDifference
 from bsc.report.difference import Change, Difference, FigureChange
-from bsc.report.text import add_row, new_table, plain
+from bsc.report.text import add_row, new_table, plain_text
 from bsc.units import UNKNOWN, format_si
-from bsc.visible import visible_lines
 
 ABSENT = "-"
 MOST_DIGITS = 12
+MOST_OTHERS = 12
+"""Values without a table of their own that are shown one by one."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,8 +33,8 @@ class DifferenceReport:
     def __rich__(self) -> RenderableType:
         found = self.found
         if found.empty:
-            return plain(f"{found.old} and {found.new} do not differ")
-        parts: list[RenderableType] = [plain(f"old  {found.old}\nnew  {found.new}\n")]
+            return plain_text(f"{found.old} and {found.new} do not differ")
+        parts: list[RenderableType] = [plain_text(f"old  {found.old}", f"new  {found.new}", "")]
         if found.facts or found.steps:
             parts.append(_words("Made otherwise", [*found.facts, *found.steps]))
         if found.removed_steps or found.added_steps:
@@ -43,7 +43,11 @@ class DifferenceReport:
             parts.append(_layers(found))
         if found.figures:
             parts.append(_figures(found.figures, self.tolerance))
-        return Group(*parts, plain(self._verdict()))
+        if len(found.others) > MOST_OTHERS:
+            parts.append(plain_text(f"and {len(found.others)} more values of the reports, which --json lists", ""))
+        elif found.others:
+            parts.append(_words("Further values that differ", found.others))
+        return Group(*parts, plain_text(self._verdict()))
 
     def _verdict(self) -> str:
         found, figures = self.found, self.found.figures
@@ -68,9 +72,9 @@ def _words(title: str, changes: Sequence[Change]) -> Table:
     return table
 
 
-def _pipeline(found: Difference) -> Text:
+def _pipeline(found: Difference) -> RenderableType:
     lines = [*(f"- {step}" for step in found.removed_steps), *(f"+ {step}" for step in found.added_steps)]
-    return Text.assemble(("Pipeline", "bold"), "\n\n", visible_lines("\n".join(lines)), "\n")
+    return plain_text(*lines, "", title="Pipeline")
 
 
 def _layers(found: Difference) -> Table:

@@ -6,11 +6,11 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
+from bsc.report.basis import recorded
 from bsc.report.document import PROVED, LawSaving, LayerSpend, ReportDocument, SlicedTotals, Spend
 from bsc.report.pipelines import pipeline_difference
-from bsc.report.text import add_row, new_table
+from bsc.report.text import add_row, new_table, plain_text
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
 
 ABSENT = "-"
@@ -56,7 +56,9 @@ class SideBySideReport:
 
     def __rich__(self) -> RenderableType:
         tables = [_totals(self.plans, self.paper_law), _layers(self.plans)]
-        return Group(_heading(self.plans), *(part for table in tables if table is not None for part in (Text(), table)))
+        shown = [part for table in tables if table is not None for part in (plain_text(""), table)]
+        note = plain_text(f"as recorded  {recorded(plan.report.plan for plan in self.plans)}")
+        return Group(_heading(self.plans), *shown, note)
 
 
 def side_by_side_json(plans: Sequence[ComparedPlan], paper_law: str) -> dict[str, Any]:
@@ -185,10 +187,12 @@ def _totals(plans: Sequence[ComparedPlan], paper_law: str) -> Table:
 def _add_resolutions(rows: _Rows) -> None:
     totals = [report.totals for report in rows.reports]
     rows.add("crossbars", [each.crossbars for each in totals], _count)
-    rows.add("mean ADC bits of a slice column", [each.mean_adc_bits for each in totals], _two_digits)
+    pairs = any(layer.cells.analog_pairs for report in rows.reports for layer in report.plan.layers)
+    one, many = ("slice column or pair", "slice columns or pairs") if pairs else ("slice column", "slice columns")
+    rows.add(f"mean ADC bits of a {one}", [each.mean_adc_bits for each in totals], _two_digits)
     rows.add_alone("largest", [each.largest_adc_bits for each in totals], _count)
     for basis in dict.fromkeys(basis for report in rows.reports for basis in _bases(report)):
-        rows.add_alone(f"slice columns {basis}", [each.rests_on.get(basis, 0) for each in totals], _share)
+        rows.add_alone(f"{many} {basis}", [each.rests_on.get(basis, 0) for each in totals], _share)
 
 
 def _bases(report: ReportDocument) -> Iterator[str]:

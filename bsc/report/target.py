@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from bsc.hardware.target import Target
-from bsc.report.text import add_row, new_table
+from bsc.report.text import add_row, new_table, plain_text
 from bsc.units import format_si
 
 UNITS = {"_bit_per_s": "bit/s", "_bit": "bit", "_j": "J", "_w": "W", "_m2": "m²", "_s": "s", "_hz": "Hz", "_m": "m"}
@@ -40,6 +39,5 @@ class TargetReport:
         for key, quantity in target.sources().items():
             unit = next((unit for suffix, unit in UNITS.items() if key.endswith(suffix)), "")
             add_row(table, key, format_si(quantity.value, unit), quantity.kind, quantity.source)
-        return Group(
-            Text(f"{target.name}: {target.description}\n{sizes}\n{levels}\n{resolution}\n{target.citation}\n"), table
-        )
+        named = f"{target.name}: {target.description}"
+        return Group(plain_text(named, sizes, levels, resolution, target.citation, ""), table)

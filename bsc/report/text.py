@@ -1,17 +1,23 @@
-"""What reports as text are made of: tables of plain cells, and text of a given width.
+"""What reports as text are made of: lines, tables of plain cells, and text of a given width.
 
-Reports take finished figures and only lay them out; the same figures for programs are beside each of them.
+Reports take finished figures and only lay them out; the same figures for programs are beside each of them. Names are
+made visible here (`bsc.printable`): views have no other way to text, titles and cells, and no console of their own.
 """
 
 import io
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from bsc.visible import visible, visible_lines
+from bsc.printable import visible, visible_lines
+
+_LABEL = re.compile(r" +|\S+( \S+){0,3} {2,}")
 
 REPORT_WIDTH = 110
 """Of reports that no terminal gives a width."""
@@ -19,17 +25,57 @@ REPORT_WIDTH = 110
 
 def to_text(report: RenderableType, width: int = REPORT_WIDTH) -> str:
     """The report without colours, lines stripped on the right."""
-    console = Console(width=width, file=io.StringIO(), color_system=None, force_terminal=False, legacy_windows=False)
+    console = Console(
+        width=width, file=io.StringIO(), color_system=None, force_terminal=False, legacy_windows=False, markup=False
+    )
     with console.capture() as capture:
-        console.print(report)
+        console.print(_Visible(report))
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def print_to_terminal(report: RenderableType, console: Console) -> None:
+    """The report in the width and colours of a terminal."""
+    console.print(_Visible(report))
+
+
+@dataclass(frozen=True)
+class PlainText:
+    """Lines as they are, none of which can begin another one: what does not fit continues further to the right.
+
+    Attributes:
+        lines: without their ends; the text behind a word and two spaces is what its continuation stands below.
+        title: shown bold above them, with an empty line between.
+    """
+
+    lines: Sequence[str]
+    title: str | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.title is not None:
+            yield Text(f"{visible(self.title)}\n", style="bold")
+        for line in map(visible, self.lines):
+            first, *rest = Text(line).wrap(console, options.max_width) or [Text()]
+            yield first
+            if rest:
+                label = _LABEL.match(line)
+                indent = min(label.end() if label is not None else 2, options.max_width // 2)
+                behind = Text(line[len(first.plain) :].lstrip())
+                for each in behind.wrap(console, options.max_width - indent):
+                    yield Text(" " * indent) + each
+
+
+def plain_text(*lines: str, title: str | None = None) -> PlainText:
+    """Lines of a report."""
+    return PlainText(lines, title)
 
 
 def new_table(title: str, columns: Sequence[str], left: int = 1) -> Table:
     """A table whose first `left` columns are text and the others numbers."""
-    table = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=Text(visible(title)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for position, name in enumerate(columns):
-        table.add_column(name, justify="left" if position < left else "right", overflow="fold")
+        table.add_column(Text(visible(name)), justify="left" if position < left else "right", overflow="fold")
     return table
 
 
@@ -38,11 +84,17 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def plain(text: str) -> Text:
-    """Lines as they are, but for characters that are not printable: names in them are untrusted."""
-    return Text(visible_lines(text))
-
-
 def add_row(table: Table, *cells: str) -> None:
-    """Add cells as they are: names may hold line ends, and brackets that rich would read as markup."""
+    """Add cells as they are: names and citation keys may hold brackets, which rich would read as markup."""
     table.add_row(*(Text(visible(cell)) for cell in cells))
+
+
+@dataclass(frozen=True)
+class _Visible:
+    """A report of which nothing invisible gets to a terminal but the codes that the console makes itself."""
+
+    report: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.report, options):
+            yield segment if segment.control else Segment(visible_lines(segment.text), segment.style)

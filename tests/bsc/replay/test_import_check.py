@@ -341,7 +341,7 @@ def test_outputs_of_which_two_would_take_too_much(
     """Two samples of five floats."""
     monkeypatch.setattr(import_check, "MOST_OUTPUT_BYTES", most)
     path = save(mlp_model(8, 5), tmp_path / "model.onnx")
-    check = check_of(check_import(import_model(path), path, None))
+    check = check_of(checked_graph(import_model(path), path, None))
     assert check.inputs == ("made-up" if compared else "none")
     assert compared or check.reason == "40 bytes of outputs are more than are compared"
 
