@@ -60,9 +60,9 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
         texts = {"report.txt": to_text(text), REPORT: to_json(whole)}
         return texts | {"report.html": plan_page(plan, whole)} if options["html"] else texts
 
-    write_plan(plan, output, views=views, force=options["force"])
+    document = write_plan(plan, output, views=views, force=options["force"])
     if options["as_json"]:
-        click.echo((output / REPORT).read_text(encoding="utf-8"), nl=False)
+        click.echo(to_json(report.model_copy(update={"plan": document})), nl=False)
     else:
         print_report(text)
         click.echo(f"\nwrote {output}/", err=True)

@@ -1,6 +1,7 @@
 """`bsc finetune`."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,10 +69,9 @@ def finetune(model: Path, data: str, test: str | None, config: Path | None, **fl
     from bsc.train.workers import join, leave
 
     output = flags.pop("output") or model.with_name(f"{model.stem}.finetuned.onnx").name
-    paths = {name: flags.pop(name) for name in ("curve", "input_shape", "resume", "as_json")}
-    force = flags.pop("force")
+    paths = {name: flags.pop(name) for name in ("curve", "input_shape", "resume", "as_json", "force")}
     options = _options(config, flags)
-    _check_output(Path(output), model, force=force)
+    _check_output(Path(output), model, force=paths["force"])
     workers, device = join(options.device)
     try:
         _run(model, (data, test), options.model_copy(update={"device": device}), workers, output=Path(output), **paths)
@@ -90,6 +90,7 @@ def _run(
     input_shape: tuple[str, ...],
     resume: bool,
     as_json: bool,
+    force: bool,
 ) -> None:
     from rich.console import Console
     from rich.progress import Progress
@@ -129,14 +130,15 @@ def _run(
         )
     if not first:
         return
-    write_model(with_parameters(model, graph, parameters), output)
-    checkpoint.unlink(missing_ok=True)
+    write_model(with_parameters(model, graph, parameters), output, force=force)
     if curve is not None:
         write_file(curve, training_curve(trainer.history).encode())
     if as_json:
         click.echo(json.dumps({"float_accuracy": trainer.float_accuracy, "epochs": trainer.history}, indent=2))
     else:
         click.echo(f"wrote {output}", err=True)
+    sys.stdout.flush()
+    checkpoint.unlink(missing_ok=True)  # last: with it, whatever could not be written is made again by --resume
 
 
 EPOCH_HEAD = "epoch    loss  objective  accuracy   % cells above 0, top slice first   ADC bits proved, max and mean"
