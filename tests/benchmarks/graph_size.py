@@ -1,23 +1,25 @@
-"""CPU time of every command on models of many nodes, layers or constants, at three sizes each: is it linear?
+"""Processor time of every command on models of many nodes, constants or layers, at three sizes each: is it linear?
 
-    python -m tests.benchmarks.graph_size                      # the table of README.md
+    python -m tests.benchmarks.graph_size                      # the tables of README.md
     python -m tests.benchmarks.graph_size --only layers --sizes 100 200 400 --commands compile report
-    python -m tests.benchmarks.graph_size write KIND SIZE FILE # only a model
 
-Every command is a process of its own; its time is that of all its threads less that of `bsc --version`.
+Commands run in one process, one behind another, so that imports are not in what is measured.
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from click.testing import CliRunner
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from bsc.cli import main as bsc
 
 SIDE = 32
 """Rows and columns of a layer's weights."""
@@ -29,17 +31,6 @@ def relus(size: int) -> onnx.ModelProto:
     return _model([helper.make_node("MatMul", ["x", "w"], ["t0"]), *nodes], f"t{size}", {"w": _weights(0)})
 
 
-def adds(size: int) -> onnx.ModelProto:
-    """One layer and a chain of digital nodes with a constant and a skip connection each."""
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["t0"])]
-    constants = {"w": _weights(0)}
-    for index in range(0, size, 2):
-        constants[f"c{index}"] = np.full(SIDE, 0.5, np.float32)
-        nodes.append(helper.make_node("Mul", [f"t{index}", f"c{index}"], [f"t{index + 1}"]))
-        nodes.append(helper.make_node("Add", [f"t{index + 1}", f"t{index}"], [f"t{index + 2}"]))
-    return _model(nodes, f"t{index + 2}", constants)
-
-
 def constants(size: int) -> onnx.ModelProto:
     """One layer, and constants that nobody reads."""
     unused = {f"c{index}": np.full(SIDE, 0.5, np.float32) for index in range(size)}
@@ -48,47 +39,44 @@ def constants(size: int) -> onnx.ModelProto:
 
 def layers(size: int) -> onnx.ModelProto:
     """A chain of layers, a digital node behind each."""
-    nodes, weights = [], {}
+    nodes: list[onnx.NodeProto] = []
+    weights = {f"w{index}": _weights(index) for index in range(size)}
     for index in range(size):
-        weights[f"w{index}"] = _weights(index)
-        nodes.append(helper.make_node("MatMul", [f"t{index}", f"w{index}"], [f"h{index}"]))
+        nodes.append(helper.make_node("MatMul", [f"t{index}" if index else "x", f"w{index}"], [f"h{index}"]))
         nodes.append(helper.make_node("Relu", [f"h{index}"], [f"t{index + 1}"]))
-    return _model(nodes, f"t{size}", weights, "t0")
+    return _model(nodes, f"t{size}", weights)
 
 
-KINDS: Mapping[str, Callable[[int], onnx.ModelProto]] = {
-    "relus": relus,
-    "adds": adds,
-    "constants": constants,
-    "layers": layers,
+KINDS: Mapping[str, Callable[[int], onnx.ModelProto]] = {"relus": relus, "constants": constants, "layers": layers}
+SIZES: Mapping[str, tuple[int, ...]] = {
+    "relus": (10_000, 20_000, 40_000),
+    "constants": (20_000, 40_000, 80_000),
+    "layers": (250, 500, 1000),
 }
-SIZES = {"relus": (10_000, 20_000, 40_000), "adds": (10_000, 20_000, 40_000), "constants": (20_000, 40_000, 80_000)}
-SIZES["layers"] = (250, 500, 1000)
-COMMANDS = {
-    "check": ["check", "{model}", "--no-import-check"],
-    "compile": ["compile", "{model}", "-o", "{folder}/m.bsc", "--force", "--no-import-check"],
-    "verify": ["verify", "{folder}/m.bsc", "--limit", "1"],
-    "report": ["report", "{folder}/m.bsc"],
-    "report --json": ["report", "{folder}/m.bsc", "--json"],
-    "report --html": ["report", "{folder}/m.bsc", "--html", "{folder}/m.html"],
-    "inspect": ["inspect", "{folder}/m.bsc"],
-    "cost": ["cost", "{folder}/m.bsc"],
-    "compare": ["compare", "{folder}/m.bsc", "{folder}/m.bsc"],
-    "diff": ["diff", "{folder}/m.bsc", "{folder}/m.bsc"],
-    "export --onnx": ["export", "{folder}/m.bsc", "--to", "onnx", "--force"],
-    "export --cells": ["export", "{folder}/m.bsc", "--to", "cells", "--force"],
+COMMANDS: Mapping[str, Sequence[str]] = {
+    "check": ("check", "MODEL", "--no-import-check"),
+    "compile": ("compile", "MODEL", "-o", "PLAN", "--force", "--no-import-check"),
+    "verify": ("verify", "PLAN", "--limit", "1"),
+    "report": ("report", "PLAN"),
+    "report --html": ("report", "PLAN", "--html", "PLAN.html"),
+    "inspect": ("inspect", "PLAN"),
+    "cost": ("cost", "PLAN"),
+    "compare": ("compare", "PLAN", "PLAN"),
+    "diff": ("diff", "PLAN", "PLAN"),
+    "export --to onnx": ("export", "PLAN", "--to", "onnx", "--force"),
+    "export --to cells": ("export", "PLAN", "--to", "cells", "--force"),
 }
 
 
-def _weights(seed: int) -> np.ndarray:
+def _weights(seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((SIDE, SIDE), np.float32) * np.float32(0.2)
 
 
-def _model(nodes, output, arrays, source="x") -> onnx.ModelProto:
+def _model(nodes: Sequence[onnx.NodeProto], output: str, arrays: Mapping[str, NDArray[Any]]) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "large",
-        [helper.make_tensor_value_info(source, TensorProto.FLOAT, ("N", SIDE))],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("N", SIDE))],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, ("N", SIDE))],
         [numpy_helper.from_array(values, name) for name, values in arrays.items()],
     )
@@ -96,46 +84,34 @@ def _model(nodes, output, arrays, source="x") -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets))
 
 
-def cpu_s(arguments: list[str], timeout: float) -> float | str:
-    """Run `bsc` to its end; seconds of processor time, or what went wrong."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bsc", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: __import__("resource").setrlimit(0, (int(timeout), int(timeout) + 5)),
-    )
-    errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        return "time" if os.WIFSIGNALED(status) else errors.decode().strip()[:150]
-    return usage.ru_utime + usage.ru_stime
+def cpu_s(command: Sequence[str], model: Path) -> float:
+    """Seconds of processor time that a command takes; a plan lies beside its model."""
+    plan = model.with_suffix(".bsc")
+    arguments = [each.replace("MODEL", str(model)).replace("PLAN", str(plan)) for each in command]
+    begun = time.process_time()
+    result = CliRunner().invoke(bsc, arguments)
+    if result.exit_code:
+        raise SystemExit(f"bsc {' '.join(arguments)}: {result.output}")
+    return time.process_time() - begun
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--only", nargs="*", default=list(KINDS))
+    """Measure and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--sizes", nargs="*", type=int)
-    parser.add_argument("--commands", nargs="*", default=list(COMMANDS))
-    parser.add_argument("--timeout", type=float, default=120)
-    o = parser.parse_args()
-    for kind in o.only:
-        sizes = o.sizes or SIZES[kind]
-        print(f"\n| {kind} | " + " | ".join(map(str, sizes)) + " |", flush=True)
+    parser.add_argument("--commands", nargs="*", choices=COMMANDS, default=list(COMMANDS))
+    options = parser.parse_args()
+    for kind in options.only:
         with tempfile.TemporaryDirectory() as name:
-            for size in sizes:
-                os.makedirs(f"{name}/{size}", exist_ok=True)
-                Path(f"{name}/{size}/m.onnx").write_bytes(KINDS[kind](size).SerializeToString())
-            for command in o.commands:
-                row = []
-                for size in sizes:
-                    found = cpu_s(
-                        [a.format(model=f"{name}/{size}/m.onnx", folder=f"{name}/{size}") for a in COMMANDS[command]],
-                        o.timeout,
-                    )
-                    row.append(f"{found:.2f}" if isinstance(found, float) else found)
-                    if isinstance(found, str):
-                        break
-                print(f"| {command} | " + " | ".join(row) + " |", flush=True)
+            sizes = options.sizes or SIZES[kind]
+            models = [Path(name) / f"{size}.onnx" for size in (min(sizes) // 10, *sizes)]
+            for model in models:
+                model.write_bytes(KINDS[kind](int(model.stem)).SerializeToString())
+            print(f"\n| {kind}, CPU s | {' | '.join(map(str, sizes))} |\n| --- |{' ---: |' * len(sizes)}", flush=True)
+            for title in options.commands:
+                _, *seconds = (cpu_s(COMMANDS[title], model) for model in models)  # the first one imports what it needs
+                print(f"| {title} | {' | '.join(f'{each:.2f}' for each in seconds)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.faults import child
 from tests.faults.scenes import Scene, left_over_of, prepare, problem, scenes, went_on
 
-LIMITS = (0, 100, 1000, 3000, 10_000, 30_000, 100_000, 300_000)
+LIMITS = (0, 1000, 10_000, 100_000)
 """Bytes that a file may have before the disk is full."""
 
 
