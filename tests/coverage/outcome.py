@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
 import hw_models
@@ -17,6 +16,7 @@ from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.errors import BscError
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.replay.engine import Replayer
+from bsc.testing import reference_session
 from tests.coverage.cases import CROSSBAR_OPS, Case
 
 TARGET = hw_models.load("isaac")
@@ -84,11 +84,7 @@ def _left(graph: Graph) -> list[str]:
 
 
 def _expected(case: Case) -> Sequence[NDArray[Any]]:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(case.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    outputs: Sequence[NDArray[Any]] = session.run(None, dict(case.feeds))
+    outputs: Sequence[NDArray[Any]] = reference_session(case.model).run(None, dict(case.feeds))
     return outputs
 
 

@@ -12,6 +12,7 @@ from bsc.errors import ModelError
 from bsc.frontend.onnx_import import import_model
 from bsc.ir.graph import DigitalOp, Graph, ImportCheck, Op
 from bsc.replay import import_check
+from bsc.replay.calibrate import float_result
 from bsc.replay.dataset import Dataset
 from bsc.replay.import_check import STEP_TOLERANCE, TOLERANCE, _difference, check_import
 from bsc.testing import conv_model, mlp_model, random_weights, save, tiny_model
@@ -216,6 +217,8 @@ def test_rounding_that_a_quantiser_makes_large_is_no_error(tmp_path: Path, monke
         steps.append(first(*arguments))
         return steps[-1]
 
+    exact = float_result  # some processors add like onnxruntime to the last bit
+    monkeypatch.setattr(import_check, "float_result", lambda *given: exact(*given) * np.float32(1 + 2**-22))
     monkeypatch.setattr(import_check, "TOLERANCE", 0.0)
     monkeypatch.setattr(import_check, "_first_wrong_step", noted)
     assert check_of(check_import(import_model(path), path, None)).inputs == "made-up"

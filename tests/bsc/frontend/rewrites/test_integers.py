@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
@@ -19,7 +18,7 @@ from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.ir.graph import DigitalOp
 from bsc.plan.document import Plan
 from bsc.replay.engine import Replayer
-from bsc.testing import imported, save, tiny_model
+from bsc.testing import imported, reference_session, save, tiny_model
 
 ISAAC = hw_models.load("isaac")
 PIPELINE = default_pipeline(ISAAC, rows=32, cols=16, policy="lossless", granularity="column")
@@ -200,10 +199,7 @@ def both(source: onnx.ModelProto, folder: Path) -> tuple[NDArray[Any], NDArray[A
     (spec,) = plan.document.inputs
     assert spec.shape is not None
     x = np.random.default_rng(7).standard_normal((5, *spec.shape[1:])).astype(np.float32)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(source.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    (expected,) = session.run(None, {"x": x})
+    (expected,) = reference_session(source).run(None, {"x": x})
     replayer = Replayer(plan.mapping)
     replayed = replayer.replayed({"x": x})["y"]
     assert replayer.exact

@@ -13,7 +13,15 @@ from bsc.frontend.shapes import FREE
 from bsc.ir.graph import DigitalOp
 from bsc.ir.layer import LayerUse
 from bsc.replay.engine import Replayer
-from bsc.testing import assert_same_as_onnxruntime, float_outputs, imported, random_weights, save, tiny_model
+from bsc.testing import (
+    assert_same_as_onnxruntime,
+    float_outputs,
+    imported,
+    random_weights,
+    reference_session,
+    save,
+    tiny_model,
+)
 from tests.bsc.plans import model_plan
 from tests.coverage.cases import quiet
 
@@ -186,8 +194,7 @@ def test_codes_of_a_quantised_lstm(tmp_path: Path, *, per_channel: bool) -> None
     results = replayer.replayed(x)
     assert replayer.exact
     by_runtime, by_float = (
-        onnxruntime.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"]).run(None, x)
-        for name in ("q.onnx", "float.onnx")
+        reference_session(onnx.load(tmp_path / name)).run(None, x) for name in ("q.onnx", "float.onnx")
     )
     for name, wanted, original in zip(results, by_runtime, by_float, strict=True):
         assert np.abs(results[name] - wanted).max() < 0.3 * np.abs(wanted - original).max()
