@@ -8,9 +8,8 @@ from unittest.mock import patch
 import pytest
 from click.testing import CliRunner
 
-import bsc.ir.invariants
-import bsc.plan.folder
 from bsc.cli import main
+from bsc.mapping.arrays import misfits
 from bsc.report.html.network import Network, Row
 from tests.benchmarks.graph_size import COMMANDS, KINDS
 
@@ -24,7 +23,7 @@ def calls(arguments: list[str]) -> int:
     result = profile.runcall(CliRunner().invoke, main, arguments)
     assert result.exit_code == 0, result.output
     profile.create_stats()
-    return sum(each[1] for each in profile.stats.values())  # type: ignore[attr-defined]
+    return sum(each[1] for each in profile.stats.values())
 
 
 def arguments_of(command: str, model: Path) -> list[str]:
@@ -66,11 +65,11 @@ def test_a_page_goes_through_the_links_once_and_not_for_every_row() -> None:
 def test_layers_are_looked_at_when_a_pass_has_changed_them_and_once_when_a_plan_is_read(tmp_path: Path) -> None:
     model = tmp_path / "m.onnx"
     model.write_bytes(KINDS["layers"](5).SerializeToString())
-    with patch("bsc.ir.invariants.misfits", wraps=bsc.ir.invariants.misfits) as checked:
+    with patch("bsc.ir.invariants.misfits", wraps=misfits) as checked:
         result = CliRunner().invoke(main, arguments_of("compile", model))
     assert result.exit_code == 0, result.output
     assert checked.call_count == 5 * 5  # quantize, slice-bits, eliminate, tile, assign-adc
-    with patch("bsc.plan.folder.misfits", wraps=bsc.plan.folder.misfits) as read:
+    with patch("bsc.plan.folder.misfits", wraps=misfits) as read:
         result = CliRunner().invoke(main, arguments_of("report --html", model))
     assert result.exit_code == 0, result.output
     assert read.call_count == 5

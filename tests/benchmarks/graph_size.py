@@ -63,8 +63,8 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "cost": ("cost", "PLAN"),
     "compare": ("compare", "PLAN", "PLAN"),
     "diff": ("diff", "PLAN", "PLAN"),
-    "export --to onnx": ("export", "PLAN", "--to", "onnx", "--force"),
-    "export --to cells": ("export", "PLAN", "--to", "cells", "--force"),
+    "export --to onnx": ("export", "PLAN", "--to", "onnx", "--force", "-o", "PLAN.onnx"),
+    "export --to cells": ("export", "PLAN", "--to", "cells", "--force", "-o", "PLAN.cells"),
 }
 
 
@@ -91,7 +91,7 @@ def cpu_s(command: Sequence[str], model: Path) -> float:
     begun = time.process_time()
     result = CliRunner().invoke(bsc, arguments)
     if result.exit_code:
-        raise SystemExit(f"bsc {' '.join(arguments)}: {result.output}")
+        raise SystemExit(f"bsc {' '.join(arguments)}: {result.output} {result.exception!r}")
     return time.process_time() - begun
 
 
