@@ -38,8 +38,8 @@ def plan_report(plan: "Plan", target: "Target", law: str | None) -> "ReportDocum
     return report_document(plan, compare_plan(plan, target, law))
 
 
-def print_report(report: "RenderableType") -> None:
-    """To a terminal in its width and colours, else as plain text of a fixed width."""
+def print_report(report: "RenderableType", text: str | None = None) -> None:
+    """To a terminal in its width and colours, else as plain text of a fixed width, `text` if that is there already."""
     from rich.console import Console
 
     from bsc.report.text import to_text
@@ -47,7 +47,7 @@ def print_report(report: "RenderableType") -> None:
     if sys.stdout.isatty():
         Console().print(report)
     else:
-        click.echo(to_text(report), nl=False)
+        click.echo(to_text(report) if text is None else text, nl=False)
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path], *, printed: Iterable[str] = ()) -> bool:

@@ -4,10 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from bsc.frontend.coverage import Coverage
-from bsc.report.text import new_table
+from bsc.report.text import new_table, plain
 from bsc.units import UNKNOWN, format_si
 
 PLACES = ("crossbar", "digital", "unsupported")
@@ -32,7 +31,7 @@ class CoverageReport:
         totals = new_table("By type", ("operator", *PLACES), 1)
         for operator, counts in found.operators.items():
             totals.add_row(operator, *(str(counts[place] or ".") for place in PLACES))
-        summary = Text("\n".join(self._lines()))
+        summary = plain("\n".join(self._lines()))
         return Group(nodes, totals, summary) if found.nodes else summary
 
     def _lines(self) -> list[str]:

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
 from bsc.report.document import ReportDocument
 from bsc.report.table import Table
-from bsc.report.text import new_table
+from bsc.report.text import new_table, plain
 from bsc.units import UNKNOWN
 
 
@@ -66,4 +65,4 @@ class CrossbarReport:
             f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)\n"
             f"cells      {levels.shape[0]} rows x {levels.shape[1]} columns in use, {density:.1%} non-zero\n"
         )
-        return Group(Text(head), table)
+        return Group(plain(head), table)

@@ -10,8 +10,9 @@ from rich.text import Text
 from bsc.plan.difference import ArrayDifference
 from bsc.report.difference import Change, Difference, FigureChange
 from bsc.report.table import Table
-from bsc.report.text import new_table
+from bsc.report.text import new_table, plain
 from bsc.units import UNKNOWN, format_si
+from bsc.visible import visible_lines
 
 ABSENT = "-"
 MOST_DIGITS = 12
@@ -32,8 +33,8 @@ class DifferenceReport:
     def __rich__(self) -> RenderableType:
         found = self.found
         if found.empty:
-            return Text(f"{found.old} and {found.new} do not differ")
-        parts: list[RenderableType] = [Text(f"old  {found.old}\nnew  {found.new}\n")]
+            return plain(f"{found.old} and {found.new} do not differ")
+        parts: list[RenderableType] = [plain(f"old  {found.old}\nnew  {found.new}\n")]
         if found.facts or found.steps:
             parts.append(_words("Made otherwise", [*found.facts, *found.steps]))
         if found.removed_steps or found.added_steps:
@@ -42,7 +43,7 @@ class DifferenceReport:
             parts.append(_layers(found))
         if found.figures:
             parts.append(_figures(found.figures, self.tolerance))
-        return Group(*parts, Text(self._verdict()))
+        return Group(*parts, plain(self._verdict()))
 
     def _verdict(self) -> str:
         found, figures = self.found, self.found.figures
@@ -69,7 +70,7 @@ def _words(title: str, changes: Sequence[Change]) -> Table:
 
 def _pipeline(found: Difference) -> Text:
     lines = [*(f"- {step}" for step in found.removed_steps), *(f"+ {step}" for step in found.added_steps)]
-    return Text.assemble(("Pipeline", "bold"), "\n\n", "\n".join(lines), "\n")
+    return Text.assemble(("Pipeline", "bold"), "\n\n", visible_lines("\n".join(lines)), "\n")
 
 
 def _layers(found: Difference) -> Table:

@@ -16,7 +16,7 @@ from bsc.report.crossbars import slice_table
 from bsc.report.document import BitCounts, LayerTotals, PlanCost, ReportDocument, SlicedTotals, SliceTotals
 from bsc.report.network import digital_operators, network_table, operators_text
 from bsc.report.table import Table
-from bsc.report.text import new_table
+from bsc.report.text import new_table, plain
 from bsc.units import UNKNOWN, format_ratio
 
 Resolutions = Literal["assigned", "observed", "proved"]
@@ -79,7 +79,7 @@ class LayerReport:
             )
             kinds.insert(1, "observed")
         tables = [_resolution_table(self.totals, _converted([layer]), kind) for kind in kinds]
-        return Group(Text("\n".join(lines)), _layer_table([layer], [self.totals]), *tables)
+        return Group(plain("\n".join(lines)), _layer_table([layer], [self.totals]), *tables)
 
 
 def _heading(report: ReportDocument) -> Text:
@@ -89,7 +89,7 @@ def _heading(report: ReportDocument) -> Text:
         f"{tensor.name} {'x'.join(map(str, tensor.shape)) if tensor.shape is not None else '?'}"
         for tensor in plan.inputs
     )
-    return Text(
+    return plain(
         f"bsc {plan.bsc_version}: {plan.model.file} on {plan.target}\n"
         f"pipeline   {plan.pipeline}\n"
         f"input      {sizes}{batch}; {_ranges(plan)}\n"
@@ -185,7 +185,7 @@ def _notes(report: ReportDocument) -> Text:
     unknown = [each.label for each in cost.actions if cost.plan.energy_by_action_j.get(each.name) is None]
     basis += f" of what is known, without {', '.join(unknown)}" if basis and unknown else ""
     policies = ", ".join(_unique(map(_assignment, layers)))
-    return Text(
+    return plain(
         f"ADC assignment    {policies}; {totals.lossless} of {totals.conversions} {_converted(layers)} are "
         f"proved lossless for any input\n"
         f"{basis_notes(report)}{_offer(cost)}"

@@ -14,7 +14,7 @@ from bsc.replay.simulation import Simulation
 from bsc.replay.tally import ColumnTally
 from bsc.replay.trials import MeanInterval
 from bsc.report.table import Table
-from bsc.report.text import new_table
+from bsc.report.text import new_table, plain
 from bsc.units import UNKNOWN
 
 
@@ -35,7 +35,7 @@ class DeviceReport:
             shown.add_row(key, value, number.kind, number.source)
         head = f"{self.device.name}: {self.device.description}\n{self.device.citation}\n"
         head += f"effects: {', '.join(self.device.effects) or 'none'}"
-        return Group(Text(head), Text(), shown) if self.device.sources() else Text(head)
+        return Group(plain(head), Text(), shown) if self.device.sources() else plain(head)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,7 +51,7 @@ class SimulationReport:
     found: Simulation
 
     def __rich__(self) -> RenderableType:
-        lines = Text("\n".join(self._lines()))
+        lines = plain("\n".join(self._lines()))
         return Group(lines, Text(), _column_table(self.found)) if self.found.columns else lines
 
     def _lines(self) -> Iterator[str]:

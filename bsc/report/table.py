@@ -14,6 +14,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
+from bsc.visible import visible
+
 Justify = Literal["left", "right"]
 
 PADDING = 1
@@ -39,8 +41,8 @@ class Table:
     sections: set[int] = field(default_factory=set)
 
     def add_row(self, *cells: str) -> None:
-        """Add a row; cells that are not given are empty."""
-        self.rows.append((*cells, *[""] * (len(self.columns) - len(cells))))
+        """Add a row; cells that are not given are empty. Names in cells are untrusted and made visible."""
+        self.rows.append((*map(visible, cells), *[""] * (len(self.columns) - len(cells))))
 
     def add_section(self) -> None:
         """Leave a line blank behind the last row, if there is one."""

@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from bsc.report.table import Justify, Table
+from bsc.visible import visible, visible_lines
 
 REPORT_WIDTH = 110
 """Of reports that no terminal gives a width."""
@@ -28,7 +29,7 @@ def new_table(title: str, columns: Sequence[str], left: int = 1, *, numbers: Col
     """A table whose first `left` columns are text, except for those in `numbers`, and the others numbers."""
     text = {*range(left)} - {*numbers}
     justify: list[Justify] = ["left" if position in text else "right" for position in range(len(columns))]
-    return Table(title=title, columns=tuple(columns), justify=tuple(justify))
+    return Table(title=title, columns=tuple(map(visible, columns)), justify=tuple(justify))
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> RenderableType:
@@ -37,10 +38,15 @@ def pairs(rows: Iterable[tuple[str, str]]) -> RenderableType:
     grid.add_column(overflow="fold")
     grid.add_column(overflow="fold")
     for cells in rows:
-        grid.add_row(*map(Text, cells))
+        grid.add_row(*(Text(visible(cell)) for cell in cells))
     return grid
 
 
 def counted(number: int, what: str) -> str:
     """A number of things: "1 design", "2 designs"."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def plain(text: str) -> Text:
+    """Lines as they are, but for characters that are not printable: names in them are untrusted."""
+    return Text(visible_lines(text))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from bsc.numeric.paired_bound import CONFIDENCE
 from bsc.plan.document import ImportRecord, Plan
@@ -14,7 +13,7 @@ from bsc.replay.per_layer import LayerDifference
 from bsc.replay.proofs import LayerProof
 from bsc.replay.scores import MAX_RELATIVE_RMS, OutputDifference
 from bsc.replay.verification import Verification
-from bsc.report.text import new_table
+from bsc.report.text import new_table, plain
 from bsc.units import UNKNOWN
 
 
@@ -66,7 +65,7 @@ class VerificationReport:
             )
         if self.proofs is not None:
             lines += self._proofs(self.proofs.values())
-        text = Text("\n".join(lines))
+        text = plain("\n".join(lines))
         return text if found.layers is None else Group(text, _difference_table(found.layers))
 
     def _proofs(self, checked: Iterable[LayerProof]) -> Iterator[str]:

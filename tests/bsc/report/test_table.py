@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bsc.report.table import Justify, Table
 from bsc.report.text import to_text
+from bsc.visible import visible
 
 WORDS = st.text("ab .-_[]:é日\n", max_size=30)
 
@@ -27,7 +28,7 @@ def tables(draw: st.DrawFn) -> tuple[Table, RichTable]:
         theirs.add_column(Text(heading), justify=side, overflow="fold")
     for row in draw(st.lists(st.tuples(*[WORDS] * len(columns)), max_size=4)):
         ours.add_row(*row)
-        theirs.add_row(*map(Text, row))
+        theirs.add_row(*(Text(visible(cell)) for cell in row))
         if draw(st.booleans()):
             ours.add_section()
             theirs.add_section()
