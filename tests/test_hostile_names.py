@@ -27,7 +27,7 @@ from bsc.plan.folder import read_plan
 from bsc.printable import INVISIBLE, csv_text, json_text, visible, visible_lines
 from bsc.report.csv_line import csv_line
 from bsc.report.plan import PlanReport
-from bsc.report.text import add_row, new_table, plain_text, print_to_terminal, to_text
+from bsc.report.text import new_table, plain_text, print_to_terminal, to_text
 from bsc.testing import random_weights, save, tiny_model
 
 CLAIM = "exact: yes"
@@ -269,7 +269,7 @@ def test_a_terminal_gets_no_code_but_those_of_rich(place: Path, monkeypatch: pyt
 
 def test_markup_in_names_is_text() -> None:
     table = new_table("[bold]title[/bold]", ["[red]head[/red]"])
-    add_row(table, "[blink]cell[/blink] :smile:")
+    table.add_row("[blink]cell[/blink] :smile:")
     text = to_text(Group(table, plain_text("[u]line[/u]", title="[i]t[/i]")))
     for each in (
         "[bold]title[/bold]",

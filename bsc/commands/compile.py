@@ -61,9 +61,9 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
         texts = {"report.txt": text, REPORT: to_json(whole)}
         return texts | {"report.html": plan_page(plan, whole)} if options["html"] else texts
 
-    write_plan(plan, output, views=views, force=options["force"])
+    document = write_plan(plan, output, views=views, force=options["force"])
     if options["as_json"]:
-        print_text((output / REPORT).read_text(encoding="utf-8"))
+        print_text(to_json(report.model_copy(update={"plan": document})))
     else:
         print_report(shown, text)
         say("", err=True)

@@ -1,6 +1,7 @@
 """`bsc finetune`."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,11 +78,10 @@ def finetune(model: Path, data: str, test: str | None, config: Path | None, **fl
     from bsc.train.workers import join, leave
 
     output = flags.pop("output") or model.with_name(f"{model.stem}.finetuned.onnx").name
-    paths = {name: flags.pop(name) for name in ("curve", "resume", "as_json")}
+    paths = {name: flags.pop(name) for name in ("curve", "resume", "as_json", "force")}
     said = {name: flags.pop(name) for name in ("input_shape", "constants", "keep_digital")}
-    force = flags.pop("force")
     options = _options(config, flags)
-    _check_output(Path(output), model, force=force)
+    _check_output(Path(output), model, force=paths["force"])
     workers, device = join(options.device)
     try:
         graph = _graph(model, said)
@@ -124,6 +124,7 @@ def _run(
     curve: Path | None,
     resume: bool,
     as_json: bool,
+    force: bool,
 ) -> None:
     from rich.progress import Progress
 
@@ -163,8 +164,7 @@ def _run(
         )
     if not first:
         return
-    write_model(with_parameters(model, graph, parameters), output)
-    checkpoint.unlink(missing_ok=True)
+    write_model(with_parameters(model, graph, parameters), output, force=force)
     if curve is not None:
         write_file(curve, training_curve(trainer.history).encode())
     if as_json:
@@ -172,6 +172,8 @@ def _run(
         print_text(json.dumps(record, indent=2) + "\n")
     else:
         say(f"wrote {output}", err=True)
+    sys.stdout.flush()
+    checkpoint.unlink(missing_ok=True)  # last: with it, whatever could not be written is made again by --resume
 
 
 EPOCH_HEAD = "epoch    loss  objective  accuracy   % cells above 0, top slice first   ADC bits proved, max and mean"

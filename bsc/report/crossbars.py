@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
 from bsc.report.document import ReportDocument
-from bsc.report.text import add_row, new_table, plain_text
+from bsc.report.table import Table
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN
 
 
@@ -23,8 +23,7 @@ def slice_table(report: ReportDocument) -> Table:
         slices = report.layers[layer.name].slices
         for number, part in reversed(list(enumerate(slices))):
             counts = (part.crossbars_by_adc_bits.get(bits, 0) for bits in used)
-            add_row(
-                table,
+            table.add_row(
                 layer.name,
                 str(number),
                 str(part.crossbars),
@@ -60,7 +59,7 @@ class CrossbarReport:
         shown = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_lsb)
         largest = (crossbar_part(self.layer, array, self.index).max(axis=0) for array in shown)
         for bitline, row in enumerate(zip(model_columns, *largest, strict=True)):
-            add_row(table, str(bitline), *map(str, row))
+            table.add_row(str(bitline), *map(str, row))
         density = np.count_nonzero(levels) / max(1, levels.size)
         head = plain_text(
             f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)",

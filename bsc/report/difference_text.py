@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from bsc.plan.difference import ArrayDifference
 from bsc.report.difference import Change, Difference, FigureChange
-from bsc.report.text import add_row, new_table, plain_text
+from bsc.report.table import Table
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN, format_si
 
 ABSENT = "-"
@@ -68,7 +68,7 @@ class DifferenceReport:
 def _words(title: str, changes: Sequence[Change]) -> Table:
     table = new_table(title, ("", "old", "new"), 3)
     for each in changes:
-        add_row(table, each.name, each.old or ABSENT, each.new or ABSENT)
+        table.add_row(each.name, each.old or ABSENT, each.new or ABSENT)
     return table
 
 
@@ -80,7 +80,7 @@ def _pipeline(found: Difference) -> RenderableType:
 def _layers(found: Difference) -> Table:
     table = new_table("Layers that differ", ("layer", "", "old", "new"), 4)
     for change in (*found.removed, *found.added):
-        add_row(table, change.name, "on one side alone", change.old or ABSENT, change.new or ABSENT)
+        table.add_row(change.name, "on one side alone", change.old or ABSENT, change.new or ABSENT)
     for layer in found.layers:
         rows = [(_setting(each.name), each.old or ABSENT, each.new or ABSENT) for each in layer.settings]
         if layer.arrays is not None:
@@ -88,7 +88,7 @@ def _layers(found: Difference) -> Table:
         elif layer.hashes is not None:
             rows.append((f"SHA-256 of {layer.hashes.name}", layer.hashes.old or ABSENT, layer.hashes.new or ABSENT))
         for position, row in enumerate(rows):
-            add_row(table, "" if position else layer.name, *row)
+            table.add_row("" if position else layer.name, *row)
     return table
 
 
@@ -118,7 +118,7 @@ def _figures(figures: Sequence[FigureChange], tolerance: float) -> Table:
     for each in figures:
         layer = "" if each.layer == last else each.layer or "all"
         marks = ["yes" if each.beyond(tolerance) else ""] if beyond else []
-        add_row(table, layer, each.label, *_shown(each), _change(each), *marks)
+        table.add_row(layer, each.label, *_shown(each), _change(each), *marks)
         last = each.layer
     return table
 

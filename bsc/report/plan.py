@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from bsc.ir.graph import ImportCheck
 from bsc.mapping.layer import MappedLayer
@@ -15,7 +14,8 @@ from bsc.report.costs import cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
 from bsc.report.document import BitCounts, LayerTotals, PlanCost, ReportDocument, SlicedTotals, SliceTotals
 from bsc.report.network import digital_operators, network_table, operators_text
-from bsc.report.text import add_row, new_table, plain_text
+from bsc.report.table import Table
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN, format_ratio
 
 Resolutions = Literal["assigned", "observed", "proved"]
@@ -128,8 +128,7 @@ def _layer_table(layers: Sequence[MappedLayer], totals: Sequence[LayerTotals]) -
     table = new_table("Crossbars", names, 2)
     for layer, each in zip(layers, totals, strict=True):
         groups = f" /{layer.groups}" if layer.groups > 1 else ""
-        add_row(
-            table,
+        table.add_row(
             layer.name,
             layer.op_type,
             f"{layer.rows}×{layer.columns}{groups}",
@@ -160,8 +159,7 @@ def _resolution_table(totals: SlicedTotals, converted: str, kind: Resolutions) -
         # Every conversion has enough of the bits that are proved to be enough.
         lossless = 1.0 if kind == "proved" and part.conversions else part.proved_share
         shares = (lossless, part.observed_lossless_share)[: len(bases)]
-        add_row(
-            table,
+        table.add_row(
             str(number),
             *(str(counts[each]) if each in counts else "." for each in bits),
             UNKNOWN if mean is None else f"{mean:.2f}",

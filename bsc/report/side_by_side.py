@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from bsc.report.basis import recorded
 from bsc.report.document import PROVED, LawSaving, LayerSpend, ReportDocument, SlicedTotals, Spend
 from bsc.report.pipelines import pipeline_difference
-from bsc.report.text import add_row, new_table, plain_text
+from bsc.report.table import Table
+from bsc.report.text import new_table, pairs, plain_text
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
 
 ABSENT = "-"
@@ -92,20 +92,19 @@ def _figures(totals: SlicedTotals, spend: Spend | LayerSpend) -> dict[str, Any]:
     }
 
 
-def _heading(plans: Sequence[ComparedPlan]) -> Table:
+def _heading(plans: Sequence[ComparedPlan]) -> RenderableType:
     """What made each plan: the first in full, the others by what is different."""
     first, *others = plans
-    table = Table.grid(padding=(0, 2))
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
-    add_row(table, first.name, f"{_model(first)} on {first.report.cost.target}, {_ranges(first)}")
-    add_row(table, "", first.report.plan.pipeline)
+    rows = [
+        (first.name, f"{_model(first)} on {first.report.cost.target}, {_ranges(first)}"),
+        ("", first.report.plan.pipeline),
+    ]
     for plan in others:
-        add_row(table, plan.name, _against(first, plan))
+        rows.append((plan.name, _against(first, plan)))
         added, removed = pipeline_difference(first.report.plan.pipeline, plan.report.plan.pipeline)
-        for step in [*(f"- {step}" for step in removed), *(f"+ {step}" for step in added)] or ["the same pipeline"]:
-            add_row(table, "", step)
-    return table
+        steps = [*(f"- {step}" for step in removed), *(f"+ {step}" for step in added)] or ["the same pipeline"]
+        rows += [("", step) for step in steps]
+    return pairs(rows)
 
 
 def _model(plan: ComparedPlan) -> str:
@@ -163,7 +162,7 @@ class _Rows:
         cells = [shown(values[0])]
         for value, other in zip(values[1:], beside, strict=True):
             cells += [shown(value), other]
-        add_row(self.table, name, *cells)
+        self.table.add_row(name, *cells)
 
 
 def _totals(plans: Sequence[ComparedPlan], paper_law: str) -> Table:
@@ -243,7 +242,7 @@ def _layers(plans: Sequence[ComparedPlan]) -> Table | None:
         table.add_section()
         for position, (plan, found) in enumerate(zip(plans, each, strict=True)):
             cells = _layer_cells(found, each[0] if position else None)
-            add_row(table, "" if position else name, plan.name, *cells)
+            table.add_row("" if position else name, plan.name, *cells)
     return table
 
 

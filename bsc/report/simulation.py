@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from bsc.hardware.device import Curve, Device
 from bsc.plan.document import Plan
 from bsc.replay.simulation import Simulation
 from bsc.replay.tally import ColumnTally
 from bsc.replay.trials import MeanInterval
-from bsc.report.text import add_row, new_table, plain_text
+from bsc.report.table import Table
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN
 
 
@@ -28,11 +28,10 @@ class DeviceReport:
     device: Device
 
     def __rich__(self) -> RenderableType:
-        shown = new_table("Numbers", ("key", "value", "kind", "source"), 4)
-        shown.columns[1].justify = "right"
+        shown = new_table("Numbers", ("key", "value", "kind", "source"), 4, numbers={1})
         for key, number in self.device.sources().items():
             value = f"{len(number.points)} points" if isinstance(number, Curve) else f"{number.value:g}"
-            add_row(shown, key, value, number.kind, number.source)
+            shown.add_row(key, value, number.kind, number.source)
         head = plain_text(
             f"{self.device.name}: {self.device.description}",
             self.device.citation,
@@ -118,8 +117,7 @@ def _column_table(found: Simulation) -> Table:
             total, sums = int(counts.sum()), tally.origin + np.arange(len(counts)) * tally.bin_width
             highest, lowest = int(tally.highest[:, index].max(initial=0)), int(tally.lowest[:, index].min(initial=0))
             below = int(sums[np.searchsorted(np.cumsum(counts), 0.999 * total)]) if total else 0
-            add_row(
-                shown,
+            shown.add_row(
                 name,
                 str(index),
                 str(total),

@@ -6,16 +6,16 @@ made visible here (`bsc.printable`): views have no other way to text, titles and
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from rich import box
+import rich.table
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
 from bsc.printable import visible, visible_lines
+from bsc.report.table import Justify, Table
 
 _LABEL = re.compile(r" +|\S+( \S+){0,3} {2,}")
 
@@ -69,24 +69,26 @@ def plain_text(*lines: str, title: str | None = None) -> PlainText:
     return PlainText(lines, title)
 
 
-def new_table(title: str, columns: Sequence[str], left: int = 1) -> Table:
-    """A table whose first `left` columns are text and the others numbers."""
-    table = Table(
-        title=Text(visible(title)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    for position, name in enumerate(columns):
-        table.add_column(Text(visible(name)), justify="left" if position < left else "right", overflow="fold")
-    return table
+def new_table(title: str, columns: Sequence[str], left: int = 1, *, numbers: Collection[int] = ()) -> Table:
+    """A table whose first `left` columns are text, except for those in `numbers`, and the others numbers."""
+    text = {*range(left)} - {*numbers}
+    justify: list[Justify] = ["left" if position in text else "right" for position in range(len(columns))]
+    return Table(title=title, columns=tuple(map(visible, columns)), justify=tuple(justify))
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> RenderableType:
+    """Names, and what is to be said of each beside it."""
+    grid = rich.table.Table.grid(padding=(0, 2))
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold")
+    for cells in rows:
+        grid.add_row(*(Text(visible(cell)) for cell in cells))
+    return grid
 
 
 def counted(number: int, what: str) -> str:
     """A number of things: "1 design", "2 designs"."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def add_row(table: Table, *cells: str) -> None:
-    """Add cells as they are: names and citation keys may hold brackets, which rich would read as markup."""
-    table.add_row(*(Text(visible(cell)) for cell in cells))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from bsc.replay.per_layer import LayerDifference
 from bsc.replay.proofs import LayerProof
 from bsc.replay.scores import MAX_RELATIVE_RMS, OutputDifference
 from bsc.replay.verification import Verification
-from bsc.report.text import add_row, new_table, plain_text
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN
 
 
@@ -127,5 +127,5 @@ def _difference_table(layers: Mapping[str, LayerDifference]) -> RenderableType:
     table = new_table("Difference from the float model", ("layer", "largest", "relative RMS"), 1)
     for name, each in layers.items():
         values = (each.largest, each.relative_rms)
-        add_row(table, name, *(UNKNOWN if value is None else f"{value:.3g}" for value in values))
+        table.add_row(name, *(UNKNOWN if value is None else f"{value:.3g}" for value in values))
     return table

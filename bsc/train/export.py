@@ -39,11 +39,11 @@ def with_parameters(path: Path, graph: Graph, parameters: Mapping[str, NDArray[A
     return model
 
 
-def write_model(model: onnx.ModelProto, path: Path) -> None:
+def write_model(model: onnx.ModelProto, path: Path, *, force: bool = True) -> None:
     """Write beside the place and rename, so that a killed run leaves nothing half-made.
 
     Raises:
-        UsageError: BSC204 when it cannot be written.
+        UsageError: BSC203 for a file that is there, without `force`; BSC204 when it cannot be written.
         ModelError: BSC304 for a model above 2 GB.
     """
     if model.ByteSize() > LARGEST:
@@ -53,7 +53,7 @@ def write_model(model: onnx.ModelProto, path: Path) -> None:
             seen=f"{model.ByteSize()} bytes",
             fix="fine-tune a smaller model",
         )
-    write_file(path, model.SerializeToString(deterministic=True))
+    write_file(path, model.SerializeToString(deterministic=True), force=force)
 
 
 def _unscale(proto: onnx.GraphProto, graph: Graph, names: set[str]) -> None:
