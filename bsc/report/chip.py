@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from bsc.report.document import ChipFigures, ChipReport, ReportDocument
-from bsc.report.text import add_row, counted, new_table
+from bsc.report.table import Table
+from bsc.report.text import PlainText, counted, new_table, plain_text
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
 
 
@@ -67,7 +66,7 @@ def chip_table(chip: ChipReport, names: list[str]) -> Table:
         for theirs in baselines:
             better = ratio(ours, theirs) if row.more_is_better else ratio(theirs, ours)
             cells += [format_si(theirs, row.unit), format_ratio(better)]
-        add_row(table, row.label, *cells)
+        table.add_row(row.label, *cells)
     table.add_section()
     counts: list[tuple[str, Callable[[ChipFigures], str]]] = [
         (" / ".join(reversed(names)), lambda each: f"{each.chips} / {each.tiles}"),
@@ -76,7 +75,7 @@ def chip_table(chip: ChipReport, names: list[str]) -> Table:
     ]
     for label, text in counts:
         mine, flat, shifted = map(text, chip.columns)
-        add_row(table, label, mine, flat, "", shifted, "")
+        table.add_row(label, mine, flat, "", shifted, "")
     return table
 
 
@@ -88,8 +87,7 @@ def layer_chip_table(report: ReportDocument) -> Table:
     table = new_table("Layers on the chip, one inference", names)
     for layer in report.plan.layers:
         on = report.chip.layers[layer.name]
-        add_row(
-            table,
+        table.add_row(
             layer.name,
             str(on.copies),
             str(on.crossbars),
@@ -103,7 +101,7 @@ def layer_chip_table(report: ReportDocument) -> Table:
     return table
 
 
-def _notes(report: ReportDocument) -> Text:
+def _notes(report: ReportDocument) -> PlainText:
     chip, tile = report.chip, report.cost.levels[-2]
     plan, filled = chip.plan, chip.filled
     lines = []
@@ -127,7 +125,7 @@ def _notes(report: ReportDocument) -> Text:
     lines.append(
         "times             of crossbars and converters; other links, digital operators and buffers keep up with them"
     )
-    return Text("\n".join(lines) + "\n")
+    return plain_text(*lines, "")
 
 
 def _bytes(bits: int) -> str:
