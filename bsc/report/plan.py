@@ -18,6 +18,7 @@ from bsc.report.crossbars import slice_table
 from bsc.report.document import BitCounts, LayerTotals, PlanCost, ReportDocument, SlicedTotals, SliceTotals
 from bsc.report.network import digital_operators, network_table, operators_text
 from bsc.report.text import add_row, new_table
+from bsc.report.timeline import timeline_text
 from bsc.units import UNKNOWN, format_ratio
 
 Resolutions = Literal["assigned", "observed", "proved"]
@@ -265,10 +266,11 @@ SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
     layer_cost_table,
     chip_section,
     layer_chip_table,
+    timeline_text,
     _laws,
     _notes,
 )
 """What reports show, in this order."""
 
-ONLY_WHOLE: Final = frozenset({_network, slice_table, layer_chip_table})
+ONLY_WHOLE: Final = frozenset({_network, slice_table, layer_chip_table, timeline_text})
 """Sections of the longer report alone."""
