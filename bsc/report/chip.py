@@ -83,9 +83,7 @@ def chip_rows(report: ReportDocument) -> list[ChipRow]:
     ]
     for label, text in counts:
         mine, *others = map(text, report.chip.columns)
-        rows.append(
-            ChipRow(label=label, plan=mine, baselines=tuple((each, None) for each in others), has_ratios=False)
-        )
+        rows.append(ChipRow(label=label, plan=mine, baselines=tuple((each, None) for each in others), has_ratios=False))
     return rows
 
 

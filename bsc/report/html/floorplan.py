@@ -1,7 +1,7 @@
 """What the floorplan of a page knows: places, a few numbers of every crossbar, and the cells of as many as have room.
 
 Numbers travel as little-endian arrays, deflated and in base64; the page's script unpacks them with the browser's own
-`DecompressionStream`. Copies of a layer are alike, so that the page has the numbers of one of them, whatever their count.
+`DecompressionStream`. Copies of a layer are alike, so that the page has the numbers of one of them.
 """
 
 import base64

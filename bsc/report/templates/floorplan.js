@@ -97,7 +97,8 @@ function laidOut(side, room, whole) {
   const framed = !whole && nested.length > 0, edge = framed ? 2 * gap : 0;
   const label = framed && inX >= 30 && inY >= 26 ? LABEL : 0;
   const width = inX + edge, height = inY + edge + label;
-  const across = Math.max(1, Math.min(Math.floor((room - 10) / width), tilesPerChip, tiles));
+  const along = Math.min(tilesPerChip, tiles), fitting = Math.max(1, Math.min(Math.floor((room - 10) / width), along));
+  const across = Math.ceil(along / Math.ceil(along / fitting));  // as many rows, the last one as full as can be
   const rows = (count) => Math.ceil(count / across), last = tiles - (chips - 1) * tilesPerChip;
   const chipHeight = HEAD + rows(tilesPerChip) * height + 12;
   const all = (chips - 1) * chipHeight + HEAD + rows(last) * height + 12;
