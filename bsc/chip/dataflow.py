@@ -21,6 +21,9 @@ from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import LayerStep, MappedModel, Segment
 from bsc.numeric.im2col import output_sizes
 
+MAX_ROWS: Final = 1 << 20
+"""Of a tensor that is followed row by row."""
+MAX_VALUES: Final = 1 << 40
 OF_ALL_OUTPUTS: Final = frozenset({"MaxPool", "Split"})
 """Operators whose further outputs have the same windows as their first."""
 
@@ -139,7 +142,15 @@ def dataflow_of(mapping: MappedModel) -> Dataflow:
 
 def _whole(shape: Shape | None) -> _Flow:
     """A tensor that is there from the start."""
-    return _Flow(shape, 0 if shape is None else stream_axis(shape), {})
+    known = _manageable(shape)
+    return _Flow(known, 0 if known is None else stream_axis(known), {})
+
+
+def _manageable(shape: Shape | None) -> Shape | None:
+    """A shape whose rows can be followed one by one; None for what is unknown or larger, which comes whole."""
+    if shape is None or math.prod(shape) > MAX_VALUES or max(shape, default=0) > MAX_ROWS:
+        return None
+    return shape
 
 
 def _use(walk: _Walk, layer: MappedLayer, step: LayerStep, vectors: int) -> None:
@@ -165,7 +176,7 @@ def _use(walk: _Walk, layer: MappedLayer, step: LayerStep, vectors: int) -> None
                 for each, (first, last) in _through(source.needs, window).items()
             ),
             window_rows=int((window.last - window.first).max(initial=0)),
-            input_row_values=source.row_values if source.shape else layer.rows * layer.groups * vectors,
+            input_row_values=source.row_values if source.shape else min(layer.input_values, MAX_VALUES),
         )
     )
     own = identity(axis, rows)
@@ -184,7 +195,7 @@ def _output_shape(layer: MappedLayer, shape: Shape | None, vectors: int) -> Shap
             return None
         found = (shape[0], layer.columns, *output_sizes(geometry, shape[2:]))
     fits = vectors and math.prod(found) == vectors * layer.columns
-    return found if fits else None
+    return _manageable(found) if fits else None
 
 
 def _layer_window(layer: MappedLayer, source: _Flow, shape: Shape) -> Window:
@@ -237,11 +248,12 @@ def _shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape | None]) -> dict[
     graph = model.graph
     with contextlib.suppress(Exception):  # a shape that cannot be inferred is unknown, whatever the reason
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {}
+    shapes: dict[str, Shape] = {}
     for value in (*graph.value_info, *graph.output):
         sizes = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
-            shapes[value.name] = tuple(size.dim_value for size in sizes)
+            shape = _manageable(tuple(size.dim_value for size in sizes))
+            shapes |= {} if shape is None else {value.name: shape}
     return shapes
 
 

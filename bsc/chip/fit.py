@@ -33,15 +33,15 @@ def slots_at_hand(demand: ChipDemand, *, chips: int = 0, tiles: int = 0) -> int:
             "BSC404",
             "the model needs more crossbars than there are",
             seen=f"one copy of each layer takes {_places(need, demand)}, and {_places(slots, demand)} are at hand; "
-            f"the largest layer is '{largest.name}' with {largest.crossbars:,} crossbars",
+            f"the largest layer is '{largest.name}' with {largest.crossbars} crossbars",
             fix=f"give it {' '.join(options)}, or map fewer weight bits or --encoding offset",
         )
     return slots
 
 
 def _places(slots: int, demand: ChipDemand) -> str:
-    return f"{slots:,} crossbars in {_tiles(-(-slots // demand.floor.slots_per_tile))}"
+    return f"{slots} crossbars in {_tiles(-(-slots // demand.floor.slots_per_tile))}"
 
 
 def _tiles(number: int) -> str:
-    return "1 tile" if number == 1 else f"{number:,} tiles"
+    return "1 tile" if number == 1 else f"{number} tiles"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bsc.chip.buffers import LayerBuffer, layer_buffers
-from bsc.chip.copies import Copies, Room, choose_copies, interval_bound
+from bsc.chip.copies import Room, choose_copies, interval_bound
 from bsc.chip.dataflow import Dataflow, dataflow_of
 from bsc.chip.demand import chip_demand, floor_of
 from bsc.chip.fit import slots_needed
@@ -163,17 +163,21 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
     policy: CopiesPolicy = "none" if first is None else first.copies_policy
     slots = first.slots_at_hand if whole and first is not None else 0
 
-    def perform(counts: Sequence[LayerCounts], policy: CopiesPolicy, slots: int, copies: Copies | None) -> Performance:
+    def perform(
+        counts: Sequence[LayerCounts], policy: CopiesPolicy, slots: int, own: Mapping[str, Placed] | None = None
+    ) -> Performance:
         demand = chip_demand(mapping, counts, target, comparison.law)
         need = slots_needed(demand)
-        if need > slots:
+        if need > slots or not slots:
             slots = demand.chips(need) * demand.floor.slots_per_chip
-        if copies is None:
+        places = own
+        if places is None:
             room = Room(demand=demand, slots=slots, fastest_s=demand.io_s(demand.chips(slots)))
-            copies = choose_copies(policy, room, lambda: dataflow)
+            places = lay_down(demand, policy, choose_copies(policy, room, lambda: dataflow), slots)
+        copies = {name: each.copies for name, each in places.items()}
         return Performance(
             policy=policy,
-            placed=lay_down(demand, policy, copies, slots),
+            placed=places,
             demand=demand,
             timing=time_of(dataflow, demand.layers, copies),
             slots_at_hand=slots,
@@ -182,13 +186,12 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
             area_m2=area_with_copies(counts, target, comparison.area_law, copies),
         )
 
-    own_copies = {name: each.copies for name, each in placed.items()} if whole else None
-    plan = perform(comparison.counts, policy, slots, own_copies)
+    plan = perform(comparison.counts, policy, slots, placed if whole else None)
     return ChipComparison(
         plan=plan,
-        filled=perform(comparison.counts, "throughput", plan.slots_at_hand, None),
-        uniform=perform(comparison.uniform_counts, policy, plan.slots_at_hand, None),
-        offset=perform(comparison.offset_counts, policy, plan.slots_at_hand, None),
+        filled=perform(comparison.counts, "throughput", plan.slots_at_hand),
+        uniform=perform(comparison.uniform_counts, policy, plan.slots_at_hand),
+        offset=perform(comparison.offset_counts, policy, plan.slots_at_hand),
         dataflow=dataflow,
         buffers=layer_buffers(dataflow),
     )

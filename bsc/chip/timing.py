@@ -13,6 +13,7 @@ copies`, over all uses of the layer.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from bsc.chip.dataflow import Dataflow, Use
 from bsc.mapping.placement import LayerDemand
 
 Seconds = NDArray[np.float64]
+MAX_VECTORS: Final = 1 << 21
+"""Of a use that is timed vector by vector."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -96,8 +99,12 @@ def _use_time(use: Use, before: Sequence[UseTime], vector_s: float, copies: int,
         waiting = np.maximum(waiting, there)
     waiting = np.maximum.accumulate(waiting)  # in order: a row does not overtake the one before it
     per_row = use.vectors // use.rows
-    end = _in_turns(np.repeat(waiting, per_row), copies, vector_s) + vector_s
-    ready = np.maximum.accumulate(end)[per_row - 1 :: per_row] if per_row else waiting
+    if use.vectors <= MAX_VECTORS:
+        end = _in_turns(np.repeat(waiting, per_row), copies, vector_s) + vector_s
+        ready = np.maximum.accumulate(end)[per_row - 1 :: per_row] if per_row else waiting
+    else:  # rows one by one, as if all copies ended each of them together
+        row_s = per_row * vector_s / copies
+        ready = _in_turns(waiting, 1, row_s) + row_s
     start = waiting[0] if use.rows else free_s
     return UseTime(
         start_s=float(start),

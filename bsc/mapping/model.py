@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -74,6 +75,20 @@ class MappingRecord(Record):
             made.update(step.outputs)
         if not made.issuperset(tensor.name for tensor in self.outputs):
             raise ValueError("no step writes an output of the model")
+        return self
+
+    @model_validator(mode="after")
+    def _is_placed_without_overlap(self) -> Self:
+        placed = [layer.placed for layer in self.layers if layer.placed is not None]
+        if not placed:
+            return self
+        if len(placed) < len(self.layers) or len({(each.copies_policy, each.slots_at_hand) for each in placed}) > 1:
+            raise ValueError("layers are not placed together")
+        taken = sorted((each.first_slot, each.end_slot) for each in placed if each.crossbars_per_copy)
+        if any(end > start for (_, end), (start, _) in pairwise(taken)):
+            raise ValueError("two layers have crossbars in one place")
+        if taken and taken[-1][1] > placed[0].slots_at_hand:
+            raise ValueError("crossbars lie beyond the places at hand")
         return self
 
 

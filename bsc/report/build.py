@@ -51,6 +51,7 @@ from bsc.report.document import (
     TargetArea,
     TargetLevel,
 )
+from bsc.units import ratio
 
 _ADDED = (
     "weights",
@@ -171,6 +172,7 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
         return LayerOnChip(
             copies=placed.copies,
             crossbars_per_copy=placed.crossbars_per_copy,
+            crossbars=placed.copies * placed.crossbars_per_copy,
             first_slot=placed.first_slot,
             first_place=list(floor.position(placed.first_slot)),
             start_s=starts[layer.name],
@@ -179,6 +181,7 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
             busy_s=found.plan.timing.busy_s[layer.name],
             line_bits=buffer.line_values * layer.input_bits,
             skip_bits=buffer.skip_values * layer.input_bits,
+            held_bits=(buffer.line_values + buffer.skip_values) * layer.input_bits,
             buffer_bits=buffer_bits(placed, floor, target),
         )
 
@@ -202,10 +205,10 @@ def _chip_figures(found: Performance) -> ChipFigures:
         area_m2=found.area_m2,
         latency_s=found.timing.latency_s,
         interval_s=found.interval_s,
-        interval_bound_s=found.interval_bound_s,
         io_s=found.io_s,
         bottleneck=found.timing.bottleneck,
         inferences_per_s=found.inferences_per_s,
+        inferences_per_s_bound=ratio(1.0, found.interval_bound_s),
         busy_share=found.busy_share,
         power_w=found.power_w,
         ops_per_s=found.ops_per_s,

@@ -20,7 +20,7 @@ class Row:
     Attributes:
         label: what it is called.
         value: of one column.
-        unit: empty for a number.
+        unit: of the value.
         more_is_better: the ratio says how many times more the plan has, and else how many times less.
     """
 
@@ -31,7 +31,7 @@ class Row:
 
 
 ROWS: Final = (
-    Row(label="inferences/s", value=lambda each: each.inferences_per_s, unit="", more_is_better=True),
+    Row(label="inferences", value=lambda each: each.inferences_per_s, unit="/s", more_is_better=True),
     Row(label="latency", value=lambda each: each.latency_s, unit="s", more_is_better=False),
     Row(label="interval", value=lambda each: each.interval_s, unit="s", more_is_better=False),
     Row(label="power", value=lambda each: each.power_w, unit="W", more_is_better=False),
@@ -39,7 +39,7 @@ ROWS: Final = (
     Row(label="operations/s", value=lambda each: each.ops_per_s, unit="OPS", more_is_better=True),
     Row(label="operations/s/W", value=lambda each: each.ops_per_j, unit="OPS/W", more_is_better=True),
     Row(label="operations/s/mm²", value=lambda each: _per_mm2(each.ops_per_s_m2), unit="OPS", more_is_better=True),
-    Row(label="area", value=lambda each: each.area_m2, unit="m²", more_is_better=False),
+    Row(label="area of all copies", value=lambda each: each.area_m2, unit="m²", more_is_better=False),
 )
 
 
@@ -72,13 +72,13 @@ def chip_rows(report: ReportDocument) -> list[ChipRow]:
     for row in ROWS:
         ours, *baselines = map(row.value, report.chip.columns)
         better = [ratio(ours, each) if row.more_is_better else ratio(each, ours) for each in baselines]
-        texts = [amount(each, row.unit) for each in baselines]
+        texts = [format_si(each, row.unit) for each in baselines]
         rows.append(
-            ChipRow(label=row.label, plan=amount(ours, row.unit), baselines=tuple(zip(texts, better, strict=True)))
+            ChipRow(label=row.label, plan=format_si(ours, row.unit), baselines=tuple(zip(texts, better, strict=True)))
         )
     counts: list[tuple[str, Callable[[ChipFigures], str]]] = [
         (" / ".join(level.plural for level in reversed(levels)), lambda each: f"{each.chips} / {each.tiles}"),
-        ("crossbars", lambda each: f"{each.crossbars:,}"),
+        ("crossbars", lambda each: str(each.crossbars)),
         ("of them at work", lambda each: _share(each.busy_share)),
     ]
     for label, text in counts:
@@ -118,13 +118,13 @@ def layer_chip_table(report: ReportDocument) -> Table:
         add_row(
             table,
             layer.name,
-            f"{on.copies:,}",
-            f"{on.copies * on.crossbars_per_copy:,}",
+            str(on.copies),
+            str(on.crossbars),
             place_text(on),
             format_si(on.start_s, "s"),
             format_si(on.end_s, "s"),
             format_si(on.busy_s, "s"),
-            bytes_text(on.line_bits + on.skip_bits),
+            bytes_text(on.held_bits),
             UNKNOWN if on.buffer_bits is None else bytes_text(on.buffer_bits),
         )
     return table
@@ -151,12 +151,12 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     if filled.inferences_per_s is not None and plan.interval_s > filled.interval_s:
         more = format_ratio(ratio(plan.interval_s, filled.interval_s))
         words = (
-            f"{amount(filled.inferences_per_s, '')} inferences/s, {more}, on "
-            f"{counted(filled.tiles, tile.name)}: --copies throughput; no copies make it more than "
-            f"{amount(ratio(1.0, filled.interval_bound_s), '')}"
+            f"{format_si(filled.inferences_per_s, '/s')}, {more}, on "
+            f"{counted(filled.tiles, tile.name)}: --copies throughput; no copies give more than "
+            f"{format_si(filled.inferences_per_s_bound, '/s')}"
         )
         notes.append(("with more copies", words))
-    over = [name for name, layer in chip.layers.items() if layer.overflows]
+    over = [layer.name for layer in report.plan.layers if chip.layers[layer.name].overflows]
     if over:
         first = over[0] if len(over) == 1 else f"{over[0]} and {len(over) - 1} more"
         notes.append(("BUFFERS", f"{first} must hold more than the buffers of their {tile.plural} can"))
@@ -166,13 +166,6 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     words = "of crossbars and converters; other links, digital operators and buffers keep up with them"
     notes.append(("times", words))
     return notes
-
-
-def amount(value: float | None, unit: str) -> str:
-    """A value in SI; a number without a unit is a whole one from 100 on."""
-    if value is None or unit:
-        return format_si(value, unit)
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def bytes_text(bits: int) -> str:

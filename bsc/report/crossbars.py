@@ -11,6 +11,7 @@ from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
 from bsc.report.document import ReportDocument
+from bsc.report.places import Places
 from bsc.report.text import add_row, new_table
 from bsc.units import UNKNOWN
 
@@ -44,11 +45,13 @@ class CrossbarReport:
         layer: its layer.
         arrays: of the layer.
         index: which crossbar.
+        places: names of places; None to leave out where it lies.
     """
 
     layer: MappedLayer
     arrays: LayerArrays
     index: CrossbarIndex
+    places: Places | None = None
 
     def __rich__(self) -> RenderableType:
         levels = crossbar_cells(self.layer, self.arrays, self.index)
@@ -67,4 +70,13 @@ class CrossbarReport:
             f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)\n"
             f"cells      {levels.shape[0]} rows x {levels.shape[1]} columns in use, {density:.1%} non-zero\n"
         )
+        if self.places is not None:
+            before = int(np.count_nonzero(self.arrays.allocated.ravel()[: self._position()]))
+            head += f"placed     {self.places.of_crossbar(self.layer.placed, before)}\n"
         return Group(Text(head), table)
+
+    def _position(self) -> int:
+        """Of the crossbar among all that there could be."""
+        index, shape = self.index, self.arrays.allocated.shape
+        place = (index.row_tile, index.column_tile, index.slice, index.polarity)
+        return int(np.ravel_multi_index(place, shape))

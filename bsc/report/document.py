@@ -352,9 +352,6 @@ class ChipFigures(FigureRecord):
         unit="s",
         source=TIMING,
     )
-    interval_bound_s: Amount = figure(
-        "an interval that no copies on the places at hand undercut, and no links", unit="s", source=TIMING
-    )
     io_s: Amount = figure(
         "the links of the chips at hand carry inputs and outputs of one inference in; 0 where the target has none",
         unit="s",
@@ -362,6 +359,9 @@ class ChipFigures(FigureRecord):
     )
     bottleneck: str | None = Field(description="the busiest layer; null where none takes time")
     inferences_per_s: Amount | None = figure("one over the interval", unit="1/s", source=TIMING)
+    inferences_per_s_bound: Amount | None = figure(
+        "that no copies on the places at hand exceed, and no links", unit="1/s", source=TIMING
+    )
     busy_share: Amount | None = figure(
         "share of the interval in which a crossbar works, mean over all", unit="1", source=TIMING
     )
@@ -381,6 +381,7 @@ class LayerOnChip(FigureRecord):
 
     copies: PositiveInt = figure("that share its input vectors", unit="copies", source=PLACEMENT)
     crossbars_per_copy: Count = figure("of one copy", unit="crossbars", source=PLACEMENT)
+    crossbars: Count = figure("of all copies", unit="crossbars", source=PLACEMENT)
     first_slot: Count = figure("place of the first crossbar", unit="places", source=PLACEMENT)
     first_place: list[Count] = figure(
         "the same by level: chip, tile and so on, each counted from 0", unit="places", source=PLACEMENT
@@ -391,6 +392,7 @@ class LayerOnChip(FigureRecord):
     busy_s: Amount = figure("work of each copy for one inference, on average", unit="s", source=TIMING)
     line_bits: Count = figure("of its input that one row of its output needs at once", unit="bit", source=BUFFERS)
     skip_bits: Count = figure("of earlier results that wait for it beside its input", unit="bit", source=BUFFERS)
+    held_bits: Count = figure("both together", unit="bit", source=BUFFERS)
     buffer_bits: Count | None = figure(
         "capacity of the buffers of its tiles; null where the target gives none", unit="bit", source=HARDWARE
     )
@@ -398,7 +400,7 @@ class LayerOnChip(FigureRecord):
     @property
     def overflows(self) -> bool:
         """Whether it must hold more than its tiles can."""
-        return self.buffer_bits is not None and self.line_bits + self.skip_bits > self.buffer_bits
+        return self.buffer_bits is not None and self.held_bits > self.buffer_bits
 
 
 class ChipReport(FigureRecord):

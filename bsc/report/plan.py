@@ -17,6 +17,7 @@ from bsc.report.costs import cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
 from bsc.report.document import BitCounts, LayerTotals, PlanCost, ReportDocument, SlicedTotals, SliceTotals
 from bsc.report.network import digital_operators, network_table, operators_text
+from bsc.report.places import Places
 from bsc.report.text import add_row, new_table
 from bsc.report.timeline import timeline_text
 from bsc.units import UNKNOWN, format_ratio
@@ -54,10 +55,12 @@ class LayerReport:
     Attributes:
         layer: its record in the plan.
         totals: its figures.
+        places: names of places; None to leave out where it lies.
     """
 
     layer: MappedLayer
     totals: LayerTotals
+    places: Places | None = None
 
     def __rich__(self) -> RenderableType:
         layer, seen = self.layer, self.totals.observed
@@ -72,6 +75,8 @@ class LayerReport:
             f"driven     {min(layer.active_rows, layer.mapped_rows)} rows at a time",
             f"ADC        {_assignment(layer)}",
         ]
+        if self.places is not None:
+            lines.append(f"placed     {self.places.of_layer(layer.placed)}")
         kinds: list[Resolutions] = ["assigned", "proved"]
         if seen is not None:
             what = "pair of slice columns" if layer.cells.analog_pairs else "slice column"

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bsc.report.chip import amount, bytes_text, place_text
+from bsc.report.chip import bytes_text, place_text
 from bsc.units import UNKNOWN, format_ratio, format_si
 
 TEMPLATES = "templates"
@@ -54,6 +54,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"si": format_si, "ratio": format_ratio, "percent": percent, "count": "{:,}".format}
-    environment.filters |= {"amount": amount, "bytes": bytes_text, "place": place_text}
+    environment.filters |= {"bytes": bytes_text, "place": place_text}
     environment.globals |= {"file": template_text, "data_block": data_block}
     return environment
