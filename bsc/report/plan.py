@@ -277,5 +277,7 @@ SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
 )
 """What reports show, in this order."""
 
-ONLY_WHOLE: Final = frozenset({_network, slice_table, layer_chip_table, timeline_text})
+ONLY_WHOLE: Final[frozenset[Callable[[ReportDocument], RenderableType]]] = frozenset(
+    {_network, slice_table, layer_chip_table, timeline_text}
+)
 """Sections of the longer report alone."""

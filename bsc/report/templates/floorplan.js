@@ -282,13 +282,13 @@ function scale() {
 
 const name = (i) => `${crossbars.row_tile[i]},${crossbars.column_tile[i]},${crossbars.slice[i]},${plan.polarities[crossbars.polarity[i]]}`;
 
-// "chip 0, tile 21, IMA 4, place 3": each counted within the one before.
+// "chip 0, tile 21, IMA 4, crossbar 3": each counted within the one before.
 function where(slot, levels = plan.levels.length) {
   const words = [];
-  plan.levels.forEach(({ name, count }, level) => {
+  plan.levels.forEach(({ name, count }) => {
     const number = count ? slot % count : slot;
     slot = Math.floor(slot / (count || 1));
-    words.unshift(`${level ? name : "place"} ${number}`);
+    words.unshift(`${name} ${number}`);
   });
   return words.slice(0, levels).join(", ");
 }
