@@ -8,10 +8,12 @@ interval between inferences as short as the crossbars at hand allow, `latency` s
 `isaac` is the rule of [isaac16] section VI. At hand are the chips that one copy of each layer needs, or `chips` of
 them, and no more than `tiles` tiles altogether. `power` ends the search for a shorter interval where the energy of an
 inference over the interval comes to so many watts; it ends in any case where the links of the chips cannot carry more
-inputs and outputs.
+inputs and outputs. With `pack`, small layers lie on the same crossbars, each on rows and columns of its own, so that
+one converter serves all of them within a read; energies and areas of arrays are as if each had them to itself.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from bsc.chip.copies import Room, choose_copies
 from bsc.chip.dataflow import dataflow_of
@@ -32,6 +34,7 @@ class Place(Pass):
         chips: how many there are; 0 for as many as one copy of each layer needs.
         tiles: how many tiles of them may be filled; 0 for all.
         power: watts that the modelled energy over the interval may come to; 0 for any.
+        pack: layers that follow each other may share crossbars, on other rows and columns.
     """
 
     name = "place"
@@ -41,6 +44,7 @@ class Place(Pass):
     chips: int = 0
     tiles: int = 0
     power: float = 0.0
+    pack: Literal["no", "yes"] = "no"
 
     def __post_init__(self) -> None:
         check_options(
@@ -61,7 +65,7 @@ class Place(Pass):
         layers = list(graph.layers())
         if all(layer.placed is not None for layer in layers):
             return PassResult(graph, ())
-        demand = required(graph.demand, layers[0].name, self.name, "assign-adc")
+        demand = replace(required(graph.demand, layers[0].name, self.name, "assign-adc"), pack=self.pack == "yes")
         slots = slots_at_hand(demand, chips=self.chips, tiles=self.tiles)
         fastest_s = max(self._fastest_s(demand.energy_j), demand.io_s(demand.chips(slots)))
         room = Room(demand=demand, slots=slots, fastest_s=fastest_s)

@@ -12,7 +12,7 @@ from typing import Final
 
 from bsc.chip.dataflow import Dataflow
 from bsc.chip.timing import critical_path, time_of
-from bsc.mapping.placement import ChipDemand, CopiesPolicy, LayerDemand
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, LayerDemand, crossbars_of
 
 Copies = dict[str, int]
 
@@ -75,7 +75,7 @@ def balanced(room: Room) -> Copies:
     last = room.layers[-1].vectors if room.layers else 1
     wanted = {layer.name: max(-(-layer.vectors // last), 1) for layer in room.layers}
     halvings = 0
-    while not room.takes(copies := _halved(wanted, halvings)) and max(copies.values()) > 1:
+    while not room.takes(copies := room.demand.together(_halved(wanted, halvings))) and max(copies.values()) > 1:
         halvings += 1
     return copies
 
@@ -90,22 +90,23 @@ def shortest_interval(room: Room) -> Copies:
     An interval T needs ceil(busy_s / T) copies of each layer, and the longer it is, the fewer: it is searched for by
     bisection, down to the spacing of floats.
     """
-    demands = room.layers
-    low = max(interval_bound(demands, room.slots), room.fastest_s)
-    high = max((demand.busy_s for demand in demands), default=0.0)
-    if room.takes(copies_for(demands, low)):
-        return copies_for(demands, low)
+    demand = room.demand
+    low = max(interval_bound(demand, room.slots), room.fastest_s)
+    high = max((layer.busy_s for layer in demand.layers), default=0.0)
+    if room.takes(copies_for(demand, low)):
+        return copies_for(demand, low)
     while low < (middle := (low + high) / 2) < high:
-        if room.takes(copies_for(demands, middle)):
+        if room.takes(copies_for(demand, middle)):
             high = middle
         else:
             low = middle
-    return copies_for(demands, high)
+    copies = copies_for(demand, high)
+    return copies_for(demand, max((layer.busy_s / copies[layer.name] for layer in demand.layers), default=0.0))
 
 
-def copies_for(demands: Sequence[LayerDemand], interval_s: float) -> Copies:
+def copies_for(demand: ChipDemand, interval_s: float) -> Copies:
     """The fewest copies of each layer that keep an interval."""
-    return {demand.name: _needed(demand, interval_s) for demand in demands}
+    return demand.together({layer.name: _needed(layer, interval_s) for layer in demand.layers})
 
 
 def _needed(demand: LayerDemand, interval_s: float) -> int:
@@ -114,13 +115,14 @@ def _needed(demand: LayerDemand, interval_s: float) -> int:
     return max(math.ceil(demand.busy_s / interval_s * (1 - ROUNDING)), 1)
 
 
-def interval_bound(demands: Sequence[LayerDemand], slots: int) -> float:
+def interval_bound(demand: ChipDemand, slots: int) -> float:
     """An interval that no numbers of copies on so many crossbars undercut, wherever these lie, in seconds.
 
     Copies of a layer are at least `busy_s / T`, so that all crossbars together are at least the sum of
-    `crossbars * busy_s / T`.
+    `crossbars * busy_s / T`; of layers that share crossbars, the busiest counts.
     """
-    return math.fsum(demand.crossbars * demand.busy_s for demand in demands) / slots
+    busiest = (max(layer.busy_s for layer in group) * crossbars_of(group) for group in demand.groups)
+    return math.fsum(busiest) / slots
 
 
 def shortest_latency(room: Room, dataflow: Dataflow) -> Copies:
@@ -150,11 +152,12 @@ def shortest_latency(room: Room, dataflow: Dataflow) -> Copies:
             more, gain = offers[name]
             if gain < best / 2:
                 break
-            if room.takes(copies | {name: more}):
-                copies[name] = more
-            elif more == copies[name] + 1 or not room.takes(copies | {name: copies[name] + 1}):
-                open_layers.discard(name)
+            for number in dict.fromkeys((more, copies[name] + 1)):
+                bought = room.demand.together(copies | {name: number})
+                if room.takes(bought):
+                    copies = bought
+                    break
             else:
-                copies[name] += 1
+                open_layers.discard(name)
     candidates = (copies, shortest_interval(room))
     return min(candidates, key=lambda each: time_of(dataflow, demands, each).latency_s)

@@ -7,6 +7,7 @@ those of the model's inputs.
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -25,7 +26,7 @@ MAX_ROWS: Final = 1 << 20
 """Of a tensor that is followed row by row."""
 MAX_VALUES: Final = 1 << 40
 OF_ALL_OUTPUTS: Final = frozenset({"MaxPool", "Split"})
-"""Operators whose further outputs have the same windows as their first."""
+"""Operators whose further outputs have windows too."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -112,28 +113,34 @@ class _Constants:
 
 @dataclass(eq=False)
 class _Walk:
-    """What is known while the program is walked through."""
+    """What is known while the program is walked through.
 
-    mapping: MappedModel
+    Attributes:
+        flows: by tensor.
+        uses: so far.
+        steps_left: steps of each layer that are still to come.
+        vectors_left: input vectors that they have together.
+    """
+
+    steps_left: dict[str, int]
+    vectors_left: dict[str, int]
     flows: dict[str, _Flow] = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
 
 
 def dataflow_of(mapping: MappedModel) -> Dataflow:
     """Follow the program of a mapping."""
-    walk = _Walk(mapping)
+    steps = mapping.program()
+    walk = _Walk(
+        steps_left=dict(Counter(step.layer for step in steps if isinstance(step, LayerStep))),
+        vectors_left={layer.name: layer.vectors for layer in mapping.layers},
+    )
     for tensor in mapping.inputs:
         walk.flows[tensor.name] = _whole(tensor.shape)
-    steps = mapping.program()
-    shared: dict[str, int] = {}
-    for step in steps:
-        if isinstance(step, LayerStep):
-            shared[step.layer] = shared.get(step.layer, 0) + 1
     layers = {layer.name: layer for layer in mapping.layers}
     for step in steps:
         if isinstance(step, LayerStep):
-            layer = layers[step.layer]
-            _use(walk, layer, step, layer.vectors // shared[step.layer])
+            _use(walk, layers[step.layer], step)
         else:
             _segment(walk, step)
     needed = {source for tensor in mapping.outputs for source in walk.flows[tensor.name].needs}
@@ -153,24 +160,23 @@ def _manageable(shape: Shape | None) -> Shape | None:
     return shape
 
 
-def _use(walk: _Walk, layer: MappedLayer, step: LayerStep, vectors: int) -> None:
+def _use(walk: _Walk, layer: MappedLayer, step: LayerStep) -> None:
     """Note a use of a layer, and its result."""
     source = walk.flows[step.inputs[0]]
-    shape = _output_shape(layer, source.shape, vectors)
-    if shape is None:
-        axis, rows, row_values = 0, 1, vectors * layer.columns
-        window = everything(0, 1, source.rows)
+    shape = _output_shape(layer, source.shape)
+    vectors = _vectors(walk, layer, shape)
+    if shape is None or vectors * layer.columns != math.prod(shape):
+        shape, window = None, everything(0, 1, source.rows)
     else:
         window = _layer_window(layer, source, shape)
-        axis, rows = window.axis, shape[window.axis]
-        row_values = math.prod(shape) // rows
+    axis, rows = window.axis, len(window.first)
     number = len(walk.uses)
     walk.uses.append(
         Use(
             layer=layer.name,
             vectors=vectors,
             rows=rows,
-            row_values=row_values,
+            row_values=vectors * layer.columns // max(rows, 1),
             reads=tuple(
                 Read(source=each, first=first, last=last)
                 for each, (first, last) in _through(source.needs, window).items()
@@ -179,31 +185,45 @@ def _use(walk: _Walk, layer: MappedLayer, step: LayerStep, vectors: int) -> None
             input_row_values=source.row_values if source.shape else min(layer.input_values, MAX_VALUES),
         )
     )
-    own = identity(axis, rows)
+    flow = _Flow(shape, axis, {})
+    own = identity(axis, rows) if flow.rows == rows else everything(axis, flow.rows, rows)
     walk.flows[step.outputs[0]] = _Flow(shape, axis, {number: (own.first, own.last)})
 
 
-def _output_shape(layer: MappedLayer, shape: Shape | None, vectors: int) -> Shape | None:
-    """Shape of a layer's output; None where it is unknown, or does not have the vectors that the plan counts."""
+def _vectors(walk: _Walk, layer: MappedLayer, shape: Shape | None) -> int:
+    """Input vectors of the next use: as many as the shape of its output says, if the plan counts as many.
+
+    Uses of a layer may differ in size, as those of a detector's head do, and the plan counts them together.
+    """
+    steps, left = walk.steps_left[layer.name], walk.vectors_left[layer.name]
+    vectors = left // steps if shape is None else math.prod(shape) // layer.columns
+    if vectors > left or steps == 1:
+        vectors = left // steps
+    walk.steps_left[layer.name] = steps - 1
+    walk.vectors_left[layer.name] = left - vectors
+    return vectors
+
+
+def _output_shape(layer: MappedLayer, shape: Shape | None) -> Shape | None:
+    """Shape of a layer's output; None where it is unknown."""
     if shape is None or len(shape) < (1 if layer.conv is None else 3):
         return None
     if layer.conv is None:
-        found = (*shape[:-1], layer.columns)
-    else:
-        geometry = layer.conv.geometry()
-        if len(shape) - 2 != len(geometry.kernel):
-            return None
-        found = (shape[0], layer.columns, *output_sizes(geometry, shape[2:]))
-    fits = vectors and math.prod(found) == vectors * layer.columns
-    return _manageable(found) if fits else None
+        return _manageable((*shape[:-1], layer.columns))
+    geometry = layer.conv.geometry()
+    if len(shape) - 2 != len(geometry.kernel):
+        return None
+    return _manageable((shape[0], layer.columns, *output_sizes(geometry, shape[2:])))
 
 
 def _layer_window(layer: MappedLayer, source: _Flow, shape: Shape) -> Window:
     if layer.conv is None:
         if source.axis < len(shape) - 1:
             return identity(source.axis, source.rows)
-        axis = min(stream_axis(shape), max(len(shape) - 2, 0))
-        return everything(axis, shape[axis] if len(shape) > 1 else 1, source.rows)
+        if len(shape) < 2:
+            return everything(0, 1, source.rows)
+        axis = min(stream_axis(shape), len(shape) - 2)
+        return everything(axis, shape[axis], source.rows)
     geometry, rows = layer.conv.geometry(), shape[2]
     if source.axis != 2:
         return everything(2, rows, source.rows)
@@ -268,7 +288,7 @@ def _result(walk: _Walk, node: onnx.NodeProto, number: int, output: Shape | None
         windows = {
             position: found
             for position, name in read
-            if (found := _window(walk, node, position, output, known)) is not None
+            if (found := _window(walk, node, (position, number), output, known)) is not None
         }
     axis = max((window.axis for window in windows.values()), key=output.__getitem__, default=stream_axis(output))
     rows = output[axis] if output else 1
@@ -281,8 +301,9 @@ def _result(walk: _Walk, node: onnx.NodeProto, number: int, output: Shape | None
     return _Flow(output, axis, needs)
 
 
-def _window(walk: _Walk, node: onnx.NodeProto, position: int, output: Shape, known: _Constants) -> Window | None:
-    """What an operator needs of one of its inputs, if that waits for anything."""
+def _window(walk: _Walk, node: onnx.NodeProto, way: tuple[int, int], output: Shape, known: _Constants) -> Window | None:
+    """What an output of an operator, by number, needs of an input, by position, if that waits for anything."""
+    position, number = way
     flow = walk.flows[node.input[position]]
     if not flow.shape or not flow.needs or flow.rows == 0:
         return None
@@ -300,6 +321,7 @@ def _window(walk: _Walk, node: onnx.NodeProto, position: int, output: Shape, kno
             output=output,
             constants=constants,
             opset=known.opset,
+            number=number,
         )
     )
 

@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from bsc.cost.counts import LayerCounts
 from bsc.cost.price import add, energy_by_action, read_s
@@ -9,7 +12,7 @@ from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
-from bsc.mapping.placement import ChipDemand, Floor, LayerDemand
+from bsc.mapping.placement import ChipDemand, Floor, LayerDemand, Part
 
 
 def chip_demand(mapping: MappedModel, counts: Sequence[LayerCounts], target: Target, law: AdcLaw) -> ChipDemand:
@@ -32,6 +35,7 @@ def chip_demand(mapping: MappedModel, counts: Sequence[LayerCounts], target: Tar
             vectors=layer.vectors,
             vector_s=each.reads * read_s(each, target) / layer.vectors if crossbars else 0.0,
             energy_j=add(energy_by_action(each, target, law).values()),
+            part=_part(layer, each, target) if crossbars else None,
         )
 
     carried = sum(math.prod(tensor.shape) for tensor in (*mapping.inputs, *mapping.outputs) if tensor.shape is not None)
@@ -41,6 +45,29 @@ def chip_demand(mapping: MappedModel, counts: Sequence[LayerCounts], target: Tar
         layers=tuple(demand(layer, each) for layer, each in zip(mapping.layers, counts, strict=True)),
         io_bits=carried * max((layer.input_bits for layer in mapping.layers), default=0),
         link_bits_per_s=math.fsum(links) or None,
+    )
+
+
+def _part(layer: MappedLayer, counts: LayerCounts, target: Target) -> Part | None:
+    """What a layer takes of crossbars that it may share.
+
+    Such a layer has one row tile and one column tile, and converters whose resolution follows the column; and its
+    crossbars are read no later if all of their columns are converted.
+    """
+    full = replace(
+        counts,
+        conversions_per_read=layer.tile_cols,
+        bits_per_read=layer.tile_cols * int(np.flatnonzero(counts.conversions).max(initial=0)),
+    )
+    small = layer.row_tiles == 1 and len(layer.column_tiles()[1]) == 1 and layer.groups == 1
+    if not small or layer.adc_granularity != "column" or read_s(full, target) > target.timing.read_s.value:
+        return None
+    return Part(
+        rows=layer.mapped_rows,
+        columns=layer.mapped_columns + int(layer.encoding != "differential"),
+        of_rows=layer.tile_rows,
+        of_columns=layer.tile_cols,
+        planes=layer.slices * layer.cells.polarities,
     )
 
 

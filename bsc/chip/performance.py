@@ -4,8 +4,8 @@ Energy is what `bsc.cost` charges for an inference, whatever the number of copie
 interval, and leaves out whatever the costs leave out.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bsc.chip.buffers import LayerBuffer, layer_buffers
 from bsc.chip.copies import Room, choose_copies, interval_bound
@@ -19,7 +19,7 @@ from bsc.cost.price import area_with_copies
 from bsc.hardware.target import Target
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
-from bsc.mapping.placement import ChipDemand, CopiesPolicy, Placed, lay_down
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, Placed, crossbars_of, lay_down
 from bsc.units import ratio
 
 
@@ -60,7 +60,7 @@ class Performance:
     @property
     def crossbars(self) -> int:
         """Crossbars of all copies."""
-        return sum(placed.copies * placed.crossbars_per_copy for placed in self.placed.values())
+        return crossbars_in(self.placed.values())
 
     @property
     def chips(self) -> int:
@@ -114,17 +114,17 @@ class Performance:
 
     @property
     def busy_share(self) -> float | None:
-        """Share of the interval in which a crossbar works, on average over all crossbars."""
-        working = sum(
-            self.timing.busy_s[layer.name] * self.placed[layer.name].copies * layer.crossbars
-            for layer in self.demand.layers
-        )
+        """Share of the interval in which a crossbar works for its busiest layer, on average over all crossbars."""
+        working = 0.0
+        for group in self.demand.groups:
+            busiest = max(self.timing.busy_s[layer.name] for layer in group)
+            working += busiest * self.placed[group[0].name].copies * crossbars_of(group)
         return ratio(working, self.interval_s * self.crossbars)
 
     @property
     def interval_bound_s(self) -> float:
         """An interval that no placement on these crossbars undercuts, and no links."""
-        return max(interval_bound(self.demand.layers, self.slots_at_hand), self.io_s)
+        return max(interval_bound(self.demand, self.slots_at_hand), self.io_s)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -162,11 +162,13 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
     first = next(iter(placed.values()), None)
     policy: CopiesPolicy = "none" if first is None else first.copies_policy
     slots = first.slots_at_hand if whole and first is not None else 0
+    pack = any(each.row for each in placed.values())
 
     def perform(
         counts: Sequence[LayerCounts], policy: CopiesPolicy, slots: int, own: Mapping[str, Placed] | None = None
     ) -> Performance:
         demand = chip_demand(mapping, counts, target, comparison.law)
+        demand = replace(demand, pack=pack)
         need = slots_needed(demand)
         if need > slots or not slots:
             slots = demand.chips(need) * demand.floor.slots_per_chip
@@ -183,7 +185,7 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
             slots_at_hand=slots,
             macs=macs_of(mapping.layers),
             energy_j=demand.energy_j,
-            area_m2=area_with_copies(counts, target, comparison.area_law, copies),
+            area_m2=area_with_copies(counts, target, comparison.area_law, copies, crossbars_in(places.values())),
         )
 
     plan = perform(comparison.counts, policy, slots, placed if whole else None)
@@ -194,6 +196,13 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
         offset=perform(comparison.offset_counts, policy, plan.slots_at_hand),
         dataflow=dataflow,
         buffers=layer_buffers(dataflow),
+    )
+
+
+def crossbars_in(placed: Iterable[Placed]) -> int:
+    """Crossbars of all copies; layers that share them have one first place."""
+    return sum(
+        {each.first_slot: each.copies * each.crossbars_per_copy for each in placed if each.crossbars_per_copy}.values()
     )
 
 

@@ -6,6 +6,8 @@ do. Buffers hold whatever waits (`bsc.chip.buffers` says how much that is), and 
 
     start(v) = max(start(v - copies) + vector_s, rows that v needs are there)
 
+A layer that operators share takes its uses in the order of the program, without a gap between the vectors of two.
+
 Inferences follow each other without end, the oldest first wherever two of them want the same crossbars. The busiest
 crossbars then set the interval, since nothing within one inference ever waits for the next: `vectors * vector_s /
 copies`, over all uses of the layer.
@@ -35,6 +37,7 @@ class UseTime:
         end_s: of its last one.
         ready_s: when all rows up to each are done, float64 (rows,).
         waiting_s: of each row, when the rows that it needs are there, float64 (rows,).
+        busy_until_s: of the last vectors, one for each copy at most, when they end.
         waits_for: number of the use that gives the last of them, int64 (rows,); -1 for none.
     """
 
@@ -42,6 +45,7 @@ class UseTime:
     end_s: float
     ready_s: Seconds
     waiting_s: Seconds
+    busy_until_s: Seconds
     waits_for: NDArray[np.int64]
 
 
@@ -73,11 +77,12 @@ def time_of(dataflow: Dataflow, demands: Sequence[LayerDemand], copies: Mapping[
         copies: by layer.
     """
     by_name = {demand.name: demand for demand in demands}
-    free_s = dict.fromkeys(by_name, 0.0)
+    busy_until_s: dict[str, Seconds] = {}
     uses: list[UseTime] = []
     for use in dataflow.uses:
-        found = _use_time(use, uses, by_name[use.layer].vector_s, copies[use.layer], free_s[use.layer])
-        free_s[use.layer] = found.end_s
+        before_s = busy_until_s.get(use.layer, np.zeros(0))
+        found = _use_time(use, uses, by_name[use.layer].vector_s, copies[use.layer], before_s)
+        busy_until_s[use.layer] = found.busy_until_s
         uses.append(found)
     busy = {demand.name: demand.busy_s / copies[demand.name] for demand in demands}
     bottleneck = max(busy, key=busy.__getitem__, default=None)
@@ -90,8 +95,8 @@ def time_of(dataflow: Dataflow, demands: Sequence[LayerDemand], copies: Mapping[
     )
 
 
-def _use_time(use: Use, before: Sequence[UseTime], vector_s: float, copies: int, free_s: float) -> UseTime:
-    waiting, waits_for = np.full(use.rows, free_s), np.full(use.rows, -1)
+def _use_time(use: Use, before: Sequence[UseTime], vector_s: float, copies: int, busy_until_s: Seconds) -> UseTime:
+    waiting, waits_for = np.zeros(use.rows), np.full(use.rows, -1)
     for read in use.reads:
         ready = before[read.source].ready_s
         there = np.where(read.last > 0, ready[np.maximum(read.last, 1) - 1], 0.0)
@@ -100,17 +105,23 @@ def _use_time(use: Use, before: Sequence[UseTime], vector_s: float, copies: int,
     waiting = np.maximum.accumulate(waiting)  # in order: a row does not overtake the one before it
     per_row = use.vectors // use.rows
     if use.vectors <= MAX_VECTORS:
-        end = _in_turns(np.repeat(waiting, per_row), copies, vector_s) + vector_s
-        ready = np.maximum.accumulate(end)[per_row - 1 :: per_row] if per_row else waiting
+        there, turns, each_s = np.repeat(waiting, per_row), copies, vector_s
     else:  # rows one by one, as if all copies ended each of them together
-        row_s = per_row * vector_s / copies
-        ready = _in_turns(waiting, 1, row_s) + row_s
-    start = waiting[0] if use.rows else free_s
+        there, turns, each_s = waiting.copy(), 1, per_row * vector_s / copies
+        busy_until_s = busy_until_s[-1:]
+    idle = min(turns - len(busy_until_s), len(there))  # copies that no earlier use has needed
+    taken = there[idle : idle + len(busy_until_s)]
+    np.maximum(taken, busy_until_s[: len(taken)], out=taken)
+    start = _in_turns(there, turns, each_s)
+    end = start + each_s
+    step = len(end) // use.rows
+    ready = np.maximum.accumulate(end)[step - 1 :: step] if step else waiting
     return UseTime(
-        start_s=float(start),
-        end_s=float(ready[-1]) if use.rows else free_s,
+        start_s=float(start[0]) if len(start) else 0.0,
+        end_s=float(ready[-1]) if use.rows else 0.0,
         ready_s=ready,
         waiting_s=waiting,
+        busy_until_s=np.concatenate([busy_until_s, end])[-turns:],
         waits_for=waits_for,
     )
 
@@ -132,7 +143,8 @@ def critical_path(
 ) -> dict[str, float]:
     """Seconds that each layer works on the chain of rows that makes the inference as late as it is.
 
-    They add up to the latency. More copies of a layer that is not on the chain help nobody.
+    They add up to the latency. More copies of a layer that is not on the chain help nobody. Time in which its copies
+    were at work for an earlier use counts as the layer's own.
     """
     vector_s = {demand.name: demand.vector_s for demand in demands}
     spent: dict[str, float] = {}
@@ -147,8 +159,5 @@ def critical_path(
         source = int(found.waits_for[held])
         if source >= 0:
             row = next(int(read.last[held]) - 1 for read in use.reads if read.source == source)
-        elif found.waiting_s[held] > 0:  # its crossbars were still at work for an earlier use
-            source = max(each for each in range(number) if dataflow.uses[each].layer == use.layer)
-            row = dataflow.uses[source].rows - 1
         number = source
     return spent

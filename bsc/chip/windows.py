@@ -17,6 +17,7 @@ from onnx import helper
 
 Shape = tuple[int, ...]
 Rows = NDArray[np.int64]
+Places = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class Site:
         output: shape of the output.
         constants: values of inputs that are constants, by position.
         opset: of ONNX's own operators.
+        number: of the output.
     """
 
     node: onnx.NodeProto
@@ -55,6 +57,7 @@ class Site:
     output: Shape
     constants: Mapping[int, NDArray[Any]]
     opset: int
+    number: int = 0
 
     @property
     def input(self) -> Shape:
@@ -105,7 +108,9 @@ def everything(axis: int, rows: int, size: int) -> Window:
 
 def stream_axis(shape: Shape) -> int:
     """The axis that a tensor is streamed over if nothing before it says otherwise: lines of images, tokens."""
-    return 2 if len(shape) >= 4 else 1 if len(shape) == 3 else 0
+    if len(shape) == 3:
+        return 1 if shape[1] > 1 else 0  # steps of a recurrent operator come before the batch
+    return 2 if len(shape) >= 4 else 0
 
 
 def window_of(site: Site) -> Window | None:
@@ -131,13 +136,24 @@ def _pool(site: Site) -> Window | None:
     rows, size = site.output[site.axis], site.rows
     pad = site.attribute("pads", [0] * 2 * spatial)[place]
     if site.attribute("auto_pad", "NOTSET").startswith("SAME"):
+        if dilation > 1:
+            return None  # onnxruntime pads it as if it were not dilated
         total = max((rows - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
         pad = total // 2 if site.attribute("auto_pad", "") == "SAME_UPPER" else -(-total // 2)
     return sliding(site.axis, rows, size, (kernel, stride, dilation, pad))
 
 
 def _over_space(site: Site) -> Window | None:
-    return _pointwise(site) if site.axis < 2 else None
+    return _pointwise(site) if site.axis < 2 and not site.position else None
+
+
+def _over_channels(site: Site) -> Window | None:
+    return _pointwise(site) if site.axis != 1 else None
+
+
+def _first_input(site: Site) -> Window | None:
+    """Scales of channels lie along an axis that is not the last, shapes along none. Training mixes all rows."""
+    return None if site.position or site.attribute("training_mode", 0) else _pointwise(site)
 
 
 def _concat(site: Site) -> Window | None:
@@ -178,9 +194,10 @@ def _axes(site: Site) -> tuple[int, ...] | None:
     """Axes that a reduction goes over; None if they are unknown."""
     axes = site.attribute("axes", None)
     if axes is None and len(site.shapes) > 1 and site.node.input[1]:
-        axes = None if 1 not in site.constants else site.constants[1].ravel().tolist()
-        return None if axes is None else tuple(int(axis) % len(site.input) for axis in axes)
-    return tuple(range(len(site.input))) if axes is None else tuple(axis % len(site.input) for axis in axes)
+        if 1 not in site.constants:
+            return None
+        axes = site.constants[1].ravel().tolist()
+    return tuple(int(axis) % len(site.input) for axis in axes or range(len(site.input)))
 
 
 def _reduce(site: Site) -> Window | None:
@@ -212,9 +229,12 @@ def _layer_norm(site: Site) -> Window | None:
 
 def _matmul(site: Site) -> Window | None:
     """Rows of the first factor; a product needs all of the second, unless they are of another matrix."""
-    from_right = len(site.input) - site.axis
-    if from_right <= (1 if site.position == 0 else 2):
+    other = site.shapes[1 - site.position]
+    own = 1 if site.position == 0 else 2  # axes at the end that a product needs all of
+    if other is None or len(site.input) - site.axis <= own:
         return None
+    if len(other) == 1:  # a vector, whose axis the output does not have
+        return identity(site.axis, site.rows)
     return _pointwise(site)
 
 
@@ -231,19 +251,18 @@ def _pad(site: Site) -> Window | None:
     pads = site.constants[1].ravel() if 1 in site.constants else np.asarray(site.attribute("pads", []))
     if len(pads) != 2 * len(site.input) or (len(site.shapes) > 3 and site.node.input[3]):
         return None
-    row = np.arange(site.output[site.axis]) - int(pads[site.axis])
+    row, size = np.arange(site.output[site.axis]) - int(pads[site.axis]), site.rows
     if site.attribute("mode", "constant") == "constant":
-        return Window(
-            axis=site.axis, first=np.clip(row, 0, site.rows), last=np.maximum.accumulate(np.clip(row + 1, 0, site.rows))
-        )
-    reach = max(int(pads[site.axis]), int(pads[site.axis + len(site.input)]), 0) + 1
-    return Window(
-        axis=site.axis, first=np.clip(row - reach, 0, site.rows - 1), last=np.clip(row + 1 + reach, 1, site.rows)
-    )
+        return Window(axis=site.axis, first=np.clip(row, 0, size), last=np.clip(row + 1, 0, size))
+    if site.attribute("mode", "constant") == "reflect":
+        row = size - 1 - np.abs(size - 1 - np.abs(row))
+    row = np.clip(row, 0, size - 1)
+    return _chosen(site.axis, row, row)
 
 
 def _slice(site: Site) -> Window | None:
-    if site.position or (site.attribute("starts", None) is None and not {1, 2} <= site.constants.keys()):
+    given = {at for at, name in enumerate(site.node.input) if at and name}
+    if site.position or not given <= site.constants.keys():
         return None
     rank = len(site.input)
     starts = site.constants[1].ravel() if 1 in site.constants else np.asarray(site.attribute("starts", []))
@@ -257,33 +276,84 @@ def _slice(site: Site) -> Window | None:
     return Window(axis=site.axis, first=first, last=first + 1)
 
 
-def _other_axis(site: Site) -> Window | None:
-    """Operators that choose along one axis."""
+def _gather(site: Site) -> Window | None:
     axis = site.attribute("axis", 0) % len(site.input)
-    if site.position or site.axis == axis:
+    if site.position:
         return None
-    return identity(site.axis + (len(site.output) - len(site.input) if site.axis > axis else 0), site.rows)
+    if site.axis != axis:
+        return identity(site.axis + (len(site.output) - len(site.input) if site.axis > axis else 0), site.rows)
+    if 1 not in site.constants:
+        return None
+    chosen = site.constants[1].astype(np.int64) % site.rows
+    if chosen.ndim:
+        return _chosen(axis, chosen.reshape(len(chosen), -1).min(axis=1), chosen.reshape(len(chosen), -1).max(axis=1))
+    if not site.output:
+        return None
+    out = stream_axis(site.output)  # one row for all of the output
+    rows = np.full(site.output[out], int(chosen))
+    return Window(axis=out, first=rows, last=rows + 1)
+
+
+def _chosen(axis: int, lowest: Rows, highest: Rows) -> Window:
+    """A window around rows in any order."""
+    return Window(axis=axis, first=np.minimum.accumulate(lowest[::-1])[::-1], last=np.maximum.accumulate(highest) + 1)
 
 
 def _split(site: Site) -> Window | None:
     axis = site.attribute("axis", 0) % len(site.input)
-    return identity(site.axis, site.rows) if not site.position and site.axis != axis else None
+    if site.position:
+        return None
+    if site.axis != axis:
+        return identity(site.axis, site.rows)
+    given = any(site.node.input[1:])
+    parts = site.constants[1].ravel().tolist() if 1 in site.constants else site.attribute("split", None)
+    if given and 1 not in site.constants:
+        return None
+    if parts is None:  # parts of one size, the last of which may be smaller
+        parts = [-(-site.rows // len(site.node.output))] * len(site.node.output)
+    row = np.arange(site.output[axis]) + sum(parts[: site.number])
+    return Window(axis=axis, first=row, last=row + 1)
 
 
 def _resize(site: Site) -> Window | None:
-    """Between two lines of the input at most for every line of the output, and one more on each side for cubic."""
+    """The lines of the input around the place of every line of the output: the nearest, two, or four for cubic."""
     rows, size = site.output[site.axis], site.rows
-    if site.position or not size:
+    scale = _scale(site)
+    mode = site.attribute("mode", "nearest")
+    how = site.attribute("coordinate_transformation_mode", "half_pixel")
+    if site.position or not size or scale is None or mode not in RESIZED or how not in PLACES:
         return None
-    if rows == size:
-        return identity(site.axis, rows)
-    reach = {"nearest": 1, "linear": 1, "bilinear": 1, "cubic": 3}.get(site.attribute("mode", "nearest"))
-    if reach is None or site.attribute("antialias", 0) or site.attribute("exclude_outside", 0):
+    if site.attribute("antialias", 0) or site.attribute("exclude_outside", 0):
         return None
-    if site.attribute("coordinate_transformation_mode", "half_pixel") in ("tf_crop_and_resize", "half_pixel_symmetric"):
+    place = np.clip(PLACES[how](np.arange(rows, dtype=np.float64), scale, rows, size), 0, size - 1)
+    row = np.arange(rows)
+    rounded = 0.0 if scale.is_integer() and how != "align_corners" else ROUNDED
+    low, high = place - rounded, place + rounded
+    if mode == "nearest":
+        nearest = NEAREST[site.attribute("nearest_mode", "round_prefer_floor")]
+        first, last = nearest(low), nearest(high)
+    else:
+        first, last = np.floor(low) - RESIZED[mode], np.ceil(high) + RESIZED[mode]
+    if rows == size:  # onnxruntime may have copied it, however it is scaled
+        first, last = np.minimum(first, row), np.maximum(last, row)
+    return Window(
+        axis=site.axis,
+        first=np.clip(first, 0, size - 1).astype(np.int64),
+        last=np.clip(last + 1, 1, size).astype(np.int64),
+    )
+
+
+def _scale(site: Site) -> float | None:
+    """By how much the streamed axis grows; None where that is not known, or not told by the sizes."""
+    if site.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         return None
-    centre = np.floor(np.arange(rows) * (size / rows)).astype(np.int64)
-    return Window(axis=site.axis, first=np.clip(centre - reach, 0, size - 1), last=np.clip(centre + reach + 2, 1, size))
+    axes = [axis % len(site.input) for axis in site.attribute("axes", range(len(site.input)))]
+    if site.axis not in axes:
+        return 1.0
+    if len(site.shapes) > 3 and site.node.input[3]:
+        return site.output[site.axis] / site.rows
+    scales = site.constants.get(2)
+    return float(scales.ravel()[axes.index(site.axis)]) if scales is not None and scales.size else None
 
 
 def _depth_to_space(site: Site) -> Window | None:
@@ -301,11 +371,29 @@ def _space_to_depth(site: Site) -> Window | None:
     return Window(axis=site.axis, first=first, last=first + block)
 
 
+ROUNDED: Final = 1e-3
+"""By how much single precision may move the place of a line; not at all where lines are multiplied."""
+RESIZED: Final = {"nearest": 0, "linear": 0, "cubic": 1}
+"""Lines that are needed before and behind those next to a place."""
+NEAREST: Final[Mapping[str, Callable[[Places], Places]]] = {
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round_prefer_floor": lambda place: np.ceil(place - 0.5),
+    "round_prefer_ceil": lambda place: np.floor(place + 0.5),
+}
+"""Which line is the nearest."""
+PLACES: Final[Mapping[str, Callable[[Places, float, int, int], Places]]] = {
+    "half_pixel": lambda row, scale, _rows, _size: (row + 0.5) / scale - 0.5,
+    "pytorch_half_pixel": lambda row, scale, rows, _size: (row + 0.5) / scale - 0.5 if rows > 1 else row,
+    "asymmetric": lambda row, scale, _rows, _size: row / scale,
+    "align_corners": lambda row, _scale, rows, size: row * ((size - 1) / (rows - 1)) if rows > 1 else row,
+}
+"""Where in the input each line of the output lies."""
 _POINTWISE = """
-    Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BiasGelu BitShift BitwiseAnd BitwiseNot
-    BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Cos Cosh DequantizeLinear Div Dropout Elu Equal Erf Exp Expand
+    Abs Acos Acosh Add And Asin Asinh Atan Atanh BiasGelu BitShift BitwiseAnd BitwiseNot
+    BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Cos Cosh Div Dropout Elu Equal Erf Exp
     FastGelu Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual
-    Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear QuickGelu Reciprocal Relu Round Selu Shrink
+    Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuickGelu Reciprocal Relu Round Selu Shrink
     Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Tan Tanh ThresholdedRelu Where Xor
 """
 POINTWISE: Final = frozenset(_POINTWISE.split())
@@ -314,8 +402,9 @@ POINTWISE: Final = frozenset(_POINTWISE.split())
 _RULES: Final[Mapping[str, Callable[[Site], Window | None]]] = {
     **dict.fromkeys(POINTWISE, _pointwise),
     **dict.fromkeys(("AveragePool", "LpPool", "MaxPool"), _pool),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "InstanceNormalization", "LRN"), _over_space),
-    "LRN": _pointwise,
+    **dict.fromkeys(("BatchNormalization", "DequantizeLinear", "Expand", "QuantizeLinear"), _first_input),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "InstanceNormalization"), _over_space),
+    "LRN": _over_channels,
     "Concat": _concat,
     "Transpose": _transpose,
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
@@ -334,8 +423,8 @@ _RULES: Final[Mapping[str, Callable[[Site], Window | None]]] = {
     "Pad": _pad,
     "Slice": _slice,
     "Split": _split,
-    "Gather": _other_axis,
-    **dict.fromkeys(("Resize", "Upsample"), _resize),
+    "Gather": _gather,
+    "Resize": _resize,
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,
 }

@@ -93,6 +93,7 @@ OPTIONS = (
     click.option(
         "--power", type=click.FloatRange(0, min_open=True), metavar="W", help="Power that copies may bring it to."
     ),
+    click.option("--pack", is_flag=True, help="Let small layers share crossbars, on rows and columns of their own."),
     click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]"),
     click.option(
         "--calib",
@@ -145,7 +146,7 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
     law = hw_models.load_law(options["adc_law"] or target.adc.law)
     text = options["passes"]
     choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute", "cap")
-    placing = ("copies", "chips", "tiles", "area", "power")
+    placing = ("copies", "chips", "tiles", "area", "power", "pack")
     replaced = [name for name in (*choosing, *placing) if _given(ctx, name)]
     if text is not None and replaced:
         flag = f"--{replaced[0].replace('_', '-')}"
@@ -186,6 +187,7 @@ def _placing(options: dict[str, Any]) -> "Placing":
         tiles=options["tiles"],
         area_m2=None if area_mm2 is None else area_mm2 * 1e-6,
         power_w=options["power"],
+        pack=options["pack"],
     )
 
 

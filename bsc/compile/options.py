@@ -80,6 +80,7 @@ class Placing:
         tiles: how many tiles may be filled; None for all.
         area_m2: area of the tiles that may be filled; None for any.
         power_w: modelled power that copies may bring it to; None for any.
+        pack: small layers may share crossbars.
     """
 
     copies: CopiesPolicy = "none"
@@ -87,6 +88,7 @@ class Placing:
     tiles: int | None = None
     area_m2: float | None = None
     power_w: float | None = None
+    pack: bool = False
 
     def step(self, target: Target) -> Place:
         """The pass.
@@ -98,7 +100,13 @@ class Placing:
         if self.area_m2 is not None:
             within = tiles_within(self.area_m2, target)
             tiles = within if tiles is None else min(tiles, within)
-        return Place(copies=self.copies, chips=self.chips or 0, tiles=tiles or 0, power=self.power_w or 0.0)
+        return Place(
+            copies=self.copies,
+            chips=self.chips or 0,
+            tiles=tiles or 0,
+            power=self.power_w or 0.0,
+            pack="yes" if self.pack else "no",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

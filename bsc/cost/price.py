@@ -122,14 +122,21 @@ def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: 
 
 
 def area_with_copies(
-    counts: Sequence[LayerCounts], target: Target, area_law: AdcLaw | None, copies: Mapping[str, int]
+    counts: Sequence[LayerCounts], target: Target, area_law: AdcLaw | None, copies: Mapping[str, int], crossbars: int
 ) -> float | None:
-    """Area of what several copies of each layer fill on every level but the last; None where it is unknown."""
+    """Area of what several copies of each layer fill on every level but the last; None where it is unknown.
+
+    Args:
+        counts: of every layer.
+        target: areas.
+        area_law: how converter area follows resolution; None when no law tells.
+        copies: by layer.
+        crossbars: of all copies, which fill the larger levels; arrays are counted for every layer that lies on them.
+    """
     own = _own_areas(counts, target, area_law)
     if own is None:
         return None
     numbers = [copies[layer.name] for layer in counts]
-    crossbars = sum(int(layer.crossbars.sum()) * number for layer, number in zip(counts, numbers, strict=True))
     parts = [area * number for areas in own.values() for area, number in zip(areas, numbers, strict=True)]
     return math.fsum([*parts, *_shared_areas(target, _units(target, crossbars)).values()])
 

@@ -6,13 +6,15 @@ Layers lie in the order they run, so that those that feed each other are neighbo
 each other: a placement takes no more memory for more copies.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import fsum, prod
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
 
+from bsc.numeric.tiles import MAX_LINES
 from bsc.toml_record import Record
 
 CopiesPolicy = Literal["none", "isaac", "throughput", "latency"]
@@ -20,13 +22,15 @@ CopiesPolicy = Literal["none", "isaac", "throughput", "latency"]
 
 MAX_SLOTS = 1 << 48
 Slot = Annotated[int, Field(ge=0, le=MAX_SLOTS)]
+Line = Annotated[int, Field(ge=0, le=MAX_LINES)]
 
 
 class Placed(Record):
     """Copies of a layer and where they lie, set by `place`.
 
     The crossbars of a copy are in the order of row tile, column tile, slice and polarity, those that are not allocated
-    left out; crossbars that hold a unit column alone come last.
+    left out; crossbars that hold a unit column alone come last. Layers that share crossbars lie on other rows and other
+    columns of them, and have a place for each slice and polarity, so that each converter reads one significance.
     """
 
     copies_policy: CopiesPolicy = Field(description="who chose the number of copies")
@@ -35,15 +39,37 @@ class Placed(Record):
     )
     first_slot: Slot = Field(description="place of the first crossbar of the first copy, counted through all chips")
     copies: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = Field(description="one behind the other")
-    crossbars_per_copy: NonNegativeInt
+    crossbars_per_copy: NonNegativeInt = Field(description="places that a copy takes")
+    row: Line = Field(description="wordline of its crossbars that the layer begins on; above 0 where it shares them")
+    column: Line = Field(description="bitline, likewise")
 
     def __str__(self) -> str:
-        return f"placed at {self.first_slot}, {self.copies} x {self.crossbars_per_copy} crossbars"
+        shared = f" from row {self.row}, column {self.column} on" if self.row else ""
+        return f"placed at {self.first_slot}, {self.copies} x {self.crossbars_per_copy} crossbars{shared}"
 
     @property
     def end_slot(self) -> int:
         """The slot behind the last crossbar of the last copy."""
         return self.first_slot + self.copies * self.crossbars_per_copy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of each of some crossbars, one for every slice and polarity.
+
+    Attributes:
+        rows: wordlines.
+        columns: bitlines, unit columns included.
+        of_rows: wordlines of a whole crossbar.
+        of_columns: bitlines of a whole crossbar.
+        planes: crossbars.
+    """
+
+    rows: int
+    columns: int
+    of_rows: int
+    of_columns: int
+    planes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +82,7 @@ class LayerDemand:
         vectors: input vectors of one inference.
         vector_s: time that one copy needs for one vector, all its input cycles and row groups.
         energy_j: of one inference; None is unknown.
+        part: of a crossbar that it takes, if it may share its crossbars with other layers; None if not.
     """
 
     name: str
@@ -63,6 +90,7 @@ class LayerDemand:
     vectors: int
     vector_s: float
     energy_j: float | None = None
+    part: "Part | None" = None
 
     @property
     def busy_s(self) -> float:
@@ -123,12 +151,37 @@ class ChipDemand:
         layers: in the order they run.
         io_bits: of inputs and outputs of one inference.
         link_bits_per_s: that the links of one chip carry; None where the design has none.
+        pack: small layers may share crossbars.
     """
 
     floor: Floor
     layers: tuple[LayerDemand, ...]
     io_bits: int = 0
     link_bits_per_s: float | None = None
+    pack: bool = False
+
+    @cached_property
+    def groups(self) -> tuple[tuple[LayerDemand, ...], ...]:
+        """Layers that share crossbars, in the order they run; most are alone.
+
+        Rows and columns of a group lie one behind the other, so that its blocks are on a diagonal.
+        """
+        groups: list[list[LayerDemand]] = []
+        for layer in self.layers:
+            if self.pack and groups and _fits(groups[-1], layer):
+                groups[-1].append(layer)
+            else:
+                groups.append([layer])
+        return tuple(map(tuple, groups))
+
+    def together(self, copies: Mapping[str, int]) -> dict[str, int]:
+        """As many copies for all layers of a group as one of them needs."""
+        return {
+            layer.name: most
+            for group in self.groups
+            if (most := max(copies[layer.name] for layer in group))
+            for layer in group
+        }
 
     @property
     def energy_j(self) -> float | None:
@@ -146,7 +199,11 @@ class ChipDemand:
 
     def slots(self, copies: Mapping[str, int]) -> int:
         """Places up to the last one that is taken, those left free between layers included."""
-        return self.floor.first_slots(layer.crossbars * copies[layer.name] for layer in self.layers)[-1]
+        return self.starts(copies)[-1]
+
+    def starts(self, copies: Mapping[str, int]) -> list[int]:
+        """Where each group starts, and the end of the last one."""
+        return self.floor.first_slots(crossbars_of(group) * copies[group[0].name] for group in self.groups)
 
 
 def lay_down(demand: ChipDemand, policy: CopiesPolicy, copies: Mapping[str, int], slots: int) -> dict[str, Placed]:
@@ -158,14 +215,36 @@ def lay_down(demand: ChipDemand, policy: CopiesPolicy, copies: Mapping[str, int]
         copies: by layer.
         slots: places at hand.
     """
-    starts = demand.floor.first_slots(layer.crossbars * copies[layer.name] for layer in demand.layers)
-    return {
-        layer.name: Placed(
-            copies_policy=policy,
-            slots_at_hand=slots,
-            first_slot=start,
-            copies=copies[layer.name],
-            crossbars_per_copy=layer.crossbars,
-        )
-        for layer, start in zip(demand.layers, starts, strict=False)
-    }
+    placed = {}
+    for group, start in zip(demand.groups, demand.starts(copies), strict=False):
+        row = column = 0
+        for layer in group:
+            placed[layer.name] = Placed(
+                copies_policy=policy,
+                slots_at_hand=slots,
+                first_slot=start,
+                copies=copies[layer.name],
+                crossbars_per_copy=crossbars_of(group),
+                row=row,
+                column=column,
+            )
+            if layer.part is not None:
+                row, column = row + layer.part.rows, column + layer.part.columns
+    return placed
+
+
+def _fits(group: Sequence[LayerDemand], layer: LayerDemand) -> bool:
+    """Whether a layer finds room on the crossbars of a group."""
+    parts = [each.part for each in (*group, layer) if each.part is not None]
+    return (
+        len(parts) == len(group) + 1
+        and len({(part.of_rows, part.of_columns, part.planes) for part in parts}) == 1
+        and sum(part.rows for part in parts) <= parts[0].of_rows
+        and sum(part.columns for part in parts) <= parts[0].of_columns
+    )
+
+
+def crossbars_of(group: Sequence[LayerDemand]) -> int:
+    """Places that one copy of a group takes."""
+    shared = group[0].part if len(group) > 1 else None
+    return group[0].crossbars if shared is None else shared.planes

@@ -161,7 +161,10 @@ def _check_places(layer: MappedLayer, arrays: LayerArrays) -> None:
         return
     crossbars, each = int(np.count_nonzero(arrays.allocated)), layer.placed.crossbars_per_copy
     empty = int(np.count_nonzero(~arrays.allocated.any(axis=(2, 3)))) if layer.encoding != "differential" else 0
-    if not crossbars <= each <= crossbars + empty:
+    most = crossbars + empty
+    if arrays.allocated.shape[:2] == (1, 1):  # it may share crossbars, and then has a place for each slice and sign
+        most = max(most, arrays.allocated.size)
+    if not crossbars <= each <= most:
         raise _refused(
             layer, "its copies take other places than its crossbars do", f"{each} places, {crossbars} crossbars"
         )

@@ -7,7 +7,7 @@ import pytest
 from bsc.errors import DoesNotFitError, ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.pipeline import parse_pipeline
-from bsc.mapping.placement import ChipDemand, Floor, LayerDemand
+from bsc.mapping.placement import ChipDemand, Floor, LayerDemand, Part
 from passes import PASSES
 from passes.assign_adc import AssignAdc
 from passes.place import Place
@@ -129,3 +129,39 @@ def test_a_layer_of_zeros_takes_no_place() -> None:
     none = replace(given.demand.layers[0], crossbars=0, vector_s=0.0)
     demand = replace(given.demand, layers=(none, given.demand.layers[1]))
     assert places(Place(copies="throughput"), given.with_demand(demand)) == {"a": (1, 0), "b": (9, 0)}
+
+
+def parts(*sizes: tuple[int, int]) -> Graph:
+    """Two layers of eight crossbars, of which they take so many rows and columns."""
+    given = graph(crossbars=(8, 8))
+    assert given.demand is not None
+    layers = tuple(
+        replace(layer, part=Part(rows=rows, columns=columns, of_rows=128, of_columns=128, planes=8))
+        for layer, (rows, columns) in zip(given.demand.layers, sizes, strict=True)
+    )
+    return given.with_demand(replace(given.demand, layers=layers))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shared"),
+    [
+        (((100, 100), (28, 28)), True),
+        (((101, 100), (28, 28)), False),
+        (((100, 101), (28, 28)), False),
+    ],
+)
+def test_small_layers_share_crossbars(sizes: tuple[tuple[int, int], tuple[int, int]], shared: bool) -> None:
+    given = parts(*sizes)
+    assert places(Place(), given) == {"a": (1, 0), "b": (1, 8)}
+    assert places(Place(pack="yes"), given) == {"a": (1, 0), "b": (1, 0 if shared else 8)}
+    second = list(Place(pack="yes").run(given).graph.layers())[1].placed
+    assert second is not None
+    assert (second.row, second.column) == (sizes[0] if shared else (0, 0))
+
+
+def test_layers_that_share_crossbars_have_as_many_copies() -> None:
+    # 10 us over 12 copies of the eight crossbars that both share; alone, a has 11 of 8 and b one.
+    found = places(Place(copies="throughput", pack="yes"), parts((64, 64), (64, 64)))
+    assert found == {"a": (12, 0), "b": (12, 0)}
+    alone = places(Place(copies="throughput"), parts((64, 64), (64, 64)))
+    assert alone == {"a": (10, 0), "b": (1, 80)}

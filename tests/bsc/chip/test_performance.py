@@ -108,7 +108,13 @@ def test_places_are_those_of_the_plan() -> None:
     crossbars = {name: layer.crossbars_per_copy for name, layer in report_of(plan).chip.layers.items()}
     placed = {
         name: Placed(
-            copies_policy="none", slots_at_hand=96, first_slot=slot, copies=2, crossbars_per_copy=crossbars[name]
+            copies_policy="none",
+            slots_at_hand=96,
+            first_slot=slot,
+            copies=2,
+            crossbars_per_copy=crossbars[name],
+            row=0,
+            column=0,
         )
         for name, slot in (("a", 32), ("b", 8))
     }
