@@ -77,9 +77,22 @@ class Floorplan:
             "copies": on.copies,
             "crossbars_per_copy": on.crossbars_per_copy,
             "crossbars": len(table.index),
+            "shared": self._shared_places(table),
             "capacity": table.capacity,
             "tops": [(1 << bits) - 1 for bits in table.layer.slice_bits],
         }
+
+    def _shared_places(self, table: CrossbarTable) -> list[int] | None:
+        """Of a layer that shares crossbars, the place in a copy of each of its own; None of one that does not.
+
+        Such a copy has a place for every slice and polarity, those included that are not allocated.
+        """
+        name = table.layer.name
+        on = self.placed[name]
+        others = [each for other, each in self.placed.items() if other != name and each.crossbars_per_copy]
+        if all(each.first_slot != on.first_slot for each in others):
+            return None
+        return [int(each) for each in table.index[:, 2] * table.layer.cells.polarities + table.index[:, 3]]
 
 
 def cells(mapping: MappedModel, floorplan: Floorplan, room: int) -> dict[str, dict[str, str]]:

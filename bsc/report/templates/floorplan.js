@@ -27,30 +27,42 @@ function style(name) {
 const percent = (share) => `${(100 * share).toPrecision(3)} %`;
 const crossbars = {};  // arrays of numbers, by table number: those of the first layer's crossbars first
 
-// Places for crossbars, called slots, are numbered through all chips. A run is the slots of a layer's copies.
+// Places for crossbars, called slots, are numbered through all chips. A run is the slots of a layer's copies; layers that
+// share crossbars have the same slots.
 const runs = [];
 let tableEnd = 0;
-for (const layer of plan.layers) {
+plan.layers.forEach((layer, number) => {
   const end = layer.first_slot + layer.copies * layer.crossbars_per_copy;
-  if (end > layer.first_slot) runs.push({ layer, number: plan.layers.indexOf(layer), end, table: tableEnd });
+  if (end > layer.first_slot) runs.push({ layer, number, end, table: tableEnd });
   tableEnd += layer.crossbars;
-}
-runs.sort((a, b) => a.layer.first_slot - b.layer.first_slot);
+});
+runs.sort((a, b) => a.layer.first_slot - b.layer.first_slot || a.number - b.number);
+runs.forEach((run, i) => {
+  const before = runs[i - 1];
+  run.together = before?.layer.first_slot === run.layer.first_slot ? before.together : [];
+  run.together.push(run);
+});
 const taken = runs.reduce((end, run) => Math.max(end, run.end), 0);
 
-// The last run that begins at or before a slot, or null where the slot is empty.
-function runAt(slot) {
+// The number in the tables of a run's crossbar; null for one that holds a unit column alone, or nothing of the layer.
+function tableNumber(run, slot) {
+  const { first_slot, crossbars_per_copy, shared } = run.layer;
+  const inCopy = (slot - first_slot) % crossbars_per_copy, i = shared ? shared.indexOf(inCopy) : inCopy;
+  return i >= 0 && i < run.layer.crossbars ? run.table + i : null;
+}
+// The run that a slot belongs to, or null where it is empty. Of those that share it, the one of the chosen layer, else
+// the first that has cells there.
+function runAt(slot, only = document.getElementById("layer").value) {
   let low = 0, high = runs.length;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (runs[middle].layer.first_slot <= slot) low = middle + 1; else high = middle;
   }
-  return low && slot < runs[low - 1].end ? runs[low - 1] : null;
-}
-// The crossbar's number in the tables; null for one that holds a unit column alone.
-function tableNumber(run, slot) {
-  const inCopy = (slot - run.layer.first_slot) % run.layer.crossbars_per_copy;
-  return inCopy < run.layer.crossbars ? run.table + inCopy : null;
+  if (!low || slot >= runs[low - 1].end) return null;
+  const { together } = runs[low - 1];
+  if (together.length === 1) return together[0];
+  return together.find((run) => only !== "" && run.number === Number(only))
+    ?? together.find((run) => tableNumber(run, slot) !== null) ?? together[0];
 }
 
 const most = (values) => values.reduce((high, value) => Math.max(high, value), 1);
@@ -184,7 +196,7 @@ function painter() {
   const colour = colours[by], high = colour?.high();
   const steps = Array.from({ length: 256 }, (_, step) => rgb(ramp(step / 255)));
   return (slot) => {
-    const run = runAt(slot);
+    const run = runAt(slot, only);
     if (!run) return [empty, 1];
     const shown = only === "" || run.number === Number(only) ? 1 : 0.13;
     if (!colour) return [layers[run.number % LAYER_COLOURS], shown];
@@ -293,6 +305,8 @@ function where(slot, levels = plan.levels.length) {
   return words.slice(0, levels).join(", ");
 }
 
+const sharedWith = (run) => run.together.length === 1 ? "" :
+  `; shared with ${run.together.filter((each) => each !== run).map((each) => each.layer.name).join(", ")}`;
 const copyOf = (run, slot) => run.layer.copies === 1 ? "" :
   `, copy ${Math.floor((slot - run.layer.first_slot) / run.layer.crossbars_per_copy) + 1} of ${run.layer.copies}`;
 
@@ -301,10 +315,10 @@ function describe(slot) {
   const run = runAt(slot);
   if (!run) return `empty: ${where(slot)}`;
   const i = tableNumber(run, slot);
-  const which = `${run.layer.name} ${i === null ? "unit column" : name(i)}${copyOf(run, slot)}`;
+  const which = `${run.layer.name} ${i === null ? (run.layer.shared ? "without cells" : "unit column") : name(i)}${copyOf(run, slot)}`;
   const numbers = i === null ? "" : `${crossbars.adc_bits[i]} bit at most, mean ${crossbars.mean_bits[i].toFixed(2)}; ` +
     `${percent(colours.density.value(i))} of cells above 0; ${percent(colours.utilisation.value(i, run.layer))} utilised; `;
-  return `${which}: ${numbers}${where(slot)}`;
+  return `${which}: ${numbers}${where(slot)}${sharedWith(run)}`;
 }
 
 function describeTile(first) {
@@ -339,7 +353,7 @@ async function open(slot) {
   const layer = run.layer, cells = plan.cells[i];
   document.getElementById("crossbar-head").textContent = `${layer.name}, crossbar ${name(i)}`;
   const facts = [
-    ["On the chip", `${where(slot)}${copyOf(run, slot)}`],
+    ["On the chip", `${where(slot)}${copyOf(run, slot)}${sharedWith(run)}`],
     ["In the layer", `row tile ${crossbars.row_tile[i]}, column tile ${crossbars.column_tile[i]}, slice ${crossbars.slice[i]}, sign ${plan.polarities[crossbars.polarity[i]]}`],
     ["In use", `${crossbars.rows[i]} wordlines × ${crossbars.columns[i]} bitlines, ${percent(colours.utilisation.value(i, layer))} of the cells`],
     ["Cells above 0", `${crossbars.nonzeros[i]} of ${crossbars.weights[i]}, ${percent(colours.density.value(i))}`],

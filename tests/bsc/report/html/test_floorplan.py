@@ -1,16 +1,20 @@
 import base64
 import json
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bsc.compile.driver import compile_model
+from bsc.compile.options import CompileOptions, default_pipeline
 from bsc.plan.cells import CrossbarIndex, crossbar_cells
 from bsc.plan.document import Plan
 from bsc.report.html.floorplan import SHIPPED, Floorplan, cells
-from tests.bsc.plans import coded, plan_of
+from bsc.testing import save, tiny_model
+from tests.bsc.plans import ISAAC, coded, model_plan, plan_of
 from tests.bsc.report.reports import changed, report_of
 
 
@@ -117,3 +121,21 @@ def test_crossbars_of_a_unit_column_alone_have_places_and_no_numbers() -> None:
     plan = plan_of(coded(codes), encoding="centre", eliminate=True, rows=4, cols=2)
     (layer,) = floorplan_of(plan).data()["layers"]
     assert layer["crossbars"] < layer["crossbars_per_copy"]
+
+
+def test_layers_that_share_crossbars_have_places_of_their_planes(tmp_path: Path) -> None:
+    """Codes of 164 leave the lowest slice and all negative planes empty: they have their places all the same."""
+    weights = [np.full((4, 4), 0.01, np.float32)] * 2
+    model = tiny_model(
+        "(float[N,4] x) => (float[N,4] y) { [a] h = MatMul(x, w) [b] y = MatMul(h, v) }",
+        {"w": weights[0], "v": weights[1]},
+    )
+    pipeline = default_pipeline(ISAAC, rows=16, cols=8, policy="lossless", granularity="column")
+    options = CompileOptions(pipeline=f"{pipeline},place{{pack=yes}}")
+    plan = compile_model(save(model, tmp_path / "model.onnx"), ISAAC, options).plan
+    assert plan is not None
+    first, second = floorplan_of(plan).data()["layers"]
+    assert first["shared"] == second["shared"] == [2, 4, 6]
+    assert first["first_slot"] == second["first_slot"] == 0
+    assert first["crossbars_per_copy"] == 8
+    assert floorplan_of(model_plan(model, tmp_path)).data()["layers"][1]["shared"] is None
