@@ -294,7 +294,7 @@ function scale() {
 
 const name = (i) => `${crossbars.row_tile[i]},${crossbars.column_tile[i]},${crossbars.slice[i]},${plan.polarities[crossbars.polarity[i]]}`;
 
-// "chip 0, tile 21, IMA 4, crossbar 3": each counted within the one before.
+// Numbers of all levels, the chip first, each counted within the one before.
 function where(slot, levels = plan.levels.length) {
   const words = [];
   plan.levels.forEach(({ name, count }) => {
