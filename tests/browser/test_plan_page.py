@@ -244,12 +244,12 @@ def with_floorplan(example: Path, file: Path, change: Callable[[Any], None]) -> 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 def test_any_number_of_crossbars_is_drawn(chromium: Any, example: Path, tmp_path: Path, slots: int, width: int) -> None:
     """Copies of the first layer, and one of the second behind them."""
-    last = 56 * (slots // 56)
+    per_copy = figures(example)["chip"]["layers"]["fc1"]["crossbars_per_copy"]
+    last = slots // per_copy * per_copy
 
     def change(data: Any) -> None:
-        first, second = data["layers"]
-        assert first["crossbars_per_copy"] == 56
-        first["copies"], second["first_slot"] = last // 56, last
+        data["layers"][0]["copies"] = slots // per_copy
+        data["layers"][1]["first_slot"] = last
 
     with opened(chromium, with_floorplan(example, tmp_path / "huge.html", change), width=width) as watched:
         page = watched.page

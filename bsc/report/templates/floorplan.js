@@ -127,7 +127,7 @@ function arrange() {
   }
   for (let side = 16; side > 3; side--) {
     const found = laidOut(side, room, true);
-    if (found.all <= 1600) return found;
+    if (found.all <= Math.min(Math.max(1600, 56 * chips), MOST_PIXELS)) return found;
   }
   return laidOut(3, room, true);
 }
