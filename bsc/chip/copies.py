@@ -118,11 +118,16 @@ def _needed(demand: LayerDemand, interval_s: float) -> int:
 def interval_bound(demand: ChipDemand, slots: int) -> float:
     """An interval that no numbers of copies on so many crossbars undercut, wherever these lie, in seconds.
 
-    Copies of a layer are at least `busy_s / T`, so that all crossbars together are at least the sum of
-    `crossbars * busy_s / T`; of layers that share crossbars, the busiest counts.
+    Copies of a layer are at least 1 and at least `busy_s / T`, so that all crossbars together are at least the sum of
+    `crossbars * max(1, busy_s / T)`, which must not be more than there are. Of layers that share crossbars, the busiest
+    counts.
     """
-    busiest = (max(layer.busy_s for layer in group) * crossbars_of(group) for group in demand.groups)
-    return math.fsum(busiest) / slots
+    groups = [(max(layer.busy_s for layer in group), crossbars_of(group)) for group in demand.groups]
+    room, work, bound = slots - sum(crossbars for _, crossbars in groups), 0.0, 0.0
+    for busy_s, crossbars in sorted(groups, reverse=True):  # as if those up to here had copies and the others had not
+        room, work = room + crossbars, work + busy_s * crossbars
+        bound = max(bound, work / room) if work else bound
+    return bound
 
 
 def shortest_latency(room: Room, dataflow: Dataflow) -> Copies:

@@ -20,6 +20,7 @@ from bsc.hardware.target import Target
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
 from bsc.mapping.placement import ChipDemand, CopiesPolicy, Placed, crossbars_of, lay_down
+from bsc.numeric.encoding import Encoding
 from bsc.units import ratio
 
 
@@ -165,9 +166,14 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
     pack = any(each.row for each in placed.values())
 
     def perform(
-        counts: Sequence[LayerCounts], policy: CopiesPolicy, slots: int, own: Mapping[str, Placed] | None = None
+        counts: Sequence[LayerCounts],
+        policy: CopiesPolicy,
+        slots: int,
+        *,
+        own: Mapping[str, Placed] | None = None,
+        baseline: Encoding | None = None,
     ) -> Performance:
-        demand = chip_demand(mapping, counts, target, comparison.law)
+        demand = chip_demand(mapping, counts, target, comparison.law, baseline)
         demand = replace(demand, pack=pack)
         need = slots_needed(demand)
         if need > slots or not slots:
@@ -188,12 +194,12 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
             area_m2=area_with_copies(counts, target, comparison.area_law, copies, crossbars_in(places.values())),
         )
 
-    plan = perform(comparison.counts, policy, slots, placed if whole else None)
+    plan = perform(comparison.counts, policy, slots, own=placed if whole else None)
     return ChipComparison(
         plan=plan,
         filled=perform(comparison.counts, "throughput", plan.slots_at_hand),
-        uniform=perform(comparison.uniform_counts, policy, plan.slots_at_hand),
-        offset=perform(comparison.offset_counts, policy, plan.slots_at_hand),
+        uniform=perform(comparison.uniform_counts, policy, plan.slots_at_hand, baseline="differential"),
+        offset=perform(comparison.offset_counts, policy, plan.slots_at_hand, baseline="offset"),
         dataflow=dataflow,
         buffers=layer_buffers(dataflow),
     )

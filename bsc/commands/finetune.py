@@ -48,7 +48,11 @@ if TYPE_CHECKING:
 @click.option("--augment", type=click.Choice(["none", "crop", "flip-crop"]), help="[default: none]")
 @click.option("--rows", type=int, help="Wordlines of a crossbar.  [default: 128]")
 @click.option("--seed", type=int, help="[default: 0]")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Of training steps.  [default: fp32]")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "auto"]),
+    help="Of training steps; auto is bf16 where the device has instructions for it.  [default: fp32]",
+)
 @click.option("--device", help="cpu, cuda or cuda:N.  [default: cpu]")
 @click.option("--threads", type=int, help="Of the CPU.  [default: as many as there are cores]")
 @click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
@@ -100,6 +104,7 @@ def _run(
     from bsc.train.curves import training_curve
     from bsc.train.data import has_test_split, load_samples
     from bsc.train.export import with_parameters, write_model
+    from bsc.train.precision import multiplies_bfloat16
     from bsc.train.trainer import Trainer
 
     graph = import_model(model, dict(map(parse_input_shape, input_shape)), as_written=True)
@@ -112,6 +117,10 @@ def _run(
     if not quiet:
         start = "" if trainer.float_accuracy is None else f", accuracy {trainer.float_accuracy:.2%}"
         click.echo(f"{len(train)} samples of {train.source}{start} in floating point")
+        if trainer.precision == "bf16" and not multiplies_bfloat16(options.device):
+            click.echo(
+                "this device has no instructions for bfloat16, which is slow on it; --precision auto takes fp32 then"
+            )
         click.echo(EPOCH_HEAD)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not first or not console.is_terminal) as progress:
@@ -134,7 +143,8 @@ def _run(
     if curve is not None:
         write_file(curve, training_curve(trainer.history).encode())
     if as_json:
-        click.echo(json.dumps({"float_accuracy": trainer.float_accuracy, "epochs": trainer.history}, indent=2))
+        record = {"float_accuracy": trainer.float_accuracy, "precision": trainer.precision, "epochs": trainer.history}
+        click.echo(json.dumps(record, indent=2))
     else:
         click.echo(f"wrote {output}", err=True)
 

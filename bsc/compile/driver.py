@@ -33,7 +33,7 @@ from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline
 from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
-from bsc.replay.calibrate import calibrate
+from bsc.replay.calibrate import FloatRun, calibrate
 from bsc.replay.dataset import Dataset, load_dataset
 from bsc.replay.import_check import check_import, unchecked
 from bsc.replay.paired import PairedAccuracy
@@ -83,6 +83,7 @@ class State:
         held_out: labelled data that nothing but the test of accuracy sees, or None.
         layout: choices of the layout search, by layer; empty without one.
         accuracy: of the plan beside the quantised model on the held-out data, or None.
+        float_run: of the imported graph on what it was checked on, or None.
     """
 
     steps: Steps
@@ -92,6 +93,7 @@ class State:
     held_out: Dataset | None = None
     layout: tuple[LayoutChoice, ...] = ()
     accuracy: PairedAccuracy | None = None
+    float_run: FloatRun | None = None
 
     @property
     def graph(self) -> Graph:
@@ -147,12 +149,12 @@ def check_against_file(job: Job, state: State) -> State:
     """Check: the graph in floating point must compute what onnxruntime computes of the file."""
     if not job.options.import_check:
         return replace(state, imported=unchecked(state.graph, "--no-import-check"))
-    graph = check_import(state.graph, job.model, state.calibration)
+    graph, run = check_import(state.graph, job.model, state.calibration)
     calibration, held_out = state.calibration, state.held_out
     if state.graph.info.dynamic_batch and not graph.info.dynamic_batch:
         calibration = None if calibration is None else calibration.one_at_a_time()
         held_out = None if held_out is None else held_out.one_at_a_time()
-    return replace(state, imported=graph, calibration=calibration, held_out=held_out)
+    return replace(state, imported=graph, calibration=calibration, held_out=held_out, float_run=run)
 
 
 def calibrate_inputs(_job: Job, state: State) -> State:
@@ -188,7 +190,7 @@ def look_at_accuracy(job: Job, state: State) -> State:
     if not quantised or job.stops_early or not job.options.import_check:
         return state
     info = state.graph.info
-    notes = quantisation_notes(state.graph, state.calibration)
+    notes = quantisation_notes(state.graph, state.calibration, state.float_run)
     return replace(state, mapped=state.graph.with_info(replace(info, notes=(*info.notes, *notes)))) if notes else state
 
 

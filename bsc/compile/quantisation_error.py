@@ -1,12 +1,14 @@
 """Where quantisation hurts: how far the quantised model is from the float model, which layer errs most, what may help.
 
-The prepared graph is run twice on a sample or two: with float weights, which shows what each layer's codes make of
-the activations that the float model gives it, and with codes, which shows what that does to the outputs. ADCs are left
+The prepared graph is run with codes on the sample or two that the import check has run the float model on, which shows
+what codes do to the outputs. Only where that is much, or where a layer's inputs vanish in them, it is run once more
+with float weights, to see what each layer's codes make of the activations that the float model gives it. ADCs are left
 out: lossless ones change nothing, and what others do is the budget's business.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,9 @@ from bsc.execution.program import Program
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.schedule import schedule
-from bsc.mapping.layer import Quantised
-from bsc.numeric.im2col import from_vectors, to_vectors
+from bsc.numeric.im2col import column_blocks, output_sizes, to_vectors, vector_count
 from bsc.numeric.quantizer import SMALLEST_MAXIMUM, code_limits, step_for, to_codes
-from bsc.replay.calibrate import float_bytes
+from bsc.replay.calibrate import FloatRun, float_bytes, run_float_once
 from bsc.replay.dataset import Dataset, random_dataset
 from bsc.replay.scores import MAX_RELATIVE_RMS
 
@@ -50,27 +51,30 @@ class LayerError:
     lost: tuple[str, float] | None
 
 
-def quantisation_notes(graph: Graph, data: Dataset | None) -> tuple[str, ...]:
+def quantisation_notes(graph: Graph, data: Dataset | None, run: FloatRun | None = None) -> tuple[str, ...]:
     """One sentence each on layers whose codes are all 0, and on outputs that quantisation changes a lot.
 
     Args:
         graph: quantised.
         data: to run it on; None for made-up inputs.
+        run: of the float model on them, if it has been run.
     """
     lost = {layer.name: words for layer in graph.layers() if (words := _lost_weights(graph, layer))}
     if max((layer.input_values for layer in graph.layers()), default=0) > MOST_VALUES:
         return tuple(lost.values())
     try:
-        feeds = _feeds(graph, data)
-        outputs, layers = _run_float(graph, feeds)
-        quantised = _run_quantised(graph, feeds)
+        if run is None:
+            run = run_float_once(graph, _feeds(graph, data))
+        quantised = _run_quantised(graph, run.feeds)
+        differences = {name: _relative(quantised[name], run.tensors[name]) for name in graph.outputs}
+        output, largest = max(differences.items(), key=lambda item: item[1], default=("", 0.0))
+        vanish = any(_vanish(layer, *run.ranges[layer.name]) for layer in graph.layers() if layer.name in run.ranges)
+        layers = _layer_errors(graph, run.feeds) if vanish or largest > MAX_RELATIVE_RMS else {}
     except BscError:  # it cannot be run on these inputs: the import check has said so
         return tuple(lost.values())
     for name, error in layers.items():
         if error.lost is not None:
             lost.setdefault(name, _words_for_lost(name, *error.lost))
-    differences = {name: _relative(quantised[name], outputs[name]) for name in graph.outputs}
-    name, largest = max(differences.items(), key=lambda item: item[1], default=("", 0.0))
     if largest <= MAX_RELATIVE_RMS or not layers:
         return tuple(lost.values())
     worst = max(layers, key=lambda each: layers[each].both)
@@ -78,9 +82,9 @@ def quantisation_notes(graph: Graph, data: Dataset | None) -> tuple[str, ...]:
     advice = ", ".join(_advice(graph, worst, layers[worst], calibrated=data is not None))
     return (
         *lost.values(),
-        f"quantisation changes output '{name}' by {largest:.1%} (relative RMS {where}); layer '{worst}' errs most, by "
-        f"{layers[worst].both:.1%}: {layers[worst].weights:.1%} from its weights, {layers[worst].inputs:.1%} from its "
-        f"inputs; what may help: {advice}",
+        f"quantisation changes output '{output}' by {largest:.1%} (relative RMS {where}); layer '{worst}' errs most, "
+        f"by {layers[worst].both:.1%}: {layers[worst].weights:.1%} from its weights, {layers[worst].inputs:.1%} from "
+        f"its inputs; what may help: {advice}",
     )
 
 
@@ -119,31 +123,23 @@ def _feeds(graph: Graph, data: Dataset | None) -> dict[str, NDArray[Any]]:
     return next(random_dataset(specs, dynamic_batch=graph.info.dynamic_batch, samples=1, seed=0).batches())
 
 
-def _run_float(graph: Graph, feeds: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], dict[str, LayerError]]:
-    """Outputs of the float model, and the error that each layer's codes make by themselves."""
+def _layer_errors(graph: Graph, feeds: Mapping[str, NDArray[Any]]) -> dict[str, LayerError]:
+    """The error that each layer's codes make by themselves, given the activations of the float model."""
     layers = {layer.name: layer for layer in graph.layers()}
     errors: dict[str, LayerError] = {}
 
     def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
         layer = layers[name]
-        exact, coded = _vectors(layer, x)
-        y, both, weights, inputs = np.empty((4, len(exact), layer.columns), exact.dtype)
-        for columns, group, matrix, codes in _blocks(graph, layer):
-            y[:, columns], inputs[:, columns] = exact[:, group] @ matrix, coded[:, group] @ matrix
-            weights[:, columns], both[:, columns] = exact[:, group] @ codes, coded[:, group] @ codes
-        if layer.bias is not None:
-            bias = graph.array(layer.bias).ravel().astype(y.dtype)
-            y, both, weights, inputs = y + bias, both + bias, weights + bias, inputs + bias
-        lost = ("inputs", float(np.abs(exact).max(initial=0))) if exact.any() and not coded.any() else None
+        y, both, weights, inputs = _results(graph, layer, x, Coded)
         found = LayerError(
-            both=_relative(both, y), weights=_relative(weights, y), inputs=_relative(inputs, y), lost=lost
+            both=_relative(both, y), weights=_relative(weights, y), inputs=_relative(inputs, y), lost=_lost(layer, x)
         )
         if name not in errors or found.both > errors[name].both:
             errors[name] = found
-        return from_vectors(y.astype(x.dtype), x.shape, layer.conv)
+        return y
 
-    program = Program(schedule(graph), graph.outputs)
-    return program.run(feeds, run_layer, layer_bytes=float_bytes(graph)), errors
+    Program(schedule(graph), graph.outputs).run(feeds, run_layer, layer_bytes=float_bytes(graph))
+    return errors
 
 
 def _run_quantised(graph: Graph, feeds: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
@@ -151,54 +147,129 @@ def _run_quantised(graph: Graph, feeds: Mapping[str, NDArray[Any]]) -> dict[str,
     layers = {layer.name: layer for layer in graph.layers()}
 
     def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
-        layer = layers[name]
-        _, coded = _vectors(layer, x)
-        y = np.empty((len(coded), layer.columns), coded.dtype)
-        for columns, group, _, codes in _blocks(graph, layer):
-            y[:, columns] = coded[:, group] @ codes
-        if layer.bias is not None:
-            y += graph.array(layer.bias).ravel().astype(y.dtype)
-        return from_vectors(y.astype(x.dtype), x.shape, layer.conv)
+        (result,) = _results(graph, layers[name], x, [Coded.BOTH])
+        return result
 
     return Program(schedule(graph), graph.outputs).run(feeds, run_layer, layer_bytes=float_bytes(graph))
 
 
-def _vectors(layer: CrossbarLayer, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Input vectors (V, G, K), and what their codes stand for."""
-    assert layer.quant is not None
-    vectors = to_vectors(x.astype(np.result_type(x.dtype, np.float32), copy=False), layer.conv, layer.groups)
-    return vectors, _coded(layer.quant, vectors)
+Product = Callable[[NDArray[Any]], NDArray[Any]]
+"""From input vectors as columns (G, K, V) to results (N, V)."""
 
 
-def _coded(quant: Quantised, vectors: NDArray[Any]) -> NDArray[Any]:
-    """What the input codes of vectors (V, G, K) stand for."""
+class Coded(Enum):
+    """Which operands of a product are codes."""
+
+    NONE = ()
+    BOTH = ("weights", "inputs")
+    WEIGHTS = ("weights",)
+    INPUTS = ("inputs",)
+
+
+def _results(graph: Graph, layer: CrossbarLayer, x: NDArray[Any], kinds: Iterable[Coded]) -> list[NDArray[Any]]:
+    """The layer's result of each kind, in the type of its input."""
+    kinds = tuple(kinds)
+    wide = x.astype(np.result_type(x.dtype, np.float32), copy=False)
+    if layer.conv is None:
+        shape: tuple[int, ...] = (1, layer.columns, vector_count(x.shape, None))
+    else:
+        shape = (len(x), layer.columns, vector_count((1, *x.shape[1:]), layer.conv))
+    results = [np.empty(shape, wide.dtype) for _ in kinds]
+    products = [
+        (_times_codes if "weights" in kind.value else _times_floats)(graph, layer, wide.dtype) for kind in kinds
+    ]
+    for sample, places, columns in _columns(layer, wide):
+        coded = _coded(layer, columns) if any("inputs" in kind.value for kind in kinds) else columns
+        for result, kind, product in zip(results, kinds, products, strict=True):
+            result[sample, :, places] = product(coded if "inputs" in kind.value else columns)
+    if layer.bias is not None:
+        results = [result + graph.array(layer.bias).reshape(-1, 1).astype(wide.dtype) for result in results]
+    if layer.conv is None:
+        return [result[0].T.reshape(*x.shape[:-1], layer.columns).astype(x.dtype) for result in results]
+    sizes = output_sizes(layer.conv, x.shape[2:])
+    return [result.reshape(len(x), layer.columns, *sizes).astype(x.dtype) for result in results]
+
+
+def _columns(layer: CrossbarLayer, x: NDArray[Any]) -> Iterator[tuple[int, slice, NDArray[Any]]]:
+    """Input vectors as columns (G, K, V), with the sample and the places that they are of."""
+    if layer.conv is not None:
+        yield from column_blocks(x, layer.conv, layer.groups)
+    else:
+        yield 0, slice(None), to_vectors(x, None, 1).transpose(1, 2, 0)
+
+
+def _coded(layer: CrossbarLayer, columns: NDArray[Any]) -> NDArray[Any]:
+    """What the input codes of vectors, as columns (G, K, V), stand for."""
+    quant = layer.quant
+    assert quant is not None
     low, high = code_limits(quant.input_bits, signed=quant.input_signed)
     if quant.input_scale is not None:
-        step: Any = vectors.dtype.type(quant.input_scale)
+        step: Any = columns.dtype.type(quant.input_scale)
     else:
-        largest = np.abs(vectors).max(axis=(1, 2), keepdims=True, initial=0).astype(np.float64)
+        largest = np.maximum(columns.max(axis=(0, 1), initial=0), -columns.min(axis=(0, 1), initial=0))
         bits = quant.input_bits - quant.input_signed
-        step = step_for(largest, bits=bits, scale="power-of-two").astype(vectors.dtype)
-    return np.asarray(to_codes(vectors, step, low - quant.input_zero_point, high - quant.input_zero_point) * step)
+        step = step_for(largest.astype(np.float64), bits=bits, scale="power-of-two").astype(columns.dtype)
+    codes = to_codes(columns, step, low - quant.input_zero_point, high - quant.input_zero_point)
+    codes *= step
+    return codes
 
 
-def _blocks(graph: Graph, layer: CrossbarLayer) -> Iterator[tuple[slice, int, NDArray[Any], NDArray[Any]]]:
-    """Columns of one group at a time: which, the group, their float weights (K, n), and what their codes stand for."""
-    found, width = graph.arrays_of(layer.name), layer.columns // layer.groups
-    rows, columns = found.get("kept_rows"), found.get("kept_columns")
-    place = np.full(layer.columns, -1)  # of each column of the model among those that are mapped
-    place[slice(None) if columns is None else columns] = np.arange(layer.mapped_shape[1])
-    steps = np.broadcast_to(found["weight_scale"], (layer.columns,))
-    floats = layer.matrix(graph.array(layer.weight))
-    most = max(1, BLOCK_VALUES // layer.rows)
-    for group in range(layer.groups):
-        for start in range(group * width, (group + 1) * width, most):
-            block = np.s_[start : min(start + most, (group + 1) * width)]
-            matrix = floats[:, block].astype(np.result_type(floats.dtype, np.float32))
-            coded, there = np.zeros_like(matrix), place[block] >= 0
-            codes = found["codes"][:, place[block][there]] * steps[block][there]
-            coded[np.ix_(np.arange(layer.rows) if rows is None else rows, np.flatnonzero(there))] = codes
-            yield block, group, matrix, coded
+def _lost(layer: CrossbarLayer, x: NDArray[Any]) -> tuple[str, float] | None:
+    """Of inputs that are not all 0 and whose codes are: the largest."""
+    wide = x.astype(np.result_type(x.dtype, np.float32), copy=False)
+    if not wide.any() or any(_coded(layer, columns).any() for _, _, columns in _columns(layer, wide)):
+        return None
+    return "inputs", float(np.abs(wide).max(initial=0))
+
+
+def _vanish(layer: CrossbarLayer, low: float, high: float) -> bool:
+    """Whether inputs of that range may all have the code 0: the largest of them decides."""
+    ends = np.array([low, high])
+    return bool(np.isfinite(ends).all() and ends.any() and not _coded(layer, ends.reshape(1, 1, 2)).any())
+
+
+def _times_floats(graph: Graph, layer: CrossbarLayer, dtype: np.dtype[Any]) -> Product:
+    """Float weights times columns, a block of weights at a time."""
+    matrix = _at_once(layer.matrix(graph.array(layer.weight)), dtype)
+    width, most = layer.columns // layer.groups, max(1, BLOCK_VALUES // layer.rows)
+
+    def product(vectors: NDArray[Any]) -> NDArray[Any]:
+        y = np.empty((layer.columns, vectors.shape[2]), dtype)
+        for group, driven in enumerate(vectors):
+            for start in range(group * width, (group + 1) * width, most):
+                block = slice(start, min(start + most, (group + 1) * width))
+                y[block] = np.require(matrix[:, block].T, dtype, "A") @ driven
+        return y
+
+    return product
+
+
+def _times_codes(graph: Graph, layer: CrossbarLayer, dtype: np.dtype[Any]) -> Product:
+    """What weight codes stand for times columns, a block of codes at a time; 0 for columns that are not mapped."""
+    found = graph.arrays_of(layer.name)
+    codes, rows = _at_once(found["codes"], dtype), found.get("kept_rows")
+    mapped = np.arange(layer.columns) if found.get("kept_columns") is None else found["kept_columns"]
+    scales = np.broadcast_to(found["weight_scale"], (layer.columns,))[mapped].astype(dtype)
+    own = [mapped // (layer.columns // layer.groups) == group for group in range(layer.groups)]
+    most = max(1, BLOCK_VALUES // max(1, len(mapped)))
+
+    def product(vectors: NDArray[Any]) -> NDArray[Any]:
+        y = np.zeros((layer.columns, vectors.shape[2]), dtype)
+        for driven, columns in zip(vectors if rows is None else vectors[:, rows], own, strict=True):
+            part = np.zeros((np.count_nonzero(columns), vectors.shape[2]), dtype)
+            for start in range(0, len(codes), most):
+                block = codes[start : start + most]
+                block = np.require(block if layer.groups == 1 else block[:, columns], dtype, "A")
+                part += block.T @ driven[start : start + most]
+            y[mapped[columns]] = part * scales[columns, None]
+        return y
+
+    return product
+
+
+def _at_once(weights: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Weights in the type that they are multiplied in, if they are few; as they are otherwise."""
+    return np.require(weights, dtype, "A") if weights.size <= BLOCK_VALUES else weights
 
 
 def _relative(got: Any, wanted: Any) -> float:

@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from bsc.frontend.large_tensors import InFileTensor
 from bsc.ir.sidetable import ArraySource, MappedArray
 
 MAX_MADE_WEIGHTS = 1 << 28
@@ -117,11 +118,19 @@ def tensor_of(value: ir.Value | None) -> ir.TensorProtocol:
     return value.const_value
 
 
+def mapped_array(tensor: ir.TensorProtocol | None) -> MappedArray | None:
+    """The tensor as an array that is mapped when it is read; None if it lies in no file, or not in whole bytes."""
+    if not isinstance(tensor, ir.ExternalTensor) or not tensor.nbytes or tensor.dtype.bitwidth % 8:
+        return None
+    file = tensor.file if isinstance(tensor, InFileTensor) else Path(tensor.path)
+    return MappedArray(file, tensor.dtype.numpy(), tuple(tensor.shape.numpy()), tensor.offset or 0)
+
+
 def values_of(tensor: ir.TensorProtocol) -> NDArray[Any]:
     """The values of a tensor; those in a file are mapped for as long as the array is there, texts are `str`."""
-    if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes and tensor.dtype.bitwidth % 8 == 0:
-        sizes, offset = tuple(tensor.shape.numpy()), tensor.offset or 0
-        return np.asarray(MappedArray(Path(tensor.path), tensor.dtype.numpy(), sizes, offset))
+    mapped = mapped_array(tensor)
+    if mapped is not None:
+        return np.asarray(mapped)
     values = tensor.numpy()
     if tensor.dtype != ir.DataType.STRING:
         return values

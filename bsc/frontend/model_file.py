@@ -7,10 +7,10 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import onnx
 import onnx_ir as ir
 
 from bsc.errors import ModelError, UsageError
+from bsc.frontend.large_tensors import InFileTensor, put_in_place, read_without_large
 from bsc.frontend.plain import make_plain
 
 
@@ -52,9 +52,10 @@ def load_model(path: Path) -> ir.Model:
 
 def _parsed(path: Path) -> ir.Model:
     """The model, its external data not read; raises whatever protobuf and onnx-ir raise."""
-    proto = onnx.load(path, load_external_data=False)
+    proto, places = read_without_large(path)
     make_plain(proto)
     model = ir.serde.deserialize_model(proto)
+    put_in_place(model, places, path)
     for tensor in _external_tensors(model):
         tensor.base_dir = folder_of(path, str(tensor.location))
     return model
@@ -149,7 +150,7 @@ def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
         tensors += [value.const_value for value in graph.initializers.values()]
     for attr in (attr for node in nodes(model) for attr in node.attributes.values()):
         tensors += (attr.value or ()) if attr.type == ir.AttributeType.TENSORS else [attr.value]
-    return (tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
+    return (each for each in tensors if isinstance(each, ir.ExternalTensor) and not isinstance(each, InFileTensor))
 
 
 def nodes(model: ir.Model) -> Iterator[ir.Node]:

@@ -16,7 +16,7 @@ from onnx_ir.passes import common
 
 from bsc.errors import ModelError, UsageError
 from bsc.frontend.batch import fix_batch
-from bsc.frontend.constants import OwnArrays, is_constant, values_of
+from bsc.frontend.constants import OwnArrays, is_constant, mapped_array, values_of
 from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
 from bsc.frontend.input_ranges import input_ranges
 from bsc.frontend.model_file import cause, check_external_data, digest, load_model, size_on_disk
@@ -30,7 +30,7 @@ from bsc.frontend.upgrade import CONVERTED, upgraded
 from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
 from bsc.ir.input_values import Values, require_inputs
 from bsc.ir.layer import CrossbarLayer
-from bsc.ir.sidetable import ArraySource, MappedArray
+from bsc.ir.sidetable import ArraySource
 from bsc.limits import bounded_memory
 from bsc.mapping.arrays import SPECS, array_key
 
@@ -177,9 +177,9 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
         tensor = value.const_value
         if tensor is not None and min(tensor.shape.numpy(), default=0) < 0:  # NumPy would read -1 as "what is left"
             raise inconsistent(f"constant '{name}': a size below 0")
-        if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes and tensor.dtype.bitwidth % 8 == 0:
-            sizes, offset = tuple(tensor.shape.numpy()), tensor.offset or 0
-            arrays[name] = MappedArray(Path(tensor.path), tensor.dtype.numpy(), sizes, offset)
+        mapped = mapped_array(tensor)
+        if mapped is not None:
+            arrays[name] = mapped
         elif isinstance(tensor, ir.LazyTensor):
             arrays[name] = tensor
         elif tensor is not None:

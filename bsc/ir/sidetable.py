@@ -25,17 +25,26 @@ class ArraySource(Protocol):
         ...
 
 
+class Opened(Protocol):
+    """A file that is open."""
+
+    @property
+    def stream(self) -> IO[bytes]:
+        """Where it can be read and mapped."""
+        ...
+
+
 class MappedArray:
     """An array in a file. Every read maps it anew, and its pages are given back with the array that was read.
 
     Args:
-        file: its path, or a file of `SideTable`.
+        file: its path, or the open file.
         dtype: type of the values.
         shape: sizes; at least one value.
         offset: where it starts, in bytes.
     """
 
-    def __init__(self, file: "Path | _Scratch", dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> None:
+    def __init__(self, file: Path | Opened, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> None:
         self._file = file
         self._dtype = dtype
         self._shape = shape
@@ -43,7 +52,7 @@ class MappedArray:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """The values, read-only."""
-        file = self._file.stream if isinstance(self._file, _Scratch) else self._file
+        file = self._file if isinstance(self._file, Path) else self._file.stream
         mapped = np.asarray(np.memmap(file, self._dtype, "r", self._offset, self._shape))
         return mapped if dtype is None and not copy else np.array(mapped, dtype)
 

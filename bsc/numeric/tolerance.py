@@ -5,7 +5,7 @@
 
 import math
 
-CONFIDENCE = 0.95
+from bsc.numeric.paired_bound import CONFIDENCE
 
 
 def share_beyond(observations: int, *, ends: int, confidence: float = CONFIDENCE) -> float:

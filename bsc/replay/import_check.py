@@ -21,14 +21,14 @@ import onnx
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
-from bsc.execution.program import GROWTH, Program
+from bsc.execution.program import GROWTH
 from bsc.execution.session import quiet_session
 from bsc.ir.graph import Graph, ImportCheck
 from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.ir.schedule import schedule
 from bsc.limits import bounded_memory
 from bsc.mapping.model import LayerStep, Segment, Step
-from bsc.replay.calibrate import float_bytes, float_result
+from bsc.replay.calibrate import FloatRun, float_result, run_float_once
 from bsc.replay.dataset import Dataset, random_dataset
 from bsc.replay.original import open_session, read_file
 
@@ -63,8 +63,8 @@ class _CannotRunError(Exception):
     """onnxruntime cannot run the file; the text says why."""
 
 
-def check_import(graph: Graph, path: Path, data: Dataset | None, *, seed: int = 0) -> Graph:
-    """A graph that knows how it was checked.
+def check_import(graph: Graph, path: Path, data: Dataset | None, *, seed: int = 0) -> tuple[Graph, FloatRun | None]:
+    """A graph that knows how it was checked, and its own run on what it was checked on; None without one.
 
     Args:
         graph: as imported.
@@ -78,7 +78,7 @@ def check_import(graph: Graph, path: Path, data: Dataset | None, *, seed: int = 
     """
     values = max((layer.input_values for layer in graph.layers()), default=1)
     if values > MOST_VALUES:
-        return unchecked(graph, f"a layer of {values} input values for one sample is more than is run")
+        return _not_run(graph, f"a layer of {values} input values for one sample is more than is run")
     pair = graph.info.dynamic_batch and 2 * values <= PAIR_VALUES
     chosen = _inputs(graph, data, 2 if pair else 1, seed)
     original = _Original(graph, path)
@@ -96,18 +96,22 @@ def check_import(graph: Graph, path: Path, data: Dataset | None, *, seed: int = 
         coupled = chosen.rows(feeds) == 2 and _influence_each_other(graph, chosen, original, wanted)
     except _CannotRunError as error:
         inputs = " on made-up inputs" if data is None else ""
-        return unchecked(graph, f"onnxruntime cannot run the file{inputs}: {error}")
+        return _not_run(graph, f"onnxruntime cannot run the file{inputs}: {error}")
     try:
-        _compare(graph, feeds, original, wanted)
+        run = _compare(graph, feeds, original, wanted)
     except ModelError as error:
         if error.code != "BSC312":
             raise
-        return unchecked(graph, f"{error.problem}: {error.seen}")
+        return _not_run(graph, f"{error.problem}: {error.seen}")
     notes = graph.info.notes
     if coupled:
         notes += ("the result of a sample depends on the samples that it is run with",)
     check = ImportCheck(inputs="made-up" if data is None else "data", samples=chosen.rows(feeds))
-    return graph.with_info(replace(graph.info, check=check, notes=notes))
+    return graph.with_info(replace(graph.info, check=check, notes=notes)), run
+
+
+def _not_run(graph: Graph, reason: str) -> tuple[Graph, None]:
+    return unchecked(graph, reason), None
 
 
 def unchecked(graph: Graph, reason: str) -> Graph:
@@ -162,7 +166,7 @@ class _Original:
             self.tensors = {name: node for node in self._proto.graph.node for name in node.output if name}
             made = [name for op in graph.ops() if isinstance(op, CrossbarLayer | LayerUse) for name in op.outputs]
             shared = [name for name in made if name in self.tensors and name not in graph.outputs]
-            self.results += tuple(next(_lots(graph, shared), []))
+            self.results += tuple(_first_lot(graph, shared))
 
     def run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None = None) -> dict[str, Any]:
         """Tensors by name, by default the outputs and what layers make. Raises `_CannotRunError`."""
@@ -183,7 +187,7 @@ class _Original:
         model = None if self._proto is None else onnx.ModelProto()
         if model is not None and self._proto is not None:
             model.CopyFrom(self._proto)
-        return open_session(self._path, model, wanted)
+        return open_session(self._path, model, wanted, once=True)
 
 
 def _run(session: Any, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
@@ -201,28 +205,24 @@ def _run(session: Any, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list
     return results
 
 
-def _compare(graph: Graph, feeds: Mapping[str, NDArray[Any]], original: _Original, wanted: Mapping[str, Any]) -> None:
+def _compare(
+    graph: Graph, feeds: Mapping[str, NDArray[Any]], original: _Original, wanted: Mapping[str, Any]
+) -> FloatRun:
     """Compare outputs and layers, and where they differ every step. Raises `ModelError` BSC315 for a wrong step."""
+    steps = tuple(schedule(graph))
     own_ways = {node.op_type for node in original.tensors.values()} & OWN_WAYS
     if own_ways:  # nothing behind them can be compared more closely
-        got = _run_graph(graph, feeds, ())
+        run = run_float_once(graph, feeds, steps=steps)
         for name in graph.outputs:
-            if _is_float(wanted[name]) and (found := _difference(got[name], wanted[name], OWN_TOLERANCE)):
+            if _is_float(wanted[name]) and (found := _difference(run.tensors[name], wanted[name], OWN_TOLERANCE)):
                 raise _wrong(graph, original, name, found)
-        return
-    got = _run_graph(graph, feeds, [name for name in wanted if name not in graph.outputs])
-    if any(_difference(got[name], value, TOLERANCE) for name, value in wanted.items()):
-        step = _first_wrong_step(graph, feeds, original)
+        return run
+    run = run_float_once(graph, feeds, [name for name in wanted if name not in graph.outputs], steps)
+    if any(_difference(run.tensors[name], value, TOLERANCE) for name, value in wanted.items()):
+        step = _first_wrong_step(graph, steps, feeds, original)
         if step is not None:
             raise _wrong(graph, original, *step)
-
-
-def _run_graph(graph: Graph, feeds: Mapping[str, NDArray[Any]], keep: Sequence[str]) -> dict[str, Any]:
-    layers = {layer.name: layer for layer in graph.layers()}
-    program = Program(schedule(graph), graph.outputs)
-    return program.run(
-        feeds, lambda name, x: float_result(graph, layers[name], x), keep, layer_bytes=float_bytes(graph)
-    )
+    return replace(run, tensors={name: run.tensors[name] for name in graph.outputs})
 
 
 def _difference(got: Any, wanted: Any, tolerance: float, rounding: float = 0.0) -> str:
@@ -279,15 +279,16 @@ def _difference_of_others(got: Any, wanted: Any, tolerance: float) -> str:
     return "" if got == wanted else "another value"
 
 
-def _first_wrong_step(graph: Graph, feeds: Mapping[str, NDArray[Any]], original: _Original) -> tuple[str, str] | None:
+def _first_wrong_step(
+    graph: Graph, steps: Sequence[Step], feeds: Mapping[str, NDArray[Any]], original: _Original
+) -> tuple[str, str] | None:
     """The first tensor that a step makes wrong out of the file's own tensors; None if all are right."""
     layers = {layer.name: layer for layer in graph.layers()}
-    steps = list(schedule(graph))
     last = {name: at for at, step in enumerate(steps) for name in step.inputs}
     tensors: dict[str, Any] = dict(feeds)
     done = 0
     made = [[name for name in step.outputs if name in original.tensors or name in graph.outputs] for step in steps]
-    for lot in _step_lots(graph, made):
+    for lot in _lots(graph, made):
         wanted = original.run(feeds, [name for names in lot for name in names])
         for at in range(done, done + len(lot)):
             step = steps[at]
@@ -325,7 +326,7 @@ def _inside(
         return None
     model = onnx.ModelProto.FromString(step.model)
     inner = [name for node in model.graph.node for name in node.output if name in original.tensors]
-    names = next(_lots(graph, inner), [])
+    names = _first_lot(graph, inner)
     present = {value.name for value in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
     got = _run(quiet_session(model.SerializeToString()), names, {name: tensors[name] for name in step.inputs})
@@ -343,23 +344,8 @@ def _bytes(graph: Graph, name: str) -> int:
     return (1 << 24) if shape is None else 8 * int(np.prod(shape, dtype=np.float64))
 
 
-def _lots(graph: Graph, names: Iterable[str]) -> Iterator[list[str]]:
-    """The names in order, in lots of `COMPARED_BYTES` at most but one tensor at least."""
-    lot: list[str] = []
-    held = 0
-    for name in names:
-        size = _bytes(graph, name)
-        if lot and held + size > COMPARED_BYTES:
-            yield lot
-            lot, held = [], 0
-        lot.append(name)
-        held += size
-    if lot:
-        yield lot
-
-
-def _step_lots(graph: Graph, made: Sequence[list[str]]) -> Iterator[list[list[str]]]:
-    """Likewise for what steps make, each step's together."""
+def _lots(graph: Graph, made: Iterable[list[str]]) -> Iterator[list[list[str]]]:
+    """What steps make, in lots of `COMPARED_BYTES` at most but one step at least."""
     lot: list[list[str]] = []
     held = 0
     for names in made:
@@ -371,6 +357,11 @@ def _step_lots(graph: Graph, made: Sequence[list[str]]) -> Iterator[list[list[st
         held += size
     if lot:
         yield lot
+
+
+def _first_lot(graph: Graph, names: Iterable[str]) -> list[str]:
+    """As many of the names, in order, as are held at a time."""
+    return [name for (name,) in next(_lots(graph, ([name] for name in names)), [])]
 
 
 def _wrong(graph: Graph, original: _Original, name: str, found: str) -> ModelError:

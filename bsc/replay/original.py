@@ -1,6 +1,7 @@
 """The model's own file in onnxruntime: what an import and a replay are compared with."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,27 +9,31 @@ from typing import Any
 import onnx
 
 from bsc.execution.session import quiet_session
+from bsc.frontend.large_tensors import as_external, read_without_large
 from bsc.frontend.model_file import folder_of
 from bsc.ir.onnx_walk import tensors
 
+INTEGER_PRODUCTS = re.compile(rb"Integer|Quant|QLinear|QAttention|QGemm|NBits")
+"""In the names of operators that have them, in bodies and functions too."""
 LARGE_FILE = 1 << 28
-"""Bytes of an ONNX file, weights beside it not counted, from which on it is opened where it lies."""
+"""Bytes of a model, large weights not counted, from which on the file is opened where it lies."""
 
 
 def read_file(path: Path) -> onnx.ModelProto | None:
-    """The file, weights beside it left out; None if it is large."""
-    if path.stat().st_size > LARGE_FILE:
-        return None
-    return onnx.load(path, load_external_data=False)
+    """The file; its large weights are external data, which onnxruntime maps; None if it is large without them."""
+    proto, places = read_without_large(path)
+    as_external(proto, places, path)
+    return proto if proto.ByteSize() <= LARGE_FILE else None
 
 
-def open_session(path: Path, proto: onnx.ModelProto | None, outputs: Sequence[str] = ()) -> Any:
+def open_session(path: Path, proto: onnx.ModelProto | None, outputs: Sequence[str] = (), *, once: bool = False) -> Any:
     """A session of the file; raises what onnxruntime raises.
 
     Args:
         path: of the file.
         proto: what `read_file` gives; it is changed.
         outputs: tensors that are to be outputs too; without effect on a large file.
+        once: as in `quiet_session`, unless the model may have products of integers: see there.
     """
     if proto is None:
         return quiet_session(path)
@@ -39,7 +44,8 @@ def open_session(path: Path, proto: onnx.ModelProto | None, outputs: Sequence[st
     declared = {value.name for value in proto.graph.output}
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs if name not in declared)
     folder = _with_plain_locations(path, proto)
-    return quiet_session(proto.SerializeToString(), weights=folder)
+    serialised = proto.SerializeToString()
+    return quiet_session(serialised, weights=folder, once=once and not INTEGER_PRODUCTS.search(serialised))
 
 
 def _with_plain_locations(path: Path, proto: onnx.ModelProto) -> Path:

@@ -31,7 +31,8 @@ class Places:
             return "no crossbars"
         copies = "1 copy" if placed.copies == 1 else f"{placed.copies} copies"
         each = "1 crossbar" if placed.crossbars_per_copy == 1 else f"{placed.crossbars_per_copy} crossbars"
-        return f"{copies} of {each}, from {self.name(placed.first_slot)} on"
+        shared = f", row {placed.row}, column {placed.column}" if placed.row else ""
+        return f"{copies} of {each}, from {self.name(placed.first_slot)}{shared} on"
 
     def of_crossbar(self, placed: Placed | None, number: int) -> str:
         """One crossbar of every copy, by its number in the copy."""

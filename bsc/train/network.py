@@ -22,8 +22,8 @@ Prepare = Callable[[CrossbarLayer, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Given a layer, its activation and its stored weight, what it computes with in their place."""
 
 FEW_PIXELS = 4
-"""Output pixels up to which a convolution is one matrix product: on a CPU its own gradient takes three times as long
-for 2x2 maps, as long for 4x4 maps, and a fifth for 8x8 maps."""
+"""Output pixels up to which a convolution is one matrix product. On a CPU its own gradient takes two to three times as
+long for 2x2 maps and half as long for 8x8 maps; for 4x4 maps it depends on the channels (AVX2 and AMX measured)."""
 
 # Constants that training may change, by operator and input. Others hold sizes, indices, limits or statistics.
 _TRAINED_INPUTS: Mapping[str, tuple[int, ...]] = {

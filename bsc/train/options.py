@@ -52,7 +52,8 @@ class FinetuneOptions(Record):
         headroom: with `project`, coarsen each layer's weight step by 2**headroom against that of the given model.
         augment: "flip-crop" mirrors and shifts images by up to 4 pixels, "crop" only shifts by up to 2.
         precision: "bf16" computes training steps in bfloat16 where PyTorch's autocast does; weights, masks, codes and
-            every reported figure stay in 32 bits. Faster on processors and GPUs that multiply bfloat16.
+            every reported figure stay in 32 bits. Faster on processors and GPUs that multiply bfloat16, and more than
+            ten times slower on others; "auto" computes in it on the former only, `bsc.train.precision`.
         device: such as "cpu", "cuda" or "cuda:1".
         threads: of PyTorch on the CPU; None for all cores, shared with the other processes of the run. The result can
             depend on it in the last bits.
@@ -85,7 +86,7 @@ class FinetuneOptions(Record):
     project_from: Annotated[float, Field(ge=0, le=1)] = 0.5
     headroom: Annotated[int, Field(ge=0, le=8)] = 0
     augment: Literal["none", "flip-crop", "crop"] = "none"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
     device: Annotated[str, Field(min_length=1)] = "cpu"
     threads: Count | None = None
 

@@ -29,6 +29,7 @@ from bsc.train.measure import TrainingSlices, measure
 from bsc.train.network import Network
 from bsc.train.objectives import penalty
 from bsc.train.options import FinetuneOptions
+from bsc.train.precision import resolved
 from bsc.train.quantised import QuantisedLayers
 from bsc.train.workers import Workers
 
@@ -54,6 +55,7 @@ class Trainer:
     Attributes:
         history: one JSON record an epoch: loss, objective, accuracy, and the figures of `measure` for all layers.
         float_accuracy: of the given model on `test`, None without labels.
+        precision: of training steps, "fp32" or "bf16".
 
     Raises:
         UsageError: BSC201 for settings that contradict each other or the model, BSC202 for a device that is not there.
@@ -70,8 +72,10 @@ class Trainer:
     ) -> None:
         _check(graph, options)
         _check_device(options.device)
+        options = options.model_copy(update={"precision": resolved(options.precision, options.device)})
         torch.set_num_threads(options.threads or max(1, cores() // workers.count))
         self.history: list[dict[str, Any]] = []
+        self.precision = options.precision
         self._graph, self._options, self._workers = graph, options, workers
         self._network = Network(graph, options.device)
         self._teacher = Network(graph, options.device) if train.labels is None else None

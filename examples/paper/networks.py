@@ -22,6 +22,7 @@ from bsc.numeric.im2col import ConvGeometry
 from bsc.output_files import write_file
 from bsc.train.augment import augment
 from bsc.train.network import convolve
+from bsc.train.precision import resolved
 
 VGG = (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0)
 """Filters of each convolution; 0 is a max pool."""
@@ -229,7 +230,7 @@ def pretrain(
     flips: bool,
     seed: int,
     optimizer: Literal["sgd", "adam"] = "sgd",
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Literal["fp32", "bf16", "auto"] = "fp32",
     smoothing: float = 0.0,
     checkpoint: Path | None = None,
 ) -> Network:
@@ -246,7 +247,7 @@ def pretrain(
         seed: of weights, order and augmentation.
         optimizer: "sgd" with Nesterov's momentum of 0.9, or "adam", which gets a deep network without normalisation off
             the ground in fewer epochs.
-        precision: "fp32" or "bf16", as in `bsc.train.options.FinetuneOptions`.
+        precision: "fp32", "bf16" or "auto", as in `bsc.train.options.FinetuneOptions`.
         smoothing: share of a label that is spread over all classes.
         checkpoint: written after every epoch; a run that was stopped goes on from it (on the CPU to the same weights).
     """
@@ -273,11 +274,12 @@ def pretrain(
         generator.set_state(saved["order"])
         torch.set_rng_state(saved["random"])
     network.train()
+    coarse = resolved(precision, images.device.type) == "bf16"
     for epoch in range(first, epochs):
         for chosen in torch.split(torch.randperm(len(images), generator=generator), batch):
             x = augment(images[chosen.to(images.device)], "flip-crop" if flips else "none", generator)
             steepest.zero_grad()
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=coarse):
                 logits = network(x)
             wanted = labels[chosen.to(labels.device)]
             torch.autograd.backward(F.cross_entropy(logits.float(), wanted, label_smoothing=smoothing))

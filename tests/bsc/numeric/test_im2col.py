@@ -1,4 +1,5 @@
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bsc.numeric.im2col import ConvGeometry, from_vectors, output_sizes, to_vectors
+from bsc.numeric.im2col import ConvGeometry, column_blocks, from_vectors, output_sizes, to_vectors
 
 PLAIN_3X3 = ConvGeometry(kernel=(3, 3), strides=(1, 1), dilations=(1, 1), pads=((0, 0), (0, 0)))
 
@@ -114,3 +115,15 @@ def test_vectors_are_those_of_a_naive_loop(case: tuple[tuple[int, ...], ConvGeom
     shape, conv, groups = case
     x = np.arange(1, 1 + np.prod(shape)).reshape(shape)
     assert np.array_equal(to_vectors(x, conv, groups), naive(x, conv, groups))
+
+
+@settings(deadline=None)
+@given(convolutions(), st.sampled_from([1, 100, 1 << 20]))
+def test_blocks_of_columns_are_the_vectors(case: tuple[tuple[int, ...], ConvGeometry, int], most: int) -> None:
+    shape, conv, groups = case
+    x = np.arange(1, 1 + np.prod(shape)).reshape(shape)
+    wanted = to_vectors(x, conv, groups).reshape(shape[0], -1, groups, shape[1] // groups * math.prod(conv.kernel))
+    found = np.zeros_like(wanted)
+    for sample, places, columns in column_blocks(x, conv, groups, most):
+        found[sample, places] = columns.transpose(2, 0, 1)
+    assert np.array_equal(found, wanted)

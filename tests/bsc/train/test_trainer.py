@@ -74,6 +74,18 @@ def test_bfloat16_steps_learn_the_same_and_leave_weights_in_32_bits(graph: Graph
     assert accuracies[1] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "taken"), [({"avx2": True}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")]
+)
+def test_auto_is_bfloat16_where_the_processor_multiplies_it(
+    capabilities: dict[str, bool], taken: str, graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities)
+    trainer = Trainer(graph, samples(), None, settings(objective="none", precision="auto"))
+    assert trainer.precision == taken
+    assert Trainer(graph, samples(), None, settings(precision="bf16")).precision == "bf16"
+
+
 def test_without_labels_it_follows_the_float_model(graph: Graph) -> None:
     """Pruned weights come back to agreeing with the model they came from."""
     trainer = Trainer(graph, samples(labelled=False), None, settings(objective="none", sparsity=0.4, epochs=8))
