@@ -20,10 +20,12 @@ from bsc.commands.export import export
 from bsc.commands.finetune import finetune
 from bsc.commands.hw import hw
 from bsc.commands.inspect import inspect
+from bsc.commands.output import print_text, say
 from bsc.commands.report import report
 from bsc.commands.simulate import simulate
 from bsc.commands.verify import verify
 from bsc.errors import BscError, UsageError
+from bsc.printable import visible
 
 INTERNAL_ERROR = 1
 INTERRUPTED = 130
@@ -38,38 +40,52 @@ class BscGroup(click.Group):
         del ctx
         return list(self.commands)
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Read the options before a command's name."""
+        try:
+            return super().make_context(*arguments, **more)
+        except click.ClickException as error:
+            raise _shown(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a mistake of the user's becomes three lines and an exit code."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()  # a full disk behind it is told here and not when Python ends
             return result
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except click.ClickException as error:
+            raise _shown(error) from None
+        except (click.exceptions.Exit, click.Abort):
             raise
         except BscError as error:
             self._refuse(ctx, error)
         except BrokenPipeError:  # a pager that quits; click ends quietly
             raise
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+            say("interrupted", err=True)
             ctx.exit(INTERRUPTED)
         except Exception as error:  # the last resort: no traceback unless asked for
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 self._refuse(ctx, _no_space(error))
             if ctx.params["debug"]:
-                traceback.print_exc()
-            click.echo(
-                f"internal error: {type(error).__name__}: {error}\n"
-                "  fix:  this is a bug of bsc; run again with 'bsc --debug ...' and report what it prints",
-                err=True,
-            )
+                print_text(traceback.format_exc(), err=True)
+            say(f"internal error: {type(error).__name__}: {error}", err=True)
+            say("  fix:  this is a bug of bsc; run again with 'bsc --debug ...' and report what it prints", err=True)
             ctx.exit(INTERNAL_ERROR)
 
     def _refuse(self, ctx: click.Context, error: BscError) -> NoReturn:
         if ctx.params["debug"]:
-            traceback.print_exc()
-        click.echo(f"error {error}", err=True)
+            print_text(traceback.format_exc(), err=True)
+        print_text(f"error {error}\n", err=True)
         ctx.exit(error.exit_code)
+
+
+def _shown(error: click.ClickException) -> click.ClickException:
+    """A mistake that click found, whose message names files and options as they are."""
+    message = error.format_message()
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) or message == visible(message):
+        return error
+    return click.UsageError(visible(message), ctx=getattr(error, "ctx", None))
 
 
 def _no_space(error: OSError) -> UsageError:

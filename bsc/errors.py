@@ -12,6 +12,8 @@ A broken promise of our own is an `assert` or a plain exception and exits with 1
 
 from typing import Final
 
+from bsc.printable import visible
+
 CODES: Final[dict[str, str]] = {
     "BSC201": "a command-line value cannot be read",
     "BSC202": "an input file or folder cannot be opened",
@@ -75,7 +77,8 @@ class BscError(Exception):
         return int(self.code[3])
 
     def __str__(self) -> str:
-        return f"[{self.code}] {self.problem}\n  seen: {self.seen}\n  fix:  {self.fix}"
+        problem, seen, fix = map(visible, (self.problem, self.seen, self.fix))
+        return f"[{self.code}] {problem}\n  seen: {seen}\n  fix:  {fix}"
 
 
 class UsageError(BscError):

@@ -24,11 +24,14 @@ _SQUARED_PREFIXES: Final = ((1.0, ""), (1e-6, "m"), (1e-12, "µ"), (1e-18, "n"))
 # A number is shown with the largest prefix that leaves it at least this big after rounding to three digits.
 # Squared prefixes are a million apart, so areas go down to 0.0100 mm² and up to 9999 µm².
 _SMALLEST: Final = 0.9995
+_MOST_ZEROS: Final = 7
 _SMALLEST_SQUARED: Final = 0.009995
 
 
 def format_si(value: float | None, unit: str, *, digits: int = 3) -> str:
     """Three significant digits and a prefix, four digits from 1000 on: `1.56 pJ`, `0.372 mm²`, `1200 µm²`.
+
+    Far beyond all prefixes it is `1.00e+12 TJ`.
 
     Args:
         value: finite, in the SI unit itself; None for an unknown value, which reads `n/a`.
@@ -63,5 +66,8 @@ def format_ratio(ratio: float | None) -> str:
 
 def _rounded(number: float, digits: int) -> str:
     assert math.isfinite(number), number
-    exponent = int(f"{number:.{digits - 1}e}".partition("e")[2])
+    scientific = f"{number:.{digits - 1}e}"
+    exponent = int(scientific.partition("e")[2])
+    if abs(exponent) > _MOST_ZEROS:
+        return scientific
     return f"{number:.{max(0, digits - 1 - exponent)}f}"

@@ -11,7 +11,9 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
+from bsc.errors import UsageError
 from bsc.hardware.adc_law import ANCHOR_ADC_BITS, MAX_ADC_BITS, AdcLaw
+from bsc.hardware.target import MAX_AMOUNT, MIN_DIVISOR
 from bsc.toml_record import Kind, Record, Text, read_record
 
 
@@ -95,9 +97,16 @@ def law_from_toml(text: str, where: str) -> AdcLaw:
         where: file name for messages.
 
     Raises:
-        UsageError: BSC207, for the first thing that is wrong with the text.
+        UsageError: BSC207, for the first thing that is wrong with the text, and for the name of a shipped law.
     """
     law = read_record(_LawFile, text, where=where, code="BSC207").adc_law
+    if law.name in LAWS:
+        raise UsageError(
+            "BSC207",
+            f"{where}: key 'adc_law.name' is the name of a shipped law",
+            seen=f"'{law.name}', whose costs would stand under the same name",
+            fix="choose another name",
+        )
     return AdcLaw(
         name=law.name,
         formula=f"table in {where}",
@@ -127,7 +136,7 @@ def _ascending(bits: tuple[int, int]) -> tuple[int, int]:
 
 # TOML keys are text and its arrays are lists: the two places where strict types would refuse a correct file.
 _Bits = Annotated[int, Field(strict=False, ge=1, le=MAX_ADC_BITS)]
-_Cost = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Cost = Annotated[float, Field(ge=MIN_DIVISOR, le=MAX_AMOUNT)]
 _Costs = Annotated[Mapping[_Bits, _Cost], AfterValidator(_with_anchor)]
 
 

@@ -381,7 +381,7 @@ def test_verify(model: Path) -> None:
         "data       random inputs, seed 0, 5 samples",
         "exact: yes",
         "           0 of 55 layer results differ from the quantised integer model",
-        "import     equals the file in onnxruntime on 2 made-up samples, but for rounding",
+        "import     equals the file in onnxruntime on 2 made-up samples, but for rounding; as recorded",
         lines[5],
     ]
     assert lines[6].startswith("float      largest difference 0.")
@@ -540,8 +540,39 @@ def test_simulate_trials(plan: Path) -> None:
 
 def test_one_trial_has_no_interval(plan: Path) -> None:
     np.savez("data.npz", x=np.zeros((2, 12), np.float32), y=np.zeros(2, np.int64))
-    result = run("simulate", plan, "--data", "data.npz", "--noise", "ideal", "--trials", 1)
+    result = run("simulate", plan, "--data", "data.npz", "--noise", "generic", "--trials", 1)
     assert "% (one trial: no interval)\n" in result.stdout
+
+
+@pytest.mark.parametrize("options", [("ideal",), ("generic", "--only", "drift", "--scale", "drift=0")])
+def test_a_device_without_effects_has_no_interval(options: tuple[str, ...], plan: Path) -> None:
+    np.savez("data.npz", x=np.zeros((2, 12), np.float32), y=np.zeros(2, np.int64))
+    result = run("simulate", plan, "--data", "data.npz", "--noise", *options)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "effects    none that change anything: all trials equal the exact replay"
+    assert "±" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ("--only", "drift"),
+            "device 'reram-wan22' has no drift to leave\n  seen: effects {effects}\n  fix:  name one of them",
+        ),
+        (
+            ("--only", "read_noise", "--scale", "programming_error=2"),
+            "device 'reram-wan22' has no programming_error to scale\n"
+            "  seen: effects read_noise\n  fix:  scale one of them",
+        ),
+    ],
+)
+def test_effects_that_a_device_lacks(options: tuple[str, ...], words: str, plan: Path) -> None:
+    result = run("simulate", plan, "--noise", "reram-wan22", *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    effects = ", ".join(hw_models.load_device("reram-wan22").effects)
+    expected = f"error [BSC206] {words}, or add the table to a device file of your own\n"
+    assert result.stderr == expected.format(effects=effects)
 
 
 def test_verify_carries_out_every_conversion(model: Path) -> None:

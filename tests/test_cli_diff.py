@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -138,10 +139,38 @@ def test_a_folder_is_priced_by_the_law_of_the_report_beside_it(plans: tuple[str,
     Path("golden.json").write_text(run("report", exact, "--adc-law", "linear", "--json").stdout)
     assert run("diff", "golden.json", exact).exit_code == 0
     assert run("diff", exact, "golden.json").exit_code == 0
-    other = run("diff", "golden.json", exact, "--adc-law", "isaac")
-    assert other.exit_code == 1
-    (line,) = [line.split() for line in other.stdout.splitlines() if line.startswith(" ADC law")]
-    assert line == ["ADC", "law", "linear", "isaac"]
+    assert run("diff", "golden.json", exact, "--adc-law", "linear").exit_code == 0
+    for order in (("golden.json", exact), (exact, "golden.json")):
+        other = run("diff", *order, "--adc-law", "isaac")
+        assert (other.exit_code, other.stdout) == (2, "")
+        assert other.stderr == (
+            "error [BSC201] --adc-law needs plan folders\n"
+            "  seen: 'golden.json', a report, which has finished figures alone\n"
+            "  fix:  give the folder of that plan, or leave --adc-law out\n"
+        )
+
+
+def test_a_report_on_other_hardware_is_not_priced_again(plans: tuple[str, str]) -> None:
+    exact, coarse = plans
+    Path("hw.toml").write_text(
+        files("hw_models").joinpath("isaac.toml").read_text().replace("per_crossbar = 1", "per_crossbar = 2")
+    )
+    assert run("diff", exact, f"{coarse}/report.json", "--hw", "isaac").exit_code == 1
+    result = run("diff", exact, f"{coarse}/report.json", "--hw", "hw.toml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error [BSC201] --hw needs plan folders\n")
+
+
+def test_few_further_values_are_shown(plans: tuple[str, str]) -> None:
+    """One that no table is about: here what a baseline would need."""
+    document = json.loads(Path(plans[0], "report.json").read_text())
+    document["cost"]["uniform_8_bit"]["energy_j"] *= 2
+    Path("altered.json").write_text(json.dumps(document))
+    result = run("diff", f"{plans[0]}/report.json", "altered.json")
+    assert result.exit_code == 1
+    assert "Further values that differ\n" in result.stdout
+    assert "cost.uniform_8_bit.energy_j" in result.stdout
+    assert result.stdout.endswith("\ndifferent\n")
 
 
 @pytest.mark.parametrize("tolerance", ["", "%", "two", "-1%", "-0.1", "1", "2", "nan", "inf%", "1e999%", "2 percent"])

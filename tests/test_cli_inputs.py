@@ -183,7 +183,7 @@ def test_what_exact_is_relative_to_is_said() -> None:
     for printed in (result.stdout, run("inspect", "model.bsc").stdout):
         assert "import     checked in onnxruntime on 2 made-up samples" in printed.splitlines()
     assert (
-        "import     equals the file in onnxruntime on 2 made-up samples, but for rounding"
+        "import     equals the file in onnxruntime on 2 made-up samples, but for rounding; as recorded"
         in run("verify", "model.bsc").stdout
     )
 

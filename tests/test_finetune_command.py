@@ -210,3 +210,15 @@ def test_the_shipped_example_saves_adc_energy(tmp_path: Path, monkeypatch: pytes
     assert savings[1] > 1.5 * savings[0]
     verified = run("verify", "sparse.bsc", "--data", test, "--limit", 500, "--json")
     assert json.loads(verified.stdout)["accuracy"]["replayed"] > 0.95
+
+
+def test_what_could_not_be_written_is_made_again(model: Path) -> None:
+    tune = ("finetune", model, "--data", "train.npz", "--threads", 1, "--epochs", 1, "--batch", 100)
+    full = run(*tune, "--curve", "/dev/full")
+    assert full.exit_code == 2
+    assert "[BSC204] output '/dev/full' cannot be written\n  seen: No space left on device" in full.stderr
+    tuned = Path("mlp.finetuned.onnx").read_bytes()
+    again = run(*tune, "--curve", "curve.svg", "--resume", "--force")
+    assert (again.exit_code, Path("mlp.finetuned.onnx").read_bytes()) == (0, tuned)
+    assert Path("curve.svg").read_text().startswith("<svg ")
+    assert not Path("mlp.finetuned.onnx.checkpoint").exists()

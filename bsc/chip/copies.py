@@ -20,6 +20,8 @@ ROUNDING: Final = 1e-12
 """By how much an interval may be missed, relatively: quotients of times that are equal differ in their last bits."""
 STEP: Final = 5
 """Quarters that copies are multiplied by when more are bought."""
+SLOWER: Final = (1.5, 3.0)
+"""By how much longer than the shortest the intervals are whose copies more are bought on top of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,7 @@ def shortest_interval(room: Room) -> Copies:
             high = middle
         else:
             low = middle
-    copies = copies_for(demand, high)
+    copies = copies_for(demand, high)  # where rounding decides, more of one layer than the slowest one allows
     return copies_for(demand, max((layer.busy_s / copies[layer.name] for layer in demand.layers), default=0.0))
 
 
@@ -133,36 +135,43 @@ def interval_bound(demand: ChipDemand, slots: int) -> float:
 def shortest_latency(room: Room, dataflow: Dataflow) -> Copies:
     """Copies that are bought one after another where they shorten the longest chain most for a crossbar.
 
-    Where that ends behind the copies with the shortest interval, those are taken.
+    They are bought on top of those that keep the shortest interval, and of fewer, which keep a longer one; the best of
+    these ends is taken.
     """
-    demands = room.layers
-    by_name = {demand.name: demand for demand in demands}
-    most = dict.fromkeys(by_name, 1)
+    fastest = shortest_interval(room)
+    interval = max((layer.busy_s / fastest[layer.name] for layer in room.layers), default=0.0)
+    starts = [fastest, *(copies_for(room.demand, interval * times) for times in SLOWER)]
+    ends = [fastest, *(_bought(room, dataflow, start) for start in starts)]
+    return min(ends, key=lambda each: time_of(dataflow, room.layers, each).latency_s)
+
+
+def _bought(room: Room, dataflow: Dataflow, start: Mapping[str, int]) -> Copies:
+    """Copies beyond some that find room, as long as more of them find room and help."""
+    crossbars = {layer.name: crossbars_of(group) for group in room.demand.groups for layer in group}
+    most = dict.fromkeys(crossbars, 1)
     for use in dataflow.uses:
         most[use.layer] = max(most[use.layer], use.vectors)
-    copies = single(demands)
-    open_layers = {name for name, demand in by_name.items() if demand.crossbars}
+    copies = dict(start)
+    open_layers = {name for name, each in crossbars.items() if each}
     while open_layers:
-        timing = time_of(dataflow, demands, copies)
-        spent = critical_path(dataflow, timing, demands, copies)
+        spent = critical_path(dataflow, time_of(dataflow, room.layers, copies), room.layers, copies)
         offers = {
-            name: (more, spent[name] * (1 - copies[name] / more) / ((more - copies[name]) * by_name[name].crossbars))
+            name: (more, spent[name] * (1 - copies[name] / more) / ((more - copies[name]) * crossbars[name]))
             for name in open_layers & spent.keys()
             if (more := min(max(copies[name] + 1, copies[name] * STEP // 4), most[name])) > copies[name]
         }
-        best = max((gain for _, gain in offers.values()), default=0.0)
-        if not best:
-            break
+        best = 0.0
         for name in sorted(offers, key=lambda each: (-offers[each][1], each)):
             more, gain = offers[name]
-            if gain < best / 2:
+            if not gain or gain < best / 2:
                 break
             for number in dict.fromkeys((more, copies[name] + 1)):
                 bought = room.demand.together(copies | {name: number})
                 if room.takes(bought):
-                    copies = bought
+                    copies, best = bought, best or gain
                     break
             else:
                 open_layers.discard(name)
-    candidates = (copies, shortest_interval(room))
-    return min(candidates, key=lambda each: time_of(dataflow, demands, each).latency_s)
+        if not best:
+            break
+    return copies

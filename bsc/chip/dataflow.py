@@ -206,7 +206,7 @@ def _vectors(walk: _Walk, layer: MappedLayer, shape: Shape | None) -> int:
 
 def _output_shape(layer: MappedLayer, shape: Shape | None) -> Shape | None:
     """Shape of a layer's output; None where it is unknown."""
-    if shape is None or len(shape) < (1 if layer.conv is None else 3):
+    if shape is None or 0 in shape or len(shape) < (1 if layer.conv is None else 3):
         return None
     if layer.conv is None:
         return _manageable((*shape[:-1], layer.columns))

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.chip.dataflow import Dataflow, Use
+from bsc.chip.dataflow import Dataflow, Read, Use
 from bsc.mapping.placement import LayerDemand
 
 Seconds = NDArray[np.float64]
@@ -38,7 +38,6 @@ class UseTime:
         ready_s: when all rows up to each are done, float64 (rows,).
         waiting_s: of each row, when the rows that it needs are there, float64 (rows,).
         busy_until_s: of the last vectors, one for each copy at most, when they end.
-        waits_for: number of the use that gives the last of them, int64 (rows,); -1 for none.
     """
 
     start_s: float
@@ -46,7 +45,6 @@ class UseTime:
     ready_s: Seconds
     waiting_s: Seconds
     busy_until_s: Seconds
-    waits_for: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -96,12 +94,9 @@ def time_of(dataflow: Dataflow, demands: Sequence[LayerDemand], copies: Mapping[
 
 
 def _use_time(use: Use, before: Sequence[UseTime], vector_s: float, copies: int, busy_until_s: Seconds) -> UseTime:
-    waiting, waits_for = np.zeros(use.rows), np.full(use.rows, -1)
+    waiting = np.zeros(use.rows)
     for read in use.reads:
-        ready = before[read.source].ready_s
-        there = np.where(read.last > 0, ready[np.maximum(read.last, 1) - 1], 0.0)
-        waits_for = np.where(there > waiting, read.source, waits_for)
-        waiting = np.maximum(waiting, there)
+        waiting = np.maximum(waiting, _given_s(read, before[read.source].ready_s))
     waiting = np.maximum.accumulate(waiting)  # in order: a row does not overtake the one before it
     per_row = use.vectors // use.rows
     if use.vectors <= MAX_VECTORS:
@@ -121,9 +116,14 @@ def _use_time(use: Use, before: Sequence[UseTime], vector_s: float, copies: int,
         end_s=float(ready[-1]) if use.rows else 0.0,
         ready_s=ready,
         waiting_s=waiting,
-        busy_until_s=np.concatenate([busy_until_s, end])[-turns:],
-        waits_for=waits_for,
+        busy_until_s=end[-turns:] if len(end) >= turns else np.concatenate([busy_until_s, end])[-turns:],
     )
+
+
+def _given_s(read: Read, ready_s: Seconds) -> Seconds:
+    """When the rows of a source that each row needs are there; 0 where it needs none."""
+    there = ready_s[read.last - 1]
+    return there if read.last[0] > 0 else np.where(read.last > 0, there, 0.0)
 
 
 def _in_turns(there: Seconds, copies: int, vector_s: float) -> Seconds:
@@ -156,8 +156,10 @@ def critical_path(
         held = row - int(np.argmax((found.waiting_s[: row + 1] - np.arange(row + 1) * row_s)[::-1]))
         held = int(np.searchsorted(found.waiting_s, found.waiting_s[held]))  # the first row that had to wait as long
         spent[use.layer] = spent.get(use.layer, 0.0) + float(found.ready_s[row] - found.waiting_s[held])
-        source = int(found.waits_for[held])
-        if source >= 0:
-            row = next(int(read.last[held]) - 1 for read in use.reads if read.source == source)
-        number = source
+        number = -1
+        for read in use.reads if found.waiting_s[held] > 0 else ():
+            last = int(read.last[held])
+            if last > 0 and timing.uses[read.source].ready_s[last - 1] == found.waiting_s[held]:
+                number, row = read.source, last - 1
+                break
     return spent

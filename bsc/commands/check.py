@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from bsc.commands.mapping_options import compile_options, mapping_options
-from bsc.commands.output import print_report
+from bsc.commands.output import print_report, print_text
 
 
 @click.command(short_help="Say what becomes of every operator of a model.")
@@ -25,7 +25,7 @@ def check(ctx: click.Context, /, model: Path, **options: Any) -> None:
 
     found = check_model(model, *compile_options(ctx, options))
     if options["as_json"]:
-        click.echo(to_json(coverage_json(found)), nl=False)
+        print_text(to_json(coverage_json(found)))
     else:
         print_report(CoverageReport(found=found))
     if found.refusals:

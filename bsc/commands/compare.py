@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bsc.commands.output import print_report, progress
+from bsc.commands.output import print_report, print_text, progress
 from bsc.commands.replay_data import open_data
 from bsc.commands.reports import Reported, open_reported, require_plan
 from bsc.errors import UsageError
@@ -35,7 +35,6 @@ def compare(plans: tuple[Path, ...], **options: Any) -> None:
     """
     import hw_models
     from bsc.plan.folder import to_json
-    from bsc.report.build import target_sha256
     from bsc.report.side_by_side import ComparedPlan, SideBySideReport, side_by_side_json
 
     if len(plans) < 2:
@@ -46,13 +45,7 @@ def compare(plans: tuple[Path, ...], **options: Any) -> None:
             fix="give plan folders, as in 'bsc compare one.bsc other.bsc'",
         )
     hardware = None if options["hw"] is None else hw_models.load(options["hw"])
-    law = None if options["adc_law"] is None else hw_models.load_law(options["adc_law"])
     opened = open_reported(plans, target=hardware, law=options["adc_law"], one_law=True)
-    for each in opened:
-        if hardware is not None and each.report.cost.target_sha256 != target_sha256(hardware):
-            require_plan(each, "--hw")
-        if law is not None and each.report.cost.adc_law != law.name:
-            require_plan(each, "--adc-law")
     _require_one_law(opened)
     replayed = [] if options["data"] is None else [require_plan(each, "--data") for each in opened]
     names = _names(plans)
@@ -64,7 +57,7 @@ def compare(plans: tuple[Path, ...], **options: Any) -> None:
         for name, each, accuracy in zip(names, opened, accuracies or [None] * len(opened), strict=True)
     ]
     if options["as_json"]:
-        click.echo(to_json(side_by_side_json(compared, PAPER_LAW)), nl=False)
+        print_text(to_json(side_by_side_json(compared, PAPER_LAW)))
     else:
         print_report(SideBySideReport(plans=compared, paper_law=PAPER_LAW))
 

@@ -7,7 +7,7 @@ import click
 
 from bsc.commands.input_options import said_of_import
 from bsc.commands.mapping_options import compile_options, mapping_options
-from bsc.commands.output import plan_report, print_report
+from bsc.commands.output import plan_report, print_report, print_text, say
 
 if TYPE_CHECKING:
     from bsc.compile.layout import LayoutChoice
@@ -42,30 +42,32 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     compiled = compile_model(model, target, settings)
     if options["time_passes"]:
         for step in compiled.times:
-            click.echo(f"{step.name:16} {step.seconds:8.3f} s", err=True)
+            say(f"{step.name:16} {step.seconds:8.3f} s", err=True)
     for line in said_of_import(compiled.graph.info):
-        click.echo(line, err=True)
+        say(line, err=True)
     for choice in compiled.choices:
-        click.echo(_describe(choice), err=True)
+        say(_describe(choice), err=True)
     plan = compiled.plan
     if plan is None:
-        click.echo(str(compiled.graph), nl=False)
+        print_text(str(compiled.graph))
         return
     report = plan_report(plan, target, options["adc_law"])
-    text = PlanReport(report=report)
+    shown = PlanReport(report=report)
+    text = to_text(shown)
 
     def views(document: "PlanDocument") -> dict[str, str]:
         """Files beside the plan; `document` is the one that names all other files."""
         whole = report.model_copy(update={"plan": document})
-        texts = {"report.txt": to_text(text), REPORT: to_json(whole)}
+        texts = {"report.txt": text, REPORT: to_json(whole)}
         return texts | {"report.html": plan_page(plan, whole)} if options["html"] else texts
 
-    write_plan(plan, output, views=views, force=options["force"])
+    document = write_plan(plan, output, views=views, force=options["force"])
     if options["as_json"]:
-        click.echo((output / REPORT).read_text(encoding="utf-8"), nl=False)
+        print_text(to_json(report.model_copy(update={"plan": document})))
     else:
-        print_report(text)
-        click.echo(f"\nwrote {output}/", err=True)
+        print_report(shown, text)
+        say("", err=True)
+        say(f"wrote {output}/", err=True)
 
 
 def _describe(choice: "LayoutChoice") -> str:

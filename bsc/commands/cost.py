@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bsc.commands.output import plan_report, print_report
+from bsc.commands.output import plan_report, print_report, print_text
 
 
 @click.command()
@@ -22,6 +22,6 @@ def cost(plan: Path, hw: str | None, adc_law: str | None, *, as_json: bool) -> N
     target = opened.target if hw is None else hw_models.load(hw)
     report = plan_report(opened, target, adc_law)
     if as_json:
-        click.echo(to_json(report.cost), nl=False)
+        print_text(to_json(report.cost))
     else:
         print_report(PlanReport(report=report))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bsc.commands.output import print_report
+from bsc.commands.output import print_report, print_text
 from bsc.commands.reports import open_reported
 from bsc.errors import UsageError
 
@@ -44,7 +44,8 @@ def diff(
     that went up or down by more than this part of their old value: energies, latency, areas, crossbars and what they
     fill, conversions, mean ADC bits and the share proved lossless; and layers that only one side has.
 
-    Another version of bsc, another file name of the model, and relative differences up to 1e-9 are not shown.
+    Another version of bsc, another file name of the model, and relative differences up to 1e-9 are not shown. All
+    else of the two reports is. A report.json has finished figures: --hw or --adc-law of others need the folder.
     """
     import hw_models
     from bsc.plan.difference import array_differences
@@ -58,7 +59,7 @@ def diff(
     arrays = None if before.plan is None or after.plan is None else array_differences(before.plan, after.plan)
     found = difference(before.report, after.report, names=(str(old), str(new)), arrays=arrays)
     if as_json:
-        click.echo(to_json(difference_json(found, tolerated)), nl=False)
+        print_text(to_json(difference_json(found, tolerated)))
     else:
         print_report(DifferenceReport(found=found, tolerance=tolerated))
     if found.differs(tolerated):

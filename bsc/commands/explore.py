@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bsc.commands.output import check_outputs, print_report, progress, require_together, write_text
+from bsc.commands.input_options import check_option, keep_option, model_inputs, set_option, shape_option, values_option
+from bsc.commands.output import check_outputs, print_report, print_text, progress, require_together, say, write_text
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ if TYPE_CHECKING:
     metavar="FILE.npz",
     help="Inputs that set input ranges, and resolutions that rest on data.",
 )
-@click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
+@shape_option
+@set_option
+@keep_option
+@values_option
+@check_option
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes on this machine.  [default: its cores]"
 )
@@ -65,12 +70,12 @@ def explore(model: Path, space: Path, **options: Any) -> None:
     Results land in a SQLite file one by one: a sweep that was stopped goes on where it was when the same command is run
     again.
     """
+    from bsc.compile.options import ModelOptions
     from bsc.explore.files import exploration_csv, exploration_json
     from bsc.explore.page import explore_page, explore_picture
     from bsc.explore.report import ExplorationReport
     from bsc.explore.store import open_store
     from bsc.explore.sweep import Inputs, Sweep
-    from bsc.frontend.shapes import parse_input_shape
     from bsc.plan.folder import to_json
 
     require_together("--limit", options["limit"], "--data", options["data"])
@@ -97,7 +102,7 @@ def explore(model: Path, space: Path, **options: Any) -> None:
             data=options["data"],
             limit=options["limit"],
             calibration=options["calib"],
-            input_shapes=dict(map(parse_input_shape, options["input_shape"])),
+            given=ModelOptions(**model_inputs(options)),
         )
     )
     with open_store(output, sweep.identity, force=options["force"]) as store:
@@ -112,12 +117,13 @@ def explore(model: Path, space: Path, **options: Any) -> None:
         if picture:
             write_text(options["svg"], picture)
         else:
-            click.echo(f"{options['svg']} is not written: no design has figures to draw", err=True)
+            say(f"{options['svg']} is not written: no design has figures to draw", err=True)
     if as_json:
-        click.echo(to_json(exploration_json(found)), nl=False)
+        print_text(to_json(exploration_json(found)))
     elif not printing:
         print_report(ExplorationReport(found=found))
-        click.echo(f"\nresults are in {output}", err=True)
+        say("", err=True)
+        say(f"results are in {output}", err=True)
 
 
 def _run(sweep: "Sweep", store: "Store", options: dict[str, Any]) -> None:
@@ -130,9 +136,7 @@ def _run(sweep: "Sweep", store: "Store", options: dict[str, Any]) -> None:
             sweep.run(store, scheduler, advance)
     except (KeyboardInterrupt, SystemExit):
         done = len(store.designs())
-        click.echo(
-            f"{done} of {sweep.total} designs are in {store.path}; the same command goes on from there", err=True
-        )
+        say(f"{done} of {sweep.total} designs are in {store.path}; the same command goes on from there", err=True)
         raise
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from bsc.commands.output import say
 from bsc.errors import UsageError
 
 
@@ -43,7 +44,7 @@ def export(plan: Path, form: str, output: Path | None, *, force: bool) -> None:
         )
     if form == "onnx":
         onnx_emulation.write_emulation(opened, output, force=force)
-        click.echo(f"wrote {output}", err=True)
+        say(f"wrote {output}", err=True)
     else:
         cells.write_cells(opened, output, force=force)
-        click.echo(f"wrote {output}/", err=True)
+        say(f"wrote {output}/", err=True)

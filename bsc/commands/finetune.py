@@ -1,15 +1,19 @@
 """`bsc finetune`."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.input_options import keep_option, set_option, shape_option
+from bsc.commands.output import new_console, print_text, say
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
+    from bsc.ir.graph import Graph
     from bsc.train.options import FinetuneOptions
     from bsc.train.workers import Workers
 
@@ -55,7 +59,9 @@ if TYPE_CHECKING:
 )
 @click.option("--device", help="cpu, cuda or cuda:N.  [default: cpu]")
 @click.option("--threads", type=int, help="Of the CPU.  [default: as many as there are cores]")
-@click.option("--input-shape", multiple=True, metavar="NAME:SIZES", help="Open input sizes, as x:1,3,224,224.")
+@shape_option
+@set_option
+@keep_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: MODEL.finetuned.onnx]")
 @click.option("--force", is_flag=True, help="Replace an output that exists.")
 @click.option("--resume", is_flag=True, help="Go on after the last whole epoch of a run that was stopped.")
@@ -72,34 +78,56 @@ def finetune(model: Path, data: str, test: str | None, config: Path | None, **fl
     from bsc.train.workers import join, leave
 
     output = flags.pop("output") or model.with_name(f"{model.stem}.finetuned.onnx").name
-    paths = {name: flags.pop(name) for name in ("curve", "input_shape", "resume", "as_json")}
-    force = flags.pop("force")
+    paths = {name: flags.pop(name) for name in ("curve", "resume", "as_json", "force")}
+    said = {name: flags.pop(name) for name in ("input_shape", "constants", "keep_digital")}
     options = _options(config, flags)
-    _check_output(Path(output), model, force=force)
+    _check_output(Path(output), model, force=paths["force"])
     workers, device = join(options.device)
     try:
-        _run(model, (data, test), options.model_copy(update={"device": device}), workers, output=Path(output), **paths)
+        graph = _graph(model, said)
+        _run(
+            model,
+            graph,
+            (data, test),
+            options.model_copy(update={"device": device}),
+            workers,
+            output=Path(output),
+            **paths,
+        )
     finally:
         leave(workers)
 
 
+def _graph(model: Path, said: Mapping[str, Any]) -> "Graph":
+    """The model as written, what is said of its inputs and layers applied."""
+    from bsc.frontend.onnx_import import import_model
+    from bsc.frontend.set_inputs import parse_set
+    from bsc.frontend.shapes import parse_input_shape
+
+    return import_model(
+        model,
+        dict(map(parse_input_shape, said["input_shape"])),
+        constants=dict(map(parse_set, said["constants"])),
+        keep_digital=said["keep_digital"],
+        as_written=True,
+    )
+
+
 def _run(
     model: Path,
+    graph: "Graph",
     data: tuple[str, str | None],
     options: "FinetuneOptions",
     workers: "Workers",
     *,
     output: Path,
     curve: Path | None,
-    input_shape: tuple[str, ...],
     resume: bool,
     as_json: bool,
+    force: bool,
 ) -> None:
-    from rich.console import Console
     from rich.progress import Progress
 
-    from bsc.frontend.onnx_import import import_model
-    from bsc.frontend.shapes import parse_input_shape
     from bsc.output_files import write_file
     from bsc.train.curves import training_curve
     from bsc.train.data import has_test_split, load_samples
@@ -107,28 +135,26 @@ def _run(
     from bsc.train.precision import multiplies_bfloat16
     from bsc.train.trainer import Trainer
 
-    graph = import_model(model, dict(map(parse_input_shape, input_shape)), as_written=True)
     specs = [graph.tensors[name] for name in graph.inputs]
     train = load_samples(data[0], specs, "train")
     judge = data[1] or (data[0] if has_test_split(data[0]) else None)
     trainer = Trainer(graph, train, None if judge is None else load_samples(judge, specs, "test"), options, workers)
+    with_parameters(model, graph, trainer.parameters())  # what has no place in the file is told before the work
     first, quiet = workers.rank == 0, as_json or workers.rank > 0
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     if not quiet:
         start = "" if trainer.float_accuracy is None else f", accuracy {trainer.float_accuracy:.2%}"
-        click.echo(f"{len(train)} samples of {train.source}{start} in floating point")
+        say(f"{len(train)} samples of {train.source}{start} in floating point")
         if trainer.precision == "bf16" and not multiplies_bfloat16(options.device):
-            click.echo(
-                "this device has no instructions for bfloat16, which is slow on it; --precision auto takes fp32 then"
-            )
-        click.echo(EPOCH_HEAD)
-    console = Console(stderr=True)
+            say("this device has no instructions for bfloat16, which is slow on it; --precision auto takes fp32 then")
+        say(EPOCH_HEAD)
+    console = new_console(stderr=True)
     with Progress(console=console, transient=True, disable=not first or not console.is_terminal) as progress:
         task = progress.add_task("fine-tuning", total=None)
 
         def on_epoch(record: Mapping[str, Any]) -> None:
             if not quiet:
-                click.echo(epoch_line(record))
+                say(epoch_line(record))
 
         parameters = trainer.run(
             checkpoint=checkpoint,
@@ -138,15 +164,16 @@ def _run(
         )
     if not first:
         return
-    write_model(with_parameters(model, graph, parameters), output)
-    checkpoint.unlink(missing_ok=True)
+    write_model(with_parameters(model, graph, parameters), output, force=force)
     if curve is not None:
         write_file(curve, training_curve(trainer.history).encode())
     if as_json:
         record = {"float_accuracy": trainer.float_accuracy, "precision": trainer.precision, "epochs": trainer.history}
-        click.echo(json.dumps(record, indent=2))
+        print_text(json.dumps(record, indent=2) + "\n")
     else:
-        click.echo(f"wrote {output}", err=True)
+        say(f"wrote {output}", err=True)
+    sys.stdout.flush()
+    checkpoint.unlink(missing_ok=True)  # last: with it, whatever could not be written is made again by --resume
 
 
 EPOCH_HEAD = "epoch    loss  objective  accuracy   % cells above 0, top slice first   ADC bits proved, max and mean"

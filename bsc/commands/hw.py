@@ -2,7 +2,7 @@
 
 import click
 
-from bsc.commands.output import print_report
+from bsc.commands.output import print_report, print_text, say
 from bsc.errors import UsageError
 
 
@@ -17,7 +17,7 @@ def hw_list() -> None:
     import hw_models
 
     for name in hw_models.names():
-        click.echo(f"{name:12} {hw_models.load(name).description}")
+        say(f"{name:12} {hw_models.load(name).description}")
 
 
 @hw.command("show")
@@ -31,7 +31,7 @@ def hw_show(name: str, *, as_json: bool) -> None:
 
     target = hw_models.load(name)
     if as_json:
-        click.echo(target_json(target), nl=False)
+        print_text(target_json(target))
     else:
         print_report(TargetReport(target=target))
 
@@ -49,11 +49,11 @@ def hw_devices(name: str | None, *, as_json: bool) -> None:
         if as_json:
             raise UsageError("BSC201", "--json needs the name of a device", seen="no name", fix="add a name")
         for each in hw_models.device_names():
-            click.echo(f"{each:18} {hw_models.load_device(each).description}")
+            say(f"{each:18} {hw_models.load_device(each).description}")
         return
     device = hw_models.load_device(name)
     if as_json:
-        click.echo(to_json(device.model_dump(mode="json", exclude_none=True)), nl=False)
+        print_text(to_json(device.model_dump(mode="json", exclude_none=True)))
     else:
         print_report(DeviceReport(device=device))
 
@@ -67,5 +67,5 @@ def hw_check(name: str) -> None:
 
     target = hw_models.load(name)
     for line in check(target):
-        click.echo(f"{'ok  ' if line.ok else 'FAIL'}  {line.name:32} {line}")
+        say(f"{'ok  ' if line.ok else 'FAIL'}  {line.name:32} {line}")
     require_consistent(target)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bsc.commands.output import plan_report, print_report
+from bsc.commands.output import plan_report, print_report, print_text
 from bsc.errors import UsageError
 
 
@@ -28,7 +28,7 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
             raise UsageError("BSC201", "--crossbar needs --layer", seen=crossbar, fix="add --layer NAME")
         report = plan_report(opened, opened.target, None)
         if as_json:
-            click.echo(to_json(report), nl=False)
+            print_text(to_json(report))
         else:
             print_report(PlanReport(report=report))
         return
@@ -40,6 +40,6 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
         return
     totals = layer_totals(record, arrays)
     if as_json:
-        click.echo(to_json(totals), nl=False)
+        print_text(to_json(totals))
     else:
         print_report(LayerReport(layer=record, totals=totals, places=places))

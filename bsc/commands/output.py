@@ -1,4 +1,7 @@
-"""What the commands share: pricing a plan, its report, printing, and progress bars."""
+"""What the commands share: pricing a plan, its report, printing, and progress bars.
+
+Commands print by `say`, `print_text` and `print_report` alone, which let nothing invisible through (`bsc.printable`).
+"""
 
 import contextlib
 import sys
@@ -9,9 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bsc.errors import UsageError
+from bsc.printable import visible, visible_lines
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from bsc.cost.compare import Comparison
     from bsc.hardware.target import Target
@@ -22,13 +26,25 @@ STDOUT = Path("-")
 
 
 def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison":
-    """The plan priced on a target; `law` is a name or file, None for the target's own."""
+    """The plan priced on a target; `law` is a name or file, None for the target's own.
+
+    Raises:
+        UsageError: BSC207 for a law that cannot be read or used, or two of one name.
+    """
     import hw_models
     from bsc.cost.compare import compare
 
+    own, chosen = (hw_models.load_law(each) for each in (target.adc.law, law or target.adc.law))
+    if own.name == chosen.name and not own.equals(chosen):
+        raise UsageError(
+            "BSC207",
+            f"two ADC laws are called '{own.name}'",
+            seen=f"{own.formula} of the target, and {chosen.formula}",
+            fix="give one of them another name",
+        )
     laws = hw_models.laws()
-    laws.setdefault(target.adc.law, hw_models.load_law(target.adc.law))
-    return compare(plan.mapping, target, hw_models.load_law(law or target.adc.law), laws)
+    laws.setdefault(target.adc.law, own)
+    return compare(plan.mapping, target, chosen, laws)
 
 
 def plan_report(plan: "Plan", target: "Target", law: str | None) -> "ReportDocument":
@@ -38,16 +54,31 @@ def plan_report(plan: "Plan", target: "Target", law: str | None) -> "ReportDocum
     return report_document(plan, compare_plan(plan, target, law))
 
 
-def print_report(report: "RenderableType") -> None:
-    """To a terminal in its width and colours, else as plain text of a fixed width."""
-    from rich.console import Console
-
-    from bsc.report.text import to_text
+def print_report(report: "RenderableType", text: str | None = None) -> None:
+    """To a terminal in its width and colours, else as plain text of a fixed width, `text` if that is there already."""
+    from bsc.report.text import print_to_terminal, to_text
 
     if sys.stdout.isatty():
-        Console().print(report)
+        print_to_terminal(report, new_console())
     else:
-        click.echo(to_text(report), nl=False)
+        print_text(to_text(report) if text is None else text)
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line, which stays one whatever names are in it."""
+    click.echo(visible(line), err=err)
+
+
+def print_text(text: str, *, err: bool = False) -> None:
+    """Print whole lines, whose ends are ours."""
+    click.echo(visible_lines(text), nl=False, err=err)
+
+
+def new_console(*, stderr: bool = False) -> "Console":
+    """A terminal; names may hold what rich would take for markup or the name of a picture."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False)
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path], *, printed: Iterable[str] = ()) -> bool:
@@ -116,7 +147,7 @@ def require_together(option: str, given: object, needed: str, other: object) -> 
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file and say so on stderr; `-` prints it.
+    """Write a file for people and say so on stderr; `-` prints it.
 
     Raises:
         UsageError: BSC204 if it cannot be written.
@@ -124,10 +155,10 @@ def write_text(path: Path, text: str) -> None:
     from bsc.output_files import write_file
 
     if path == STDOUT:
-        click.echo(text, nl=False)
+        print_text(text)
         return
-    write_file(path, text.encode())
-    click.echo(f"wrote {path}", err=True)
+    write_file(path, visible_lines(text).encode())
+    say(f"wrote {path}", err=True)
 
 
 @contextlib.contextmanager
@@ -136,10 +167,9 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=new_console(stderr=True), transient=True) as bar:
+        task = bar.add_task(visible(what), total=total)
         yield lambda done: bar.advance(task, done)

@@ -9,6 +9,7 @@ from bsc.commands.output import (
     check_outputs,
     plan_report,
     print_report,
+    print_text,
     require_together,
     write_text,
 )
@@ -65,6 +66,6 @@ def report(plan: Path, **options: Any) -> None:
     if csv_file is not None:
         write_text(csv_file, layer_csv(document))
     if as_json:
-        click.echo(to_json(document), nl=False)
+        print_text(to_json(document))
     elif not printing:
         print_report(PlanReport(report=document, whole=True))

@@ -41,7 +41,8 @@ def open_reported(
         one_law: else all folders are priced by the law of the first target, and not each by that of its own.
 
     Raises:
-        UsageError: BSC202 for what cannot be opened.
+        UsageError: BSC202 for what cannot be opened; BSC201 for a report that was priced on other hardware than is
+            asked for, or by another law.
         ModelError: BSC307 for a folder that is not a plan, BSC313 for a file that is not a report.
     """
     import hw_models
@@ -50,12 +51,25 @@ def open_reported(
 
     reports = {path: read_report(path) for path in paths if not path.is_dir()}
     plans = {path: read_plan(path) for path in paths if path.is_dir()}
+    for path, read in reports.items():
+        _require_priced(Reported(path=path, report=read, plan=None), target, law)
     laws = [read.cost.adc_law for read in reports.values()]
     law = law or next((each for each in laws if each in hw_models.laws()), None)
     if one_law and plans and law is None:
         law = (target or next(iter(plans.values())).target).adc.law
     reports |= {path: plan_report(plan, target or plan.target, law) for path, plan in plans.items()}
     return [Reported(path=path, report=reports[path], plan=plans.get(path)) for path in paths]
+
+
+def _require_priced(opened: Reported, target: "Target | None", law: str | None) -> None:
+    """Refuse a report that has not the hardware or the law that is asked for."""
+    import hw_models
+    from bsc.report.build import target_sha256
+
+    if target is not None and opened.report.cost.target_sha256 != target_sha256(target):
+        require_plan(opened, "--hw")
+    if law is not None and opened.report.cost.adc_law != hw_models.load_law(law).name:
+        require_plan(opened, "--adc-law")
 
 
 def require_plan(opened: Reported, option: str) -> "Plan":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bsc.commands.input_options import values_option
-from bsc.commands.output import print_report, progress
+from bsc.commands.output import print_report, print_text, progress
 from bsc.commands.replay_data import open_data, replay_options
 from bsc.errors import UsageError
 
@@ -64,7 +64,7 @@ def simulate(plan: Path, **options: Any) -> None:
             advance=advance,
         )
     if options["as_json"]:
-        click.echo(to_json(simulation_json(found)), nl=False)
+        print_text(to_json(simulation_json(found)))
     else:
         print_report(SimulationReport(plan=opened, found=found))
 
@@ -82,6 +82,8 @@ def _noise(options: dict[str, Any]) -> "Device | None":
             )
         return None
     device = hw_models.load_device(options["noise"])
+    if options["only"]:
+        device = device.only(*options["only"])
     for text in options["scale"]:
         effect, _, factor = text.partition("=")
         try:
@@ -92,4 +94,4 @@ def _noise(options: dict[str, Any]) -> "Device | None":
             ) from None
     if options["read_at"] is not None:
         device = device.read_at(options["read_at"])
-    return device.only(*options["only"]) if options["only"] else device
+    return device

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from bsc.commands.input_options import values_option
-from bsc.commands.output import print_report, progress
+from bsc.commands.output import print_report, print_text, progress
 from bsc.commands.replay_data import open_data, replay_options
 
 
@@ -49,7 +49,7 @@ def verify(plan: Path, **options: Any) -> None:
         given=options["values"],
     )
     if options["proofs"]:
-        check_records(opened.document)
+        check_records(opened)
         check_vectors(opened.mapping, next(data.first(1).batches()))
     how = replay_options(options["device"], every_conversion=options["every_conversion"], statistics=False)
     with progress("replaying", data.samples) as advance:
@@ -57,7 +57,7 @@ def verify(plan: Path, **options: Any) -> None:
             opened, data, source, options["model"], per_layer=options["per_layer"], options=how, advance=advance
         )
     if options["as_json"]:
-        click.echo(to_json(verification_json(found, proofs)), nl=False)
+        print_text(to_json(verification_json(found, proofs)))
     else:
         print_report(VerificationReport(plan=opened, found=found, proofs=proofs))
     found.require_lossless(opened)

@@ -401,7 +401,8 @@ def _load(job: Job, state: State, path: Path | None, option: str) -> Dataset | N
     if path is None:
         return None
     specs = [state.graph.tensors[name] for name in state.graph.inputs]
-    data = load_dataset(path, specs, dynamic_batch=state.graph.info.dynamic_batch)
+    free = state.graph.info.dynamic_batch
+    data = load_dataset(path, specs, dynamic_batch=free, given=job.options.input_values)
     if job.options.test_accuracy:
         require_labels(data, option)
     return data

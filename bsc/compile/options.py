@@ -29,6 +29,25 @@ DEFAULT_WEIGHT_BITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """What is said of a model's inputs and layers; `CompileOptions` has the same.
+
+    Attributes:
+        input_shapes: sizes of inputs that the model leaves open, by name.
+        constants: inputs that are made constants: all their values in order, or one for all, by name.
+        input_values: lowest and highest value of inputs that are made up, by name.
+        keep_digital: names of layers that stay digital operators.
+        import_check: whether the imported graph is checked against the file.
+    """
+
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    constants: Mapping[str, tuple[int | float, ...]] = field(default_factory=dict)
+    input_values: Mapping[str, Values] = field(default_factory=dict)
+    keep_digital: tuple[str, ...] = ()
+    import_check: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompileOptions:
     """What a compilation may be told.
 

@@ -23,6 +23,7 @@ from bsc.numeric.im2col import column_blocks, output_sizes, to_vectors, vector_c
 from bsc.numeric.quantizer import SMALLEST_MAXIMUM, code_limits, step_for, to_codes
 from bsc.replay.calibrate import FloatRun, float_bytes, run_float_once
 from bsc.replay.dataset import Dataset, random_dataset
+from bsc.replay.import_check import MOST_OUTPUT_BYTES, output_bytes
 from bsc.replay.scores import MAX_RELATIVE_RMS
 
 MOST_VALUES = 1 << 28
@@ -65,6 +66,8 @@ def quantisation_notes(graph: Graph, data: Dataset | None, run: FloatRun | None 
     try:
         if run is None:
             run = run_float_once(graph, _feeds(graph, data))
+        if output_bytes(graph, run.tensors) > MOST_OUTPUT_BYTES:
+            return tuple(lost.values())
         quantised = _run_quantised(graph, run.feeds)
         differences = {name: _relative(quantised[name], run.tensors[name]) for name in graph.outputs}
         output, largest = max(differences.items(), key=lambda item: item[1], default=("", 0.0))

@@ -135,4 +135,11 @@ def _tensor(value: Any, layer: str) -> NDArray[Any]:
             seen=f"a {type(value).__name__}",
             fix="check the model with onnx.checker.check_model(full_check=True)",
         )
+    if value.dtype.kind in "OSU":
+        raise ModelError(
+            "BSC304",
+            f"layer '{layer}': its input is not of numbers",
+            seen="texts",
+            fix="check the model with onnx.checker.check_model(full_check=True)",
+        )
     return value

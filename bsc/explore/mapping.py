@@ -9,7 +9,7 @@ import hashlib
 import json
 import reprlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ import numpy as np
 
 import bsc
 from bsc.compile.driver import State, compile_model, import_calibrated
-from bsc.compile.options import CompileOptions, ResolvedOptions
+from bsc.compile.options import CompileOptions, ModelOptions, ResolvedOptions
 from bsc.cost.counters import COUNTERS
 from bsc.cost.counts import RESOLUTIONS, LayerCounts, count_mapping
 from bsc.errors import BscError, UsageError
@@ -68,7 +68,7 @@ class MappingJob:
         target: hardware to compile for.
         law: ADC law that searches and budgets go by.
         max_accuracy_drop: for `budget-adc`, a share of samples; or None.
-        input_shapes: sizes that the model leaves open.
+        given: what is said of the model's inputs and layers.
         calibration: data for input ranges and resolutions, or None.
         data: labelled data to replay for its accuracy, or None.
         limit: samples of these to replay, or None for all.
@@ -80,7 +80,7 @@ class MappingJob:
     target: Target
     law: AdcLaw
     max_accuracy_drop: float | None
-    input_shapes: Mapping[str, tuple[int, ...]]
+    given: ModelOptions
     calibration: Input | None
     data: Input | None
     limit: int | None
@@ -97,7 +97,7 @@ class MappingJob:
             "target": self.target.model_dump(mode="json") if priced else None,
             "law": asdict(self.law) if priced else None,
             "max-accuracy-drop": self.max_accuracy_drop,
-            "input-shapes": {name: list(sizes) for name, sizes in self.input_shapes.items()},
+            "given": asdict(self.given),
             "calibration": self.calibration and self.calibration.sha256,
             "data": self.data and [self.data.sha256, self.limit],
         }
@@ -203,7 +203,7 @@ def _tables(counts: LayerCounts) -> dict[str, list[int]]:
 def _count(work: MappingJob) -> MappingResult:
     options = CompileOptions(
         pipeline=work.recipe.pipeline,
-        input_shapes=work.input_shapes,
+        **asdict(work.given),
         calibration=None if work.calibration is None else work.calibration.path,
         search=work.recipe.search,
         test_accuracy=work.max_accuracy_drop is not None,
@@ -216,7 +216,13 @@ def _count(work: MappingJob) -> MappingResult:
     document = plan.document
     replayed = None
     if work.data is not None:
-        data = load_dataset(work.data.path, document.inputs, dynamic_batch=document.free_batch, limit=work.limit)
+        data = load_dataset(
+            work.data.path,
+            document.inputs,
+            dynamic_batch=document.free_batch,
+            limit=work.limit,
+            given=work.given.input_values,
+        )
         _require_same(work.data, data.sha256)
         replayed = _accuracy(plan.mapping, data)
     return MappingResult(
@@ -227,7 +233,7 @@ def _count(work: MappingJob) -> MappingResult:
 def _import(work: MappingJob, options: CompileOptions) -> State:
     """The model and its data, from the last time if they were the same."""
     files = [(each.path, each.sha256) for each in (work.model, work.calibration) if each is not None]
-    key = repr((files, sorted(work.input_shapes.items()), options.test_accuracy))
+    key = repr((files, json.dumps(asdict(work.given), sort_keys=True), options.test_accuracy))
     if key not in _IMPORTED:
         _IMPORTED.clear()
         imported = import_calibrated(work.model.path, work.target, options)

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from bsc.explore.designs import FIGURES, Design, Exploration
 from bsc.explore.report import chosen, enumerated, show, shown_figures, summary_lines
+from bsc.printable import visible
 from bsc.report.html.page import render, template_text
 from bsc.report.html.scatter import HEIGHT, WIDTH, Axis, Dot, scatter
 from bsc.report.text import counted
@@ -109,7 +110,7 @@ def _dots(found: Exploration, x: str, y: str) -> list[Dot]:
                     name=str(design.number),
                     tooltip=_tooltip(found, design),
                     on_front=design.number in found.front,
-                    group=design.choices["adc-law"] if found.several_laws else "",
+                    group=visible(design.choices["adc-law"]) if found.several_laws else "",
                 )
             )
     others = [dot for dot in dots if not dot.on_front]
@@ -118,7 +119,7 @@ def _dots(found: Exploration, x: str, y: str) -> list[Dot]:
 
 def _tooltip(found: Exploration, design: Design) -> str:
     figures = [f"{FIGURES[name].label} {show(name, design.figures[name])}" for name in shown_figures(found)]
-    return f"design {design.number}: {chosen(found, design)}\n{', '.join(figures)}"
+    return "\n".join(map(visible, (f"design {design.number}: {chosen(found, design)}", ", ".join(figures))))
 
 
 def _cells(found: Exploration, design: Design, figures: list[str]) -> list[Cell]:

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from bsc.explore.designs import FIGURES, Design, Exploration
-from bsc.report.text import REPORT_WIDTH, add_row, counted, new_table
+from bsc.report.table import Table
+from bsc.report.text import REPORT_WIDTH, counted, new_table, pairs, plain_text
 from bsc.units import UNKNOWN, format_si
 
 MOST_ROWS = 40
@@ -30,21 +29,12 @@ class ExplorationReport:
 
     def __rich__(self) -> RenderableType:
         best = self.found.best
-        parts: list[RenderableType] = [self._heading()]
+        parts: list[RenderableType] = [pairs(summary_lines(self.found))]
         if best:
-            parts += [Text(), front_table(self.found, best[:MOST_ROWS])]
+            parts += [plain_text(""), front_table(self.found, best[:MOST_ROWS])]
         if len(best) > MOST_ROWS:
-            parts.append(Text(f"and {len(best) - MOST_ROWS} more on the front, which --csv and --html list"))
+            parts.append(plain_text(f"and {len(best) - MOST_ROWS} more on the front, which --csv and --html list"))
         return Group(*parts)
-
-    def _heading(self) -> Table:
-        found = self.found
-        table = Table.grid(padding=(0, 2))
-        table.add_column()
-        table.add_column(overflow="fold")
-        for name, text in summary_lines(found):
-            add_row(table, name, text)
-        return table
 
 
 def summary_lines(found: Exploration) -> list[tuple[str, str]]:
@@ -88,7 +78,7 @@ def front_table(found: Exploration, designs: list[Design]) -> Table:
         text = 2
     table = new_table(f"Front in {judged_in(found)}", names, text)
     for row in rows:
-        add_row(table, *row)
+        table.add_row(*row)
     return table
 
 

@@ -7,15 +7,15 @@ millisecond each. Designs that cannot exist are results like any other, with the
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import bsc
 import hw_models
 from bsc.compile.accuracy_budget import require_labels
-from bsc.compile.options import resolve
+from bsc.compile.options import ModelOptions, resolve
 from bsc.compile.refusals import not_offered
 from bsc.compile.steps import Steps
 from bsc.errors import BscError, ModelError, UsageError
@@ -35,10 +35,12 @@ from bsc.explore.space import (
 )
 from bsc.explore.store import Store
 from bsc.frontend.onnx_import import import_model
+from bsc.frontend.set_inputs import format_set
 from bsc.frontend.shapes import format_input_shape
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
+from bsc.ir.input_values import format_input
 from bsc.ir.pipeline import parse_pipeline
 from bsc.replay.dataset import load_dataset
 from passes import PASSES
@@ -60,7 +62,7 @@ class Inputs:
         data: labelled data for accuracies, or None.
         limit: samples of these to replay, or None for all.
         calibration: data for input ranges and resolutions, or None.
-        input_shapes: sizes that the models leave open.
+        given: what is said of the models' inputs and layers.
     """
 
     model: Path
@@ -68,7 +70,7 @@ class Inputs:
     data: Path | None = None
     limit: int | None = None
     calibration: Path | None = None
-    input_shapes: Mapping[str, tuple[int, ...]]
+    given: ModelOptions = field(default_factory=ModelOptions)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -114,11 +116,17 @@ class Sweep:
         self._data: Input | None = None
         self._calibration: Input | None = None
         for name, path in self._paths.items():
-            graph = import_model(path, inputs.input_shapes)
+            graph = import_model(
+                path,
+                inputs.given.input_shapes,
+                constants=inputs.given.constants,
+                values=inputs.given.input_values,
+                keep_digital=inputs.given.keep_digital,
+            )
             self._models[name] = Input(path=path.absolute(), sha256=graph.info.sha256)
-            self._data = _data(graph, inputs.data, "--data", inputs.limit, labels=True)
+            self._data = self._fitting(graph, inputs.data, "--data", inputs.limit, labels=True)
             budgeted = any(map(is_budgeted, self._said("adc")))
-            self._calibration = _data(graph, inputs.calibration, "--calib", None, labels=budgeted)
+            self._calibration = self._fitting(graph, inputs.calibration, "--calib", None, labels=budgeted)
 
     @property
     def total(self) -> int:
@@ -146,8 +154,10 @@ class Sweep:
                 parts[option] = f"SHA-256 {file.sha256}"
         if self._data is not None:
             parts["--limit"] = str(self._inputs.limit)
-        for name, sizes in self._inputs.input_shapes.items():
-            parts[f"--input-shape {name}"] = ",".join(map(str, sizes))
+        for option, texts in _given_texts(self._inputs.given).items():
+            parts[option] = " ".join(sorted(texts))
+        if not self._inputs.given.import_check:
+            parts["--import-check"] = "no"
         return parts
 
     def run(self, store: Store, scheduler: Scheduler, advance: Callable[[int], None] = lambda _: None) -> None:
@@ -270,7 +280,7 @@ class Sweep:
             target=target,
             law=law,
             max_accuracy_drop=max_accuracy_drop(str(values["adc"])),
-            input_shapes=self._inputs.input_shapes,
+            given=self._inputs.given,
             calibration=self._calibration,
             data=self._data,
             limit=self._inputs.limit,
@@ -318,8 +328,10 @@ class Sweep:
             words += ["--calib", str(inputs.calibration)]
         if max_accuracy_drop(str(values["adc"])) is not None:
             words += ["--max-accuracy-drop", str(values["adc"]).partition("=")[2]]
-        for shape in map(format_input_shape, inputs.input_shapes, inputs.input_shapes.values()):
-            words += ["--input-shape", shape]
+        for option, texts in _given_texts(inputs.given).items():
+            words += [word for text in texts for word in (option, text)]
+        if not inputs.given.import_check:
+            words.append("--no-import-check")
         return shlex.join([*words, "--output", f"./{path.stem}-{design.number}.bsc"])
 
     def _given_up(self, jobs: Iterable[Job]) -> list[Design]:
@@ -342,6 +354,19 @@ class Sweep:
 
     def _refused(self, number: int, code: str, problem: str | None) -> Design:
         return Design(number=number, choices=self.grid.texts(number), figures={}, code=code, problem=problem)
+
+    def _fitting(
+        self, graph: Graph, path: Path | None, option: str, limit: int | None, *, labels: bool
+    ) -> Input | None:
+        """A data file that fits a model."""
+        if path is None:
+            return None
+        specs = [graph.tensors[name] for name in graph.inputs]
+        free, given = graph.info.dynamic_batch, self._inputs.given.input_values
+        data = load_dataset(path, specs, dynamic_batch=free, limit=limit, given=given)
+        if labels and data.labels is None:
+            require_labels(data, option)
+        return Input(path=path.absolute(), sha256=data.sha256)
 
     def _objectives(self) -> tuple[str, ...]:
         if self.space.objectives is None:
@@ -398,15 +423,15 @@ class Sweep:
         return str(self._folder / name) if name.endswith(".toml") else name
 
 
-def _data(graph: Graph, path: Path | None, option: str, limit: int | None, *, labels: bool) -> Input | None:
-    """A data file that fits a model."""
-    if path is None:
-        return None
-    specs = [graph.tensors[name] for name in graph.inputs]
-    data = load_dataset(path, specs, dynamic_batch=graph.info.dynamic_batch, limit=limit)
-    if labels and data.labels is None:
-        require_labels(data, option)
-    return Input(path=path.absolute(), sha256=data.sha256)
+def _given_texts(given: ModelOptions) -> dict[str, list[str]]:
+    """What is said of a model, by the options of `bsc compile` that say it."""
+    texts = {
+        "--input-shape": [format_input_shape(*each) for each in given.input_shapes.items()],
+        "--set": [format_set(*each) for each in given.constants.items()],
+        "--input": [format_input(*each) for each in given.input_values.items()],
+        "--keep-digital": list(given.keep_digital),
+    }
+    return {option: found for option, found in texts.items() if found}
 
 
 def _require_usable(counted: MappingResult) -> None:

@@ -124,7 +124,7 @@ def write_cells(plan: Plan, folder: Path, *, force: bool = False) -> CellsIndex:
         UsageError: BSC203 if the folder exists and may not be replaced; BSC204 if it cannot be written.
     """
     check_free(folder, force=force)
-    with output_errors(folder), new_folder(folder) as temporary:
+    with output_errors(folder), new_folder(folder, force=force) as temporary:
         (temporary / "layers").mkdir()
         layers: list[LayerCells] = []
         count = 0

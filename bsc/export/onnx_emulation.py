@@ -43,7 +43,7 @@ def write_emulation(plan: Plan, path: Path, *, force: bool = False) -> None:
     """
     check_free(path, force=force)
     content = emulation_model(plan).SerializeToString(deterministic=True)
-    write_file(path, content)
+    write_file(path, content, force=force)
 
 
 def check_free(path: Path, *, force: bool) -> None:

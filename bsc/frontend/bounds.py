@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -48,14 +49,24 @@ GROWING_OPS: Mapping[str, Callable[[list[NDArray[Any]]], float]] = {
 def check_functions(model: ir.Model) -> None:
     """Refuse functions that call each other in a circle, or that unfold to more operators than anyone exports.
 
+    So are functions of the standard domain with the name of an operator: which is meant, ONNX leaves to the runtime.
+
     Raises:
-        ModelError: BSC301 for a circle, BSC312 for the size.
+        ModelError: BSC301 for a circle, BSC304 for a name, BSC312 for the size.
     """
     order = _callees_first(model)
     calls: Counter[ir.OperatorIdentifier] = Counter(_calls(model, model.graph))
     for key in reversed(order):
         for callee, count in Counter(_calls(model, model.functions[key])).items():
             calls[callee] += calls[key] * count
+    for domain, name, _ in calls:
+        if domain == "" and onnx.defs.has(name, model.opset_imports.get("", onnx.defs.onnx_opset_version())):
+            raise ModelError(
+                "BSC304",
+                f"function '{name}' has the name of a standard operator",
+                seen="a function in the standard domain",
+                fix="put the function into a domain of its own",
+            )
     unfolded = sum(count**2 * len(list(model.functions[key].all_nodes())) for key, count in calls.items())
     if unfolded > MAX_UNFOLDED:
         raise ModelError(

@@ -17,11 +17,14 @@ MAX_DENSE_VALUES = 1 << 26
 def make_plain(model: onnx.ModelProto) -> None:
     """Change a model in place.
 
-    Sparse initialisers and constants become dense, texts become tensors, and values that are maps have no type.
+    Sparse initialisers and constants become dense, texts become tensors, values that are maps have no type, and the
+    standard domain has its short name where functions are in it, as it will have where they are called.
 
     Raises:
         ModelError: BSC301 for a sparse tensor that contradicts itself, BSC312 for one that is too large once dense.
     """
+    for function in model.functions:
+        function.domain = "" if function.domain == "ai.onnx" else function.domain
     for graph in _graphs(model):
         for sparse in graph.sparse_initializer:
             graph.initializer.append(dense(sparse))

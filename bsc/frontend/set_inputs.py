@@ -1,6 +1,6 @@
 """--set: inputs that become constants, so that what depends on them alone is known before the model runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -31,6 +31,11 @@ def parse_set(text: str) -> tuple[str, tuple[int | float, ...]]:
             fix="write NAME=VALUE, such as sample_rate=16000, training=false or scale=0.5,0.25",
         )
     return name, numbers
+
+
+def format_set(name: str, values: Sequence[int | float]) -> str:
+    """The text that `parse_set` reads as that."""
+    return f"{name}={','.join(map(repr, values))}"
 
 
 def _number(word: str) -> int | float:

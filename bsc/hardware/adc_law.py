@@ -44,6 +44,11 @@ class AdcLaw:
             assert table[0] == 0.0, table
             assert table[ANCHOR_ADC_BITS] == 1.0, table
 
+    def equals(self, other: "AdcLaw") -> bool:
+        """Whether both give the same costs."""
+        tables = ((self.energy, other.energy), (self.area or (), other.area or ()))
+        return all(np.array_equal(ours, theirs, equal_nan=True) for ours, theirs in tables)
+
     def relative_energy(self, bits: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Energy of one conversion over that at 8 bits, for each resolution; same shape as `bits`.
 
@@ -64,12 +69,12 @@ class AdcLaw:
 
     def _look_up(self, what: str, costs: tuple[float, ...], bits: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         table = np.asarray(costs)
-        known = np.flatnonzero(np.isfinite(table))
-        missing = np.setdiff1d(bits, known)
-        if missing.size:
+        inside = (bits >= 0) & (bits < table.size)
+        if not inside.all() or not np.isfinite(table[bits]).all():
+            known = np.flatnonzero(np.isfinite(table))
             raise UsageError(
                 "BSC207",
-                f"ADC law '{self.name}' has no {what} for {missing[0]} bits",
+                f"ADC law '{self.name}' has no {what} for {np.setdiff1d(bits, known)[0]} bits",
                 seen=f"a law for {', '.join(map(str, known))} bits",
                 fix="use another law, or a table of your own that has this resolution",
             )

@@ -295,11 +295,21 @@ class Device(Record):
         """The device with all effects but these set to zero.
 
         Raises:
-            UsageError: BSC206, for a name that is not in `EFFECTS`.
+            UsageError: BSC206, for a name that is not in `EFFECTS`, or an effect that the device lacks.
         """
         for effect in effects:
             _require_effect(effect)
+            if getattr(self, effect) is None:
+                raise self._lacks(effect, "leave", "name")
         return self.model_copy(update={name: None for name in EFFECTS if name not in effects})
+
+    def _lacks(self, effect: str, purpose: str, instead: str) -> UsageError:
+        return UsageError(
+            "BSC206",
+            f"device '{self.name}' has no {effect} to {purpose}",
+            seen=f"effects {', '.join(self.effects) or 'none'}",
+            fix=f"{instead} one of them, or add the table to a device file of your own",
+        )
 
     def scaled(self, effect: str, factor: float) -> Self:
         """The device with one effect made larger or smaller.
@@ -317,12 +327,7 @@ class Device(Record):
         _require_effect(effect)
         current: Effect | None = getattr(self, effect)
         if current is None:
-            raise UsageError(
-                "BSC206",
-                f"device '{self.name}' has no {effect} to scale",
-                seen=f"effects {', '.join(self.effects) or 'none'}",
-                fix="scale one of them, or add the table to a device file of your own",
-            )
+            raise self._lacks(effect, "scale", "scale")
         try:
             if not 0 <= factor < math.inf:
                 raise ValueError("give a factor of 0 or more")

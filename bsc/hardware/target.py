@@ -29,7 +29,11 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 MAX_LEVELS: Final = 16
 MAX_NUMBER: Final = 1_000_000_000
 MAX_AMOUNT: Final = 1e30
-"""In any unit. No product over all levels of numbers and amounts up to these is past all floats."""
+MIN_DIVISOR: Final = 1e-30
+"""In any unit; the latter of what others are divided by.
+
+No product over all levels of numbers and amounts within these is past all floats.
+"""
 
 Number = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 Amount = Annotated[float, Field(ge=0, le=MAX_AMOUNT, allow_inf_nan=False)]
@@ -113,8 +117,8 @@ class Adc(Record):
 
     @model_validator(mode="after")
     def _converts(self) -> Self:
-        if self.rate_hz.value == 0:
-            raise ValueError("rate_hz must be above 0")
+        if self.rate_hz.value < MIN_DIVISOR:
+            raise ValueError(f"rate_hz must be at least {MIN_DIVISOR:g}")
         return self
 
 

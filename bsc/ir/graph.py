@@ -4,6 +4,7 @@ A `Graph` is immutable; a pass makes a new one with `with_layers`. Weights and w
 side table of arrays, large ones in files; records hold keys of it.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.ir.sidetable import ArraySource, SideTable
 from bsc.mapping.arrays import SPECS, array_key
 from bsc.mapping.placement import ChipDemand
+from bsc.printable import visible
 
 UNKNOWN_DTYPE = "?"  # not for NumPy, which reads it as bool
 SEQUENCE = "sequence of "
@@ -75,7 +77,7 @@ class DigitalOp:
         kind = f"{self.domain}.{self.op_type}" if self.domain else self.op_type
         reads = ", ".join(name or "-" for name in self.inputs)
         text = f"digital   {self.name}  {kind}  {reads} -> {', '.join(self.outputs)}"
-        return f"{text}  ({self.why})" if self.why else text
+        return visible(f"{text}  ({self.why})" if self.why else text)
 
 
 Op = CrossbarLayer | LayerUse | DigitalOp
@@ -212,9 +214,10 @@ class Graph:
         self.demand = demand
         self._constants = arrays
         self._own = own or {}
-        self._net = _network(ops, tensors)
+        named = {op.name: op for op in ops}
+        self._producers = {tensor: op.name for op in named.values() for tensor in op.outputs if tensor}
         try:
-            self._order = tuple(nx.lexicographical_topological_sort(self._net, key=self._position))
+            self._ops = _ordered(named, self._producers)
         except nx.NetworkXUnfeasible:
             raise ModelError(
                 "BSC301",
@@ -222,21 +225,19 @@ class Graph:
                 seen="an operator that needs its own result",
                 fix="export the model again; ONNX graphs must be acyclic",
             ) from None
-        self._places = {name: place for place, name in enumerate(self._order)}
+        self._readers: dict[str, list[Op]] = {}
+        for op in self._ops.values():
+            for tensor in dict.fromkeys(op.inputs):
+                self._readers.setdefault(tensor, []).append(op)
         self._reused_inputs = _reused_inputs(self.ops())
-
-    def _position(self, name: str) -> int:
-        position: int = self._net.nodes[name]["position"]
-        return position
 
     def op(self, name: str) -> Op:
         """The operator of that name. Raises `KeyError` for an unknown one."""
-        op: Op = self._net.nodes[name]["op"]
-        return op
+        return self._ops[name]
 
     def ops(self) -> Iterator[Op]:
         """All operators, each after those it reads from; ties in model order."""
-        return (self.op(name) for name in self._order)
+        return iter(self._ops.values())
 
     def layers(self) -> Iterator[CrossbarLayer]:
         """The crossbar layers, in the order of `ops`."""
@@ -248,13 +249,12 @@ class Graph:
 
     def producer(self, tensor: str) -> Op | None:
         """The operator that writes `tensor`; None for a model input or a constant."""
-        name = self._net.graph["producers"].get(tensor)
+        name = self._producers.get(tensor)
         return None if name is None else self.op(name)
 
     def consumers(self, tensor: str) -> list[Op]:
-        """The operators that read `tensor`."""
-        names: set[str] = self._net.graph["readers"].get(tensor, set())
-        return [self.op(name) for name in sorted(names, key=self._places.__getitem__)]
+        """The operators that read `tensor`, in the order of `ops`."""
+        return list(self._readers.get(tensor, ()))
 
     def array(self, key: str) -> NDArray[Any]:
         """The array that a record names; large ones are mapped for as long as the array is there."""
@@ -291,19 +291,19 @@ class Graph:
 
     def with_ranges(self, ranges: Mapping[str, tuple[float, float]]) -> "Graph":
         """A graph that knows the value ranges seen on calibration data."""
-        other = self._rebuilt(self.ops(), {})
+        other = copy.copy(self)
         other.ranges = dict(ranges)
         return other
 
     def with_info(self, info: ModelInfo) -> "Graph":
         """The same graph, of which something else is known."""
-        other = self._rebuilt(self.ops(), {})
+        other = copy.copy(self)
         other.info = info
         return other
 
     def with_prices(self, prices: Mapping[str, ReadingPrices]) -> "Graph":
         """A graph that knows what reading the crossbars of its layers costs."""
-        other = self._rebuilt(self.ops(), {})
+        other = copy.copy(self)
         other.prices = dict(prices)
         return other
 
@@ -338,10 +338,9 @@ class Graph:
         )
 
     def __str__(self) -> str:
-        lines = [f"model     {self.info.name}"]
-        lines += [f"input     {self.tensors[name]}" for name in self.inputs]
-        lines += [str(op) for op in self.ops()]
-        lines += [f"output    {self.tensors[name]}" for name in self.outputs]
+        head = [f"model     {self.info.name}", *(f"input     {self.tensors[name]}" for name in self.inputs)]
+        tail = [f"output    {self.tensors[name]}" for name in self.outputs]
+        lines = [*map(visible, head), *map(str, self.ops()), *map(visible, tail)]
         return "\n".join(lines) + "\n"
 
 
@@ -362,22 +361,22 @@ class _LayerView(Mapping[str, NDArray[Any]]):
         return sum(1 for _ in self)
 
 
-def _network(ops: Iterable[Op], tensors: Mapping[str, TensorType]) -> "nx.MultiDiGraph[str]":
-    """Nodes carry `op` and `position`; an edge is keyed by the name of the tensor it carries."""
-    net: nx.MultiDiGraph[str] = nx.MultiDiGraph()
-    for position, op in enumerate(ops):
-        net.add_node(op.name, op=op, position=position)
-    nodes: list[Op] = [net.nodes[name]["op"] for name in net]
-    producers = {tensor: op.name for op in nodes for tensor in op.outputs if tensor}
-    readers: dict[str, set[str]] = {}
-    for op in nodes:
-        for tensor in op.inputs:
-            readers.setdefault(tensor, set()).add(op.name)
-            if tensor in producers:
-                net.add_edge(producers[tensor], op.name, key=tensor, type=tensors.get(tensor))
-    net.graph["producers"] = producers
-    net.graph["readers"] = readers
-    return net
+def _ordered(ops: Mapping[str, Op], producers: Mapping[str, str]) -> Mapping[str, Op]:
+    """The operators, each after those it reads from; ties as they come. Raises `NetworkXUnfeasible` for a cycle."""
+    seen: set[str] = set()
+    for op in ops.values():
+        if any(tensor in producers and producers[tensor] not in seen for tensor in op.inputs):
+            break
+        seen.add(op.name)
+    else:  # as most files have them, and every pass leaves them
+        return ops
+    position = {name: number for number, name in enumerate(ops)}
+    net: nx.DiGraph[str] = nx.DiGraph()
+    net.add_nodes_from(ops)
+    net.add_edges_from(
+        (producers[tensor], op.name) for op in ops.values() for tensor in op.inputs if tensor in producers
+    )
+    return {name: ops[name] for name in nx.lexicographical_topological_sort(net, key=position.__getitem__)}
 
 
 def _reused_inputs(ops: Iterable[Op]) -> dict[str, list[str]]:

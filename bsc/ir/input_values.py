@@ -70,6 +70,11 @@ def parse_input(text: str) -> tuple[str, Values]:
     return name, values
 
 
+def format_input(name: str, values: Values) -> str:
+    """The text that `parse_input` reads as that."""
+    return f"{name}={values[0]!r}..{values[1]!r}"
+
+
 def require_inputs(given: Mapping[str, Values], names: Sequence[str]) -> None:
     """Refuse ranges for what is no input. Raises `UsageError` BSC201."""
     for name in given:

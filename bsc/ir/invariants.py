@@ -1,5 +1,7 @@
 """What must hold of a graph after every pass, and of a pass's own claim. A failure here is a bug of the pass."""
 
+from collections.abc import Iterable
+
 from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.ir.passbase import PassResult
@@ -25,15 +27,21 @@ def check_claim(name: str, before: Graph, result: PassResult) -> None:
     assert changed or result.graph is before, f"pass '{name}' changed no layer but made a new graph"
 
 
-def check_graph(graph: Graph) -> None:
+def check_graph(graph: Graph, changed: Iterable[str] | None = None) -> None:
     """Records and arrays of every layer agree with each other.
+
+    Args:
+        graph: what a pass made.
+        changed: names of the layers that it changed or took away, where all others were looked at before.
 
     Raises:
         AssertionError: naming the layer and what is wrong.
     """
-    for layer in graph.layers():
-        _check_layer(graph, layer)
     names = {layer.name for layer in graph.layers()}
+    for name in names if changed is None else names.intersection(changed):
+        layer = graph.op(name)
+        assert isinstance(layer, CrossbarLayer)
+        _check_layer(graph, layer)
     for op in graph.ops():
         assert not isinstance(op, LayerUse) or op.layer in names, (
             f"'{op.name}' reuses layer '{op.layer}', which is gone"

@@ -14,6 +14,7 @@ from bsc.mapping.layer import AdcAssignment, LineSelection, Observed, Quantised,
 from bsc.mapping.placement import Placed
 from bsc.numeric.im2col import ConvGeometry
 from bsc.numeric.tiles import column_tiles
+from bsc.printable import visible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,8 @@ class CrossbarLayer:
         tiling = None if self.tiling is None else self._tiling_text(self.tiling)
         mapped = (self.moments, quant, self.slicing, self.kept, tiling, self.observed, self.adc, self.placed)
         stages = (self.conv, self.given_weights, given, *mapped)
-        return "\n".join([head, *(f"          {stage}" for stage in stages if stage is not None)])
+        lines = [head, *(f"          {stage}" for stage in stages if stage is not None)]
+        return "\n".join(map(visible, lines))
 
     def _tiling_text(self, tiling: Tiling) -> str:
         rows, columns = self.mapped_shape
@@ -167,4 +169,4 @@ class LayerUse:
         return (self.output,)
 
     def __str__(self) -> str:
-        return f"crossbar  {self.name}  again {self.layer}  {self.input} -> {self.output}"
+        return visible(f"crossbar  {self.name}  again {self.layer}  {self.input} -> {self.output}")

@@ -80,7 +80,7 @@ def run_pipeline(
         result = step.run(graph)
         times.append(PassTime(step.name, time.perf_counter() - start))
         check_claim(step.name, graph, result)
-        check_graph(result.graph)
+        check_graph(result.graph, result.changed)
         graph = result.graph
         if after_pass is not None:
             after_pass(position, step, graph)

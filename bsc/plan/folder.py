@@ -24,6 +24,7 @@ from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel, MappingRecord
 from bsc.output_files import new_folder, output_errors, require_free
 from bsc.plan.document import SCHEMA_VERSION, Plan, PlanDocument, Provenance, layer_file
+from bsc.printable import json_text
 from bsc.toml_record import Record, first_mistake
 
 DOCUMENT = "plan.json"
@@ -61,7 +62,7 @@ def write_plan(
         UsageError: BSC203 if the folder exists and may not be replaced; BSC204 if it cannot be written.
     """
     check_free(folder, force=force)
-    with output_errors(folder), new_folder(folder) as temporary:
+    with output_errors(folder), new_folder(folder, force=force) as temporary:
         document = _fill(plan, temporary)
         for name, text in views(document).items():
             (temporary / name).write_text(text, encoding="utf-8")
@@ -97,9 +98,13 @@ def read_plan(folder: Path) -> Plan:
 
     files = {layer.name: layer_file(position) for position, layer in enumerate(document.layers)}
 
+    sound: set[str] = set()  # layers whose arrays were found to fit; what has the same hash need not be looked at twice
+
     def arrays(layer: MappedLayer) -> LayerArrays:
         with _input_errors(folder):
-            return _read_arrays(_checked(folder, files[layer.name], document), layer)
+            found = _read_arrays(_checked(folder, files[layer.name], document), layer, check=layer.name not in sound)
+        sound.add(layer.name)
+        return found
 
     def digital(name: str) -> bytes:
         with _input_errors(folder):
@@ -122,7 +127,7 @@ def to_json(value: Any, *, sort_keys: bool = True) -> str:
     """The one JSON form of every file: sorted keys, two spaces, a newline at the end; also of records."""
     if isinstance(value, Record):
         value = value.model_dump(mode="json")
-    return json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n"
+    return json_text(json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False)) + "\n"
 
 
 def target_json(target: Target) -> str:
@@ -227,7 +232,7 @@ def _read_digital(path: Path, name: str) -> bytes:
     return content
 
 
-def _read_arrays(path: Path, layer: MappedLayer) -> LayerArrays:
+def _read_arrays(path: Path, layer: MappedLayer, *, check: bool) -> LayerArrays:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays: dict[str, NDArray[Any]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -235,6 +240,6 @@ def _read_arrays(path: Path, layer: MappedLayer) -> LayerArrays:
         raise _altered(path.parent.parent, f"layer '{layer.name}': {error}") from None
     for name in sorted(arrays.keys() - SAVED):
         raise _altered(path.parent.parent, f"layer '{layer.name}': array '{name}' is unknown")
-    for name, problem in misfits(layer, arrays):
+    for name, problem in misfits(layer, arrays) if check else ():
         raise _altered(path.parent.parent, f"layer '{layer.name}': array '{name}' {problem}")
     return LayerArrays(**arrays)

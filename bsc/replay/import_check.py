@@ -49,6 +49,8 @@ ROUNDING = 64
 
 COMPARED_BYTES = 1 << 28
 """Of tensors of the file that are held at a time."""
+MOST_OUTPUT_BYTES = 1 << 28
+"""Of the model's outputs, up to which they are compared: of two runs, and differences are in float64."""
 PAIR_VALUES = 1 << 24
 """Values in the input vectors of the largest layer up to which two samples are run in place of one."""
 MOST_VALUES = 1 << 28
@@ -86,6 +88,8 @@ def check_import(graph: Graph, path: Path, data: Dataset | None, *, seed: int = 
         feeds = next(chosen.batches())
         try:
             wanted = original.run(feeds)
+            if (size := output_bytes(graph, wanted)) > MOST_OUTPUT_BYTES:
+                return unchecked(graph, f"{size} bytes of outputs are more than are compared"), None
         except _CannotRunError:
             if not graph.info.dynamic_batch or chosen.rows(feeds) < 2:
                 raise
@@ -112,6 +116,11 @@ def check_import(graph: Graph, path: Path, data: Dataset | None, *, seed: int = 
 
 def _not_run(graph: Graph, reason: str) -> tuple[Graph, None]:
     return unchecked(graph, reason), None
+
+
+def output_bytes(graph: Graph, results: Mapping[str, Any]) -> int:
+    """Of the model's outputs that are tensors."""
+    return sum(getattr(results[name], "nbytes", 0) for name in graph.outputs)
 
 
 def unchecked(graph: Graph, reason: str) -> Graph:

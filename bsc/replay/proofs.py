@@ -6,20 +6,22 @@ exactly the cells of a column, those of the tightest columns first, run through 
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from bsc.errors import GateError
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
-from bsc.mapping.model import MappedModel
+from bsc.mapping.model import MappedModel, Segment
 from bsc.numeric.paired_bound import CONFIDENCE, drop_bound
 from bsc.numeric.quantizer import code_limits, input_cycles
-from bsc.plan.document import PlanDocument
+from bsc.plan.document import Plan
 from bsc.replay.activations import mapped_codes
 from bsc.replay.engine import LayerEngine, ReplayOptions
 from bsc.replay.loaded import PlanRunner
@@ -65,13 +67,16 @@ def check_proofs(mapping: MappedModel, seed: int = 0) -> dict[str, LayerProof]:
     return {layer.name: _check_layer(layer, mapping.arrays(layer), seed) for layer in mapping.layers}
 
 
-def check_records(document: PlanDocument) -> None:
-    """Derive what plan.json says of calibration and held-out data, as far as it follows from other numbers there.
+def check_records(plan: Plan) -> None:
+    """Derive what plan.json says of digital operators, calibration and held-out data, as far as it follows from others.
 
     Raises:
-        GateError: BSC504 for conversions that are not those of the observed vectors, layers that were observed on more
-            samples than there are, or a drop that is not that of the samples lost and gained.
+        GateError: BSC504 for operators that are not those of their file, conversions that are not those of the observed
+            vectors, layers that were observed on more samples than there are, a drop that is not that of the samples
+            lost and gained, or one beyond the budget.
     """
+    document = plan.document
+    _check_operators(plan.mapping)
     samples = 0 if document.calibration is None else document.calibration.samples
     for layer in document.layers:
         if layer.observed is not None:
@@ -96,6 +101,22 @@ def check_records(document: PlanDocument) -> None:
             f"{budget.drop:g}, below {budget.drop_bound:g} with {budget.confidence:.0%} confidence, for {budget.lost} "
             f"of {budget.samples} samples lost and {budget.gained} gained",
         )
+    if budget.max_drop is not None and bound > budget.max_drop:
+        raise _altered(
+            "the recorded accuracy drop is more than the budget allows",
+            f"below {bound:g} with {budget.confidence:.0%} confidence, {budget.max_drop:g} allowed",
+        )
+
+
+def _check_operators(mapping: MappedModel) -> None:
+    for step in mapping.program():
+        if isinstance(step, Segment):
+            found = Counter(node.op_type for node in onnx.load_from_string(step.model).graph.node)
+            if found != Counter(step.operators):
+                raise _altered(
+                    f"the recorded digital operators before tensor '{step.outputs[0]}' are not those of their file",
+                    f"{dict(step.operators)} recorded, {dict(found)} in the file",
+                )
 
 
 def check_vectors(mapping: MappedModel, feeds: Mapping[str, NDArray[Any]]) -> None:
@@ -135,6 +156,7 @@ def _check_layer(layer: MappedLayer, arrays: LayerArrays, seed: int) -> LayerPro
     for name in ("sums", "gcds", "nonzeros"):
         _require_equal(layer, name, getattr(arrays, name), getattr(derived, name))
     low, high, step = derived.sum_range(layer)
+    _check_observed(layer, arrays, low, high, step)
     lowest = arrays.lowest_codes.astype(np.int64)
     highest = lowest + 2 ** arrays.adc_bits.astype(np.int64) - 1
     covered = (lowest * arrays.adc_lsb <= low) & (high <= highest * arrays.adc_lsb) & (step % arrays.adc_lsb == 0)
@@ -168,6 +190,30 @@ def _check_places(layer: MappedLayer, arrays: LayerArrays) -> None:
         raise _refused(
             layer, "its copies take other places than its crossbars do", f"{each} places, {crossbars} crossbars"
         )
+
+
+def _check_observed(
+    layer: MappedLayer,
+    arrays: LayerArrays,
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+    step: NDArray[np.uint8],
+) -> None:
+    """Refuse sums that no data can have caused."""
+    for name in ("observed_sums", "observed_lows"):
+        seen = getattr(arrays, name)
+        if seen is None:
+            continue
+        sums = seen.astype(np.int64)
+        impossible = np.argwhere((sums < low) | (sums > high) | (sums % np.maximum(step, 1) != 0))
+        if len(impossible):
+            here = tuple(impossible[0].tolist())
+            raise _refused(
+                layer,
+                f"no data can have caused the recorded '{name}' of {_place(layer, here)}",
+                f"{int(sums[here])} recorded, for sums from {int(low[here])} to {int(high[here])} in steps of "
+                f"{int(step[here])}",
+            )
 
 
 def _attack(layer: MappedLayer, arrays: LayerArrays, vectors: NDArray[np.int64]) -> int:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from bsc.report.document import ChipFigures, LayerOnChip, ReportDocument
-from bsc.report.text import add_row, counted, new_table
+from bsc.report.table import Table
+from bsc.report.text import counted, new_table, plain_text
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
 
 
@@ -89,8 +88,8 @@ def chip_rows(report: ReportDocument) -> list[ChipRow]:
 
 def chip_section(report: ReportDocument) -> RenderableType:
     """Figures of the chip, and what stands out."""
-    lines = "".join(f"{label:<18}{words}\n" for label, words in chip_notes(report))
-    return Group(chip_table(report), Text(lines))
+    lines = [f"{label:<18}{words}" for label, words in chip_notes(report)]
+    return Group(chip_table(report), plain_text(*lines, ""))
 
 
 def chip_table(report: ReportDocument) -> Table:
@@ -105,7 +104,7 @@ def chip_table(report: ReportDocument) -> Table:
         cells = [row.plan]
         for theirs, better in row.baselines:
             cells += [theirs, format_ratio(better) if row.has_ratios else ""]
-        add_row(table, row.label, *cells)
+        table.add_row(row.label, *cells)
     return table
 
 
@@ -115,8 +114,7 @@ def layer_chip_table(report: ReportDocument) -> Table:
     table = new_table("Layers on the chip, one inference", names)
     for layer in report.plan.layers:
         on = report.chip.layers[layer.name]
-        add_row(
-            table,
+        table.add_row(
             layer.name,
             str(on.copies),
             str(on.crossbars),

@@ -1,9 +1,8 @@
 """Tables of what a plan costs, beside its baselines and under every ADC law."""
 
-from rich.table import Table
-
 from bsc.report.document import PlanCost, ReportDocument
-from bsc.report.text import add_row, new_table
+from bsc.report.table import Table
+from bsc.report.text import new_table
 from bsc.units import format_ratio, format_si, ratio
 
 
@@ -18,7 +17,7 @@ def cost_table(cost: PlanCost) -> Table:
         cells = [format_si(ours, unit)]
         for baseline in baselines:
             cells += [format_si(baseline, unit), format_ratio(ratio(baseline, ours))]
-        add_row(table, name, *cells)
+        table.add_row(name, *cells)
 
     for action in cost.actions:
         row(action.label, [spend.energy_by_action_j.get(action.name) for spend in spends], "J")
@@ -32,7 +31,7 @@ def cost_table(cost: PlanCost) -> Table:
     row("area", [spend.area_m2 for spend in spends], "m²")
     levels = cost.levels[:-1]
     ours, flat, shifted = (" / ".join(str(spend.units[level.name]) for level in levels) for spend in spends)
-    add_row(table, " / ".join(level.plural for level in levels), ours, flat, "", shifted, "")
+    table.add_row(" / ".join(level.plural for level in levels), ours, flat, "", shifted, "")
     return table
 
 
@@ -42,8 +41,7 @@ def layer_cost_table(report: ReportDocument) -> Table:
     table = new_table("Cost by layer", names)
     for layer in report.plan.layers:
         ours, flat = report.cost.plan.layers[layer.name], report.cost.uniform_8_bit.layers[layer.name]
-        add_row(
-            table,
+        table.add_row(
             layer.name,
             format_si(ours.adc_energy_j, "J"),
             format_si(ours.energy_j, "J"),
@@ -63,8 +61,7 @@ def law_table(cost: PlanCost) -> Table:
         law = cost.adc_laws[name]
         low, high = law.valid_bits
         extrapolated = ", extrapolated here" if law.extrapolated else ""
-        add_row(
-            table,
+        table.add_row(
             name,
             law.formula,
             f"{low}..{high} bit{extrapolated}",

@@ -4,10 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from bsc.frontend.coverage import Coverage
-from bsc.report.text import add_row, new_table
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN, format_si
 
 PLACES = ("crossbar", "digital", "unsupported")
@@ -25,15 +24,14 @@ class CoverageReport:
 
     def __rich__(self) -> RenderableType:
         found = self.found
-        nodes = new_table("Operators", ("name", "operator", "computed", "MACs", "reason", "fix"), 6)
-        nodes.columns[3].justify = "right"
+        nodes = new_table("Operators", ("name", "operator", "computed", "MACs", "reason", "fix"), 6, numbers={3})
         for node in found.nodes:
             macs = UNKNOWN if node.macs is None else format_si(node.macs, "").rstrip() if node.macs else "."
-            add_row(nodes, node.name, node.operator, node.place, macs, node.reason, node.fix)
+            nodes.add_row(node.name, node.operator, node.place, macs, node.reason, node.fix)
         totals = new_table("By type", ("operator", *PLACES), 1)
         for operator, counts in found.operators.items():
-            add_row(totals, operator, *(str(counts[place] or ".") for place in PLACES))
-        summary = Text("\n".join(self._lines()))
+            totals.add_row(operator, *(str(counts[place] or ".") for place in PLACES))
+        summary = plain_text(*self._lines())
         return Group(nodes, totals, summary) if found.nodes else summary
 
     def _lines(self) -> list[str]:

@@ -4,15 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
 from bsc.report.document import ReportDocument
 from bsc.report.places import Places
-from bsc.report.text import add_row, new_table
+from bsc.report.table import Table
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN
 
 
@@ -25,8 +24,7 @@ def slice_table(report: ReportDocument) -> Table:
         slices = report.layers[layer.name].slices
         for number, part in reversed(list(enumerate(slices))):
             counts = (part.crossbars_by_adc_bits.get(bits, 0) for bits in used)
-            add_row(
-                table,
+            table.add_row(
                 layer.name,
                 str(number),
                 str(part.crossbars),
@@ -64,16 +62,16 @@ class CrossbarReport:
         shown = (self.arrays.nonzeros, self.arrays.sums, self.arrays.adc_bits, self.arrays.adc_lsb)
         largest = (crossbar_part(self.layer, array, self.index).max(axis=0) for array in shown)
         for bitline, row in enumerate(zip(model_columns, *largest, strict=True)):
-            add_row(table, str(bitline), *map(str, row))
+            table.add_row(str(bitline), *map(str, row))
         density = np.count_nonzero(levels) / max(1, levels.size)
-        head = (
-            f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)\n"
-            f"cells      {levels.shape[0]} rows x {levels.shape[1]} columns in use, {density:.1%} non-zero\n"
-        )
+        lines = [
+            f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)",
+            f"cells      {levels.shape[0]} rows x {levels.shape[1]} columns in use, {density:.1%} non-zero",
+        ]
         if self.places is not None:
             before = int(np.count_nonzero(self.arrays.allocated.ravel()[: self._position()]))
-            head += f"placed     {self.places.of_crossbar(self.layer.placed, before)}\n"
-        return Group(Text(head), table)
+            lines.append(f"placed     {self.places.of_crossbar(self.layer.placed, before)}")
+        return Group(plain_text(*lines, ""), table)
 
     def _position(self) -> int:
         """Of the crossbar among all that there could be."""

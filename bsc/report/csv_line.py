@@ -1,14 +1,22 @@
-"""A line of comma-separated values: RFC 4180 but for its end, which is a newline alone."""
+"""A line of comma-separated values: RFC 4180 but for its end, which is a newline alone.
+
+Names are data: what is invisible in a text is written visibly, and a text that a spreadsheet would take for a formula
+begins with a quote.
+"""
 
 import csv
 import io
 from collections.abc import Sequence
 
+from bsc.printable import csv_text
+
 Cell = str | float | None
 
 
 def csv_line(cells: Sequence[Cell]) -> str:
-    """The writer quotes what its own line ends hold, carriage returns too; these become newlines alone."""
+    """Cells in one line, whatever they hold."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)
-    return text.getvalue().removesuffix("\r\n") + "\n"
+    csv.writer(text, lineterminator="\n").writerow(
+        [csv_text(cell) if isinstance(cell, str) else cell for cell in cells]
+    )
+    return text.getvalue()

@@ -1,12 +1,13 @@
 """What two reports do not have in common: what was chosen, cells and converters, digital operators, and figures.
 
 A relative difference up to 1e-9 is none, and neither is another version of bsc or another file name of the model.
+Everything else is seen: values of the documents that no section compares are compared one by one.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import StepRecord, TensorRecord
@@ -15,11 +16,43 @@ from bsc.plan.document import BudgetRecord, PlanDocument
 from bsc.report.document import LayerSpend, ReportDocument, SlicedTotals, Spend, TargetAction
 from bsc.report.network import operators_text
 from bsc.report.pipelines import pipeline_difference
+from bsc.toml_record import Record
 from bsc.units import UNKNOWN
 
 HASH_DIGITS = 12
 NOT_COMPARED = {"name", "arrays"}
 """Of a layer's record: what it is found by, and the name of a file whose hash is compared."""
+FREE: Final = ("plan.bsc_version", "plan.model.file")
+"""What may be another without a difference."""
+SECTIONS: Final = (
+    *("plan.model.sha256", "plan.model.opsets.**", "plan.free_batch", "plan.target", "plan.files.**", "plan.pipeline"),
+    *("plan.calibration.**", "plan.budget.**", "plan.steps.**", "plan.layers.**"),
+    *(f"plan.{side}.*.{key}" for side in ("inputs", "outputs") for key in ("name", "dtype", "shape.**")),
+    *("cost.target", "cost.target_sha256", "cost.adc_law"),
+    *(f"cost.plan.{key}" for key in ("conversions", "energy_j", "latency_s", "area_m2", "crossbars")),
+    *("cost.plan.energy_by_action_j.*", "cost.plan.area_by_part_m2.**"),
+    *(f"cost.plan.layers.*.{key}" for key in ("conversions", "energy_j", "adc_energy_j", "latency_s", "area_m2")),
+    *("totals.mean_adc_bits", "totals.proved_share"),
+    *(f"layers.*.{key}" for key in ("crossbars", "mean_adc_bits", "proved_share")),
+)
+"""Paths that the sections compare; `*` is one key of any name, `**` whatever follows."""
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """Something told apart by a SHA-256, of which the first digits are shown.
+
+    Attributes:
+        text: what it is called; "" for the hash alone.
+        sha256: of it; None where it is unknown.
+    """
+
+    text: str
+    sha256: str | None
+
+    def __str__(self) -> str:
+        short = UNKNOWN if self.sha256 is None else self.sha256[:HASH_DIGITS]
+        return f"{self.text} ({short})" if self.text else short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +137,7 @@ class Difference:
         layers: layers of both sides that differ.
         steps: steps of the network, by what they write: operators, what they read, and hashes.
         figures: totals, then layer by layer.
+        others: further values of the two documents, by their path.
     """
 
     old: str
@@ -116,12 +150,13 @@ class Difference:
     layers: tuple[LayerDifference, ...]
     steps: tuple[Change, ...]
     figures: tuple[FigureChange, ...]
+    others: tuple[Change, ...]
 
     @property
     def empty(self) -> bool:
         """Whether there is none."""
         chosen = (self.facts, self.removed_steps, self.added_steps, self.removed, self.added, self.layers, self.steps)
-        return not any(chosen) and not self.figures
+        return not any(chosen) and not self.figures and not self.others
 
     def differs(self, tolerance: float) -> bool:
         """Whether it is more than is tolerated: anything at all if that is 0, else figures, and layers of one side."""
@@ -164,6 +199,7 @@ def difference(
         layers=tuple(layer for layer in layers if layer.settings or layer.hashes),
         steps=tuple(_changes(_steps(old.plan, both), _steps(new.plan, both))),
         figures=tuple(figures),
+        others=tuple(_others(old, new, both)),
     )
 
 
@@ -198,12 +234,23 @@ def in_words(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
+def _in_full(value: Any) -> str:
+    """As `in_words`, for values that differ in what that leaves out."""
+    if isinstance(value, Hashed):
+        return f"{value.text} {value.sha256}".strip()
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')} {_in_full(inner)}" for key, inner in value.items())
+    return repr(value) if isinstance(value, float) else in_words(value)
+
+
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """Of values by name, those that only one side has or that are not alike."""
     found = []
     for name in dict.fromkeys((*old, *new)):
         if name not in old or name not in new or not alike(old[name], new[name]):
             words = [in_words(side[name]) if name in side else None for side in (old, new)]
+            if words[0] == words[1]:
+                words = [_in_full(side[name]) if name in side else None for side in (old, new)]
             found.append(Change(name=name, old=words[0], new=words[1]))
     return found
 
@@ -211,14 +258,14 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
 def _facts(report: ReportDocument) -> dict[str, Any]:
     """What a plan was made of and priced on, by what it is called."""
     plan = report.plan
-    hardware = _hash(plan.files.get("target.json"))
-    own = plan.files.get("target.json", report.cost.target_sha256) == report.cost.target_sha256
+    same = plan.files.get("target.json", report.cost.target_sha256) == report.cost.target_sha256
+    own = same and report.cost.target == plan.target
     facts: dict[str, Any] = {
-        "model": _hash(plan.model.sha256),
+        "model": Hashed("", plan.model.sha256),
         "opsets": plan.model.opsets,
         "free batch": plan.free_batch,
-        "hardware": f"{plan.target} ({hardware})",
-        "priced on": "its own hardware" if own else f"{report.cost.target} ({_hash(report.cost.target_sha256)})",
+        "hardware": Hashed(plan.target, plan.files.get("target.json")),
+        "priced on": "its own hardware" if own else Hashed(report.cost.target, report.cost.target_sha256),
         "ADC law": report.cost.adc_law,
         "input ranges": "a step for each input vector",
         "accuracy test": None if plan.budget is None else _budget(plan.budget),
@@ -226,13 +273,12 @@ def _facts(report: ReportDocument) -> dict[str, Any]:
         "outputs": _tensors(plan.outputs),
     }
     if plan.calibration is not None:
-        samples = plan.calibration.samples
-        facts["input ranges"] = f"steps from {samples} samples ({_hash(plan.calibration.sha256)})"
+        facts["input ranges"] = Hashed(f"steps from {plan.calibration.samples} samples", plan.calibration.sha256)
     return facts
 
 
 def _budget(budget: BudgetRecord) -> dict[str, Any]:
-    return {**budget.model_dump(exclude={"held_out_sha256"}), "held-out data": _hash(budget.held_out_sha256)}
+    return {**budget.model_dump(exclude={"held_out_sha256"}), "held-out data": Hashed("", budget.held_out_sha256)}
 
 
 def _tensors(tensors: Iterable[TensorRecord]) -> str:
@@ -241,10 +287,6 @@ def _tensors(tensors: Iterable[TensorRecord]) -> str:
 
 def _shape(tensor: TensorRecord) -> str:
     return "?" if tensor.shape is None else "x".join(map(str, tensor.shape))
-
-
-def _hash(sha256: str | None) -> str:
-    return UNKNOWN if sha256 is None else sha256[:HASH_DIGITS]
 
 
 def _size(layer: MappedLayer) -> str:
@@ -258,16 +300,15 @@ def _layer(
         *({name: value for name, value in each.model_dump().items() if name not in NOT_COMPARED} for each in (old, new))
     )
     hashes = [plan.files.get(plan.layer_file(layer.name)) for plan, layer in ((old_plan, old), (new_plan, new))]
-    differing = hashes[0] != hashes[1]
     return LayerDifference(
         name=old.name,
         settings=tuple(settings),
-        hashes=Change(name="cells and ADCs", old=_hash(hashes[0]), new=_hash(hashes[1])) if differing else None,
+        hashes=next(iter(_changes(*({"cells and ADCs": Hashed("", each)} for each in hashes))), None),
         arrays=arrays,
     )
 
 
-def _steps(plan: PlanDocument, both: Iterable[str]) -> dict[str, str]:
+def _steps(plan: PlanDocument, both: Iterable[str]) -> dict[str, Hashed | str]:
     """Steps in words by what they write; those of layers that only one side has are left out."""
     known = set(both)
     return {_written(step): _step(plan, step) for step in plan.steps if step.layer is None or step.layer in known}
@@ -278,11 +319,63 @@ def _written(step: StepRecord) -> str:
     return f"tensor {step.outputs[0]}{more}"
 
 
-def _step(plan: PlanDocument, step: StepRecord) -> str:
+def _step(plan: PlanDocument, step: StepRecord) -> Hashed | str:
     reads = f"of {', '.join(step.inputs)}" if step.inputs else "of constants"
+    reads += f", also writes {', '.join(step.outputs[1:])}" if step.outputs[1:] else ""
     if step.digital is None:
         return f"{step.layer} {reads}"
-    return f"{operators_text(step.operators)} {reads} ({_hash(plan.files.get(step.digital))})"
+    return Hashed(f"{operators_text(step.operators)} {reads}", plan.files.get(step.digital))
+
+
+_NOTHING: Final = object()
+"""Where a side has no such key."""
+
+
+def _others(old: ReportDocument, new: ReportDocument, both: Iterable[str]) -> list[Change]:
+    """Values that no section compares, of all but layers that only one side has."""
+    if old == new:
+        return []
+    known, levels = set(both), {level.name for level in old.cost.levels[1:-1]}
+    shown = (*FREE, *SECTIONS, *(f"cost.plan.units.{name}" for name in levels))
+    patterns = [tuple(pattern.split(".")) for pattern in shown]
+    changes = []
+    for path, *sides in _differing(old, new, known):
+        if not any(_matches(path, pattern) for pattern in patterns):
+            changes += _changes(*({".".join(path): side} if side is not _NOTHING else {} for side in sides))
+    return changes
+
+
+def _differing(old: Any, new: Any, both: set[str], path: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of what is not equal, as deep as both sides have tables or lists, and the two values there."""
+    if old == new:
+        return
+    before, after = (_items(side) for side in (old, new))
+    if before is None or after is None:
+        yield path, old, new
+        return
+    keys = sorted({*before, *after})  # those of JSON objects have no order
+    if path and (path[-1] == "layers" or path == ("cost", "conversions")):
+        keys = [key for key in keys if key in both]
+    for key in keys:
+        yield from _differing(before.get(key, _NOTHING), after.get(key, _NOTHING), both, (*path, key))
+
+
+def _items(value: Any) -> Mapping[str, Any] | None:
+    """Of a table, or a list by name or number; None of anything else."""
+    if isinstance(value, Record):
+        return dict(value)
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, tuple | list):
+        return None
+    return {each.name if isinstance(each, MappedLayer) else str(index): each for index, each in enumerate(value)}
+
+
+def _matches(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    if pattern[-1] == "**":
+        pattern = pattern[:-1]
+        path = path[: len(pattern)]
+    return len(path) == len(pattern) and all(wanted in ("*", key) for wanted, key in zip(pattern, path, strict=True))
 
 
 def _figures(layer: str | None, old: Sequence["_Figure"], new: Sequence["_Figure"]) -> list[FigureChange]:

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from bsc.plan.difference import ArrayDifference
 from bsc.report.difference import Change, Difference, FigureChange
-from bsc.report.text import add_row, new_table
+from bsc.report.table import Table
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN, format_si
 
 ABSENT = "-"
 MOST_DIGITS = 12
+MOST_OTHERS = 12
+"""Values without a table of their own that are shown one by one."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,8 +33,8 @@ class DifferenceReport:
     def __rich__(self) -> RenderableType:
         found = self.found
         if found.empty:
-            return Text(f"{found.old} and {found.new} do not differ")
-        parts: list[RenderableType] = [Text(f"old  {found.old}\nnew  {found.new}\n")]
+            return plain_text(f"{found.old} and {found.new} do not differ")
+        parts: list[RenderableType] = [plain_text(f"old  {found.old}", f"new  {found.new}", "")]
         if found.facts or found.steps:
             parts.append(_words("Made otherwise", [*found.facts, *found.steps]))
         if found.removed_steps or found.added_steps:
@@ -42,7 +43,11 @@ class DifferenceReport:
             parts.append(_layers(found))
         if found.figures:
             parts.append(_figures(found.figures, self.tolerance))
-        return Group(*parts, Text(self._verdict()))
+        if len(found.others) > MOST_OTHERS:
+            parts.append(plain_text(f"and {len(found.others)} more values of the reports, which --json lists", ""))
+        elif found.others:
+            parts.append(_words("Further values that differ", found.others))
+        return Group(*parts, plain_text(self._verdict()))
 
     def _verdict(self) -> str:
         found, figures = self.found, self.found.figures
@@ -63,19 +68,19 @@ class DifferenceReport:
 def _words(title: str, changes: Sequence[Change]) -> Table:
     table = new_table(title, ("", "old", "new"), 3)
     for each in changes:
-        add_row(table, each.name, each.old or ABSENT, each.new or ABSENT)
+        table.add_row(each.name, each.old or ABSENT, each.new or ABSENT)
     return table
 
 
-def _pipeline(found: Difference) -> Text:
+def _pipeline(found: Difference) -> RenderableType:
     lines = [*(f"- {step}" for step in found.removed_steps), *(f"+ {step}" for step in found.added_steps)]
-    return Text.assemble(("Pipeline", "bold"), "\n\n", "\n".join(lines), "\n")
+    return plain_text(*lines, "", title="Pipeline")
 
 
 def _layers(found: Difference) -> Table:
     table = new_table("Layers that differ", ("layer", "", "old", "new"), 4)
     for change in (*found.removed, *found.added):
-        add_row(table, change.name, "on one side alone", change.old or ABSENT, change.new or ABSENT)
+        table.add_row(change.name, "on one side alone", change.old or ABSENT, change.new or ABSENT)
     for layer in found.layers:
         rows = [(_setting(each.name), each.old or ABSENT, each.new or ABSENT) for each in layer.settings]
         if layer.arrays is not None:
@@ -83,7 +88,7 @@ def _layers(found: Difference) -> Table:
         elif layer.hashes is not None:
             rows.append((f"SHA-256 of {layer.hashes.name}", layer.hashes.old or ABSENT, layer.hashes.new or ABSENT))
         for position, row in enumerate(rows):
-            add_row(table, "" if position else layer.name, *row)
+            table.add_row("" if position else layer.name, *row)
     return table
 
 
@@ -113,7 +118,7 @@ def _figures(figures: Sequence[FigureChange], tolerance: float) -> Table:
     for each in figures:
         layer = "" if each.layer == last else each.layer or "all"
         marks = ["yes" if each.beyond(tolerance) else ""] if beyond else []
-        add_row(table, layer, each.label, *_shown(each), _change(each), *marks)
+        table.add_row(layer, each.label, *_shown(each), _change(each), *marks)
         last = each.layer
     return table
 

@@ -21,7 +21,7 @@ PLAN = "the plan's arrays"
 COUNTS = "counts of hardware actions, from the plan's arrays"
 PRICES = "counts times the target's prices, each with a source of its own (`bsc hw show`)"
 PROOF = "column sums of the programmed cells, for any input"
-CALIBRATION = "calibration data"
+CALIBRATION = "calibration data, as recorded when compiling"
 TOLERANCE = "tolerance limits: about 3.0 / vectors, and 4.7 / vectors for pairs, of which both ends are observed"
 HARDWARE = "the hardware description"
 PLACEMENT = "copies and places of the plan, on the target's levels"
@@ -34,6 +34,7 @@ PROVED: Final = "proved"
 MAX_COUNT = (1 << 63) - 1
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Amount = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Bits = Annotated[str, Field(pattern=r"^([0-9]|1[0-6])$")]
 BitCounts = dict[Bits, Count]
 SumBits = Annotated[str, Field(pattern=r"^([12]?[0-9]|3[0-2])$")]  # which may be more than any ADC has
@@ -75,8 +76,8 @@ class MappingTotals(FigureRecord):
     cells: Count = figure("cells of these crossbars", unit="cells", source=PLAN)
     cells_in_use: Count = figure("those that hold a slice of a weight, zero or not", unit="cells", source=PLAN)
     nonzero_cells_in_use: Count = figure("those of them above 0", unit="cells", source=PLAN)
-    utilisation: Amount = figure("cells in use over all cells; 0 without crossbars", unit="1", source=PLAN)
-    nonzero_share: Amount | None = figure("cells above 0 over cells in use", unit="1", source=PLAN)
+    utilisation: Share = figure("cells in use over all cells; 0 without crossbars", unit="1", source=PLAN)
+    nonzero_share: Share | None = figure("cells above 0 over cells in use", unit="1", source=PLAN)
     columns: Count = figure(
         "slice columns on crossbars, each once for every group of rows driven together", unit="columns", source=PLAN
     )
@@ -85,8 +86,8 @@ class MappingTotals(FigureRecord):
     observed_lossless_columns: Count = figure(
         "not proved, but nothing was lost on calibration data", unit="conversions", source=CALIBRATION
     )
-    proved_share: Amount | None = figure("proved to lose nothing, over conversions", unit="1", source=PROOF)
-    observed_lossless_share: Amount | None = figure(
+    proved_share: Share | None = figure("proved to lose nothing, over conversions", unit="1", source=PROOF)
+    observed_lossless_share: Share | None = figure(
         "not proved, but nothing was lost on calibration data, over conversions", unit="1", source=CALIBRATION
     )
     largest_sum: Count = figure("largest sum in front of an ADC that any input can cause", unit="cells", source=PROOF)
@@ -120,7 +121,7 @@ class SlicedTotals(MappingTotals):
     unread_crossbars: Count = figure(
         "hold weights but were left out, not being worth their energy", unit="crossbars", source=PLAN
     )
-    rests_on: dict[str, Amount] = figure(
+    rests_on: dict[str, Share] = figure(
         "share of conversions proved to lose nothing, and of the others by the policy that chose their bits; none is "
         "left out",
         unit="1",

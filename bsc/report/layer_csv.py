@@ -1,7 +1,6 @@
 """The layers of a report as CSV, one row a layer in the order of the plan.
 
-RFC 4180 but for lines, which end in a newline alone. Unknown figures are empty cells. Names are written as they are: a
-spreadsheet may take one that starts with = + - or @ for a formula.
+RFC 4180 but for lines, which end in a newline alone. Unknown figures are empty cells.
 """
 
 from collections.abc import Callable
@@ -62,7 +61,13 @@ def _slice(name: str, unit: str, includes: str, source: str, value: Callable[[Sl
 MEAN = "mean over all columns or pairs, 0 for those that are never converted"
 
 COLUMNS: tuple[LayerColumn | ActionColumn | SliceColumn, ...] = (
-    _layer("layer", "", "name of the layer, as it is", PLAN, lambda row: row.layer.name),
+    _layer(
+        "layer",
+        "",
+        "name of the layer, invisible characters as \\x1b; a quote before one that could be a formula",
+        PLAN,
+        lambda row: row.layer.name,
+    ),
     _layer("operator", "", "ONNX type of the layer", PLAN, lambda row: row.layer.op_type),
     _layer("rows", "rows", "K of one group's weight matrix", PLAN, lambda row: row.layer.rows),
     _layer("columns", "columns", "N of all groups together", PLAN, lambda row: row.layer.columns),

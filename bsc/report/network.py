@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from rich.table import Table
-
 from bsc.plan.document import PlanDocument
-from bsc.report.text import add_row, new_table
+from bsc.report.table import Table
+from bsc.report.text import new_table
 
 
 def network_table(document: PlanDocument) -> Table:
@@ -19,16 +18,19 @@ def network_table(document: PlanDocument) -> Table:
             place, what = "crossbars", f"{step.layer} ({operators[step.layer]})"
         else:
             place, what = "digital", operators_text(step.operators)
-        add_row(table, str(number), place, what, _sources(step.inputs, made_by))
+        table.add_row(str(number), place, what, _sources(step.inputs, made_by))
         made_by |= dict.fromkeys(step.outputs, f"step {number}")
     for tensor in document.outputs:
-        add_row(table, "", "output", tensor.name, _sources([tensor.name], made_by))
+        table.add_row("", "output", tensor.name, _sources([tensor.name], made_by))
     return table
 
 
 def digital_operators(document: PlanDocument) -> Counter[str]:
     """Digital operators of the whole network by ONNX type."""
-    return sum((Counter(step.operators) for step in document.steps), Counter())
+    total: Counter[str] = Counter()
+    for step in document.steps:
+        total.update(step.operators)
+    return total
 
 
 def operators_text(operators: Mapping[str, int]) -> str:

@@ -5,20 +5,19 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from bsc.ir.graph import ImportCheck
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.document import PlanDocument
-from bsc.report.basis import basis_notes
+from bsc.report.basis import basis_notes, recorded
 from bsc.report.chip import chip_section, layer_chip_table
 from bsc.report.costs import cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
 from bsc.report.document import BitCounts, LayerTotals, PlanCost, ReportDocument, SlicedTotals, SliceTotals
 from bsc.report.network import digital_operators, network_table, operators_text
 from bsc.report.places import Places
-from bsc.report.text import add_row, new_table
+from bsc.report.table import Table
+from bsc.report.text import new_table, plain_text
 from bsc.report.timeline import timeline_text
 from bsc.units import UNKNOWN, format_ratio
 
@@ -26,7 +25,7 @@ Resolutions = Literal["assigned", "observed", "proved"]
 
 RESOLUTION_TITLES: Final = {
     "assigned": "assigned",
-    "observed": "that hold what calibration data showed",
+    "observed": "that hold what calibration data showed, as recorded",
     "proved": "proved to be enough",
 }
 
@@ -82,35 +81,36 @@ class LayerReport:
             what = "pair of slice columns" if layer.cells.analog_pairs else "slice column"
             lines.append(
                 f"observed   {seen.conversions} conversions of every {what}: {seen.vectors} input vectors of "
-                f"{seen.samples} samples"
+                f"{seen.samples} samples, as recorded"
             )
             kinds.insert(1, "observed")
         tables = [_resolution_table(self.totals, _converted([layer]), kind) for kind in kinds]
-        return Group(Text("\n".join(lines)), _layer_table([layer], [self.totals]), *tables)
+        return Group(plain_text(*lines), _layer_table([layer], [self.totals]), *tables)
 
 
-def _heading(report: ReportDocument) -> Text:
+def _heading(report: ReportDocument) -> RenderableType:
     plan = report.plan
     batch = ", for a batch of one" if plan.free_batch else ""
     sizes = ", ".join(
         f"{tensor.name} {'x'.join(map(str, tensor.shape)) if tensor.shape is not None else '?'}"
         for tensor in plan.inputs
     )
-    return Text(
-        f"bsc {plan.bsc_version}: {plan.model.file} on {plan.target}\n"
-        f"pipeline   {plan.pipeline}\n"
-        f"input      {sizes}{batch}; {_ranges(plan)}\n"
-        f"digital    {operators_text(digital_operators(plan)) or 'nothing'}\n"
-        f"{_import(plan)}"
+    return plain_text(
+        f"bsc {plan.bsc_version}: {plan.model.file} on {plan.target}",
+        f"pipeline   {plan.pipeline}",
+        f"input      {sizes}{batch}; {_ranges(plan)}",
+        f"digital    {operators_text(digital_operators(plan)) or 'nothing'}",
+        *_import(plan),
+        "",
     )
 
 
-def _import(plan: PlanDocument) -> str:
+def _import(plan: PlanDocument) -> list[str]:
     """How the model was read: constants, what the check against its file was, and what else is worth a line."""
     lines = [f"constant   {each.name} = {', '.join(map(str, each.values))}" for each in plan.model.constants]
     if plan.model.check is not None:
         lines.append(f"import     {ImportCheck(**dict(plan.model.check))}")
-    return "".join(f"{line}\n" for line in (*lines, *(f"note       {note}" for note in plan.model.notes)))
+    return [*lines, *(f"note       {note}" for note in plan.model.notes)]
 
 
 def _ranges(plan: PlanDocument) -> str:
@@ -135,8 +135,7 @@ def _layer_table(layers: Sequence[MappedLayer], totals: Sequence[LayerTotals]) -
     table = new_table("Crossbars", names, 2)
     for layer, each in zip(layers, totals, strict=True):
         groups = f" /{layer.groups}" if layer.groups > 1 else ""
-        add_row(
-            table,
+        table.add_row(
             layer.name,
             layer.op_type,
             f"{layer.rows}×{layer.columns}{groups}",
@@ -167,8 +166,7 @@ def _resolution_table(totals: SlicedTotals, converted: str, kind: Resolutions) -
         # Every conversion has enough of the bits that are proved to be enough.
         lossless = 1.0 if kind == "proved" and part.conversions else part.proved_share
         shares = (lossless, part.observed_lossless_share)[: len(bases)]
-        add_row(
-            table,
+        table.add_row(
             str(number),
             *(str(counts[each]) if each in counts else "." for each in bits),
             UNKNOWN if mean is None else f"{mean:.2f}",
@@ -187,20 +185,22 @@ def _by_bits(part: SliceTotals, kind: Resolutions) -> tuple[BitCounts, float | N
     }[kind]
 
 
-def _notes(report: ReportDocument) -> Text:
+def _notes(report: ReportDocument) -> RenderableType:
     layers, totals, cost = report.plan.layers, report.totals, report.cost
     shares = sorted(cost.energy_share_by_kind.items())
     basis = ", ".join(f"{kind} {share:.1%}" for kind, share in shares if share)
     unknown = [each.label for each in cost.actions if cost.plan.energy_by_action_j.get(each.name) is None]
     basis += f" of what is known, without {', '.join(unknown)}" if basis and unknown else ""
     policies = ", ".join(_unique(map(_assignment, layers)))
-    return Text(
+    return plain_text(
         f"ADC assignment    {policies}; {totals.lossless} of {totals.conversions} {_converted(layers)} are "
-        f"proved lossless for any input\n"
-        f"{basis_notes(report)}{_offer(cost)}"
-        f"free ADCs         and no other change would save {format_ratio(cost.free_adc_bound)} of the total\n"
-        f"prices rest on    {basis or UNKNOWN} ({cost.citation})\n"
-        f"not modelled      {', '.join(cost.not_modelled)}{_wider_cells(layers, cost.cell_bits)}"
+        f"proved lossless for any input",
+        *basis_notes(report),
+        *_offer(cost),
+        f"free ADCs         and no other change would save {format_ratio(cost.free_adc_bound)} of the total",
+        f"prices rest on    {basis or UNKNOWN} ({cost.citation})",
+        f"not modelled      {', '.join(cost.not_modelled)}{_wider_cells(layers, cost.cell_bits)}",
+        f"as recorded       {recorded([report.plan])}",
     )
 
 
@@ -218,17 +218,17 @@ def _converted(layers: Iterable[MappedLayer]) -> str:
     return "slice columns" if not pairs else "pairs of slice columns"
 
 
-def _offer(cost: PlanCost) -> str:
+def _offer(cost: PlanCost) -> list[str]:
     """A line where the hardware cannot do what the plan asks of its converters, else nothing."""
     if not cost.adc_not_offered:
-        return ""
+        return []
     layers, flexibility = cost.adc_not_offered, cost.adc_flexibility
     offered = f"{cost.adc_bits} bits alone" if flexibility == "fixed" else f"one for each {flexibility}"
     first = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
-    return (
+    return [
         f"NOT OFFERED       the resolutions of {first}: ADCs of {cost.target} have {offered}; "
-        "energies hold for ADCs that can\n"
-    )
+        "energies hold for ADCs that can"
+    ]
 
 
 def _assignment(layer: MappedLayer) -> str:

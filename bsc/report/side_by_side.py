@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
+from bsc.report.basis import recorded
 from bsc.report.chip import ROWS as CHIP_ROWS
 from bsc.report.document import PROVED, LawSaving, LayerSpend, ReportDocument, SlicedTotals, Spend
 from bsc.report.pipelines import pipeline_difference
-from bsc.report.text import add_row, new_table
+from bsc.report.table import Table
+from bsc.report.text import new_table, pairs, plain_text
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
 
 ABSENT = "-"
@@ -58,7 +58,9 @@ class SideBySideReport:
 
     def __rich__(self) -> RenderableType:
         tables = [_totals(self.plans, self.paper_law), _layers(self.plans)]
-        return Group(_heading(self.plans), *(part for table in tables if table is not None for part in (Text(), table)))
+        shown = [part for table in tables if table is not None for part in (plain_text(""), table)]
+        note = plain_text(f"as recorded  {recorded(plan.report.plan for plan in self.plans)}")
+        return Group(_heading(self.plans), *shown, note)
 
 
 def side_by_side_json(plans: Sequence[ComparedPlan], paper_law: str) -> dict[str, Any]:
@@ -92,20 +94,19 @@ def _figures(totals: SlicedTotals, spend: Spend | LayerSpend) -> dict[str, Any]:
     }
 
 
-def _heading(plans: Sequence[ComparedPlan]) -> Table:
+def _heading(plans: Sequence[ComparedPlan]) -> RenderableType:
     """What made each plan: the first in full, the others by what is different."""
     first, *others = plans
-    table = Table.grid(padding=(0, 2))
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
-    add_row(table, first.name, f"{_model(first)} on {first.report.cost.target}, {_ranges(first)}")
-    add_row(table, "", first.report.plan.pipeline)
+    rows = [
+        (first.name, f"{_model(first)} on {first.report.cost.target}, {_ranges(first)}"),
+        ("", first.report.plan.pipeline),
+    ]
     for plan in others:
-        add_row(table, plan.name, _against(first, plan))
+        rows.append((plan.name, _against(first, plan)))
         added, removed = pipeline_difference(first.report.plan.pipeline, plan.report.plan.pipeline)
-        for step in [*(f"- {step}" for step in removed), *(f"+ {step}" for step in added)] or ["the same pipeline"]:
-            add_row(table, "", step)
-    return table
+        steps = [*(f"- {step}" for step in removed), *(f"+ {step}" for step in added)] or ["the same pipeline"]
+        rows += [("", step) for step in steps]
+    return pairs(rows)
 
 
 def _model(plan: ComparedPlan) -> str:
@@ -166,7 +167,7 @@ class _Rows:
         cells = [shown(values[0])]
         for value, other in zip(values[1:], beside, strict=True):
             cells += [shown(value), other]
-        add_row(self.table, name, *cells)
+        self.table.add_row(name, *cells)
 
 
 def _totals(plans: Sequence[ComparedPlan], paper_law: str) -> Table:
@@ -192,10 +193,12 @@ def _totals(plans: Sequence[ComparedPlan], paper_law: str) -> Table:
 def _add_resolutions(rows: _Rows) -> None:
     totals = [report.totals for report in rows.reports]
     rows.add("crossbars", [each.crossbars for each in totals], _count)
-    rows.add("mean ADC bits of a slice column", [each.mean_adc_bits for each in totals], _two_digits)
+    pairs = any(layer.cells.analog_pairs for report in rows.reports for layer in report.plan.layers)
+    one, many = ("slice column or pair", "slice columns or pairs") if pairs else ("slice column", "slice columns")
+    rows.add(f"mean ADC bits of a {one}", [each.mean_adc_bits for each in totals], _two_digits)
     rows.add_alone("largest", [each.largest_adc_bits for each in totals], _count)
     for basis in dict.fromkeys(basis for report in rows.reports for basis in _bases(report)):
-        rows.add_alone(f"slice columns {basis}", [each.rests_on.get(basis, 0) for each in totals], _share)
+        rows.add_alone(f"{many} {basis}", [each.rests_on.get(basis, 0) for each in totals], _share)
 
 
 def _bases(report: ReportDocument) -> Iterator[str]:
@@ -256,7 +259,7 @@ def _layers(plans: Sequence[ComparedPlan]) -> Table | None:
         table.add_section()
         for position, (plan, found) in enumerate(zip(plans, each, strict=True)):
             cells = _layer_cells(found, each[0] if position else None)
-            add_row(table, "" if position else name, plan.name, *cells)
+            table.add_row("" if position else name, plan.name, *cells)
     return table
 
 

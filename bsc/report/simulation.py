@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from bsc.hardware.device import Curve, Device
 from bsc.plan.document import Plan
 from bsc.replay.simulation import Simulation
 from bsc.replay.tally import ColumnTally
 from bsc.replay.trials import MeanInterval
-from bsc.report.text import add_row, new_table
+from bsc.report.table import Table
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN
 
 
@@ -29,14 +28,16 @@ class DeviceReport:
     device: Device
 
     def __rich__(self) -> RenderableType:
-        shown = new_table("Numbers", ("key", "value", "kind", "source"), 4)
-        shown.columns[1].justify = "right"
+        shown = new_table("Numbers", ("key", "value", "kind", "source"), 4, numbers={1})
         for key, number in self.device.sources().items():
             value = f"{len(number.points)} points" if isinstance(number, Curve) else f"{number.value:g}"
-            add_row(shown, key, value, number.kind, number.source)
-        head = f"{self.device.name}: {self.device.description}\n{self.device.citation}\n"
-        head += f"effects: {', '.join(self.device.effects) or 'none'}"
-        return Group(Text(head), Text(), shown) if self.device.sources() else Text(head)
+            shown.add_row(key, value, number.kind, number.source)
+        head = plain_text(
+            f"{self.device.name}: {self.device.description}",
+            self.device.citation,
+            f"effects: {', '.join(self.device.effects) or 'none'}",
+        )
+        return Group(head, plain_text(""), shown) if self.device.sources() else head
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,8 +53,8 @@ class SimulationReport:
     found: Simulation
 
     def __rich__(self) -> RenderableType:
-        lines = Text("\n".join(self._lines()))
-        return Group(lines, Text(), _column_table(self.found)) if self.found.columns else lines
+        lines = plain_text(*self._lines())
+        return Group(lines, plain_text(""), _column_table(self.found)) if self.found.columns else lines
 
     def _lines(self) -> Iterator[str]:
         found = self.found
@@ -67,7 +68,10 @@ class SimulationReport:
         if found.device is None:
             return
         yield f"device     {found.device.name}: {found.device.description}"
-        yield f"effects    {', '.join(found.device.effects) or 'none'}"
+        if found.device.is_ideal:  # no trial is a measurement: there is nothing for it to vary
+            yield "effects    none that change anything: all trials equal the exact replay"
+            return
+        yield f"effects    {', '.join(found.device.effects)}"
         yield f"trials     {len(found.trials)}, seed {found.seed}"
         if found.trial_accuracy is not None:
             yield f"accuracy   {_percent(found.trial_accuracy)}"
@@ -113,8 +117,7 @@ def _column_table(found: Simulation) -> Table:
             total, sums = int(counts.sum()), tally.origin + np.arange(len(counts)) * tally.bin_width
             highest, lowest = int(tally.highest[:, index].max(initial=0)), int(tally.lowest[:, index].min(initial=0))
             below = int(sums[np.searchsorted(np.cumsum(counts), 0.999 * total)]) if total else 0
-            add_row(
-                shown,
+            shown.add_row(
                 name,
                 str(index),
                 str(total),

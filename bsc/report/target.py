@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from bsc.hardware.target import Target
-from bsc.report.text import add_row, new_table
+from bsc.report.text import new_table, plain_text
 from bsc.units import format_si
 
 UNITS = {"_bit_per_s": "bit/s", "_bit": "bit", "_j": "J", "_w": "W", "_m2": "m²", "_s": "s", "_hz": "Hz", "_m": "m"}
@@ -35,11 +34,9 @@ class TargetReport:
         offer = target.adc.granularity
         one = "is fixed" if offer.value == "fixed" else f"can be set for each {offer.value}"
         resolution = f"ADC resolution {one} ({offer.kind}: {offer.source})"
-        table = new_table("Numbers", ("key", "value", "kind", "source"), 4)
-        table.columns[1].justify = "right"
+        table = new_table("Numbers", ("key", "value", "kind", "source"), 4, numbers={1})
         for key, quantity in target.sources().items():
             unit = next((unit for suffix, unit in UNITS.items() if key.endswith(suffix)), "")
-            add_row(table, key, format_si(quantity.value, unit), quantity.kind, quantity.source)
-        return Group(
-            Text(f"{target.name}: {target.description}\n{sizes}\n{levels}\n{resolution}\n{target.citation}\n"), table
-        )
+            table.add_row(key, format_si(quantity.value, unit), quantity.kind, quantity.source)
+        named = f"{target.name}: {target.description}"
+        return Group(plain_text(named, sizes, levels, resolution, target.citation, ""), table)

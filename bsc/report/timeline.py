@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from rich.text import Text
-
+from bsc.printable import visible
 from bsc.report.axis import round_step
 from bsc.report.document import ReportDocument
+from bsc.report.text import PlainText, plain_text
 from bsc.units import format_si, prefixed
 
 WIDTH: Final = 80
@@ -95,13 +95,13 @@ def timeline(report: ReportDocument) -> Timeline:
     return Timeline(bars=bars, span_s=max([chip.plan.latency_s, *(bar.end_s for bar in bars)]))
 
 
-def timeline_text(report: ReportDocument) -> Text:
+def timeline_text(report: ReportDocument) -> PlainText:
     """The timeline as lines of characters, a bar for each layer and the axis below."""
     shown = timeline(report)
-    title = f"Timeline, one inference: {format_si(report.chip.plan.latency_s, 's')}\n\n"
+    title = f"Timeline, one inference: {format_si(report.chip.plan.latency_s, 's')}"
     if not shown.span_s:
-        return Text(f"{title} no layer takes time\n")
-    names = [shortened(bar.name, MOST_NAME) for bar in shown.bars]
+        return plain_text(" no layer takes time", "", title=title)
+    names = [shortened(visible(bar.name), MOST_NAME) for bar in shown.bars]
     indent = max(map(len, names)) + 5
     room = WIDTH - indent
     lines = [
@@ -110,11 +110,12 @@ def timeline_text(report: ReportDocument) -> Text:
     ]
     lines += [" " * indent + line for line in _axis(shown, room)]
     lines += [
-        f"\n {SLOWEST} sets the interval, {ON_CHAIN} is on the chain of rows that sets the latency",
+        "",
+        f" {SLOWEST} sets the interval, {ON_CHAIN} is on the chain of rows that sets the latency",
         f" {SHADES[::-1]} works up to all, three quarters, half, a quarter of the time",
+        "",
     ]
-    text = Text("\n".join(line.rstrip() for line in lines) + "\n", no_wrap=True)
-    return Text.assemble((title, "bold"), text)
+    return plain_text(*(line.rstrip() for line in lines), title=title)
 
 
 def shortened(name: str, most: int) -> str:

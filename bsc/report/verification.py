@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from bsc.numeric.paired_bound import CONFIDENCE
 from bsc.plan.document import ImportRecord, Plan
@@ -14,7 +13,7 @@ from bsc.replay.per_layer import LayerDifference
 from bsc.replay.proofs import LayerProof
 from bsc.replay.scores import MAX_RELATIVE_RMS, OutputDifference
 from bsc.replay.verification import Verification
-from bsc.report.text import add_row, new_table
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN
 
 
@@ -66,7 +65,7 @@ class VerificationReport:
             )
         if self.proofs is not None:
             lines += self._proofs(self.proofs.values())
-        text = Text("\n".join(lines))
+        text = plain_text(*lines)
         return text if found.layers is None else Group(text, _difference_table(found.layers))
 
     def _proofs(self, checked: Iterable[LayerProof]) -> Iterator[str]:
@@ -84,10 +83,8 @@ def imported(check: ImportRecord | None) -> str:
     """How the imported model, which *exact* is relative to, was checked against its file."""
     if check is None or check.inputs == "none":
         return f"not checked against the file: {check.reason if check is not None else 'not compiled from one'}"
-    what = "made-up sample" if check.inputs == "made-up" else "sample"
-    return (
-        f"equals the file in onnxruntime on {check.samples} {what}{'s' if check.samples > 1 else ''}, but for rounding"
-    )
+    what = f"{'made-up ' if check.inputs == 'made-up' else ''}sample{'s' if check.samples > 1 else ''}"
+    return f"equals the file in onnxruntime on {check.samples} {what}, but for rounding; as recorded"
 
 
 def _differences(outputs: Mapping[str, OutputDifference]) -> Iterator[str]:
@@ -130,5 +127,5 @@ def _difference_table(layers: Mapping[str, LayerDifference]) -> RenderableType:
     table = new_table("Difference from the float model", ("layer", "largest", "relative RMS"), 1)
     for name, each in layers.items():
         values = (each.largest, each.relative_rms)
-        add_row(table, name, *(UNKNOWN if value is None else f"{value:.3g}" for value in values))
+        table.add_row(name, *(UNKNOWN if value is None else f"{value:.3g}" for value in values))
     return table

@@ -63,6 +63,8 @@ def read_checkpoint(path: Path, run: str) -> Checkpoint:
     try:
         tensors = load(content)
         header = json.loads(tensors.pop("header").tobytes())
+        if header["format"] != FORMAT:
+            raise ValueError(f"format {str(header['format'])!r}, this bsc reads {FORMAT!r}")
         checkpoint = Checkpoint(
             run=header["run"],
             epoch=header["epoch"],

@@ -52,8 +52,11 @@ def load_samples(source: str, specs: Sequence[InputSpec], split: Split) -> Sampl
 
     Raises:
         UsageError: BSC202 for data that cannot be opened, or a function that cannot be called.
-        ModelError: BSC308 for data that does not fit the model.
+        ModelError: BSC308 for data that does not fit the model, or a model whose samples do not come first.
     """
+    for spec in specs:
+        if spec.batch_axis != 0:
+            raise _samples_elsewhere(spec)
     path = Path(source)
     if path.is_dir():
         images, labels = _folder(path, split)
@@ -166,6 +169,17 @@ def _fit(values: NDArray[Any], spec: InputSpec, source: str) -> NDArray[Any]:
     if values.dtype.kind not in "biuf" or (values.dtype.kind == "f" and not np.isfinite(values).all()):
         raise _unfit(source, f"{values.dtype} with values that are not finite numbers", "remove those samples")
     return values.astype(spec.dtype, copy=False)
+
+
+def _samples_elsewhere(spec: InputSpec) -> ModelError:
+    sizes = "" if spec.shape is None else f" of shape {spec.shape}"
+    where = "none, it goes whole with every sample" if spec.batch_axis is None else f"along axis {spec.batch_axis}"
+    return ModelError(
+        "BSC308",
+        "fine-tuning needs samples along the first axis of every input",
+        seen=f"samples of input '{spec.name}'{sizes}: {where}",
+        fix=f"make it a constant with --set {spec.name}=VALUE, or change the model so that its samples come first",
+    )
 
 
 def _unfit(source: str | Path, seen: str, fix: str) -> ModelError:

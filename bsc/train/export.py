@@ -5,7 +5,7 @@ a transposed weight, becomes an initialiser in place of the operator that made i
 scaled by alpha or beta becomes one too, and the attribute goes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,11 @@ def with_parameters(path: Path, graph: Graph, parameters: Mapping[str, NDArray[A
     return model
 
 
-def write_model(model: onnx.ModelProto, path: Path) -> None:
+def write_model(model: onnx.ModelProto, path: Path, *, force: bool = True) -> None:
     """Write beside the place and rename, so that a killed run leaves nothing half-made.
 
     Raises:
-        UsageError: BSC204 when it cannot be written.
+        UsageError: BSC203 for a file that is there, without `force`; BSC204 when it cannot be written.
         ModelError: BSC304 for a model above 2 GB.
     """
     if model.ByteSize() > LARGEST:
@@ -53,7 +53,7 @@ def write_model(model: onnx.ModelProto, path: Path) -> None:
             seen=f"{model.ByteSize()} bytes",
             fix="fine-tune a smaller model",
         )
-    write_file(path, model.SerializeToString(deterministic=True))
+    write_file(path, model.SerializeToString(deterministic=True), force=force)
 
 
 def _unscale(proto: onnx.GraphProto, graph: Graph, names: set[str]) -> None:
@@ -74,17 +74,30 @@ def _unscale(proto: onnx.GraphProto, graph: Graph, names: set[str]) -> None:
 
 def _place(proto: onnx.GraphProto, name: str, value: NDArray[Any]) -> None:
     tensor = numpy_helper.from_array(value, name)
-    for initializer in proto.initializer:
-        if initializer.name == name:
-            initializer.CopyFrom(tensor)
-            return
-    makers = [node for node in proto.node if name in node.output]
-    if not makers or len(makers[0].output) != 1:
+    graphs = list(_with_bodies(proto))
+    initialisers = [each for graph in graphs for each in graph.initializer if each.name == name]
+    makers = [(graph, node) for graph in graphs for node in graph.node if name in node.output]
+    if len(initialisers) == 1 and not makers:
+        initialisers[0].CopyFrom(tensor)
+        return
+    if len(makers) != 1 or initialisers or len(makers[0][1].output) != 1:
+        several = bool(makers or initialisers)
         raise ModelError(
             "BSC304",
             f"fine-tuned weight '{name}' has no place in the model file",
-            seen="a weight that is made inside a function",
-            fix="inline the model's functions first, with onnx.inliner.inline_local_functions",
+            seen="several weights of that name" if several else "a weight that is made inside a function",
+            fix="give the weights of bodies names of their own"
+            if several
+            else "inline the model's functions first, with onnx.inliner.inline_local_functions",
         )
-    proto.node.remove(makers[0])
-    proto.initializer.append(tensor)
+    graph, node = makers[0]
+    graph.node.remove(node)
+    graph.initializer.append(tensor)
+
+
+def _with_bodies(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """The graph, and the bodies of its nodes."""
+    yield graph
+    for attr in (attr for node in graph.node for attr in node.attribute):
+        for body in [attr.g] if attr.HasField("g") else attr.graphs:
+            yield from _with_bodies(body)

@@ -332,9 +332,11 @@ def _instance_norm(op: Operator, x: Inputs) -> tuple[Tensor, ...]:
 # --- pooling
 
 
-def _pool_pads(op: Operator, value: Tensor) -> tuple[tuple[int, ...], list[int], list[int], list[tuple[int, int]]]:
-    """(kernel, strides, dilations, pads of each axis)."""
-    kernel = tuple(op.get("kernel_shape"))
+def _pool_pads(
+    op: Operator, value: Tensor, kernel: tuple[int, ...] | None = None
+) -> tuple[tuple[int, ...], list[int], list[int], list[tuple[int, int]]]:
+    """(kernel, strides, dilations, pads of each axis); the kernel is that of the attribute unless given."""
+    kernel = tuple(op.get("kernel_shape")) if kernel is None else kernel
     axes = len(kernel)
     strides = list(op.get("strides") or [1] * axes)
     dilations = list(op.get("dilations") or [1] * axes)
@@ -376,6 +378,17 @@ def _max_pool(op: Operator, x: Inputs) -> tuple[Tensor, ...]:
     if pool is None:
         raise unsupported(op, f"{len(kernel)} spatial axes")
     return (pool(_padded(value, pads, -math.inf), kernel, strides, 0, dilations),)
+
+
+def _conv(op: Operator, x: Inputs) -> tuple[Tensor, ...]:
+    """Of a layer that is kept off the crossbars."""
+    value, weight, bias = _present(op, x, 0), _present(op, x, 1), _optional(x, 2)
+    _, strides, dilations, pads = _pool_pads(op, value, tuple(weight.shape[2:]))
+    conv = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}.get(weight.ndim - 2)
+    if conv is None:
+        raise unsupported(op, f"{weight.ndim - 2} spatial axes")
+    padded = _padded(value, pads, 0.0)
+    return (conv(padded, weight, bias, strides, 0, dilations, op.get("group", 1)),)
 
 
 def _average_pool(op: Operator, x: Inputs) -> tuple[Tensor, ...]:
@@ -463,6 +476,7 @@ OPERATORS: Mapping[str, Function] = {
     "Clip": _clip,
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
+    "Conv": _conv,
     "Cos": _unary(torch.cos),
     "Div": _binary(_division),
     "Dropout": _dropout,

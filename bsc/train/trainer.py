@@ -138,6 +138,10 @@ class Trainer:
         if self._options.project:
             self._drop_empty_rows()
             self._layers.store()
+        return self.parameters()
+
+    def parameters(self) -> dict[str, NDArray[Any]]:
+        """The parameters by initialiser, as they are now."""
         return {name: value.detach().cpu().numpy() for name, value in self._network.parameters.items()}
 
     def _train_epoch(self, on_step: OnStep | None) -> dict[str, Any]:

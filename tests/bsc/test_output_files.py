@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bsc.errors import UsageError
-from bsc.output_files import output_errors, require_writable, write_file
+from bsc.output_files import new_folder, output_errors, require_writable, write_file
 
 
 def refusal(path: Path) -> str:
@@ -68,3 +68,63 @@ def test_what_cannot_be_written_is_known_before(tmp_path: Path, name: str, seen:
     require_writable(tmp_path / "new")
     require_writable(tmp_path / "there" / "new")
     assert not (tmp_path / "new").exists()
+
+
+MEANWHILE = (
+    "[BSC203] output '{0}' exists already\n"
+    "  seen: another process has written it meanwhile\n"
+    "  fix:  add --force to replace it, or choose another --output"
+)
+
+
+def test_of_two_processes_the_first_keeps_a_folder(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+
+    def slow_one() -> None:
+        with new_folder(output, force=False) as slow:
+            (slow / "a").write_text("slow")
+            with new_folder(output, force=False) as fast:
+                (fast / "a").write_text("fast")
+
+    with pytest.raises(UsageError) as raised:
+        slow_one()
+    assert str(raised.value) == MEANWHILE.format(output)
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
+    assert (output / "a").read_text() == "fast"
+
+
+def test_of_two_processes_with_force_the_last_wins(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with new_folder(output, force=True) as slow:
+        (slow / "a").write_text("slow")
+        with new_folder(output, force=True) as fast:
+            (fast / "b").write_text("fast")
+    assert [path.name for path in tmp_path.rglob("*")] == ["output", "a"]
+
+
+def test_of_two_processes_the_first_keeps_a_file(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    write_file(output, b"fast", force=False)
+    with pytest.raises(UsageError) as raised:
+        write_file(output, b"slow", force=False)
+    assert str(raised.value) == MEANWHILE.format(output)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("output", b"fast")]
+
+
+def test_what_is_in_use_is_not_taken_for_what_a_kill_has_left(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    (tmp_path / f".output-{16 * '0'}").write_bytes(b"left")
+    (tmp_path / f".output-{15 * '0'}").write_bytes(b"of the user's")
+    with new_folder(output, force=False) as folder:
+        write_file(output, b"")
+        assert folder.is_dir()
+        output.unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".output-{15 * '0'}", "output"]
+
+
+def test_a_swap_where_the_system_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())
+    for content in ("old", "new"):
+        with new_folder(tmp_path / "output", force=True) as folder:
+            (folder / content).write_text(content)
+    assert [path.name for path in tmp_path.rglob("*")] == ["output", "new"]

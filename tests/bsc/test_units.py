@@ -37,6 +37,11 @@ def test_by_hand(value: float | None, unit: str, text: str) -> None:
         (0.009996e-6, "m²", "0.0100 mm²"),
         (1e-21, "J", "0.00100 aJ"),
         (5e15, "W", "5000 TW"),
+        (9.99e19, "W", "99900000 TW"),
+        (1e20, "W", "1.00e+08 TW"),
+        (1e-25, "J", "0.000000100 aJ"),
+        (1e-26, "J", "1.00e-08 aJ"),
+        (1.5e300, "m²", "1.50e+300 m²"),
     ],
 )
 def test_prefix_changes_where_the_rounded_number_does(value: float, unit: str, text: str) -> None:

@@ -15,6 +15,37 @@ Mutation = Callable[[Random, onnx.ModelProto], None]
 
 SIZES = (-1, 0, 1, 2, 3, 7, 64, 1 << 16, 1 << 24, 1 << 31, (1 << 31) - 1, 1 << 40, 1 << 62, (1 << 63) - 1, -(1 << 63))
 NAMES = ("", "x", "y", "w", "h", "w0", "own", "a" * 70_000, "../x", "a/b", "\0", "é" * 40, "{}%s", "[b]", "x\ny")
+HOSTILE_NAMES = (
+    "a\x1b[31mb",
+    "\x1b]0;t\x07",
+    "c\rd",
+    "e\nf",
+    "\x7f",
+    "\x9b2J",
+    "\u202ebca",
+    "\u2028",
+    "\ufeff",
+    "g\th",
+    " ",
+    "\x01",
+)
+"""They end lines, move a terminal's cursor, change its colour or title, or turn the direction of writing."""
+OWN_NAMES = (
+    "MatMul_0",
+    "MatMul_1",
+    "Gemm_0",
+    "0",
+    "fc0",
+    "crossbars",
+    "input",
+    "h",
+    "N",
+    "None",
+    "batch",
+    "x_0",
+    "bsc",
+)
+"""As the compiler itself, or an exporter, makes them up."""
 GROWING = ("ConstantOfShape", "Expand", "Tile", "Range", "Where", "OneHot", "EyeLike", "Resize", "Pad", "HannWindow")
 
 
@@ -302,10 +333,64 @@ def grow(random: Random, model: onnx.ModelProto) -> None:
         model.graph.output.append(onnx.ValueInfoProto(name=f"grown{copy}"))
 
 
-def chain(random: Random, model: onnx.ModelProto) -> None:
-    """A long chain of operators, in either order."""
+def functions_of_one_name(random: Random, model: onnx.ModelProto) -> None:
+    """Functions that share their name with others, in other domains or overloads, or with an operator."""
+    name = random.choice(["F", "F", "MatMul", "Relu", "F_1", random.choice(HOSTILE_NAMES)])
+    domains = random.sample(["own", "own.more", "more", "own_F", "", "ai.onnx", "com.microsoft"], 2)
+    overloads = random.choice([[""], [""], ["", "1"], ["a", "b"]])
+    if overloads != [""] or random.random() < 0.5:
+        model.ir_version = 10
     source = some(random, model.graph.input)
-    length = random.choice([200, 3000])
+    reads = source.name if source else "x"
+    keys = [(domain, overload) for domain in domains for overload in overloads]
+    keys += [keys[0]] if random.random() < 0.1 else []
+    for index, (domain, overload) in enumerate(keys):
+        body = [helper.make_node(random.choice(["Relu", "Neg", "Abs"]), ["t"], ["u"])]
+        if index and random.random() < 0.5:  # one calls another of its name
+            other, more = keys[0]
+            body += [helper.make_node(name, ["u"], ["v"], domain=other, overload=more)]
+        body += [helper.make_node("Identity", [body[-1].output[0]], ["r"])]
+        used = dict.fromkeys([domain, keys[0][0]], 1) | dict.fromkeys(["", "ai.onnx"], 17)
+        opsets = [helper.make_opsetid(*each) for each in used.items()]
+        made = helper.make_function(domain, name, ["t"], ["r"], body, opsets)
+        made.overload = overload
+        model.functions.append(made)
+        written = f"one{index}"
+        model.graph.node.append(helper.make_node(name, [reads], [written], domain=domain, overload=overload))
+        model.graph.output.append(onnx.ValueInfoProto(name=written))
+        reads = written if random.random() < 0.5 else reads
+    for domain in domains:
+        if domain not in ("", "ai.onnx") and not any(opset.domain == domain for opset in model.opset_import):
+            model.opset_import.add(domain=domain, version=1)
+
+
+def rename(random: Random, model: onnx.ModelProto) -> None:
+    """Tensors, nodes, open sizes or functions get hostile names, or one that others have, wherever they are named."""
+    every, tops = nodes(model), graphs(model)
+    tensors = sorted({name for node in every for name in (*node.input, *node.output) if name})
+    chosen = random.sample(tensors, min(len(tensors), random.choice([1, 2, 50])))
+    pool = random.choice([HOSTILE_NAMES, HOSTILE_NAMES, OWN_NAMES])
+    new = {old: random.choice(pool) + (str(at) if random.random() < 0.9 else "") for at, old in enumerate(chosen)}
+    for node in every:
+        node.input[:] = [new.get(name, name) for name in node.input]
+        node.output[:] = [new.get(name, name) for name in node.output]
+        node.name = random.choice(pool) if random.random() < 0.3 else node.name
+    for graph in tops:
+        values = [*graph.input, *graph.output, *graph.value_info]
+        for value in (*values, *graph.initializer):
+            value.name = new.get(value.name, value.name)
+        for dim in (dim for value in values for dim in value.type.tensor_type.shape.dim):
+            if dim.dim_param and random.random() < 0.5:
+                dim.dim_param = random.choice(pool)
+    for function in model.functions:
+        function.input[:] = [new.get(name, name) for name in function.input]
+        function.output[:] = [new.get(name, name) for name in function.output]
+
+
+def chain(random: Random, model: onnx.ModelProto) -> None:
+    """A long chain of operators, in either order; some of 10^5."""
+    source = some(random, model.graph.input)
+    length = random.choices([200, 3000, 100_000], [91, 8, 1])[0]
     names = [source.name if source else "x", *(f"c{index}" for index in range(length))]
     links = [helper.make_node("Relu", [a], [b]) for a, b in pairwise(names)]
     model.graph.node.extend(links if random.random() < 0.5 else links[::-1])
@@ -325,6 +410,8 @@ MUTATIONS: tuple[tuple[Mutation, int], ...] = (
     (external, 4),
     (nest, 1),
     (call_functions, 1),
+    (functions_of_one_name, 2),
+    (rename, 4),
     (grow, 3),
     (chain, 1),
 )

@@ -142,7 +142,21 @@ def test_a_resolution_between_two_entries_is_not_guessed(tmp_path: Path) -> None
         (
             '"4" = 0.5e-12',
             '"4" = 0',
-            "key 'adc_law.energy_j.4' cannot be used\n  seen: 0\n  fix:  Input should be greater than 0",
+            "key 'adc_law.energy_j.4' cannot be used\n  seen: 0\n"
+            f"  fix:  Input should be greater than or equal to {1e-30:.30f}",
+        ),
+        (
+            '"4" = 0.5e-12',
+            '"4" = 1e308',
+            "key 'adc_law.energy_j.4' cannot be used\n  seen: 1e+308\n"
+            f"  fix:  Input should be less than or equal to {10**30}",
+        ),
+        (
+            '"mine"',
+            '"saberi"',
+            "key 'adc_law.name' is the name of a shipped law\n"
+            "  seen: 'saberi', whose costs would stand under the same name\n"
+            "  fix:  choose another name",
         ),
         (
             '"4" = 0.5e-12',

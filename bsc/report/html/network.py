@@ -5,6 +5,7 @@ A list reads the same on a phone, on paper and aloud, however many steps there a
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from markupsafe import Markup
 
@@ -48,7 +49,7 @@ class Network:
     rows: tuple[Row, ...]
     links: tuple[tuple[int, int, int], ...]
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Pixels that the lines take."""
         return 2 * MARGIN + LANE * max((lane for *_, lane in self.links), default=0)

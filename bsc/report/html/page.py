@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from bsc.printable import visible, visible_lines
 from bsc.report.chip import bytes_text, place_text
 from bsc.units import UNKNOWN, format_ratio, format_si
 
@@ -18,13 +19,13 @@ _NARROW = "\N{NO-BREAK SPACE}"
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
-    """A page. Everything that is not `Markup` is escaped: names in plans are untrusted."""
-    return _environment().get_template(template).render(context)
+    """A page. Names in plans are untrusted: what is not `Markup` is made visible and escaped."""
+    return visible_lines(_environment().get_template(template).render(context))
 
 
 def data_block(name: str, value: Any) -> Markup:
-    """A block of JSON for the page's script; no text in it can end the block."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """A block of JSON for the page's script, names made visible; no text in it can end the block."""
+    text = json.dumps(_shown(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(f'<script type="application/json" id="{name}">{text}</script>')
@@ -44,11 +45,23 @@ def template_text(name: str) -> Markup:
     return Markup(files("bsc.report").joinpath(TEMPLATES, name).read_text(encoding="utf-8"))
 
 
+def _shown(value: Any) -> Any:
+    """Texts in what a page is given, visible; what is markup already is not touched."""
+    if isinstance(value, Markup):
+        return value
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {_shown(key): _shown(each) for key, each in value.items()}
+    return list(map(_shown, value)) if isinstance(value, list | tuple) else value
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("bsc.report", TEMPLATES),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

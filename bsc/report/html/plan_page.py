@@ -7,6 +7,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from bsc.plan.document import Plan
+from bsc.report.basis import recorded
 from bsc.report.chip import chip_notes, chip_rows, place_name
 from bsc.report.document import PlanTotals, ReportDocument, SliceTotals, TargetAction, TargetArea, TargetLevel
 from bsc.report.html.charts import RatioAxis, bit_histogram
@@ -83,6 +84,7 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "area": _rows(cost.areas, [each.area_by_part_m2 for each in (cost.plan, *cost.baselines)]),
             "axis": RatioAxis.over([ratio for _, each in laws for ratio in (each.adc_ratio, each.total_ratio)]),
             "histograms": _histograms(report.totals),
+            "recorded": recorded([report.plan]),
             "network": network(report.plan),
             "digital_steps": sum(step.digital is not None for step in report.plan.steps),
             "filled": cost.levels[:-1],

@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -11,7 +12,7 @@ from bsc.chip.copies import Room, balanced, choose_copies, interval_bound, short
 from bsc.chip.dataflow import Dataflow, Read, Use
 from bsc.chip.timing import time_of
 from bsc.chip.windows import sliding
-from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand, Part
 from tests.bsc.chip.li_steps import ConvPool, mobilenet_v1, resnet18, steps, vgg
 
 PLENTY = 1 << 40
@@ -71,19 +72,23 @@ def test_vgg_a_on_2304_crossbars_has_the_published_copies() -> None:
 
 LI = {
     "VGG-A": (vgg(1, 1, 2, 2, 2), 4096, 128, 162, 166),
-    "VGG-E": (vgg(2, 2, 4, 4, 4), 8192, 128, 280, 320),
+    "VGG-E": (vgg(2, 2, 4, 4, 4), 8192, 128, 280, 279),
     "VGG-E, 256": (vgg(2, 2, 4, 4, 4), 4096, 256, 201, 199),
     "ResNet-18": (resnet18(), 4096, 128, 79, 88),
-    "MobileNet-v1": (mobilenet_v1(), 4096, 128, 147, 45),
+    "MobileNet-v1": (mobilenet_v1(), 4096, 128, 147, 57),
 }
-"""Layers, crossbars, lines of a crossbar, the steps of Li's table 5, and those of our shortest interval."""
+"""Layers, crossbars, lines of a crossbar, the steps of Li's table 5, and those of our copies for latency.
+
+Our latency goes line by line, theirs place by place. A minute of simulated annealing over their own steps finds none
+below 164 for VGG-A and 88 for ResNet-18: their table does not follow from algorithm 1 and table 2 as printed.
+"""
 
 
 @pytest.mark.parametrize("name", LI)
-def test_steps_of_the_shortest_interval_as_li_counts_them(name: str) -> None:
-    layers, slots, size, _, ours = LI[name]
-    copies = shortest_interval(Room(demand=published(layers, size), slots=slots))
-    assert steps(layers, list(copies.values())) == ours
+def test_steps_of_copies_for_latency_as_li_counts_them(name: str) -> None:
+    layers, slots, size, theirs, ours = LI[name]
+    copies = shortest_latency(Room(demand=published(layers, size), slots=slots), flow_of(layers))
+    assert steps(layers, list(copies.values())) == ours <= 1.12 * theirs
 
 
 def isaac_vgg_1() -> ChipDemand:
@@ -124,6 +129,9 @@ def test_a_last_layer_with_more_vectors_than_others_leaves_them_one_copy() -> No
     assert balanced(Room(demand=demand_of([1, 1], [4, 64]), slots=PLENTY)) == {"0": 1, "1": 1}
 
 
+QUARTER = Part(rows=2, columns=2, of_rows=4, of_columns=4, planes=2)
+
+
 @st.composite
 def small_demands(draw: st.DrawFn) -> tuple[ChipDemand, int]:
     layers = draw(st.integers(1, 3))
@@ -131,6 +139,13 @@ def small_demands(draw: st.DrawFn) -> tuple[ChipDemand, int]:
     vectors = draw(st.lists(st.integers(1, 12), min_size=layers, max_size=layers))
     times = [draw(st.sampled_from([1.0, 2.0, 0.7])) if each else 0.0 for each in crossbars]
     demand = demand_of(crossbars, vectors, times, shared=draw(st.integers(1, 3)))
+    if draw(st.booleans()):  # layers that may share two crossbars of 4x4
+        sizes = st.integers(1, 3)
+        parts = tuple(
+            replace(layer, crossbars=2, vector_s=1.0, part=replace(QUARTER, rows=draw(sizes), columns=draw(sizes)))
+            for layer in demand.layers
+        )
+        demand = replace(demand, layers=parts, pack=True)
     return demand, max(demand.slots(single(demand.layers)), 1) + draw(st.integers(0, 14))
 
 
@@ -145,7 +160,7 @@ def test_no_copies_at_all_have_a_shorter_interval(case: tuple[ChipDemand, int]) 
     room = Room(demand=demand, slots=slots)
     most = [slots // layer.crossbars if layer.crossbars else 1 for layer in demand.layers]
     every = (
-        dict(zip((layer.name for layer in demand.layers), each, strict=True))
+        demand.together(dict(zip((layer.name for layer in demand.layers), each, strict=True)))
         for each in itertools.product(*(range(1, number + 1) for number in most))
     )
     best = min(interval_of(demand, each) for each in every if room.takes(each))
@@ -153,9 +168,19 @@ def test_no_copies_at_all_have_a_shorter_interval(case: tuple[ChipDemand, int]) 
     assert room.takes(copies)
     assert interval_of(demand, copies) == pytest.approx(best, rel=1e-9)
     assert interval_bound(demand, slots) <= best * (1 + 1e-9)
-    for name in copies:  # no copy more than it takes
-        if copies[name] > 1:
-            assert interval_of(demand, copies | {name: copies[name] - 1}) > best * (1 + 1e-9)
+    for group in demand.groups:  # no copy more than it takes
+        fewer = {layer.name: copies[layer.name] - 1 for layer in group}
+        assert 0 in fewer.values() or interval_of(demand, copies | fewer) > best * (1 + 1e-9)
+
+
+def test_layers_that_share_crossbars_have_as_many_copies_as_the_busiest_needs() -> None:
+    layers = tuple(
+        LayerDemand(name=name, crossbars=2, vectors=vectors, vector_s=1.0, part=QUARTER)
+        for name, vectors in (("a", 4), ("b", 12), ("c", 6))
+    )
+    demand = ChipDemand(floor=Floor(levels=(8,), shared=1), layers=layers, pack=True)
+    assert shortest_interval(Room(demand=demand, slots=8)) == {"a": 2, "b": 2, "c": 1}  # a and b on two crossbars
+    assert interval_bound(demand, 8) == (2 * 12 + 2 * 6) / 8
 
 
 def test_an_interval_that_need_not_be_undercut_is_not() -> None:

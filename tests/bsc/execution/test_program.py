@@ -117,6 +117,17 @@ def test_words_for_a_layer_behind_a_sequence() -> None:
     )
 
 
+def test_words_for_a_layer_of_texts() -> None:
+    steps = (LayerStep(layer="fc", inputs=("x",), outputs=("y",)),)
+    with pytest.raises(ModelError) as caught:
+        Program(steps, ("y",)).run({"x": np.array([["a"]], object)}, lambda _, x: x)
+    assert str(caught.value) == (
+        "[BSC304] layer 'fc': its input is not of numbers\n"
+        "  seen: texts\n"
+        "  fix:  check the model with onnx.checker.check_model(full_check=True)"
+    )
+
+
 def deep_model(layers: int, op: str = "Relu", width: int = 4) -> onnx.ModelProto:
     """As many MatMul layers, a digital operator behind each, with weights of 1.4 / sqrt(width) to keep values alive."""
     weights = {f"w{index}": 1.4 * random_weights(width, width, seed=index) for index in range(layers)}

@@ -80,3 +80,16 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "interrupted\n"
+
+
+@pytest.mark.parametrize("domain", ["", "com.microsoft"])
+def test_sums_of_8_bit_products_are_not_saturated(domain: str) -> None:
+    """255 * 127 * 4 is more than the 16 bits that some processors add two products in."""
+    codes, scale = np.full((4, 8), 127, np.int8), np.array(1, np.float32)
+    if domain:
+        text = "(uint8[1,4] x) => (float[1,8] y) { y = com.microsoft.MatMulIntegerToFloat(x, w, s, s) }"
+        model = tiny_model(text, {"w": codes, "s": scale}, domains=[domain])
+    else:
+        model = tiny_model("(uint8[1,4] x) => (int32[1,8] y) { y = MatMulInteger(x, w) }", {"w": codes})
+    (y,) = quiet_session(model.SerializeToString()).run(None, {"x": np.full((1, 4), 255, np.uint8)})
+    assert y.tolist() == [[255 * 127 * 4] * 8]

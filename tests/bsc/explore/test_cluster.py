@@ -12,7 +12,7 @@ from distributed import LocalCluster
 from distributed.scheduler import KilledWorker
 
 import hw_models
-from bsc.compile.options import MappingOptions, resolve
+from bsc.compile.options import MappingOptions, ModelOptions, resolve
 from bsc.explore.cluster import Cluster
 from bsc.explore.mapping import Input, MappingJob, MappingResult
 
@@ -27,7 +27,7 @@ def work(size: str) -> MappingJob:
         target=ISAAC,
         law=LAW,
         max_accuracy_drop=None,
-        input_shapes={},
+        given=ModelOptions(),
         calibration=None,
         data=None,
         limit=None,

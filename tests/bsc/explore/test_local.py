@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import hw_models
-from bsc.compile.options import MappingOptions, resolve
+from bsc.compile.options import MappingOptions, ModelOptions, resolve
 from bsc.explore.local import Processes
 from bsc.explore.mapping import Input, MappingJob, count
 from bsc.frontend.model_file import model_digest
@@ -23,7 +23,7 @@ def work(path: Path, **changes: Any) -> MappingJob:
         "target": ISAAC,
         "law": LAW,
         "max_accuracy_drop": None,
-        "input_shapes": {},
+        "given": ModelOptions(),
         "calibration": None,
         "data": None,
         "limit": None,
@@ -52,7 +52,7 @@ def test_workers_give_the_same_as_no_workers(path: Path) -> None:
 
 
 def test_a_bug_in_a_worker_is_told_with_its_traceback(path: Path) -> None:
-    broken = work(path, input_shapes=7)
+    broken = work(path, given=7)
     with Processes(1) as processes, pytest.raises(RuntimeError, match="Traceback"):
         list(processes.run([broken]))
 

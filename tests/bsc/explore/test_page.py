@@ -164,10 +164,10 @@ def test_a_front_that_is_empty_is_told_and_no_table() -> None:
     assert page.count("<table") == 1
 
 
-def test_csv_keeps_carriage_returns() -> None:
+def test_csv_shows_carriage_returns() -> None:
     first = exploration().designs[0]
     text = exploration_csv(exploration(designs=[replace(first, choices={"model": "m\r.onnx", "xbar": "0x1"})]))
-    assert list(csv.reader(io.StringIO(text, newline="")))[1][1] == "m\r.onnx"
+    assert list(csv.reader(io.StringIO(text, newline="")))[1][1] == "m\\r.onnx"
 
 
 @pytest.mark.parametrize("laws", [1, 2])

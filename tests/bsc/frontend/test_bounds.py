@@ -34,6 +34,37 @@ def doubling(depth: int) -> onnx.ModelProto:
     return calling(*chain, (f"F{depth}", ["Relu"]))
 
 
+@pytest.mark.parametrize("domain", ["", "ai.onnx"])
+def test_words_for_a_function_with_the_name_of_an_operator(domain: str, tmp_path: Path) -> None:
+    """onnxruntime would run the operator, others the function."""
+    model = tiny_model("(float[N,4] x) => (float[] y) { h = Relu(x)  y = MatMul(h, w) }", W)
+    body = [helper.make_node("Neg", ["a"], ["b"])]
+    model.functions.append(helper.make_function(domain, "Relu", ["a"], ["b"], body, OPSETS[:1]))
+    with pytest.raises(ModelError) as caught:
+        imported(model, tmp_path)
+    assert str(caught.value) == (
+        "[BSC304] function 'Relu' has the name of a standard operator\n"
+        "  seen: a function in the standard domain\n"
+        "  fix:  put the function into a domain of its own"
+    )
+
+
+def test_functions_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """By domain and overload; names of operators are free in other domains."""
+    model = tiny_model("(float[N,4] x) => (float[] y) { h = own.Relu(x)  k = more.Relu(h)  y = MatMul(k, w) }", W)
+    model.ir_version = 10
+    model.opset_import.extend(helper.make_opsetid(domain, 1) for domain in ("own", "more"))
+    again = model.graph.node.add()
+    again.CopyFrom(model.graph.node[1])
+    again.input[:], again.output[:], again.overload = ["y"], ["z"], "other"
+    model.graph.output[0].name = "z"
+    for domain, overload, operator in (("own", "", "Neg"), ("more", "", "Abs"), ("more", "other", "Exp")):
+        body = [helper.make_node(operator, ["a"], ["b"])]
+        model.functions.append(helper.make_function(domain, "Relu", ["a"], ["b"], body, OPSETS[:1], overload=overload))
+    types = [op.op_type if isinstance(op, DigitalOp) else "MatMul" for op in imported(model, tmp_path).ops()]
+    assert types == ["Neg", "Abs", "MatMul", "Exp"]
+
+
 def test_functions_that_call_each_other_are_unfolded(tmp_path: Path) -> None:
     graph = imported(doubling(3), tmp_path)
     assert sum(isinstance(op, DigitalOp) and op.op_type == "Relu" for op in graph.ops()) == 8

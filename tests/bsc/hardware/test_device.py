@@ -297,6 +297,12 @@ reference_column = true
             "  fix:  scale one of them, or add the table to a device file of your own",
         ),
         (
+            lambda device: device.only("drift").only("ir_drop"),
+            "device 'full' has no ir_drop to leave\n"
+            "  seen: effects drift\n"
+            "  fix:  name one of them, or add the table to a device file of your own",
+        ),
+        (
             lambda device: device.only("drfit"),
             f"no effect of that name\n  seen: 'drfit'\n  fix:  did you mean 'drift'? effects: {', '.join(EFFECTS)}",
         ),

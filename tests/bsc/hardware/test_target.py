@@ -487,16 +487,19 @@ def test_words_for_a_resolution_outside_the_law(bits: int) -> None:
     )
 
 
-def test_an_adc_must_convert() -> None:
+@pytest.mark.parametrize("value", ["0.0", "9.99e-31", "1e-308"])
+def test_an_adc_must_convert(value: str) -> None:
     """Latency divides by the rate."""
     rate = next(line for line in SMALL.splitlines() if line.startswith("rate_hz"))
-    still = rate.replace(rate.split("value = ")[1].split(",")[0], "0.0")
+    slowest = rate.replace(rate.split("value = ")[1].split(",")[0], "1e-30")
+    assert read(SMALL.replace(rate, slowest)).adc.rate_hz.value == 1e-30
+    still = rate.replace(rate.split("value = ")[1].split(",")[0], value)
     with pytest.raises(UsageError) as caught:
         read(SMALL.replace(rate, still))
     lines = str(caught.value).splitlines()
     assert lines[0].startswith("[BSC206] ")
     assert lines[0].endswith("key 'adc' cannot be used")
-    assert lines[2] == "  fix:  rate_hz must be above 0"
+    assert lines[2] == "  fix:  rate_hz must be at least 1e-30"
 
 
 OFFER = 'granularity = { value = "tile", kind = "paper", source = "table 2" }'

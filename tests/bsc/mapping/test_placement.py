@@ -87,8 +87,8 @@ def test_energy_is_unknown_if_that_of_a_layer_is() -> None:
      ("slots_at_hand", 1, 0), ("copies_policy", "isaac", "fastest")],
 )  # fmt: skip
 def test_records_of_places_that_cannot_be_are_refused(field: str, good: object, bad: object) -> None:
-    record = {"copies_policy": "none", "slots_at_hand": 8, "first_slot": 0, "copies": 1, "crossbars_per_copy": 1}
-    record |= {"row": 0, "column": 0}
+    record: dict[str, object] = {"copies_policy": "none", "slots_at_hand": 8, "row": 0, "column": 0}
+    record |= {"first_slot": 0, "copies": 1, "crossbars_per_copy": 1}
     Placed.model_validate(record | {field: good})
     with pytest.raises(ValidationError):
         Placed.model_validate(record | {field: bad})

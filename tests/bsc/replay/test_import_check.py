@@ -334,6 +334,18 @@ def test_tensors_are_held_in_lots(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "tensor 'h1' (Gemm fc1)" in refused(wrong_weight(import_model(path), "w1"), path).problem
 
 
+@pytest.mark.parametrize(("most", "compared"), [(2 * 5 * 4, True), (2 * 5 * 4 - 1, False)])
+def test_outputs_of_which_two_would_take_too_much(
+    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, compared: bool
+) -> None:
+    """Two samples of five floats."""
+    monkeypatch.setattr(import_check, "MOST_OUTPUT_BYTES", most)
+    path = save(mlp_model(8, 5), tmp_path / "model.onnx")
+    check = check_of(checked_graph(import_model(path), path, None))
+    assert check.inputs == ("made-up" if compared else "none")
+    assert compared or check.reason == "40 bytes of outputs are more than are compared"
+
+
 @pytest.mark.parametrize(("factor", "wrong"), [(1.0, False), (1.5, True)])
 def test_an_operator_that_onnxruntime_computes_in_a_way_of_its_own(factor: float, wrong: bool, tmp_path: Path) -> None:
     """It quantises the states of DynamicQuantizeLSTM: outputs are compared as closely as that allows."""

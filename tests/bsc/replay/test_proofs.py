@@ -8,15 +8,19 @@ from hypothesis import given, settings
 
 from bsc.errors import GateError
 from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.layer import Observed
 from bsc.mapping.lossless import layer_sum_range, proved_lossless
 from bsc.mapping.model import MappedModel
 from bsc.numeric.column_stats import lossless_bits
+from bsc.numeric.paired_bound import CONFIDENCE, drop_bound
+from bsc.plan.document import BudgetRecord, CalibrationRecord, Plan
 from bsc.plan.folder import read_plan, write_plan
 from bsc.replay import proofs
-from bsc.replay.proofs import LayerProof, check_proofs
+from bsc.replay.proofs import LayerProof, check_proofs, check_records, check_vectors
+from bsc.testing import mlp_model
 from passes.assign_adc import AssignAdc
 from passes.calibrate_adc import CalibrateAdc
-from tests.bsc.plans import coded, mapped, only_layer, plan_around, replace_arrays
+from tests.bsc.plans import coded, mapped, model_plan, only_layer, plan_around, replace_arrays
 from tests.bsc.replay.test_engine import Case, lossless_cases
 from tests.passes.observed import plan_from_data
 
@@ -145,3 +149,141 @@ def test_calibrated_pairs_that_have_all_bits_stay_proved(spare: int) -> None:
     assert found.lossless == np.count_nonzero(enough) == np.count_nonzero(proved_lossless(layer, arrays))
     assert (found.lossless == found.conversions) == (spare == 16)
     assert found.lossless > 0
+
+
+def recorded(**changed: Any) -> Plan:
+    """A plan whose layer was observed on 3 of 4 samples, 8 conversions a vector, and whose accuracy was tested."""
+    budget = BudgetRecord(
+        max_drop=0.5,
+        held_out_sha256="0" * 64,
+        split=False,
+        samples=100,
+        lost=10,
+        gained=2,
+        drop=0.08,
+        drop_bound=drop_bound(10, 2, 100),
+        confidence=CONFIDENCE,
+        adc_law="isaac",
+    )
+    layer, arrays = only_layer(SMALL)
+    zeros = np.zeros(arrays.adc_bits.shape, np.uint32)
+    observed = Observed.model_validate({"samples": 3, "vectors": 6, "conversions": 48} | changed.pop("observed", {}))
+    record = SMALL.record.model_copy(update={"layers": (layer.model_copy(update={"observed": observed}),)})
+    mapping = replace(SMALL, record=record, arrays=lambda _: replace(arrays, observed_sums=zeros))
+    plan = plan_around(mapping)
+    calibration = CalibrationRecord(sha256="0" * 64, samples=4)
+    provenance = {"calibration": calibration, "budget": budget.model_copy(update=changed)}
+    return replace(plan, provenance=plan.provenance.model_copy(update=provenance))
+
+
+OBSERVED = "layer 'fc': what is recorded of calibration data does not fit together\n  seen: "
+DROP = "the recorded accuracy drop is not that of its samples\n  seen: "
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"observed": {"samples": 5}},
+            f"{OBSERVED}48 conversions on 5 samples, where 6 vectors make 48 and there are 4 samples",
+        ),
+        (
+            {"observed": {"conversions": 49}},
+            f"{OBSERVED}49 conversions on 3 samples, where 6 vectors make 48 and there are 4 samples",
+        ),
+        (
+            {"drop": 0.07},
+            f"{DROP}0.07, below 0.146232 with 95% confidence, for 10 of 100 samples lost and 2 gained",
+        ),
+        (
+            {"drop_bound": 0.1},
+            f"{DROP}0.08, below 0.1 with 95% confidence, for 10 of 100 samples lost and 2 gained",
+        ),
+        (
+            {"lost": 99},
+            f"{DROP}0.08, below 0.146232 with 95% confidence, for 99 of 100 samples lost and 2 gained",
+        ),
+        (
+            {"confidence": 0.99},
+            f"{DROP}0.08, below 0.146232 with 99% confidence, for 10 of 100 samples lost and 2 gained",
+        ),
+        (
+            {"max_drop": 0.1},
+            "the recorded accuracy drop is more than the budget allows\n"
+            "  seen: below 0.146232 with 95% confidence, 0.1 allowed",
+        ),
+    ],
+)
+def test_words_about_records_that_do_not_follow_from_others(changed: dict[str, Any], words: str) -> None:
+    with pytest.raises(GateError) as caught:
+        check_records(recorded(**changed))
+    assert str(caught.value) == f"[BSC504] {words}{FIX}"
+
+
+def test_records_that_fit_together_are_taken() -> None:
+    check_records(recorded())
+    check_records(recorded(observed={"samples": 4}, max_drop=drop_bound(10, 2, 100)))
+
+
+def test_words_about_digital_operators_that_are_not_those_of_their_file(tmp_path: Path) -> None:
+    plan = model_plan(mlp_model(6, 5, 3), tmp_path)
+    check_records(plan)
+    steps = [
+        step.model_copy(update={"operators": {"Relu": 2}}) if step.digital else step
+        for step in plan.mapping.record.steps
+    ]
+    record = plan.mapping.record.model_copy(update={"steps": tuple(steps)})
+    with pytest.raises(GateError) as caught:
+        check_records(replace(plan, mapping=replace(plan.mapping, record=record)))
+    assert str(caught.value) == (
+        "[BSC504] the recorded digital operators before tensor 'a0' are not those of their file\n"
+        "  seen: {'Relu': 2} recorded, {'Relu': 1} in the file" + FIX
+    )
+
+
+def test_words_about_vectors_that_are_not_those_of_an_inference() -> None:
+    layer, _ = only_layer(SMALL)
+    twice = SMALL.record.model_copy(update={"layers": (layer.model_copy(update={"vectors": 2}),)})
+    feeds = {"x": np.zeros((1, 3), np.float32)}
+    check_vectors(SMALL, feeds)
+    with pytest.raises(GateError) as caught:
+        check_vectors(replace(SMALL, record=twice), feeds)
+    assert str(caught.value) == (
+        "[BSC504] layer 'fc': the recorded 'vectors' are not those of one inference\n"
+        "  seen: 2 recorded, 1 when it is run" + FIX
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        (6, None),
+        (7, "7 recorded, for sums from 0 to 6"),
+        (5, "5 recorded, for sums from 0 to 6"),
+    ],
+)
+def test_sums_that_no_data_can_have_caused_are_refused(value: int, seen: str | None) -> None:
+    """Cells of 3 and 3: sums of 0, 3 or 6."""
+    plan = plan_from_data([[3], [3]], np.array([[1, 0]]), CalibrateAdc())
+    _, arrays = only_layer(plan.mapping)
+    assert arrays.observed_sums is not None
+    mapping = with_arrays(plan.mapping, observed_sums=changed(arrays.observed_sums, (0, 0, 0, 0), value))
+    if seen is None:
+        check_proofs(mapping)
+    else:
+        assert refusal(mapping) == (
+            "[BSC504] layer 'fc': no data can have caused the recorded 'observed_sums' of row group 0, slice 0+, "
+            f"column 0\n  seen: {seen} in steps of 3" + FIX
+        )
+
+
+@pytest.mark.parametrize(("value", "taken"), [(-6, True), (-9, False), (-4, False)])
+def test_lowest_sums_of_pairs_that_no_data_can_have_caused_are_refused(value: int, *, taken: bool) -> None:
+    plan = plan_from_data([[3], [-3], [-3]], np.array([[1, 0, 1]]), CalibrateAdc(), subtraction="analog")
+    _, arrays = only_layer(plan.mapping)
+    assert arrays.observed_lows is not None
+    mapping = with_arrays(plan.mapping, observed_lows=changed(arrays.observed_lows, (0, 0, 0, 0), value))
+    if taken:
+        check_proofs(mapping)
+    else:
+        assert refusal(mapping).startswith("[BSC504] layer 'fc': no data can have caused the recorded 'observed_lows'")

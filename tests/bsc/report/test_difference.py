@@ -1,21 +1,28 @@
 """What two reports do not have in common, and what of it counts."""
 
 import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bsc.mapping.model import StepRecord
-from bsc.plan.document import BudgetRecord, CalibrationRecord
-from bsc.plan.folder import to_json
+from bsc.plan.document import BudgetRecord, CalibrationRecord, Plan
+from bsc.plan.folder import read_plan, to_json, write_plan
 from bsc.report.difference import Change, Difference, FigureChange, alike, difference, difference_json, in_words
 from bsc.report.difference_text import DifferenceReport
 from bsc.report.document import ReportDocument
 from bsc.report.text import to_text
+from bsc.testing import mlp_model
 from passes.assign_adc import AssignAdc
-from tests.bsc.plans import coded, plan_of
+from tests.bsc.plans import coded, model_plan, plan_of
 from tests.bsc.report.reports import changed, report_of
 
 LOSSLESS = report_of(plan_of(coded([[3, 255], [-1, 255]], name="a"), coded([[7]], name="b", input="y", output="z")))
@@ -263,3 +270,84 @@ def test_laws(one: ReportDocument, two: ReportDocument) -> None:
     assert differing == sorted(differing, reverse=True)
     assert to_text(DifferenceReport(found=there, tolerance=0.01))
     json.loads(to_json(difference_json(there, 0.01)))
+
+
+def everything(folder: Path) -> Plan:
+    """A plan from a folder, with digital operators, observed sums, and the records of data."""
+    rows = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    plan = model_plan(mlp_model(4, 2, 2), folder, calibration={"x": rows}, policy="calibrated")
+    budget = BudgetRecord(
+        max_drop=0.5,
+        held_out_sha256="0" * 64,
+        split=False,
+        samples=100,
+        lost=10,
+        gained=2,
+        drop=0.08,
+        drop_bound=0.146,
+        confidence=0.95,
+        adc_law="isaac",
+    )
+    write_plan(replace(plan, provenance=plan.provenance.model_copy(update={"budget": budget})), folder / "plan.bsc")
+    return read_plan(folder / "plan.bsc")
+
+
+def kinds(value: Any, path: tuple[str | int, ...] = (), kind: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Leaves of a JSON document by their kind: names of layers, items of lists and resolutions are `*`."""
+    if not isinstance(value, dict | list):
+        yield ".".join(kind), path
+        return
+    items: Any = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in items:
+        generic = isinstance(key, int) or key.isdecimal() or (kind and kind[-1] in ("layers", "conversions"))
+        yield from kinds(each, (*path, key), (*kind, "*" if generic else key))
+
+
+def others_of(value: Any) -> list[Any]:
+    """What a leaf may be instead: last digits of hashes and small parts of numbers count too."""
+    match value:
+        case bool():
+            return [not value]
+        case int():
+            return [value + 1, value - 1]
+        case float():
+            return [value * (1 + 1e-6) or 1e-6, value / 2]
+        case str():
+            return [f"{value[:-1]}{'0' if value[-1:] != '0' else '1'}", f"{value}x"]  # the last digit of a hash
+        case _:
+            return [1, "x", 0.5]
+
+
+UNSEEN: Final = {
+    r"plan\.bsc_version": "another version",
+    r"plan\.model\.file": "another file name",
+}
+"""By what a path must be like, why a change there is no difference."""
+
+
+def test_every_value_of_a_report_is_compared(tmp_path: Path) -> None:
+    """Altered alone, each kind of value is seen, is no report any more, or is listed as free."""
+    whole = json.loads(to_json(report_of(everything(tmp_path))))
+    report = ReportDocument.model_validate_json(json.dumps(whole))
+    unseen: set[str] = set()
+    seen = 0
+    for kind, path in dict(kinds(whole)).items():
+        place = whole
+        for key in path[:-1]:
+            place = place[key]
+        kept = place[path[-1]]
+        for value in others_of(kept):
+            place[path[-1]] = value
+            try:
+                altered = ReportDocument.model_validate_json(json.dumps(whole))
+            except ValidationError:
+                continue
+            if between(report, altered).differs(0):
+                seen += 1
+            else:
+                unseen.add(kind)
+            break
+        place[path[-1]] = kept
+    assert [kind for kind in sorted(unseen) if not any(re.fullmatch(free, kind) for free in UNSEEN)] == []
+    assert [free for free in UNSEEN if not any(re.fullmatch(free, kind) for kind in unseen)] == []
+    assert seen > 150

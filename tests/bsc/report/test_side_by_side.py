@@ -2,11 +2,17 @@
 
 import json
 
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
 from bsc.report.side_by_side import ComparedPlan, SideBySideReport, side_by_side_json
 from bsc.report.text import to_text
 from passes.assign_adc import AssignAdc
+from passes.calibrate_adc import CalibrateAdc
 from tests.bsc.plans import coded, plan_of
 from tests.bsc.report.reports import changed, read_back, report_of
+from tests.passes.observed import plan_from_data
 
 
 def text(*plans: ComparedPlan) -> str:
@@ -75,6 +81,7 @@ Layers that differ; alike in every plan: 1
  fc      first           8          0.62, 2   100.0%            48      14.7 pJ   2.01 nJ             800 ns
          other           8          0.94, 3   100.0%            48      22.0 pJ   2.01 nJ   0.996×    800 ns
 
+as recorded  the pipeline: nothing in a plan can show that they are true
 """
 
 
@@ -147,3 +154,18 @@ def test_json() -> None:
     assert (against["pipeline_added"], against["pipeline_removed"]) == (["made", "otherwise"], ["made by hand"])
     assert list(against["layers"]) == ["fc", "same"]
     assert against["accuracy"] == 0.5
+
+
+def test_pairs_are_called_so_and_shares_add_up() -> None:
+    """Both columns of a pair have one conversion: shares are of those."""
+    codes = np.random.default_rng(0).integers(-255, 256, (40, 9))
+    inputs = np.random.default_rng(1).integers(0, 256, (3, 40))
+    plan = plan_from_data(codes, inputs, CalibrateAdc(), subtraction="analog")
+    pairs = ComparedPlan(name="pairs", report=report_of(plan))
+    lines = text(two_plans()[0], pairs).splitlines()
+    assert any(line.startswith(" mean ADC bits of a slice column or pair ") for line in lines)
+    shares = [line.split()[-1] for line in lines if line.startswith(" slice columns or pairs ")]
+    assert len(shares) == 2
+    assert sum(float(share.removesuffix("%")) for share in shares) == pytest.approx(100, abs=0.02)
+    with pytest.raises(ValidationError, match=r"rests_on\.calibrated\n  Input should be less than or equal to 1"):
+        changed(pairs.report, "totals.rests_on.calibrated", 1.68)

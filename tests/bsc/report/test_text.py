@@ -121,7 +121,7 @@ def test_verification_of_several_outputs() -> None:
     assert to_text(VerificationReport(plan=checked, found=found)).splitlines()[2:] == [
         "exact: yes",
         "           0 of 0 layer results differ from the quantised integer model",
-        "import     equals the file in onnxruntime on 2 made-up samples, but for rounding",
+        "import     equals the file in onnxruntime on 2 made-up samples, but for rounding; as recorded",
         "note       the model takes one sample at a time",
         "clipped    0 of 0 conversions",
         "float      label: 1 of 4 differ; no numbers, or not all of them finite",

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bsc.report.text import to_text
 from bsc.report.timeline import WIDTH, Timeline, shortened, timeline, timeline_text
 from tests.bsc.plans import coded, plan_of
 from tests.bsc.report.reports import changed, report_of
@@ -19,7 +20,7 @@ def lines_of(*times: tuple[float, float, float, float], latency_s: float = 8e-6)
     for name, values in zip(("first", "second"), times, strict=True):
         for field, value in zip(("start_s", "end_s", "busy_s", "critical_s"), values, strict=True):
             report = changed(report, f"chip.layers.{name}.{field}", value)
-    return timeline_text(changed(report, "chip.plan.bottleneck", "first")).plain.splitlines()
+    return to_text(timeline_text(changed(report, "chip.plan.bottleneck", "first"))).splitlines()
 
 
 def test_a_timeline_by_hand() -> None:
@@ -34,6 +35,7 @@ def test_a_timeline_by_hand() -> None:
         "",
         " > sets the interval, * is on the chain of rows that sets the latency",
         " █▓▒░ works up to all, three quarters, half, a quarter of the time",
+        "",
     ]
 
 
@@ -62,7 +64,7 @@ def test_every_layer_has_a_bar_within_the_lines(drawn: list[tuple[float, float, 
 
 def test_layers_of_zeros_take_no_time() -> None:
     text = timeline_text(report_of(plan_of(coded(np.zeros((2, 2), int)), eliminate=True)))
-    assert text.plain == "Timeline, one inference: 0 s\n\n no layer takes time\n"
+    assert to_text(text) == "Timeline, one inference: 0 s\n\n no layer takes time\n\n"
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,22 @@ def test_a_weight_without_a_place(tmp_path: Path) -> None:
     )
 
 
+def test_a_weight_whose_name_two_bodies_have(tmp_path: Path) -> None:
+    """Which of them was trained, names alone do not tell."""
+    body = "() => (float[] {0}) {{ {0} = Neg(x) }}"
+    model = tiny_model(
+        "(float[N,4] x, bool c) => (float[] y) { h = MatMul(x, w)  p = If(c) <then_branch = t "
+        f"{body.format('a')}, else_branch = e {body.format('b')}>  y = Add(h, p) }}",
+        {"w": random_weights(4, 4)},
+    )
+    for attr in model.graph.node[1].attribute:
+        attr.g.initializer.add().CopyFrom(numpy_helper.from_array(X, "own"))
+    graph = imported(mlp_model(4, 2), tmp_path)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(BscError, match="several weights of that name"):
+        with_parameters(tmp_path / "model.onnx", graph, {"own": X})
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     write_model(MODELS["initialisers"], tmp_path / "a.onnx")
     assert onnx.load(tmp_path / "a.onnx") == MODELS["initialisers"]

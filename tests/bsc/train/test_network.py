@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError
-from bsc.testing import conv_model, imported, mlp_model, random_feeds, random_weights, tiny_model
+from bsc.frontend.onnx_import import import_model
+from bsc.testing import conv_model, imported, mlp_model, random_feeds, random_weights, save, tiny_model
 from bsc.train.network import Network
 from bsc.train.operators import OPERATORS
 
@@ -160,6 +161,28 @@ def test_convolutions(spatial: tuple[int, ...], groups: int, options: str, tmp_p
     assert_parity(model, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("attributes", "groups"),
+    [
+        ([], 1),
+        ([], 2),
+        (['auto_pad = "SAME_LOWER"'], 1),
+        (["strides = [2, 1]", "pads = [0, 1, 2, 1]", "dilations = [1, 2]"], 1),
+    ],
+)
+def test_convolutions_that_are_kept_digital(attributes: list[str], groups: int, tmp_path: Path) -> None:
+    model = conv_model(channels=4, filters=6, spatial=(7, 8), kernel=[3, 2], groups=groups, attributes=attributes)
+    path = save(model, tmp_path / "model.onnx")
+    (layer,) = imported(model, tmp_path).layers()
+    graph = import_model(path, keep_digital=(layer.name,), as_written=True, refuse=lambda *_: None)
+    assert list(graph.layers()) == []
+    feeds = random_feeds(graph, batch=2)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, feeds)
+    found = Network(graph).run({name: torch.from_numpy(value) for name, value in feeds.items()})
+    np.testing.assert_allclose(found[graph.outputs[0]].detach().numpy(), expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("biased", [False, True])
 def test_lstm(direction: str, biased: bool, tmp_path: Path) -> None:
@@ -279,5 +302,5 @@ def test_a_use_that_is_not_covered_is_named(tmp_path: Path) -> None:
 
 def test_every_operator_of_the_table_has_a_parity_case() -> None:
     text = " ".join([*(body for body, _ in ROW_CASES.values()), *IMAGE_CASES.values()])
-    covered = {name for name in OPERATORS if f"{name} " in text} | {"LSTM"}
+    covered = {name for name in OPERATORS if f"{name} " in text} | {"Conv", "LSTM"}
     assert covered == set(OPERATORS)

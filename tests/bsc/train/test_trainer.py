@@ -132,7 +132,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(optimizer: str, graph: Graph,
     }
 
 
-def test_a_checkpoint_of_another_run(graph: Graph, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run(graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run.checkpoint"
     Trainer(graph, samples(), None, settings(epochs=1)).run(checkpoint=path)
     with pytest.raises(BscError) as caught:
@@ -142,6 +142,9 @@ def test_a_checkpoint_of_another_run(graph: Graph, tmp_path: Path) -> None:
         "  seen: another model, other data or other options\n"
         "  fix:  give the options of the run that wrote it, or start without --resume"
     )
+    monkeypatch.setattr("bsc.train.checkpoint.FORMAT", "bsc-finetune-2")
+    with pytest.raises(BscError, match=r"BSC311[^$]*format 'bsc-finetune-1', this bsc reads 'bsc-finetune-2'"):
+        Trainer(graph, samples(), None, settings(epochs=1)).run(checkpoint=path, resume=True)
     path.write_bytes(b"no tensors")
     with pytest.raises(BscError, match="BSC311"):
         Trainer(graph, samples(), None, settings()).run(checkpoint=path, resume=True)

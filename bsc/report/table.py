@@ -1,0 +1,146 @@
+"""Tables of plain cells, as rich draws them and a hundred times as fast.
+
+rich renders every cell as a document of its own, half a millisecond a row, and networks have up to a million rows.
+Here a cell is text: one that fits into its column is padded, and only those that do not fit are left to rich to wrap.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.text import Text
+
+from bsc.printable import visible
+
+Justify = Literal["left", "right"]
+
+PADDING = 1
+"""Blanks on both sides of a column, except at the table's edges."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Table:
+    """A title, a row of headings and rows of text, without lines between rows.
+
+    Attributes:
+        title: a line above, or "".
+        columns: the headings.
+        justify: how the cells of each column, and its heading, are set.
+        rows: the cells of every row, one for each column.
+        sections: numbers of rows that a blank line comes before.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    justify: tuple[Justify, ...]
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    sections: set[int] = field(default_factory=set)
+
+    def add_row(self, *cells: str) -> None:
+        """Add a row; cells that are not given are empty. Names in cells are untrusted and made visible."""
+        self.rows.append((*map(visible, cells), *[""] * (len(self.columns) - len(cells))))
+
+    def add_section(self) -> None:
+        """Leave a line blank behind the last row, if there is one."""
+        if self.rows:
+            self.sections.add(len(self.rows))
+
+    def _title_lines(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        """The title; a name in it cannot begin a line, since what does not fit continues further to the right."""
+        first, *rest = Text(visible(self.title), style="bold").wrap(console, options.max_width) or [Text()]
+        yield from console.render(first, options.update(justify="left"))
+        behind = Text(visible(self.title)[len(first.plain) :].lstrip(), style="bold") if rest else Text()
+        for line in behind.wrap(console, max(options.max_width - 2, 1)) if rest else ():
+            yield from console.render(Text("  ", style="bold") + line, options.update(justify="left"))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shape = box.SIMPLE_HEAD.substitute(options, safe=console.safe_box)
+        widths = self._widths(options.max_width)
+        if self.title:
+            yield from self._title_lines(console, options.update(height=None))
+        newline = Segment.line()
+        yield Segment(shape.get_top(widths))
+        yield newline
+        for line in self._lines(console, widths, self.columns, at_bottom=True):
+            yield Segment(shape.head_left)
+            for position, cell in enumerate(line):
+                yield Segment(cell, console.get_style("table.header"))
+                yield Segment(shape.head_vertical if position + 1 < len(line) else shape.head_right)
+            yield newline
+        yield Segment(shape.get_row(widths, "head"))
+        yield newline
+        for number, row in enumerate(self.rows):
+            if number in self.sections:
+                yield Segment(shape.get_row(widths, "row"))
+                yield newline
+            edges = (shape.mid_left, shape.mid_vertical, shape.mid_right)
+            if number + 1 == len(self.rows):
+                edges = (shape.foot_left, shape.foot_vertical, shape.foot_right)
+            for line in self._lines(console, widths, row):
+                yield Segment(f"{edges[0]}{edges[1].join(line)}{edges[2]}")
+                yield newline
+        yield Segment(shape.get_bottom(widths))
+        yield newline
+
+    def _padding(self, column: int) -> tuple[int, int]:
+        """Blanks left and right of a column's cells."""
+        return PADDING if column else 0, PADDING if column + 1 < len(self.columns) else 0
+
+    def _widths(self, available: int) -> list[int]:
+        """Of every column with its padding; the widest become narrower until the table fits."""
+        room = available - len(self.columns) - 1
+        widths = []
+        for column, heading in enumerate(self.columns):
+            widest = max(map(_width, {heading, *(row[column] for row in self.rows)}))
+            widths.append(min(widest + sum(self._padding(column)), room) or 1)
+        while (excess := sum(widths) - room) > 0:
+            widest = max(widths)
+            next_widest = max((width for width in widths if width < widest), default=0)
+            if not next_widest:  # all alike
+                return _reduced(widths, [True] * len(widths), excess, room)
+            widths = _reduced(widths, [width == widest for width in widths], excess, widest - next_widest)
+        return widths
+
+    def _lines(
+        self, console: Console, widths: Sequence[int], cells: Sequence[str], *, at_bottom: bool = False
+    ) -> Iterator[Sequence[str]]:
+        """The lines of a row, each as the text of its columns."""
+        columns = []
+        for column, (cell, width, justify) in enumerate(zip(cells, widths, self.justify, strict=True)):
+            left, right = self._padding(column)
+            lines = _set(console, cell, width - left - right, justify)
+            columns.append([f"{'':{left}}{line}{'':{right}}" for line in lines])
+        height = max(map(len, columns))
+        for lines, width in zip(columns, widths, strict=True):
+            blank = [" " * width] * (height - len(lines))
+            lines[:] = [*blank, *lines] if at_bottom else [*lines, *blank]
+        return zip(*columns, strict=True)
+
+
+def _width(cell: str) -> int:
+    """Cells of a terminal that the longest line takes."""
+    if cell.isascii() and cell.isprintable():
+        return len(cell)
+    return max((cell_len(line) for line in Text(cell).plain.splitlines()), default=0)
+
+
+def _reduced(widths: Sequence[int], which: Sequence[bool], excess: int, most: int) -> list[int]:
+    """Take an excess from some of the widths, as evenly as whole numbers go, and `most` from each at most."""
+    result, left = [], sum(which)
+    for width, taken in zip(widths, which, strict=True):
+        part = min(most, round(excess / left)) if taken else 0
+        result.append(width - part)
+        excess, left = excess - part, left - taken
+    return result
+
+
+def _set(console: Console, cell: str, width: int, justify: Justify) -> list[str]:
+    """A cell as lines of a width."""
+    if cell.isascii() and cell.isprintable() and len(cell) <= width:
+        return [cell.ljust(width) if justify == "left" else cell.rstrip().rjust(width)]
+    lines = Text(cell).wrap(console, width, justify=justify, overflow="fold")
+    return [line.plain + " " * (width - cell_len(line.plain)) for line in lines] or [" " * width]

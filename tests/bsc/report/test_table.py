@@ -1,0 +1,77 @@
+"""Tables are drawn as rich draws them, and a row costs as much among many rows as among few."""
+
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich import box
+from rich.cells import cell_len
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from bsc.printable import visible
+from bsc.report.table import Justify, Table
+from bsc.report.text import to_text
+
+WORDS = st.text("ab .-_[]:é日\n", max_size=30)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[Table, RichTable]:
+    """The same table in both forms."""
+    columns = tuple(draw(st.lists(WORDS, min_size=1, max_size=5)))
+    justify: tuple[Justify, ...] = tuple(draw(st.sampled_from(("left", "right"))) for _ in columns)
+    ours = Table(title="", columns=columns, justify=justify)
+    theirs = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, side in zip(columns, justify, strict=True):
+        theirs.add_column(Text(heading), justify=side, overflow="fold")
+    for row in draw(st.lists(st.tuples(*[WORDS] * len(columns)), max_size=4)):
+        ours.add_row(*row)
+        theirs.add_row(*(Text(visible(cell)) for cell in row))
+        if draw(st.booleans()):
+            ours.add_section()
+            theirs.add_section()
+    return ours, theirs
+
+
+@given(pair=tables(), width=st.integers(24, 120))
+def test_as_rich_draws_it(pair: tuple[Table, RichTable], width: int) -> None:
+    ours, theirs = pair
+    assert to_text(ours, width) == to_text(theirs, width)
+
+
+def test_a_long_title_goes_beyond_the_table_and_continues_to_the_right() -> None:
+    table = Table(title="A title of more than the table", columns=("a",), justify=("left",))
+    assert to_text(table, 40).splitlines()[0] == "A title of more than the table"
+    assert to_text(table, 20).splitlines()[:2] == ["A title of more than", "  the table"]
+
+
+def test_by_hand() -> None:
+    table = Table(title="Title", columns=("name", "value"), justify=("left", "right"))
+    table.add_row("[bold]a", "1")
+    table.add_section()
+    table.add_row("b")
+    assert to_text(table) == (
+        "Title\n"
+        "\n"
+        " name      value\n"
+        " ───────────────\n"
+        " [bold]a       1\n"
+        "\n"
+        " b\n"
+        "\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_rows_that_fit_are_left_to_nobody(rows: int) -> None:
+    table = Table(title="", columns=("name", "value"), justify=("left", "right"))
+    for number in range(rows):
+        table.add_row(f"layer {number}", str(number))
+    with (
+        patch("bsc.report.table.Text", side_effect=AssertionError),
+        patch("bsc.report.table.cell_len", side_effect=cell_len) as measured,
+    ):
+        assert len(to_text(table).splitlines()) == rows + 4
+    assert measured.call_count == 0

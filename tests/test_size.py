@@ -1,0 +1,75 @@
+"""Work grows with the size of a model and no faster: counted in calls of functions, not in seconds."""
+
+import cProfile
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from click.testing import CliRunner
+
+from bsc.cli import main
+from bsc.mapping.arrays import misfits
+from bsc.report.html.network import Network, Row
+from tests.benchmarks.graph_size import COMMANDS, KINDS
+
+SMALLEST = {"relus": 200, "layers": 8}
+"""Of three sizes, each twice the one before."""
+
+
+def calls(arguments: list[str]) -> int:
+    """How many functions a command calls."""
+    profile = cProfile.Profile()
+    result = profile.runcall(CliRunner().invoke, main, arguments)
+    assert result.exit_code == 0, result.output
+    profile.create_stats()
+    return sum(each[1] for each in profile.stats.values())
+
+
+def arguments_of(command: str, model: Path) -> list[str]:
+    plan = str(model.with_suffix(".bsc"))
+    return [each.replace("MODEL", str(model)).replace("PLAN", plan) for each in COMMANDS[command]]
+
+
+@pytest.mark.parametrize("kind", SMALLEST)
+def test_work_grows_with_the_model(kind: str, tmp_path: Path) -> None:
+    sizes = [SMALLEST[kind] * factor for factor in (1, 1, 2, 4)]  # the first one imports, opens and caches
+    counted: dict[str, list[int]] = {}
+    for size in sizes:
+        model = tmp_path / f"{size}.onnx"
+        model.write_bytes(KINDS[kind](size).SerializeToString())
+        for command in ("check", "compile", "report --html", "compare"):
+            counted.setdefault(command, []).append(calls(arguments_of(command, model)))
+    for command, (_, small, middle, large) in counted.items():
+        assert large - middle < 2.5 * (middle - small), command
+
+
+class Counted(tuple[tuple[int, int, int], ...]):
+    """Links that count how often someone goes through them."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        Counted.times += 1
+        return super().__iter__()
+
+
+def test_a_page_goes_through_the_links_once_and_not_for_every_row() -> None:
+    rows = tuple(Row(kind="digital", name=str(number)) for number in range(100))
+    drawn = Network(rows=rows, links=Counted((number, number + 1, 0) for number in range(99)))
+    assert [drawn.width for _ in rows] == [24] * 100
+    assert drawn.drawing().count("<path") == 99
+    assert Counted.times == 2
+
+
+def test_layers_are_looked_at_when_a_pass_has_changed_them_and_once_when_a_plan_is_read(tmp_path: Path) -> None:
+    model = tmp_path / "m.onnx"
+    model.write_bytes(KINDS["layers"](5).SerializeToString())
+    with patch("bsc.ir.invariants.misfits", wraps=misfits) as checked:
+        result = CliRunner().invoke(main, arguments_of("compile", model))
+    assert result.exit_code == 0, result.output
+    assert checked.call_count == 5 * 5  # quantize, slice-bits, eliminate, tile, assign-adc
+    with patch("bsc.plan.folder.misfits", wraps=misfits) as read:
+        result = CliRunner().invoke(main, arguments_of("report --html", model))
+    assert result.exit_code == 0, result.output
+    assert read.call_count == 5
