@@ -18,6 +18,7 @@ from bsc.report.network import digital_operators, network_table, operators_text
 from bsc.report.places import Places
 from bsc.report.table import Table
 from bsc.report.text import new_table, plain_text
+from bsc.report.timeline import timeline_text
 from bsc.units import UNKNOWN, format_ratio
 
 Resolutions = Literal["assigned", "observed", "proved"]
@@ -270,10 +271,13 @@ SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
     layer_cost_table,
     chip_section,
     layer_chip_table,
+    timeline_text,
     _laws,
     _notes,
 )
 """What reports show, in this order."""
 
-ONLY_WHOLE: Final = frozenset({_network, slice_table, layer_chip_table})
+ONLY_WHOLE: Final[frozenset[Callable[[ReportDocument], RenderableType]]] = frozenset(
+    {_network, slice_table, layer_chip_table, timeline_text}
+)
 """Sections of the longer report alone."""

@@ -53,7 +53,9 @@ def unexplained(text: str, report: ReportDocument) -> list[str]:
     """Numbers of a text that are no figure of a report, in the form that texts have, and no number of its plan.
 
     Ratios may be of a baseline's figure to that of the plan. Whole numbers up to 16 number slices, steps and bits.
+    Round times below the axis of a timeline are none of them.
     """
+    text = re.sub(r"^ +└[─┴]+\n.*\n", "", text, flags=re.MULTILINE)
     strings = sorted({each for each in _leaves(report.model_dump(mode="json"), str) if not each.isdigit()}, key=len)
     for each in (*(each for each in reversed(strings) if re.search(r"\d", each)), "95 % confidence", "8 bit", "ISAAC"):
         text = text.replace(each, "#")
