@@ -136,13 +136,15 @@ def shortest_latency(room: Room, dataflow: Dataflow) -> Copies:
     """Copies that are bought one after another where they shorten the longest chain most for a crossbar.
 
     They are bought on top of those that keep the shortest interval, and of fewer, which keep a longer one; the best of
-    these ends is taken.
+    these ends is taken, and of equal ones that with the fewest crossbars.
     """
     fastest = shortest_interval(room)
     interval = max((layer.busy_s / fastest[layer.name] for layer in room.layers), default=0.0)
     starts = [fastest, *(copies_for(room.demand, interval * times) for times in SLOWER)]
-    ends = [fastest, *(_bought(room, dataflow, start) for start in starts)]
-    return min(ends, key=lambda each: time_of(dataflow, room.layers, each).latency_s)
+    ends = [single(room.layers), fastest, *(_bought(room, dataflow, start) for start in starts)]
+    latencies = [time_of(dataflow, room.layers, each).latency_s for each in ends]
+    close = [end for end, each in zip(ends, latencies, strict=True) if each <= min(latencies) * (1 + ROUNDING)]
+    return min(close, key=room.demand.slots)
 
 
 def _bought(room: Room, dataflow: Dataflow, start: Mapping[str, int]) -> Copies:

@@ -69,12 +69,14 @@ class CrossbarReport:
             f"cells      {levels.shape[0]} rows x {levels.shape[1]} columns in use, {density:.1%} non-zero",
         ]
         if self.places is not None:
-            before = int(np.count_nonzero(self.arrays.allocated.ravel()[: self._position()]))
-            lines.append(f"placed     {self.places.of_crossbar(self.layer.placed, before)}")
+            lines.append(f"placed     {self.places.of_crossbar(self.layer.placed, self._number())}")
         return Group(plain_text(*lines, ""), table)
 
-    def _position(self) -> int:
-        """Of the crossbar among all that there could be."""
-        index, shape = self.index, self.arrays.allocated.shape
+    def _number(self) -> int:
+        """Of the crossbar in a copy, which has a place for each that could be if it shares them with other layers."""
+        index, allocated, placed = self.index, self.arrays.allocated, self.layer.placed
         place = (index.row_tile, index.column_tile, index.slice, index.polarity)
-        return int(np.ravel_multi_index(place, shape))
+        position = int(np.ravel_multi_index(place, allocated.shape))
+        if placed is not None and placed.crossbars_per_copy == allocated.size:
+            return position
+        return int(np.count_nonzero(allocated.ravel()[:position]))

@@ -34,7 +34,9 @@ def test_rows(tmp_path: Path) -> None:
     assert plan["throughput"]["inferences_per_s"] == pytest.approx(1 / plan["throughput"]["io_s"])
     head, _, first, *_ = (tmp_path / "table.md").read_text().splitlines()
     assert head == f"| {' | '.join(HEAD)} |"
-    assert first.startswith("| MNIST example | none | 1 | 62 | 1.25 M/s | 32.2 M/s | 1.60 µs | 1.60 µs | fc1 | 109 mW |")
+    assert first.startswith(
+        "| MNIST example | none | 1 | 62 | 1.25 M/s | 32.2 M/s | 1.60 µs | 1.60 µs | fc1 | 109 mW |"
+    )
 
 
 def test_the_shipped_table_is_of_the_shipped_results() -> None:
