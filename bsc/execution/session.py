@@ -15,6 +15,9 @@ WRONG_OPTIMISERS = ("Pad_Fusion", "TransposeOptimizer", "TransposeOptimizer_CPUE
 """The first takes a Pad away that makes the weights of a Conv, and with it the weights. The others turn Transpose and
 QuantizeLinear around, and then give rounded values to all who read the tensor."""
 
+EXACT_SUMS = "session.x64quantprecision"
+"""onnxruntime's option."""
+
 RunSession = Callable[[Any, list[str], Mapping[str, NDArray[Any]]], list[Any]]
 """From a session, names of outputs and feeds to the outputs; raises what onnxruntime raises."""
 
@@ -42,7 +45,6 @@ def quiet_session(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    options.add_session_config_entry("session.x64quantprecision", "1")  # sums of products must not saturate
     if as_written:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
@@ -54,9 +56,29 @@ def quiet_session(
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if weights is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
-    return onnxruntime.InferenceSession(
-        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=WRONG_OPTIMISERS
+    return whole_sums(
+        options,
+        lambda: onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"], disabled_optimizers=WRONG_OPTIMISERS
+        ),
     )
+
+
+def whole_sums(options: Any, open_session: Callable[[], Any]) -> Any:
+    """A session whose sums of 8-bit products do not saturate, as far as its optimisers see to that.
+
+    Args:
+        options: of the session.
+        open_session: opens it; raises what onnxruntime raises.
+    """
+    from onnxruntime.capi import onnxruntime_pybind11_state
+
+    options.add_session_config_entry(EXACT_SUMS, "1")
+    try:
+        return open_session()
+    except onnxruntime_pybind11_state.NotImplemented:  # it makes weights unsigned, which not every operator takes
+        options.add_session_config_entry(EXACT_SUMS, "0")
+        return open_session()
 
 
 @contextlib.contextmanager
