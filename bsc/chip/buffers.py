@@ -2,7 +2,9 @@
 
 A layer needs the rows of its input that one of its windows covers: kernel rows of a line buffer, and the whole tensor
 where an operator before it needs everything. A result that is used again later, as the skip of a residual block is,
-must also be kept for as long as the other way takes: for the rows that the first way is ahead of the second.
+must also be kept for as long as the other way takes: for the rows that the first way is ahead of the second. What
+digital operators alone hold, such as the factors of a product of two activations, and what only an output of the model
+waits for, is not counted.
 """
 
 from collections.abc import Mapping, Sequence
