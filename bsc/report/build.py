@@ -207,6 +207,7 @@ def _chip_figures(found: Performance) -> ChipFigures:
         interval_s=found.interval_s,
         io_s=found.io_s,
         bottleneck=found.timing.bottleneck,
+        batch_s=found.batch_s(16),
         inferences_per_s=found.inferences_per_s,
         inferences_per_s_bound=ratio(1.0, found.interval_bound_s),
         busy_share=found.busy_share,
