@@ -44,6 +44,7 @@ CODES: Final[dict[str, str]] = {
     "BSC401": "a value needs more bits than the hardware offers",
     "BSC402": "what is to be written is larger than its file format allows",
     "BSC403": "ADC resolutions differ where the hardware has one for all",
+    "BSC404": "the model needs more crossbars than the chips at hand have",
     "BSC501": "the replay of a lossless plan differs from the integer model",
     "BSC502": "a hardware description does not re-add to its published totals",
     "BSC503": "fine-tuning diverged",

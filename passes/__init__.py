@@ -8,6 +8,7 @@ from passes.cap_columns import CapColumns
 from passes.eliminate import Eliminate
 from passes.fold_batchnorm import FoldBatchNorm
 from passes.permute import Permute
+from passes.place import Place
 from passes.quantize import Quantize
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
@@ -17,5 +18,6 @@ PASSES: dict[str, type[Pass]] = {
     for cls in (
         *(FoldBatchNorm, Quantize, SliceBits, Eliminate, Permute, CapColumns, Tile),
         *(AssignAdc, CalibrateAdc, BudgetAdc),
+        Place,
     )
 }

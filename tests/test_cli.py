@@ -167,7 +167,7 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "error [BSC205] pipeline: unknown pass 'quantise'\n"
         "  seen: passes are fold-batchnorm, quantize, slice-bits, eliminate, permute, cap-columns, tile, assign-adc, "
-        "calibrate-adc, budget-adc\n"
+        "calibrate-adc, budget-adc, place\n"
         "  fix:  did you mean 'quantize'?\n",
     ),
     "pass order": (
@@ -195,7 +195,7 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         ("--stop-after", "slice"),
         2,
         "error [BSC205] --stop-after names no pass of the pipeline: 'slice'\n"
-        "  seen: passes fold-batchnorm, quantize, slice-bits, eliminate, tile, assign-adc\n"
+        "  seen: passes fold-batchnorm, quantize, slice-bits, eliminate, tile, assign-adc, place\n"
         "  fix:  use one of these names\n",
     ),
     "calibration": (
@@ -692,7 +692,8 @@ def test_the_hardware_chooses_what_has_a_resolution_of_its_own(
     offered: str, step: str, model: Path, folder: Path
 ) -> None:
     assert run("compile", model.name, "--hw", hardware(folder, offered), "-o", "a.bsc").exit_code == 0
-    assert json.loads((folder / "a.bsc" / "plan.json").read_text())["pipeline"].endswith(step)
+    pipeline = json.loads((folder / "a.bsc" / "plan.json").read_text())["pipeline"]
+    assert f",{step},place{{" in pipeline
     assert "NOT OFFERED" not in (folder / "a.bsc" / "report.txt").read_text()
 
 

@@ -169,5 +169,5 @@ def test_a_page_is_of_the_hardware_that_it_is_priced_on(plan: str) -> None:
     text = text.replace('name = "crossbar"\ncount = 8', 'name = "crossbar"\ncount = 4')
     Path("mine.toml").write_text(text.replace('"IMA"\ncount = 12', '"IMA"\ncount = 2'), encoding="utf-8")
     page = run("report", plan, "--hw", "mine.toml", "--html", "-").stdout
-    assert "fill IMAs (4 crossbars) and tiles (2 IMAs)" in page
-    assert '"groups":[4,2]' in page
+    assert "fill IMAs (4 crossbars), tiles (2 IMAs) and chips (168 tiles)" in page
+    assert '{"count":4,"name":"crossbar"' in page

@@ -19,6 +19,7 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
     from bsc.plan.folder import read_plan, to_json
     from bsc.report.build import layer_totals
     from bsc.report.crossbars import CrossbarReport
+    from bsc.report.places import Places
     from bsc.report.plan import LayerReport, PlanReport
 
     opened = read_plan(plan)
@@ -32,12 +33,13 @@ def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: boo
             print_report(PlanReport(report=report))
         return
     record = opened.mapping.layer(layer)
-    arrays = opened.mapping.arrays(record)
+    arrays, places = opened.mapping.arrays(record), Places(levels=opened.target.level)
     if crossbar is not None:
-        print_report(CrossbarReport(layer=record, arrays=arrays, index=CrossbarIndex.parse(crossbar, record, arrays)))
+        index = CrossbarIndex.parse(crossbar, record, arrays)
+        print_report(CrossbarReport(layer=record, arrays=arrays, index=index, places=places))
         return
     totals = layer_totals(record, arrays)
     if as_json:
         print_text(to_json(totals))
     else:
-        print_report(LayerReport(layer=record, totals=totals))
+        print_report(LayerReport(layer=record, totals=totals, places=places))

@@ -10,7 +10,7 @@ from bsc.commands.input_options import check_option, keep_option, model_inputs, 
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
-    from bsc.compile.options import CompileOptions
+    from bsc.compile.options import CompileOptions, Placing
     from bsc.hardware.target import Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -76,6 +76,24 @@ OPTIONS = (
         metavar="BITS",
         help="Change weight codes so that no conversion can need more; --calib shows what results stand.",
     ),
+    click.option(
+        "--copies",
+        type=click.Choice(["none", "isaac", "throughput", "latency"]),
+        default="none",
+        show_default=True,
+        help="Copies of layers: one each, ISAAC's rule, for most inferences a second, or for the fastest one.",
+    ),
+    click.option(
+        "--chips", type=click.IntRange(1, 1_000_000), metavar="N", help="Chips at hand.  [default: as many as needed]"
+    ),
+    click.option("--tiles", type=click.IntRange(1, 1_000_000_000), metavar="N", help="Tiles that may be filled."),
+    click.option(
+        "--area", type=click.FloatRange(0, min_open=True), metavar="MM2", help="Area of the tiles that may be filled."
+    ),
+    click.option(
+        "--power", type=click.FloatRange(0, min_open=True), metavar="W", help="Power that copies may bring it to."
+    ),
+    click.option("--pack", is_flag=True, help="Let small layers share crossbars, on rows and columns of their own."),
     click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]"),
     click.option(
         "--calib",
@@ -128,7 +146,8 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
     law = hw_models.load_law(options["adc_law"] or target.adc.law)
     text = options["passes"]
     choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute", "cap")
-    replaced = [name for name in choosing if _given(ctx, name)]
+    placing = ("copies", "chips", "tiles", "area", "power", "pack")
+    replaced = [name for name in (*choosing, *placing) if _given(ctx, name)]
     if text is not None and replaced:
         flag = f"--{replaced[0].replace('_', '-')}"
         raise UsageError(
@@ -140,7 +159,8 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
     search, adaptive = None, options["cut"] == ADAPTIVE
     if text is None:
         said = {name: options[name] for name in choosing if _given(ctx, name)}
-        found = resolve(MappingOptions(**said | {"adc": _policy(ctx, options)}), target, law)
+        words = MappingOptions(**said | {"adc": _policy(ctx, options), "placing": _placing(options)})
+        found = resolve(words, target, law)
         text, search, adaptive = found.pipeline, found.search, found.adaptive_cut
     return target, CompileOptions(
         pipeline=text,
@@ -154,6 +174,20 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
         max_accuracy_drop=None if options["max_accuracy_drop"] is None else options["max_accuracy_drop"] / 100,
         adc_law=law,
         adaptive_cut=adaptive,
+    )
+
+
+def _placing(options: dict[str, Any]) -> "Placing":
+    from bsc.compile.options import Placing
+
+    area_mm2 = options["area"]
+    return Placing(
+        copies=options["copies"],
+        chips=options["chips"],
+        tiles=options["tiles"],
+        area_m2=None if area_mm2 is None else area_mm2 * 1e-6,
+        power_w=options["power"],
+        pack=options["pack"],
     )
 
 

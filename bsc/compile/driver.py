@@ -2,7 +2,7 @@
 
 `STAGES` is the whole way; `bsc compile`, `bsc check` and `bsc explore` all take it. A stage is a function from what is
 known to what is known after it; a new one is such a function and its name in the list. The passes of the pipeline run
-in the stages `prepare`, `lay_out` and `assign`; `Steps` says which of them where.
+in the stages `prepare`, `lay_out`, `assign` and `place`; `Steps` says which of them where.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import hw_models
+from bsc.chip.demand import chip_demand
 from bsc.compile.accuracy_budget import budget_record, keep_budget, measure_accuracy, require_held_out, require_labels
 from bsc.compile.input_moments import with_moments
 from bsc.compile.layout import LayoutChoice, choose_layout
@@ -20,12 +21,14 @@ from bsc.compile.refusals import refusals
 from bsc.compile.slice_widths import choose_slice_widths
 from bsc.compile.steps import Steps
 from bsc.compile.trace import Trace
+from bsc.cost.counts import count_mapping
 from bsc.errors import BscError
 from bsc.frontend.coverage import Coverage, cover
 from bsc.frontend.onnx_import import import_model
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
+from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline
 from bsc.plan.document import CalibrationRecord, Plan
@@ -227,6 +230,16 @@ def assign(job: Job, state: State) -> State:
     return _with_passes(job, state, job.to_run(state.steps).assign)
 
 
+def place(job: Job, state: State) -> State:
+    """Place: give every layer its copies, and every crossbar its place on the chips."""
+    passes = job.to_run(state.steps).place
+    if not passes:
+        return state
+    mapping = mapping_of(state.graph)
+    demand = chip_demand(mapping, count_mapping(mapping), job.target, job.law)
+    return _with_passes(job, replace(state, mapped=state.graph.with_demand(demand)), passes)
+
+
 def test_accuracy(job: Job, state: State) -> State:
     """Test: replay the plan beside the quantised model on held-out data, unless a budget has just done so."""
     if state.held_out is None or state.accuracy is not None or job.stops_early:
@@ -248,6 +261,7 @@ STAGES: Sequence[Stage] = (
     lay_out,
     observe,
     assign,
+    place,
     test_accuracy,
 )
 """The way from an ONNX file to a plan."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bsc.chip.budget import tiles_within
 from bsc.compile.layout import LayoutSearch
 from bsc.compile.policies import PRESETS, parse_policy
 from bsc.compile.steps import Steps
@@ -12,10 +13,12 @@ from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.ir.input_values import Values
 from bsc.ir.passbase import Pass
-from bsc.ir.pipeline import parse_pipeline
+from bsc.ir.pipeline import format_pipeline, parse_pipeline
+from bsc.mapping.placement import CopiesPolicy
 from bsc.numeric.encoding import Encoding, Subtraction
 from passes import PASSES
 from passes.permute import RowOrder
+from passes.place import Place
 
 SEARCH = "search"
 ADAPTIVE = "adaptive"
@@ -87,6 +90,45 @@ class CompileOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Placing:
+    """Options of the pass `place`, as on the command line.
+
+    Attributes:
+        copies: who chooses the copies of layers.
+        chips: how many there are; None for as many as are needed.
+        tiles: how many tiles may be filled; None for all.
+        area_m2: area of the tiles that may be filled; None for any.
+        power_w: modelled power that copies may bring it to; None for any.
+        pack: small layers may share crossbars.
+    """
+
+    copies: CopiesPolicy = "none"
+    chips: int | None = None
+    tiles: int | None = None
+    area_m2: float | None = None
+    power_w: float | None = None
+    pack: bool = False
+
+    def step(self, target: Target) -> Place:
+        """The pass.
+
+        Raises:
+            UsageError: BSC201 for an area that is smaller than a tile; BSC206 if the target gives no areas.
+        """
+        tiles = self.tiles
+        if self.area_m2 is not None:
+            within = tiles_within(self.area_m2, target)
+            tiles = within if tiles is None else min(tiles, within)
+        return Place(
+            copies=self.copies,
+            chips=self.chips or 0,
+            tiles=tiles or 0,
+            power=self.power_w or 0.0,
+            pack="yes" if self.pack else "no",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class MappingOptions:
     """A plan in words; None leaves a choice to the target, to the ADC policy or to the defaults of `bsc compile`.
 
@@ -104,6 +146,7 @@ class MappingOptions:
         adc: ADC policy, as on the command line.
         granularity: what shares one resolution.
         cap: bits that no conversion may need; codes are changed to that end.
+        placing: how crossbars are placed; None leaves that out.
     """
 
     xbar: str | None = None
@@ -119,6 +162,7 @@ class MappingOptions:
     adc: str | None = None
     granularity: str | None = None
     cap: int | None = None
+    placing: Placing | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +227,8 @@ def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOpt
         dac_bits=choices.dac_bits,
         cap=choices.cap,
     )
+    if choices.placing is not None:
+        pipeline = f"{pipeline},{format_pipeline([choices.placing.step(target)])}"
     return ResolvedOptions(pipeline=pipeline, search=search, adaptive_cut=cut == ADAPTIVE)
 
 

@@ -57,6 +57,7 @@ class Comparison:
         counts: of the plan, by layer.
         uniform_counts: of the uniform baseline.
         offset_counts: of the offset encoding.
+        area_law: how converter area follows resolution; None where no law tells.
         not_offered: layers whose resolutions the hardware's converters cannot have.
     """
 
@@ -69,6 +70,7 @@ class Comparison:
     counts: tuple[LayerCounts, ...]
     uniform_counts: tuple[LayerCounts, ...]
     offset_counts: tuple[LayerCounts, ...]
+    area_law: AdcLaw | None
     not_offered: tuple[str, ...]
 
     @property
@@ -122,5 +124,6 @@ def compare(mapping: MappedModel, target: Target, law: AdcLaw, laws: Mapping[str
         counts=tuple(counts),
         uniform_counts=tuple(uniform),
         offset_counts=tuple(offset),
+        area_law=area_law,
         not_offered=tuple(not_offered(mapping.layers, counts, target.adc)),
     )

@@ -114,11 +114,31 @@ def price(counts: Sequence[LayerCounts], target: Target, law: AdcLaw, area_law: 
     return Cost(
         energy_j={layer.name: energy_by_action(layer, target, law) for layer in counts},
         adc_actions=conversion_actions(target),
-        latency_s={layer.name: layer.reads * _read_s(layer, target) for layer in counts},
+        latency_s={layer.name: layer.reads * read_s(layer, target) for layer in counts},
         area_m2=None if own is None or shared is None else {name: sum(parts) for name, parts in own.items()} | shared,
         layer_area_m2=None if own is None or shared is None else _layer_areas(counts, own, shared),
         units=units,
     )
+
+
+def area_with_copies(
+    counts: Sequence[LayerCounts], target: Target, area_law: AdcLaw | None, copies: Mapping[str, int], crossbars: int
+) -> float | None:
+    """Area of what several copies of each layer fill on every level but the last; None where it is unknown.
+
+    Args:
+        counts: of every layer.
+        target: areas.
+        area_law: how converter area follows resolution; None when no law tells.
+        copies: by layer.
+        crossbars: of all copies, which fill the larger levels; arrays are counted for every layer that lies on them.
+    """
+    own = _own_areas(counts, target, area_law)
+    if own is None:
+        return None
+    numbers = [copies[layer.name] for layer in counts]
+    parts = [area * number for areas in own.values() for area, number in zip(areas, numbers, strict=True)]
+    return math.fsum([*parts, *_shared_areas(target, _units(target, crossbars)).values()])
 
 
 def _units(target: Target, crossbars: int) -> dict[str, int]:
@@ -130,7 +150,7 @@ def _units(target: Target, crossbars: int) -> dict[str, int]:
     return units
 
 
-def _read_s(layer: LayerCounts, target: Target) -> float:
+def read_s(layer: LayerCounts, target: Target) -> float:
     """Time of one read of the layer's crossbars: that of the array, or of the converter with most to do if longer."""
     adc = target.adc
     if adc.bit_s is None:

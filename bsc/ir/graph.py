@@ -17,6 +17,7 @@ from bsc.errors import ModelError
 from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.ir.sidetable import ArraySource, SideTable
 from bsc.mapping.arrays import SPECS, array_key
+from bsc.mapping.placement import ChipDemand
 from bsc.printable import visible
 
 UNKNOWN_DTYPE = "?"  # not for NumPy, which reads it as bool
@@ -184,6 +185,7 @@ class Graph:
         own: arrays that the compiler made, by key; keys and tensor names never meet.
         ranges: (lowest, highest) value seen on calibration data, by tensor name.
         prices: of reading crossbars, by layer, for passes that weigh them; empty until one asks.
+        demand: what the model asks of the chip, for the pass that places it; None until one asks.
 
     Raises:
         ModelError: BSC301 when the operators form a cycle.
@@ -201,6 +203,7 @@ class Graph:
         own: Mapping[str, ArraySource] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
         prices: Mapping[str, ReadingPrices] | None = None,
+        demand: ChipDemand | None = None,
     ) -> None:
         self.info = info
         self.tensors = tensors
@@ -208,6 +211,7 @@ class Graph:
         self.outputs = outputs
         self.ranges = ranges or {}
         self.prices = prices or {}
+        self.demand = demand
         self._constants = arrays
         self._own = own or {}
         named = {op.name: op for op in ops}
@@ -303,6 +307,12 @@ class Graph:
         other.prices = dict(prices)
         return other
 
+    def with_demand(self, demand: ChipDemand) -> "Graph":
+        """A graph that knows what it asks of the chip."""
+        other = self._rebuilt(self.ops(), {})
+        other.demand = demand
+        return other
+
     def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":
         if arrays:
             layers = (op for op in self.ops() if isinstance(op, CrossbarLayer))
@@ -324,6 +334,7 @@ class Graph:
             own={**self._own, **SideTable(arrays)},
             ranges=self.ranges,
             prices=self.prices,
+            demand=self.demand,
         )
 
     def __str__(self) -> str:

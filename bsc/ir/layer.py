@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bsc.ir.formats import GivenWeights, InputFormat
 from bsc.mapping.layer import AdcAssignment, LineSelection, Observed, Quantised, Slicing, Tiling
+from bsc.mapping.placement import Placed
 from bsc.numeric.im2col import ConvGeometry
 from bsc.numeric.tiles import column_tiles
 from bsc.printable import visible
@@ -61,6 +62,7 @@ class CrossbarLayer:
         tiling: set by `tile`.
         observed: set between passes, when a pass asks for calibration data.
         adc: set by `assign-adc`.
+        placed: set by `place`.
     """
 
     name: str
@@ -84,6 +86,7 @@ class CrossbarLayer:
     tiling: Tiling | None = None
     observed: Observed | None = None
     adc: AdcAssignment | None = None
+    placed: Placed | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -117,7 +120,7 @@ class CrossbarLayer:
         given = None if self.given_input is None else f"given {self.given_input}"
         quant = None if self.quant is None else _quant_text(self.quant)
         tiling = None if self.tiling is None else self._tiling_text(self.tiling)
-        mapped = (self.moments, quant, self.slicing, self.kept, tiling, self.observed, self.adc)
+        mapped = (self.moments, quant, self.slicing, self.kept, tiling, self.observed, self.adc, self.placed)
         stages = (self.conv, self.given_weights, given, *mapped)
         lines = [head, *(f"          {stage}" for stage in stages if stage is not None)]
         return "\n".join(map(visible, lines))

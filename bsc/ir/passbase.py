@@ -17,7 +17,7 @@ from bsc.ir.sidetable import SideTable
 
 T = TypeVar("T")
 
-Stage = Literal["prepare", "lay out", "assign"]
+Stage = Literal["prepare", "lay out", "assign", "place"]
 """The stages of a compilation that run passes, in order."""
 
 

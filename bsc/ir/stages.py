@@ -41,6 +41,8 @@ def layer_record(kind: type[L], layer: CrossbarLayer, consumer: str) -> L:
     values |= {name: getattr(layer, name) for name in LayerShape.model_fields if name != "conv"}
     if issubclass(kind, TiledLayer):
         values["observed"] = layer.observed
+    if issubclass(kind, MappedLayer):
+        values["placed"] = layer.placed
     try:
         return kind(conv=None if layer.conv is None else ConvRecord(**asdict(layer.conv)), **values)
     except ValidationError as error:

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from bsc.mapping.placement import Placed
 from bsc.numeric.encoding import MAX_ANALOG_BITS, CellFormat, Encoding, Subtraction
 from bsc.numeric.im2col import ConvGeometry
 from bsc.numeric.quantizer import STEP_RANGE, code_limits, max_digit
@@ -259,3 +260,5 @@ class TiledLayer(Tiling, Slicing, QuantisedLayer):
 
 class MappedLayer(AdcAssignment, TiledLayer):
     """A layer that is ready to be programmed and run."""
+
+    placed: Placed | None = Field(description="null where the pipeline does not place crossbars")

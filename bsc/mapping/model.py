@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -75,6 +76,42 @@ class MappingRecord(Record):
         if not made.issuperset(tensor.name for tensor in self.outputs):
             raise ValueError("no step writes an output of the model")
         return self
+
+    @model_validator(mode="after")
+    def _is_placed_without_overlap(self) -> Self:
+        placed = [layer.placed for layer in self.layers if layer.placed is not None]
+        if not placed:
+            return self
+        if len(placed) < len(self.layers) or len({(each.copies_policy, each.slots_at_hand) for each in placed}) > 1:
+            raise ValueError("layers are not placed together")
+        taken = sorted({(each.first_slot, each.end_slot) for each in placed if each.crossbars_per_copy})
+        if any(end > start for (_, end), (start, _) in pairwise(taken)):
+            raise ValueError("two layers have crossbars in one place")
+        sharing: dict[int, list[MappedLayer]] = {}
+        for layer in self.layers:
+            if layer.placed is not None and layer.placed.crossbars_per_copy:
+                sharing.setdefault(layer.placed.first_slot, []).append(layer)
+        if not all(map(_lie_apart, sharing.values())):
+            raise ValueError("two layers have rows or columns of a crossbar in one place")
+        if taken and taken[-1][1] > placed[0].slots_at_hand:
+            raise ValueError("crossbars lie beyond the places at hand")
+        return self
+
+
+def _lie_apart(layers: list[MappedLayer]) -> bool:
+    """Whether layers on the same crossbars have rows and columns of their own, all of them on the crossbars."""
+    spans = [
+        (layer.placed.row, layer.mapped_rows, layer.placed.column, layer.mapped_columns, layer)
+        for layer in layers
+        if layer.placed is not None
+    ]
+    if len(layers) == 1:
+        return spans[0][0] == spans[0][2] == 0
+    rows = sorted((row, row + more) for row, more, _, _, _ in spans)
+    columns = sorted((column, column + more) for _, _, column, more, _ in spans)
+    apart = all(end <= start for each in (rows, columns) for (_, end), (start, _) in pairwise(each))
+    lines = {(layer.tile_rows, layer.tile_cols) for layer in layers}
+    return apart and len(lines) == 1 and rows[-1][1] <= layers[0].tile_rows and columns[-1][1] <= layers[0].tile_cols
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,6 +151,7 @@ def check_vectors(mapping: MappedModel, feeds: Mapping[str, NDArray[Any]]) -> No
 
 
 def _check_layer(layer: MappedLayer, arrays: LayerArrays, seed: int) -> LayerProof:
+    _check_places(layer, arrays)
     derived = _Derived.of(layer, arrays)
     for name in ("sums", "gcds", "nonzeros"):
         _require_equal(layer, name, getattr(arrays, name), getattr(derived, name))
@@ -174,6 +175,21 @@ def _check_layer(layer: MappedLayer, arrays: LayerArrays, seed: int) -> LayerPro
     vectors = np.concatenate(list(_attacks(layer, arrays, derived, slack, seed)))
     attacked = _attack(layer, replace(arrays, sums=derived.sums, gcds=derived.gcds), vectors)
     return LayerProof(conversions=conversions, lossless=lossless, vectors=len(vectors), attacked=attacked)
+
+
+def _check_places(layer: MappedLayer, arrays: LayerArrays) -> None:
+    """A copy takes a place for each crossbar, and one for each that may have to sum up the inputs of others alone."""
+    if layer.placed is None:
+        return
+    crossbars, each = int(np.count_nonzero(arrays.allocated)), layer.placed.crossbars_per_copy
+    empty = int(np.count_nonzero(~arrays.allocated.any(axis=(2, 3)))) if layer.encoding != "differential" else 0
+    most = crossbars + empty
+    if arrays.allocated.shape[:2] == (1, 1):  # it may share crossbars, and then has a place for each slice and sign
+        most = max(most, arrays.allocated.size)
+    if not crossbars <= each <= most:
+        raise _refused(
+            layer, "its copies take other places than its crossbars do", f"{each} places, {crossbars} crossbars"
+        )
 
 
 def _check_observed(

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsc.chip.buffers import buffer_bits
+from bsc.chip.performance import Performance, chip_comparison, quotient
+from bsc.chip.timing import critical_path
 from bsc.cost.compare import BASELINE_BITS, Comparison, LawCosts
 from bsc.cost.counters import CONVERSIONS, counted, not_modelled
 from bsc.cost.counts import LayerCounts
@@ -30,7 +33,10 @@ from bsc.report.document import (
     PROVED,
     SCHEMA_VERSION,
     BitCounts,
+    ChipFigures,
+    ChipReport,
     LawSaving,
+    LayerOnChip,
     LayerSpend,
     LayerTotals,
     MappingTotals,
@@ -76,6 +82,7 @@ def report_document(plan: Plan, comparison: Comparison) -> ReportDocument:
         totals=plan_totals(plan.mapping.layers, layers),
         layers=layers,
         cost=plan_cost(comparison),
+        chip=chip_report(plan, comparison),
     )
 
 
@@ -144,6 +151,70 @@ def plan_cost(comparison: Comparison) -> PlanCost:
         adc_law_names=[each.law.name for each in comparison.spread],
         adc_laws={each.law.name: _law_saving(each) for each in comparison.spread},
         conversions={layer.name: _bit_counts(layer.conversions) for layer in comparison.counts},
+    )
+
+
+def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
+    """The plan and its baselines on chips."""
+    mapping, target = plan.mapping, comparison.target
+    found = chip_comparison(mapping, plan.target, comparison)
+    critical = critical_path(found.dataflow, found.plan.timing, found.plan.demand.layers, found.plan.copies)
+    starts: dict[str, float] = {}
+    ends: dict[str, float] = {}
+    for use, time in zip(found.dataflow.uses, found.plan.timing.uses, strict=True):
+        starts[use.layer] = min(starts.get(use.layer, time.start_s), time.start_s)
+        ends[use.layer] = max(ends.get(use.layer, time.end_s), time.end_s)
+    floor = found.plan.demand.floor
+
+    def on_chip(layer: MappedLayer) -> LayerOnChip:
+        placed, buffer = found.plan.placed[layer.name], found.buffers[layer.name]
+        return LayerOnChip(
+            copies=placed.copies,
+            crossbars_per_copy=placed.crossbars_per_copy,
+            crossbars=placed.copies * placed.crossbars_per_copy,
+            first_slot=placed.first_slot,
+            first_place=list(floor.position(placed.first_slot)),
+            start_s=starts[layer.name],
+            end_s=ends[layer.name],
+            critical_s=critical.get(layer.name, 0.0),
+            busy_s=found.plan.timing.busy_s[layer.name],
+            line_bits=buffer.line_values * layer.input_bits,
+            skip_bits=buffer.skip_values * layer.input_bits,
+            held_bits=(buffer.line_values + buffer.skip_values) * layer.input_bits,
+            buffer_bits=buffer_bits(placed, floor, target),
+        )
+
+    return ChipReport(
+        plan=_chip_figures(found.plan),
+        filled=_chip_figures(found.filled),
+        uniform_8_bit=_chip_figures(found.uniform),
+        isaac_offset_8_bit=_chip_figures(found.offset),
+        layers={layer.name: on_chip(layer) for layer in mapping.layers},
+    )
+
+
+def _chip_figures(found: Performance) -> ChipFigures:
+    return ChipFigures(
+        copies_policy=found.policy,
+        chips=found.chips,
+        tiles=found.tiles,
+        slots_at_hand=found.slots_at_hand,
+        slots_taken=found.slots_taken,
+        crossbars=found.crossbars,
+        area_m2=found.area_m2,
+        latency_s=found.timing.latency_s,
+        interval_s=found.interval_s,
+        io_s=found.io_s,
+        bottleneck=found.timing.bottleneck,
+        batch_s=found.batch_s(16),
+        inferences_per_s=found.inferences_per_s,
+        inferences_per_s_bound=quotient(1.0, found.interval_bound_s),
+        busy_share=found.busy_share,
+        power_w=found.power_w,
+        ops_per_s=found.ops_per_s,
+        ops_per_j=found.ops_per_j,
+        ops_per_s_m2=found.ops_per_s_m2,
+        energy_delay_js=found.energy_delay_js,
     )
 
 

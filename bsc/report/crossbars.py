@@ -9,6 +9,7 @@ from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.cells import CrossbarIndex, crossbar_cells, crossbar_columns, crossbar_part
 from bsc.report.document import ReportDocument
+from bsc.report.places import Places
 from bsc.report.table import Table
 from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN
@@ -42,11 +43,13 @@ class CrossbarReport:
         layer: its layer.
         arrays: of the layer.
         index: which crossbar.
+        places: names of places; None to leave out where it lies.
     """
 
     layer: MappedLayer
     arrays: LayerArrays
     index: CrossbarIndex
+    places: Places | None = None
 
     def __rich__(self) -> RenderableType:
         levels = crossbar_cells(self.layer, self.arrays, self.index)
@@ -61,9 +64,19 @@ class CrossbarReport:
         for bitline, row in enumerate(zip(model_columns, *largest, strict=True)):
             table.add_row(str(bitline), *map(str, row))
         density = np.count_nonzero(levels) / max(1, levels.size)
-        head = plain_text(
+        lines = [
             f"crossbar   {self.layer.name} {self.index} (row tile, column tile, slice, sign)",
             f"cells      {levels.shape[0]} rows x {levels.shape[1]} columns in use, {density:.1%} non-zero",
-            "",
-        )
-        return Group(head, table)
+        ]
+        if self.places is not None:
+            lines.append(f"placed     {self.places.of_crossbar(self.layer.placed, self._number())}")
+        return Group(plain_text(*lines, ""), table)
+
+    def _number(self) -> int:
+        """Of the crossbar in a copy, which has a place for each that could be if it shares them with other layers."""
+        index, allocated, placed = self.index, self.arrays.allocated, self.layer.placed
+        place = (index.row_tile, index.column_tile, index.slice, index.polarity)
+        position = int(np.ravel_multi_index(place, allocated.shape))
+        if placed is not None and placed.crossbars_per_copy == allocated.size:
+            return position
+        return int(np.count_nonzero(allocated.ravel()[:position]))

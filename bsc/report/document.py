@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
+from bsc.mapping.placement import CopiesPolicy
 from bsc.plan.document import PlanDocument, Sha256
 from bsc.toml_record import Record
 
@@ -23,6 +24,9 @@ PROOF = "column sums of the programmed cells, for any input"
 CALIBRATION = "calibration data, as recorded when compiling"
 TOLERANCE = "tolerance limits: about 3.0 / vectors, and 4.7 / vectors for pairs, of which both ends are observed"
 HARDWARE = "the hardware description"
+PLACEMENT = "copies and places of the plan, on the target's levels"
+TIMING = "rows that wait for each other, copies, and the target's times"
+BUFFERS = "rows that wait for each other, and the bits of input codes"
 
 PROVED: Final = "proved"
 """What resolutions rest on that need no policy to vouch for them."""
@@ -329,6 +333,96 @@ class PlanCost(FigureRecord):
         return self
 
 
+class ChipFigures(FigureRecord):
+    """A model on chips: how much of them it takes, and what it does over time."""
+
+    copies_policy: CopiesPolicy = Field(description="who chose how many copies of each layer there are")
+    chips: Count = figure("chips with a crossbar in use", unit="chips", source=PLACEMENT)
+    tiles: Count = figure("units of the level below the chip with one", unit="tiles", source=PLACEMENT)
+    slots_at_hand: Count = figure("places that copies were chosen for", unit="crossbars", source=PLACEMENT)
+    slots_taken: Count = figure("places up to the last one in use", unit="crossbars", source=PLACEMENT)
+    crossbars: Count = figure("crossbars of all copies", unit="crossbars", source=PLACEMENT)
+    area_m2: Amount | None = figure(
+        "whole units of every level that all copies fill, the last level left out", unit="m²", source=PRICES
+    )
+    latency_s: Amount = figure(
+        "one inference on an empty chip, layers following each other row by row", unit="s", source=TIMING
+    )
+    interval_s: Amount = figure(
+        "between inferences that follow each other without end: of the busiest layer, or of the links",
+        unit="s",
+        source=TIMING,
+    )
+    io_s: Amount = figure(
+        "the links of the chips at hand carry inputs and outputs of one inference in; 0 where the target has none",
+        unit="s",
+        source=TIMING,
+    )
+    bottleneck: str | None = Field(description="the busiest layer; null where none takes time")
+    batch_s: Amount = figure("sixteen inferences: the latency of one and 15 intervals", unit="s", source=TIMING)
+    inferences_per_s: Amount | None = figure("one over the interval", unit="1/s", source=TIMING)
+    inferences_per_s_bound: Amount | None = figure(
+        "that no copies on the places at hand exceed, and no links", unit="1/s", source=TIMING
+    )
+    busy_share: Amount | None = figure(
+        "share of the interval in which a crossbar works, mean over all", unit="1", source=TIMING
+    )
+    power_w: Amount | None = figure(
+        "energy of an inference over the interval: without all that costs leave out", unit="W", source=TIMING
+    )
+    ops_per_s: Amount | None = figure(
+        "on crossbars, two for each multiply-accumulate of the model", unit="1/s", source=TIMING
+    )
+    ops_per_j: Amount | None = figure("the same for a joule: operations a second for a watt", unit="1/J", source=PRICES)
+    ops_per_s_m2: Amount | None = figure("operations a second over the area", unit="1/(s m²)", source=TIMING)
+    energy_delay_js: Amount | None = figure("energy of an inference times its latency", unit="J s", source=TIMING)
+
+
+class LayerOnChip(FigureRecord):
+    """Where the copies of a layer lie, when they work, and what they hold."""
+
+    copies: PositiveInt = figure("that share its input vectors", unit="copies", source=PLACEMENT)
+    crossbars_per_copy: Count = figure("of one copy", unit="crossbars", source=PLACEMENT)
+    crossbars: Count = figure("of all copies", unit="crossbars", source=PLACEMENT)
+    first_slot: Count = figure("place of the first crossbar", unit="places", source=PLACEMENT)
+    first_place: list[Count] = figure(
+        "the same by level: chip, tile and so on, each counted from 0", unit="places", source=PLACEMENT
+    )
+    start_s: Amount = figure("of its first vector, on an empty chip", unit="s", source=TIMING)
+    end_s: Amount = figure("of its last one", unit="s", source=TIMING)
+    critical_s: Amount = figure("what it adds to the latency", unit="s", source=TIMING)
+    busy_s: Amount = figure("work of each copy for one inference, on average", unit="s", source=TIMING)
+    line_bits: Count = figure("of its input that one row of its output needs at once", unit="bit", source=BUFFERS)
+    skip_bits: Count = figure("of earlier results that wait for it beside its input", unit="bit", source=BUFFERS)
+    held_bits: Count = figure("both together", unit="bit", source=BUFFERS)
+    buffer_bits: Count | None = figure(
+        "capacity of the buffers of its tiles; null where the target gives none", unit="bit", source=HARDWARE
+    )
+
+    @property
+    def overflows(self) -> bool:
+        """Whether it must hold more than its tiles can."""
+        return self.buffer_bits is not None and self.held_bits > self.buffer_bits
+
+
+class ChipReport(FigureRecord):
+    """A placed plan beside its baselines, which were placed by the same policy on as many crossbars.
+
+    A baseline that does not fit there has as many chips as it needs.
+    """
+
+    plan: ChipFigures
+    filled: ChipFigures = Field(description="the plan with the copies that make the interval shortest on that place")
+    uniform_8_bit: ChipFigures
+    isaac_offset_8_bit: ChipFigures
+    layers: dict[str, LayerOnChip] = Field(description="of the plan, by name of the layer")
+
+    @property
+    def columns(self) -> tuple[ChipFigures, ...]:
+        """The plan, and both baselines."""
+        return self.plan, self.uniform_8_bit, self.isaac_offset_8_bit
+
+
 class ReportDocument(FigureRecord):
     """The report of a plan.
 
@@ -340,6 +434,7 @@ class ReportDocument(FigureRecord):
     totals: PlanTotals = Field(description="all layers together")
     layers: dict[str, LayerTotals] = Field(description="by name of the layer; plan.layers has their order")
     cost: PlanCost
+    chip: ChipReport
 
     @model_validator(mode="after")
     def _is_of_one_plan(self) -> Self:
@@ -352,4 +447,6 @@ class ReportDocument(FigureRecord):
         spends = [spend.layers for spend in (cost.plan, *cost.baselines)]
         if set(cost.conversions) != names or any(set(layers) != names for layers in spends):
             raise ValueError("costs are not those of the plan's layers")
+        if set(self.chip.layers) != names:
+            raise ValueError("places are not those of the plan's layers")
         return self

@@ -10,12 +10,15 @@ from bsc.ir.graph import ImportCheck
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.document import PlanDocument
 from bsc.report.basis import basis_notes, recorded
+from bsc.report.chip import chip_section, layer_chip_table
 from bsc.report.costs import cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
 from bsc.report.document import BitCounts, LayerTotals, PlanCost, ReportDocument, SlicedTotals, SliceTotals
 from bsc.report.network import digital_operators, network_table, operators_text
+from bsc.report.places import Places
 from bsc.report.table import Table
 from bsc.report.text import new_table, plain_text
+from bsc.report.timeline import timeline_text
 from bsc.units import UNKNOWN, format_ratio
 
 Resolutions = Literal["assigned", "observed", "proved"]
@@ -51,10 +54,12 @@ class LayerReport:
     Attributes:
         layer: its record in the plan.
         totals: its figures.
+        places: names of places; None to leave out where it lies.
     """
 
     layer: MappedLayer
     totals: LayerTotals
+    places: Places | None = None
 
     def __rich__(self) -> RenderableType:
         layer, seen = self.layer, self.totals.observed
@@ -69,6 +74,8 @@ class LayerReport:
             f"driven     {min(layer.active_rows, layer.mapped_rows)} rows at a time",
             f"ADC        {_assignment(layer)}",
         ]
+        if self.places is not None:
+            lines.append(f"placed     {self.places.of_layer(layer.placed)}")
         kinds: list[Resolutions] = ["assigned", "proved"]
         if seen is not None:
             what = "pair of slice columns" if layer.cells.analog_pairs else "slice column"
@@ -262,10 +269,15 @@ SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
     _resolutions,
     _costs,
     layer_cost_table,
+    chip_section,
+    layer_chip_table,
+    timeline_text,
     _laws,
     _notes,
 )
 """What reports show, in this order."""
 
-ONLY_WHOLE: Final = frozenset({_network, slice_table})
+ONLY_WHOLE: Final[frozenset[Callable[[ReportDocument], RenderableType]]] = frozenset(
+    {_network, slice_table, layer_chip_table, timeline_text}
+)
 """Sections of the longer report alone."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich.console import Group, RenderableType
 
 from bsc.report.basis import recorded
+from bsc.report.chip import ROWS as CHIP_ROWS
 from bsc.report.document import PROVED, LawSaving, LayerSpend, ReportDocument, SlicedTotals, Spend
 from bsc.report.pipelines import pipeline_difference
 from bsc.report.table import Table
@@ -142,9 +144,12 @@ class _Rows:
         law = self.reports[0].cost.adc_law
         self.table = new_table(f"One inference, ADC law '{law}'; ratios to {first}", ("", *names))
 
-    def add(self, name: str, values: Values, shown: Callable[[float | None], str]) -> None:
-        """A row with ratios."""
-        self._add(name, values, shown, [format_ratio(ratio(values[0], value)) for value in values[1:]])
+    def add(
+        self, name: str, values: Values, shown: Callable[[float | None], str], *, more_is_better: bool = False
+    ) -> None:
+        """A row with ratios, above 1 where a plan is better than the first."""
+        ratios = [ratio(value, values[0]) if more_is_better else ratio(values[0], value) for value in values[1:]]
+        self._add(name, values, shown, list(map(format_ratio, ratios)))
 
     def add_alone(self, name: str, values: Values, shown: Callable[[float | None], str]) -> None:
         """A row of what makes no sense as a ratio."""
@@ -173,6 +178,8 @@ def _totals(plans: Sequence[ComparedPlan], paper_law: str) -> Table:
         rows.add_accuracies([plan.accuracy for plan in plans])
     rows.table.add_section()
     _add_costs(rows)
+    rows.table.add_section()
+    _add_chip(rows)
     chosen = rows.reports[0].cost.adc_law
     if paper_law != chosen:
         rows.table.add_section()
@@ -209,6 +216,16 @@ def _add_costs(rows: _Rows) -> None:
     rows.add("energy", [each.energy_j for each in spends], _joules)
     rows.add("latency", [each.latency_s for each in spends], _seconds)
     rows.add("area", [each.area_m2 for each in spends], _square_metres)
+
+
+def _add_chip(rows: _Rows) -> None:
+    chips = [report.chip.plan for report in rows.reports]
+    for row in CHIP_ROWS:
+        values = [row.value(each) for each in chips]
+        name = f"{row.label} on the chip" if row.label == "latency" else row.label
+        rows.add(name, values, partial(format_si, unit=row.unit), more_is_better=row.more_is_better)
+    rows.add_alone("chips", [each.chips for each in chips], _count)
+    rows.add_alone("tiles", [each.tiles for each in chips], _count)
 
 
 def _add_energies_under(rows: _Rows, law: str) -> None:
@@ -277,6 +294,7 @@ def _beside(plan: ComparedPlan, first: ComparedPlan, paper_law: str) -> dict[str
         "accuracy": plan.accuracy,
         "figures": plan_figures(theirs),
         "cost": spend.model_dump(mode="json"),
+        "chip": theirs.chip.plan.model_dump(mode="json"),
         "paper_cost": {"adc_energy_j": paper.adc_energy_j, "energy_j": paper.energy_j},
         "saving_over_uniform_8_bit": {
             name: {"adc_ratio": law.adc_ratio, "total_ratio": law.total_ratio}

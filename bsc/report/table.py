@@ -60,7 +60,6 @@ class Table:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         shape = box.SIMPLE_HEAD.substitute(options, safe=console.safe_box)
         widths = self._widths(options.max_width)
-        whole = options.update(width=sum(widths) + len(widths) + 1, height=None)
         if self.title:
             yield from self._title_lines(console, options.update(height=None))
         newline = Segment.line()

@@ -15,6 +15,18 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; on De
 PHONE, DESKTOP = 390, 1280
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
 
+# What is said at each point of the canvas, from the top left in steps of two pixels, once each.
+POINTED = """() => {
+    const floor = document.getElementById("floor"), pointed = document.getElementById("pointed");
+    const box = floor.getBoundingClientRect(), found = new Set();
+    for (let y = 1; y < box.height; y += 2) for (let x = 1; x < box.width; x += 2) {
+        pointed.textContent = "";
+        floor.dispatchEvent(new PointerEvent("pointermove", { clientX: box.left + x, clientY: box.top + y }));
+        if (pointed.textContent) found.add(pointed.textContent);
+    }
+    return [...found];
+}"""
+
 
 @dataclass
 class Watched:

@@ -1,10 +1,8 @@
 """The report of a plan as a user meets it: in a browser, with a mouse, with a keyboard, on a phone."""
 
-import base64
 import json
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,34 @@ from bsc.plan.cells import CrossbarIndex, crossbar_cells
 from bsc.plan.folder import read_plan
 from bsc.units import format_ratio, format_si
 from tests.benchmarks.models import resnet50
-from tests.browser.pages import DESKTOP, PHONE, Watched, browser, needs_chromium, opened
+from tests.browser.pages import DESKTOP, PHONE, POINTED, Watched, browser, needs_chromium, opened
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "mnist" / "model.onnx"
 
 pytestmark = needs_chromium
 
 
-def compiled(model: Path, folder: Path) -> Path:
+# Of each tile of the first chip but the last, how far the next one lies to the side and below, in tiles.
+TILE_STEPS = """() => {
+    const floor = document.getElementById("floor"), pointed = document.getElementById("pointed");
+    const box = floor.getBoundingClientRect(), first = new Map();
+    for (let y = 1; y < box.height; y += 2) for (let x = 1; x < box.width; x += 2) {
+        pointed.textContent = "";
+        floor.dispatchEvent(new PointerEvent("pointermove", { clientX: box.left + x, clientY: box.top + y }));
+        const tile = pointed.textContent.match(/chip 0, tile (\\d+)/);
+        if (tile && !first.has(Number(tile[1]))) first.set(Number(tile[1]), [x, y]);
+    }
+    const xs = [...new Set([...first.values()].map(([x]) => x))].sort((a, b) => a - b);
+    const ys = [...new Set([...first.values()].map(([, y]) => y))].sort((a, b) => a - b);
+    const places = [...first.entries()].sort((a, b) => a[0] - b[0]).map(([, [x, y]]) => [xs.indexOf(x), ys.indexOf(y)]);
+    return places.slice(1).map(([x, y], tile) => [x - places[tile][0], y - places[tile][1]]);
+}"""
+
+
+def compiled(model: Path, folder: Path, *options: str) -> Path:
     """The plan folder, with its page."""
     plan = folder / "model.bsc"
-    result = CliRunner().invoke(main, ["compile", str(model), "-o", str(plan), "--html"])
+    result = CliRunner().invoke(main, ["compile", str(model), "-o", str(plan), "--html", *options])
     assert result.exit_code == 0, result.output
     return plan
 
@@ -73,15 +88,22 @@ def column(page: Any, table: str, number: int) -> list[str]:
 def assert_numbers_of(page: Any, report: Any) -> None:
     cost, layers = report["cost"], [layer["name"] for layer in report["plan"]["layers"]]
     law = cost["adc_laws"][cost["adc_law"]]
-    shown = [tile.inner_text() for tile in page.query_selector_all(".tile b")]
+    shown, on = [tile.inner_text() for tile in page.query_selector_all(".tile b")], report["chip"]["plan"]
     assert shown == [
+        format_si(on["inferences_per_s"], "/s"),
+        format_si(on["latency_s"], "s"),
+        format_si(on["power_w"], "W"),
+        format_si(on["ops_per_j"], "OPS/W"),
+        format_si(on["area_m2"], "m²"),
         format_ratio(law["adc_ratio"]),
         format_ratio(law["total_ratio"]),
         format_si(cost["plan"]["energy_j"], "J"),
-        format_si(cost["plan"]["latency_s"], "s"),
-        format_si(cost["plan"]["area_m2"], "m²"),
         f"{cost['plan']['crossbars']:,}",
+        f"{on['crossbars']:,}",
     ]
+    for number, key in ((1, "copies"), (2, "crossbars"), (3, "first_slot"), (6, "busy_s"), (7, "held_bits")):
+        shown = [float(value) for value in column(page, "#on-chip", number)]
+        assert shown == [report["chip"]["layers"][name][key] for name in layers]
     assert column(page, "#mapping", 0) == layers
     assert column(page, "#mapping", 5) == [str(report["layers"][name]["crossbars"]) for name in layers]
     assert list(map(float, column(page, "#mapping", 6))) == [report["layers"][name]["utilisation"] for name in layers]
@@ -122,7 +144,7 @@ def test_filter_leaves_rows_that_have_all_words(page: Watched) -> None:
 
 
 def test_a_click_opens_a_crossbar_with_the_cells_of_the_plan(page: Watched, example: Path) -> None:
-    page.page.locator("#floor").click(position={"x": 30, "y": 30})
+    page.page.locator("#floor").click(position={"x": 30, "y": 60})
     dialog = page.page.locator("dialog")
     assert dialog.locator("h3").inner_text() == "fc1, crossbar 0,0,0,+"
     plan = read_plan(example)
@@ -149,6 +171,7 @@ def test_the_keyboard_reaches_every_crossbar(page: Watched) -> None:
     floor = page.page.locator("#floor")
     floor.focus()
     assert page.page.locator("#pointed").inner_text().startswith("fc1 0,0,0,+: 8 bit at most")
+    assert page.page.locator("#pointed").inner_text().endswith("; chip 0, tile 0, IMA 0, crossbar 0")
     page.page.keyboard.press("ArrowRight")
     assert page.page.locator("#pointed").inner_text().startswith("fc1 0,0,0,-:")
     page.page.keyboard.press("ArrowDown")
@@ -164,7 +187,13 @@ def test_colours_follow_what_is_chosen_and_the_theme(page: Watched) -> None:
     def picture() -> str:
         return str(page.page.evaluate("() => document.getElementById('floor').toDataURL()"))
 
+    layers = picture()
+    assert page.page.locator("#layer-colours").inner_text().split() == ["fc1", "fc2", "empty"]
+    assert not page.page.locator("#scale").is_visible()
+    page.page.locator("#colour").select_option("bits")
     bits = picture()
+    assert bits != layers
+    assert not page.page.locator("#layer-colours").is_visible()
     page.page.locator("#colour").select_option("density")
     assert page.page.locator("#high").inner_text() == "100 %"
     assert picture() != bits
@@ -198,25 +227,42 @@ def test_long_names_do_not_widen_the_page(chromium: Any, tmp_path: Path) -> None
         assert watched.page.evaluate("() => document.documentElement.scrollWidth") == PHONE
 
 
-def test_a_quarter_of_a_million_crossbars_are_drawn(chromium: Any, example: Path, tmp_path: Path) -> None:
-    """As many as a model of several billion weights has: the example's page with its numbers repeated."""
-    text, times = (example / "report.html").read_text(encoding="utf-8"), 4100
+def with_floorplan(example: Path, file: Path, change: Callable[[Any], None]) -> Path:
+    """The example's page with other data of its floorplan."""
 
-    def repeated(match: re.Match[str]) -> str:
+    def changed(match: re.Match[str]) -> str:
         data = json.loads(match[1])
-        data["layers"] = data["layers"] * times
-        data["cells"] = {}
-        for each in data["arrays"].values():
-            raw = zlib.decompress(base64.b64decode(each["data"]))
-            each["data"] = base64.b64encode(zlib.compress(raw * times)).decode("ascii")
+        change(data)
         return match[0].replace(match[1], json.dumps(data))
 
-    text = re.sub(r'id="floorplan-data">(.*?)</script>', repeated, text, count=1)
-    (tmp_path / "huge.html").write_text(text, encoding="utf-8")
-    with opened(chromium, tmp_path / "huge.html") as watched:
-        watched.page.wait_for_selector("html[data-ready]")
-        assert watched.page.locator("#high").inner_text() == "8 bit"
-        assert not watched.page.locator("#trouble").is_visible()
+    text = (example / "report.html").read_text(encoding="utf-8")
+    file.write_text(re.sub(r'id="floorplan-data">(.*?)</script>', changed, text, count=1), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("slots", [80_000, 10**6, 10**12], ids=["five chips", "a million", "far too many"])
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_any_number_of_crossbars_is_drawn(chromium: Any, example: Path, tmp_path: Path, slots: int, width: int) -> None:
+    """Copies of the first layer, and one of the second behind them."""
+    per_copy = figures(example)["chip"]["layers"]["fc1"]["crossbars_per_copy"]
+    last = slots // per_copy * per_copy
+
+    def change(data: Any) -> None:
+        data["layers"][0]["copies"] = slots // per_copy
+        data["layers"][1]["first_slot"] = last
+
+    with opened(chromium, with_floorplan(example, tmp_path / "huge.html", change), width=width) as watched:
+        page = watched.page
+        page.wait_for_selector("html[data-ready]")
+        assert page.evaluate("() => document.documentElement.scrollWidth") == width
+        page.locator("#colour").select_option("bits")
+        assert page.locator("#high").inner_text() == "8 bit"
+        assert not page.locator("#trouble").is_visible()
+        assert page.locator("#undrawn").is_visible() == (slots > 10**6)
+        page.locator("#layer").select_option(label="fc2")
+        pointed = page.locator("#pointed").inner_text()
+        assert f"chip {last // 16128}, tile {last // 96 % 168}" in pointed
+        assert "fc2" in pointed
         watched.assert_quiet()
 
 
@@ -276,6 +322,50 @@ def test_a_page_of_a_resnet_50(chromium: Any, large: Path) -> None:
         page.keyboard.press("Enter")
         assert page.locator("dialog h3").inner_text() == f"{last}, crossbar 0,0,0,-"
         watched.assert_quiet()
+
+
+def test_copies_are_drawn_and_found(chromium: Any, tmp_path: Path) -> None:
+    """Every place of the tiles in use is found once: crossbars of all copies by name, and those that are empty."""
+    plan = compiled(EXAMPLE, tmp_path, "--copies", "throughput", "--tiles", "3")
+    report = figures(plan)
+    with opened(chromium, plan / "report.html") as watched:
+        watched.page.wait_for_selector("html[data-ready]")
+        found = watched.page.evaluate(POINTED)
+        assert len(found) == report["chip"]["plan"]["tiles"] * 96
+        for name, layer in report["chip"]["layers"].items():
+            assert layer["copies"] > 1
+            mine = [each for each in found if each.startswith(f"{name} ")]
+            assert len(mine) == layer["crossbars"]
+            assert (
+                sum(f", copy {layer['copies']} of {layer['copies']}:" in each for each in mine)
+                == layer["crossbars_per_copy"]
+            )
+        watched.page.locator("#layer").select_option(label="fc2")
+        assert watched.page.locator("#pointed").inner_text().startswith("fc2 0,0,0,+, copy 1 of ")
+        watched.assert_quiet()
+
+
+def test_tiles_follow_each_other_in_rows_that_turn(chromium: Any, large: Path) -> None:
+    """From the first tile one can go on to the next ones by steps to the side and, at the end of a row, down."""
+    with opened(chromium, large / "report.html") as watched:
+        watched.page.wait_for_selector("html[data-ready]")
+        steps = watched.page.evaluate(TILE_STEPS)
+        assert len(steps) > 100
+        assert all(abs(x) + abs(y) == 1 for x, y in steps)
+
+
+def test_a_timeline_has_a_bar_for_every_layer(page: Watched, example: Path) -> None:
+    report = figures(example)["chip"]
+    rows = page.page.locator(".timeline tbody tr")
+    assert rows.locator("th").all_inner_texts() == ["fc1", "fc2"]
+    slowest = page.page.locator(".timeline tr.slowest th").all_inner_texts()
+    assert slowest == [report["plan"]["bottleneck"]]
+    box = page.page.locator(".timeline td.span svg").first.bounding_box()
+    span = max(layer["end_s"] for layer in report["layers"].values())
+    for bar, layer in zip(rows.locator("rect.from").all(), report["layers"].values(), strict=True):
+        x, wide = bar.bounding_box()["x"], bar.bounding_box()["width"]
+        assert (x - box["x"]) / box["width"] == pytest.approx(layer["start_s"] / span, abs=0.01)
+        assert wide / box["width"] == pytest.approx((layer["end_s"] - layer["start_s"]) / span, abs=0.01)
 
 
 def test_print_shows_everything_on_white(chromium: Any, example: Path) -> None:

@@ -74,11 +74,13 @@ def test_reports_of_a_folder_are_those_of_its_compilation(plan: Path) -> None:
 def test_the_page_groups_crossbars_as_the_target_does(plan: Path) -> None:
     page = (plan / "report.html").read_text(encoding="utf-8")
     grouping = {
-        "puma": "fill MVMUs (8 crossbars), cores (2 MVMUs) and tiles (8 cores).",
+        "puma": "fill MVMUs (8 crossbars), cores (2 MVMUs), tiles (8 cores) and nodes (138 tiles).",
         "smallest": "fill chips (64 arrays).",
     }
     assert grouping[plan.stem] in page
-    assert f'"groups":{ {"puma": [8, 2, 8], "smallest": [64]}[plan.stem] }'.replace(", ", ",") in page
+    data = json.loads(re.findall(r'id="floorplan-data">(.*?)</script>', page)[0])
+    counts = {"puma": [8, 2, 8, 138, None], "smallest": [64, None]}[plan.stem]
+    assert [level["count"] for level in data["levels"]] == counts
     assert "IMA" not in re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
 
 

@@ -1,12 +1,12 @@
-"""What the floorplan of a page knows: a few numbers of every crossbar, and the cells of as many as there is room for.
+"""What the floorplan of a page knows: places, a few numbers of every crossbar, and the cells of as many as have room.
 
 Numbers travel as little-endian arrays, deflated and in base64; the page's script unpacks them with the browser's own
-`DecompressionStream`.
+`DecompressionStream`. Copies of a layer are alike, so that the page has the numbers of one of them.
 """
 
 import base64
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
 from bsc.plan.cells import POLARITIES, CrossbarIndex, crossbar_cells, crossbar_part
-from bsc.report.document import TargetLevel
+from bsc.report.document import LayerOnChip, ReportDocument, TargetLevel
 
 # Type of every array of the page, as NumPy and as JavaScript name it.
 SHIPPED = {
@@ -37,28 +37,23 @@ SHIPPED = {
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Floorplan:
-    """Crossbars in the order in which they fill larger levels: layer after layer.
+    """Crossbars of a placed plan, and where the copies of its layers lie.
 
     Attributes:
-        tables: the crossbars of each layer.
+        tables: the crossbars of one copy of each layer, those left out that hold a unit column alone.
         levels: of the hardware, that of the crossbars first.
+        placed: copies and places, by name of the layer.
     """
 
     tables: tuple[CrossbarTable, ...]
     levels: tuple[TargetLevel, ...]
+    placed: Mapping[str, LayerOnChip]
 
     @classmethod
-    def of(cls, mapping: MappedModel, levels: Sequence[TargetLevel]) -> "Floorplan":
-        """Of a mapping; reads each layer's arrays once."""
-        return cls(tables=tuple(mapping_crossbars(mapping)), levels=tuple(levels))
-
-    def groups(self) -> list[int]:
-        """How many of each level make one of the next, up to the blocks that are drawn: the largest below the whole.
-
-        Where there is nothing between crossbars and the whole, the whole is such a block.
-        """
-        counts = [level.count or 1 for level in self.levels[:-1]]
-        return counts[:-1] or counts
+    def of(cls, mapping: MappedModel, report: ReportDocument) -> "Floorplan":
+        """Of a mapping, placed as its report says; reads each layer's arrays once."""
+        tables = tuple(mapping_crossbars(mapping))
+        return cls(tables=tables, levels=tuple(report.cost.levels), placed=report.chip.layers)
 
     def data(self) -> dict[str, Any]:
         """Everything but the cells, ready for JSON."""
@@ -67,19 +62,37 @@ class Floorplan:
             for name, (kind, _) in SHIPPED.items()
         }
         return {
-            "groups": self.groups(),
-            "layers": [
-                {
-                    "name": table.layer.name,
-                    "crossbars": len(table.index),
-                    "capacity": table.capacity,
-                    "tops": [(1 << bits) - 1 for bits in table.layer.slice_bits],
-                }
-                for table in self.tables
-            ],
+            "levels": [level.model_dump() for level in self.levels],
+            "layers": [self._layer(table) for table in self.tables],
             "polarities": POLARITIES,
             "arrays": {name: {"type": SHIPPED[name][1], "data": pack(array)} for name, array in whole.items()},
         }
+
+    def _layer(self, table: CrossbarTable) -> dict[str, Any]:
+        """A layer: its place, how many of the crossbars of a copy are in the arrays, and the levels of its cells."""
+        on = self.placed[table.layer.name]
+        return {
+            "name": table.layer.name,
+            "first_slot": on.first_slot,
+            "copies": on.copies,
+            "crossbars_per_copy": on.crossbars_per_copy,
+            "crossbars": len(table.index),
+            "shared": self._shared_places(table),
+            "capacity": table.capacity,
+            "tops": [(1 << bits) - 1 for bits in table.layer.slice_bits],
+        }
+
+    def _shared_places(self, table: CrossbarTable) -> list[int] | None:
+        """Of a layer that shares crossbars, the place in a copy of each of its own; None of one that does not.
+
+        Such a copy has a place for every slice and polarity, those included that are not allocated.
+        """
+        name = table.layer.name
+        on = self.placed[name]
+        others = [each for other, each in self.placed.items() if other != name and each.crossbars_per_copy]
+        if all(each.first_slot != on.first_slot for each in others):
+            return None
+        return [int(each) for each in table.index[:, 2] * table.layer.cells.polarities + table.index[:, 3]]
 
 
 def cells(mapping: MappedModel, floorplan: Floorplan, room: int) -> dict[str, dict[str, str]]:

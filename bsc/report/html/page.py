@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bsc.printable import visible, visible_lines
+from bsc.report.chip import bytes_text, place_text
 from bsc.units import UNKNOWN, format_ratio, format_si
 
 TEMPLATES = "templates"
@@ -66,5 +67,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"si": format_si, "ratio": format_ratio, "percent": percent, "count": "{:,}".format}
+    environment.filters |= {"bytes": bytes_text, "place": place_text}
     environment.globals |= {"file": template_text, "data_block": data_block}
     return environment

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from bsc.plan.document import Plan
 from bsc.report.basis import recorded
+from bsc.report.chip import chip_notes, chip_rows, place_name
 from bsc.report.document import PlanTotals, ReportDocument, SliceTotals, TargetAction, TargetArea, TargetLevel
 from bsc.report.html.charts import RatioAxis, bit_histogram
 from bsc.report.html.floorplan import Floorplan, cells
@@ -15,9 +16,13 @@ from bsc.report.html.network import network
 from bsc.report.html.page import data_block, render
 from bsc.report.layer_rows import layer_rows
 from bsc.report.network import digital_operators, operators_text
+from bsc.report.timeline import timeline
 
 COLOURS = 9
 """Of the style sheet, k0 to k8."""
+
+LAYER_COLOURS = 12
+"""Of the style sheet, l0 to l11; layers take them in turn, so that neighbours differ."""
 
 MAX_BYTES = 1_000_000
 """Of a page, unless its tables alone need more: cells of crossbars are left out for it."""
@@ -48,13 +53,14 @@ def plan_page(plan: Plan, report: ReportDocument, *, max_bytes: int = MAX_BYTES)
         report: of that plan: all else.
         max_bytes: what it may take; tables and the floorplan are always whole, cells fill what is left.
     """
-    floorplan = Floorplan.of(plan.mapping, report.cost.levels)
+    floorplan = Floorplan.of(plan.mapping, report)
     page = _render(report, floorplan, {})
     return _render(report, floorplan, cells(plan.mapping, floorplan, max_bytes - len(page.encode())))
 
 
 def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[str, str]]) -> str:
     cost = report.cost
+    rows = layer_rows(report)
     laws = [(name, cost.adc_laws[name]) for name in cost.adc_law_names]
     return render(
         "plan.html.j2",
@@ -65,7 +71,7 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "costs": (cost.plan, *cost.baselines),
             "law": cost.adc_laws[cost.adc_law],
             "laws": laws,
-            "layers": layer_rows(report),
+            "layers": rows,
             "unpriced": [
                 action.label for action in cost.actions if cost.plan.energy_by_action_j.get(action.name) is None
             ],
@@ -83,7 +89,15 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "digital_steps": sum(step.digital is not None for step in report.plan.steps),
             "filled": cost.levels[:-1],
             "grouping": _grouping(cost.levels),
+            "chip": report.chip,
+            "chip_rows": chip_rows(report),
+            "chip_notes": chip_notes(report),
+            "on_chip": {row.layer.name: report.chip.layers[row.layer.name] for row in rows},
+            "place_name": place_name(report),
+            "timeline": timeline(report),
+            "layer_colours": LAYER_COLOURS,
             "floorplan": data_block("floorplan-data", floorplan.data() | {"cells": shown}),
+            "places": report.chip.plan.slots_taken,
             "crossbars": sum(len(table.index) for table in floorplan.tables),
             "shown": len(shown),
         },
@@ -91,11 +105,8 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
 
 
 def _grouping(levels: Sequence[TargetLevel]) -> str:
-    """How crossbars fill larger levels: "IMAs (8 crossbars) and tiles (12 IMAs)"."""
-    shown = [
-        f"{larger.plural} ({level.count} {level.plural})"
-        for level, larger in pairwise(levels[:-1] if levels[2:] else levels)
-    ]
+    """How crossbars fill larger levels: "IMAs (8 crossbars), tiles (12 IMAs) and chips (168 tiles)"."""
+    shown = [f"{larger.plural} ({level.count} {level.plural})" for level, larger in pairwise(levels)]
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 

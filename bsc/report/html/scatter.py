@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from bsc.report.axis import round_step
 from bsc.units import prefixed
 
 WIDTH, HEIGHT = 560, 380
@@ -94,7 +95,7 @@ class _Scale:
                 if len(shown) >= 3:
                     break
         else:
-            step = _round_step(self._high - self._low)
+            step = round_step(self._high - self._low)
             shown = [at * step for at in range(math.ceil(self._low / step), math.floor(self._high / step) + 1)]
         placed = [
             self._start + (self._plain(value) - self._low) / (self._high - self._low) * self._span for value in shown
@@ -190,9 +191,3 @@ def _labels(across: _Scale, up: _Scale, front: Sequence[Dot]) -> list[Markup]:
         label = Markup('<text class="name" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>')
         parts.append(label.format(at, y, anchor, dot.name))
     return parts
-
-
-def _round_step(span: float) -> float:
-    """A round distance of ticks, so that three to seven of them fit into a range."""
-    power = 10.0 ** math.floor(math.log10(span / 3))
-    return max(step * power for step in (1, 2, 2.5, 5) if span / (step * power) >= 3)

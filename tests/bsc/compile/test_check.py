@@ -15,7 +15,7 @@ import hw_models
 from bsc.cli import main
 from bsc.compile.driver import check_model, compile_model
 from bsc.compile.layout import LayoutSearch
-from bsc.compile.options import CompileOptions, MappingOptions, resolve
+from bsc.compile.options import CompileOptions, MappingOptions, Placing, resolve
 from bsc.errors import CODES, BscError
 from bsc.frontend import rewrite
 from bsc.hardware.target import AdcFlexibility, Offer, Target
@@ -40,6 +40,15 @@ def with_adcs(offer: AdcFlexibility, bits: int = 8) -> Target:
     """The target with converters of that kind."""
     value = Offer(value=offer, kind="assumed", source="a test")
     return ISAAC.model_copy(update={"adc": ISAAC.adc.model_copy(update={"granularity": value, "bits": bits})})
+
+
+def with_tiles(arrays: int, tiles: int) -> Target:
+    """The target with so many arrays in a tile, and tiles on a chip."""
+    array, unit, tile, chip = ISAAC.level
+    counts = ((array, arrays), (unit, 1), (tile, tiles))
+    return ISAAC.model_copy(
+        update={"level": (*(level.model_copy(update={"count": count}) for level, count in counts), chip)}
+    )
 
 
 @pytest.fixture
@@ -157,6 +166,10 @@ REFUSED: dict[str, list[Case]] = {
         Case(target=with_adcs("fixed"), words={"adc": "fixed=7"}),
         Case(target=with_adcs("slice"), words={"granularity": "tile"}),
         Case(target=with_adcs("tile"), words={"granularity": "column"}),
+    ],
+    "BSC404": [
+        Case(words={"placing": Placing(chips=1)}, target=with_tiles(1, 1)),
+        Case(words={"placing": Placing(tiles=1)}, target=with_tiles(1, 100)),
     ],
     "BSC505": [
         Case(

@@ -19,6 +19,7 @@ from bsc.errors import BscError, UsageError
 from bsc.frontend.onnx_import import import_model
 from bsc.frontend.shapes import FREE, format_input_shape, parse_input_shape
 from bsc.ir.graph import Graph
+from bsc.printable import visible
 from bsc.testing import (
     assert_same_as_onnxruntime,
     conv_model,
@@ -574,7 +575,7 @@ def test_external_data_with_a_name_that_no_file_can_have(location: str, tmp_path
     path = save_external(IN_INITIALISER, tmp_path / "model.onnx", location=location)
     assert refusal(lambda: import_model(path)) == (
         "[BSC302] model 'model.onnx': external data of tensor 'w' is missing\n"
-        f"  seen: no file '{location[:200]}' beside the model\n"
+        f"  seen: no file '{visible(location[:200])}' beside the model\n"
         "  fix:  copy the external data file into the model's folder",
         3,
     )

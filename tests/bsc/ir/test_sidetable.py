@@ -40,6 +40,7 @@ def test_large_arrays_lie_in_a_file_and_small_ones_do_not() -> None:
 
 @pytest.mark.usefixtures("small_limit")
 def test_arrays_keep_their_file_and_nothing_else_does() -> None:
+    gc.collect()  # files of other tests
     before = open_files()
     table = SideTable({"a": np.arange(100)})
     copied = {**table}

@@ -55,7 +55,7 @@ def scaled(report: ReportDocument, unit: str) -> ReportDocument:
         return part * next(factors) if isinstance(part, float) and key.endswith(unit) else part
 
     dumped = report.model_dump()
-    return ReportDocument.model_validate(dumped | {"cost": change(dumped["cost"])})
+    return ReportDocument.model_validate(dumped | {part: change(dumped[part]) for part in ("cost", "chip")})
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -17,6 +17,17 @@ from bsc.report.side_by_side import ComparedPlan, SideBySideReport, side_by_side
 from bsc.report.text import to_text
 from bsc.units import format_ratio, format_si, ratio
 
+SHOWN_AS = {
+    "J": ((1, "J"),),
+    "s": ((1, "s"),),
+    "m²": ((1, "m²"),),
+    "W": ((1, "W"),),
+    "J s": ((1, "Js"),),
+    "1/s": ((1, "/s"), (1, "OPS")),
+    "1/J": ((1, "OPS/W"),),
+    "1/(s m²)": ((1e-6, "OPS"),),
+}
+"""How texts show figures of a unit: what they are multiplied by, and the unit that follows."""
 WIDE = 100_000
 """Characters of a line, so that no name is cut into two."""
 
@@ -42,12 +53,14 @@ def unexplained(text: str, report: ReportDocument) -> list[str]:
     """Numbers of a text that are no figure of a report, in the form that texts have, and no number of its plan.
 
     Ratios may be of a baseline's figure to that of the plan. Whole numbers up to 16 number slices, steps and bits.
+    Round times below the axis of a timeline are none of them.
     """
+    text = re.sub(r"^ +└[─┴]+\n.*\n", "", text, flags=re.MULTILINE)
     strings = sorted({each for each in _leaves(report.model_dump(mode="json"), str) if not each.isdigit()}, key=len)
     for each in (*(each for each in reversed(strings) if re.search(r"\d", each)), "95 % confidence", "8 bit", "ISAAC"):
         text = text.replace(each, "#")
     shown = _shown(report)
-    tokens = re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?(?: [TGMkmµnpfa]?(?:J|s|m²)\b|×(?!\d)|%)?", text)
+    tokens = re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?(?: [TGMkmµnpfa]?(?:Js|J|s|m²|W|B|OPS/W|OPS|/s)\b|×(?!\d)|%)?", text)
     return [token for token in tokens if token not in shown]
 
 
@@ -59,20 +72,19 @@ def _shown(report: ReportDocument) -> set[str]:
     units = {tuple(path.split(".")): _unit(field) for path, _, field in figure_fields(ReportDocument) if path != "plan"}
     for path, unit in units.items():
         for number in _at(json.loads(report.model_dump_json()), path):
-            if unit in ("J", "s", "m²"):
-                shown.add(format_si(number, unit))
+            if unit in SHOWN_AS:
+                shown |= {format_si(number * factor, symbol) for factor, symbol in SHOWN_AS[unit]}
             elif unit == "1":
                 shown |= {format_ratio(number), f"{number:.1%}", f"{100 * number:.3g}", f"{number:.1e}"}
             elif unit == "bit":
-                shown |= {str(number), f"{number:.2f}"}
+                shown |= {str(number), f"{number:.2f}", format_si(number / 8, "B")}
             elif unit:
                 shown.add(str(number))
     return shown | {format_ratio(each) for each in _ratios(report)}
 
 
 def _ratios(report: ReportDocument) -> Iterator[float | None]:
-    """Every figure of the baselines over that of the plan."""
-    ours, *baselines = (each.model_dump() for each in (report.cost.plan, *report.cost.baselines))
+    """Every figure of the baselines over that of the plan, and the other way round."""
 
     def pairs(baseline: Any, value: Any) -> Iterator[float | None]:
         if isinstance(baseline, dict) and isinstance(value, dict):
@@ -81,8 +93,13 @@ def _ratios(report: ReportDocument) -> Iterator[float | None]:
         elif isinstance(baseline, int | float) and isinstance(value, int | float):
             yield ratio(baseline, value)
 
-    for baseline in baselines:
-        yield from pairs(baseline, ours)
+    for ours, *others in (
+        (report.cost.plan, *report.cost.baselines),
+        (*report.chip.columns, report.chip.filled),
+    ):
+        for other in others:
+            yield from pairs(other.model_dump(), ours.model_dump())
+            yield from pairs(ours.model_dump(), other.model_dump())
 
 
 def _unit(field: Any) -> str:

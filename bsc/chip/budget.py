@@ -1,0 +1,55 @@
+"""Tiles that an area has room for."""
+
+from typing import get_args
+
+from bsc.chip.demand import floor_of
+from bsc.errors import UsageError
+from bsc.hardware.target import AreaBasis, Target
+
+
+def tile_area_m2(target: Target) -> float | None:
+    """Area of one unit of the level below the chip, all of its places filled; None where the target gives no areas.
+
+    Converters are those of the description, at their own resolution.
+    """
+    if not target.areas():
+        return None
+    crossbar = target.crossbar
+    numbers: dict[AreaBasis, int] = {
+        "one": 1,
+        "converter": target.adc.per_crossbar,
+        "row": crossbar.rows,
+        "column": crossbar.cols,
+        "cell": crossbar.rows * crossbar.cols,
+    }
+    assert numbers.keys() == set(get_args(AreaBasis))
+    units, area = floor_of(target).slots_per_tile, 0.0
+    for level in target.level[:-1]:
+        area += units * sum(numbers[part.per] * part.area_m2.value for part in level.area.values())
+        units //= level.count or 1
+    return area
+
+
+def tiles_within(area_m2: float, target: Target) -> int:
+    """Tiles that fit into an area.
+
+    Raises:
+        UsageError: BSC206 if the target gives no areas, BSC201 if not even one fits.
+    """
+    tile = tile_area_m2(target)
+    if not tile:
+        raise UsageError(
+            "BSC206",
+            f"--area needs a target that gives areas, and '{target.name}' does not",
+            seen="no area in any of its levels",
+            fix="give --tiles, or add the areas to the hardware description",
+        )
+    tiles = int(area_m2 / tile)
+    if not tiles:
+        raise UsageError(
+            "BSC201",
+            "--area is smaller than a tile",
+            seen=f"{area_m2 * 1e6:g} mm², a tile has {tile * 1e6:.3g} mm²",
+            fix=f"give at least --area {tile * 1e6 * 1.001:.3g}",
+        )
+    return tiles

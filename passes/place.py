@@ -1,0 +1,90 @@
+"""place: how many copies of each layer there are, and where every crossbar lies.
+
+    before   resolutions of all conversions, and what the model asks of the chip
+    after    copies of every layer and the slot of the first crossbar, as in `bsc.mapping.placement`
+
+Layers lie in the order they run. `copies` says who chooses how many of each: `none` has one, `throughput` makes the
+interval between inferences as short as the crossbars at hand allow, `latency` shortens the time of a single one, and
+`isaac` is the rule of [isaac16] section VI. At hand are the chips that one copy of each layer needs, or `chips` of
+them, and no more than `tiles` tiles altogether. `power` ends the search for a shorter interval where the energy of an
+inference over the interval comes to so many watts; it ends in any case where the links of the chips cannot carry more
+inputs and outputs. With `pack`, small layers lie on the same crossbars, each on rows and columns of its own, so that
+one converter serves all of them within a read; energies and areas of arrays are as if each had them to itself.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bsc.chip.copies import Room, choose_copies
+from bsc.chip.dataflow import dataflow_of
+from bsc.chip.fit import slots_at_hand
+from bsc.errors import UsageError
+from bsc.ir.graph import Graph
+from bsc.ir.mapped import mapping_of
+from bsc.ir.passbase import Pass, PassResult, check_options, required
+from bsc.mapping.placement import CopiesPolicy, lay_down
+
+
+@dataclass(frozen=True)
+class Place(Pass):
+    """Place all layers; a model that is placed already is left alone.
+
+    Attributes:
+        copies: who chooses how many copies of each layer there are.
+        chips: how many there are; 0 for as many as one copy of each layer needs.
+        tiles: how many tiles of them may be filled; 0 for all.
+        power: watts that the modelled energy over the interval may come to; 0 for any.
+        pack: layers that follow each other may share crossbars, on other rows and columns.
+    """
+
+    name = "place"
+    stage = "place"
+
+    copies: CopiesPolicy = "none"
+    chips: int = 0
+    tiles: int = 0
+    power: float = 0.0
+    pack: Literal["no", "yes"] = "no"
+
+    def __post_init__(self) -> None:
+        check_options(
+            self,
+            ("chips", 0 <= self.chips <= MOST, f"0 to {MOST}"),
+            ("tiles", 0 <= self.tiles <= MOST, f"0 to {MOST}"),
+            ("power", 0 <= self.power < float("inf"), "0 or more"),
+        )
+
+    def run(self, graph: Graph) -> PassResult:
+        """See the module docstring.
+
+        Raises:
+            DoesNotFitError: BSC404 if one copy of each layer needs more crossbars than there are.
+            UsageError: BSC206 for a power budget where the target does not give all energies.
+            ModelError: BSC309 if a pass before it is missing.
+        """
+        layers = list(graph.layers())
+        if all(layer.placed is not None for layer in layers):
+            return PassResult(graph, ())
+        demand = replace(required(graph.demand, layers[0].name, self.name, "assign-adc"), pack=self.pack == "yes")
+        slots = slots_at_hand(demand, chips=self.chips, tiles=self.tiles)
+        fastest_s = max(self._fastest_s(demand.energy_j), demand.io_s(demand.chips(slots)))
+        room = Room(demand=demand, slots=slots, fastest_s=fastest_s)
+        copies = choose_copies(self.copies, room, lambda: dataflow_of(mapping_of(graph)))
+        placed = lay_down(demand, self.copies, copies, slots)
+        changed = {layer.name: replace(layer, placed=placed[layer.name]) for layer in layers}
+        return PassResult(graph.with_layers(changed), tuple(changed))
+
+    def _fastest_s(self, energy_j: float | None) -> float:
+        if not self.power:
+            return 0.0
+        if energy_j is None:
+            raise UsageError(
+                "BSC206",
+                f"pass '{self.name}': a power budget needs the energy of an inference",
+                seen="a target that does not price every action",
+                fix="leave --power out, or add the missing energy_j to the hardware description",
+            )
+        return energy_j / self.power
+
+
+MOST = 1_000_000_000

@@ -1,0 +1,133 @@
+"""Figures of a chip, by hand and against what other figures say."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import hw_models
+from bsc.cost.compare import compare
+from bsc.mapping.placement import Placed
+from bsc.plan.document import Plan
+from bsc.plan.folder import read_plan
+from bsc.report.build import report_document
+from bsc.report.document import ChipFigures, ReportDocument
+from bsc.testing import conv_model, save
+from tests.bsc.plans import ISAAC, coded, plan_of
+from tests.bsc.report.reports import report_of
+from tests.test_cli import EXAMPLE, run
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ReportDocument]:
+    """Of a small convolution network, by policy, on two tiles."""
+    folder = tmp_path_factory.mktemp("chip")
+    model = save(conv_model(), folder / "conv.onnx")
+    found = {}
+    for policy in ("none", "isaac", "throughput", "latency"):
+        output = folder / f"{policy}.bsc"
+        options = ("--copies", policy, "--tiles", "2", "--xbar", "32x32", "-o", output)
+        assert run("compile", model, *options).exit_code == 0
+        found[policy] = ReportDocument.model_validate_json((output / "report.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped example, compiled."""
+    output = tmp_path_factory.mktemp("mnist") / "mnist.bsc"
+    assert run("compile", EXAMPLE, "-o", output).exit_code == 0
+    return output
+
+
+def columns(report: ReportDocument) -> tuple[ChipFigures, ...]:
+    return (*report.chip.columns, report.chip.filled)
+
+
+def test_by_hand() -> None:
+    # Two layers of one crossbar pair a slice, one vector each: 8 input cycles of 100 ns one after the other.
+    plan = plan_of(coded([[1, 2], [3, 4]], name="a", output="h"), coded([[5], [6]], name="b", input="h"))
+    chip = report_of(plan).chip.plan
+    assert (chip.chips, chip.tiles) == (1, 1)
+    assert chip.latency_s == pytest.approx(1.6e-6)
+    assert chip.interval_s == pytest.approx(0.8e-6)
+    assert chip.inferences_per_s == pytest.approx(1.25e6)
+    assert chip.ops_per_s == pytest.approx(2 * (4 + 2) * 1.25e6)
+    assert chip.busy_share == pytest.approx(1.0)
+
+
+def test_figures_follow_from_each_other(reports: dict[str, ReportDocument]) -> None:
+    for report in reports.values():
+        spends = (report.cost.plan, report.cost.uniform_8_bit, report.cost.isaac_offset_8_bit, report.cost.plan)
+        macs = sum(layer.rows * layer.columns * layer.vectors for layer in report.plan.layers)
+        for chip, spend in zip(columns(report), spends, strict=True):
+            assert chip.inferences_per_s == pytest.approx(1 / chip.interval_s)
+            assert spend.energy_j is not None
+            assert chip.power_w == pytest.approx(spend.energy_j / chip.interval_s)
+            assert chip.ops_per_j == pytest.approx(2 * macs / spend.energy_j)
+            assert chip.energy_delay_js == pytest.approx(spend.energy_j * chip.latency_s)
+            assert chip.latency_s <= spend.latency_s * (1 + 1e-9)
+            assert chip.inferences_per_s_bound is not None
+            assert chip.inferences_per_s is not None
+            assert chip.inferences_per_s <= chip.inferences_per_s_bound * (1 + 1e-9)
+            assert chip.crossbars <= chip.slots_taken <= chip.slots_at_hand == 2 * 96
+
+
+def test_policies_do_what_they_promise(reports: dict[str, ReportDocument]) -> None:
+    plan = {policy: report.chip.plan for policy, report in reports.items()}
+    assert plan["none"].crossbars == reports["none"].cost.plan.crossbars
+    assert plan["throughput"].interval_s == min(each.interval_s for each in plan.values()) < plan["none"].interval_s
+    assert plan["latency"].latency_s == min(each.latency_s for each in plan.values()) < plan["none"].latency_s
+    for report in reports.values():
+        assert report.chip.filled.interval_s == pytest.approx(plan["throughput"].interval_s)
+
+
+def test_one_copy_has_the_area_that_the_cost_says(reports: dict[str, ReportDocument]) -> None:
+    report = reports["none"]
+    assert report.chip.plan.area_m2 == pytest.approx(report.cost.plan.area_m2)
+    more, one = reports["throughput"].chip.plan.area_m2, report.chip.plan.area_m2
+    assert more is not None
+    assert one is not None
+    assert more > one
+
+
+def test_links_are_a_limit(mnist: Path) -> None:
+    # 784 inputs and 10 outputs of 8 bits on four links of 51.2 Gbit/s: 31 ns, whatever the copies.
+    plan = read_plan(mnist)
+    report = report_of(plan)
+    assert report.chip.filled.interval_s == report.chip.filled.io_s == pytest.approx(794 * 8 / (4 * 51.2e9))
+    chip = ISAAC.level[-1].model_copy(update={"link": {}})
+    without = ISAAC.model_copy(update={"level": (*ISAAC.level[:-1], chip)})
+    without_links = report_of(plan, target=without).chip.filled
+    assert without_links.io_s == 0.0
+    assert without_links.interval_s < report.chip.filled.interval_s
+
+
+def test_places_are_those_of_the_plan() -> None:
+    plan = plan_of(coded([[1, 2]], name="a", output="h"), coded([[3], [4]], name="b", input="h"))
+    crossbars = {name: layer.crossbars_per_copy for name, layer in report_of(plan).chip.layers.items()}
+    placed = {
+        name: Placed(
+            copies_policy="none",
+            slots_at_hand=96,
+            first_slot=slot,
+            copies=2,
+            crossbars_per_copy=crossbars[name],
+            row=0,
+            column=0,
+        )
+        for name, slot in (("a", 32), ("b", 8))
+    }
+    plan = _with(plan, placed)
+    report = report_document(plan, compare(plan.mapping, plan.target, hw_models.load_law("isaac"), {}))
+    assert [report.chip.layers[name].first_slot for name in "ab"] == [32, 8]
+    assert report.chip.layers["a"].first_place == [0, 0, 4, 0]
+    assert report.chip.plan.slots_taken == 32 + 2 * report.chip.layers["a"].crossbars_per_copy
+
+
+def _with(plan: Plan, placed: Mapping[str, Placed]) -> Plan:
+    """The plan with its layers in these places."""
+    layers = tuple(layer.model_copy(update={"placed": placed[layer.name]}) for layer in plan.mapping.layers)
+    record = plan.mapping.record.model_copy(update={"layers": layers})
+    mapping = type(plan.mapping)(record=record, arrays=plan.mapping.arrays, digital=plan.mapping.digital)
+    return type(plan)(mapping=mapping, target=plan.target, provenance=plan.provenance, files=plan.files)
