@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.shape_inference
+from google.protobuf.message import DecodeError
 from onnx import helper
 
 from bsc import __version__
@@ -42,7 +43,10 @@ def write_emulation(plan: Plan, path: Path, *, force: bool = False) -> None:
         ModelError, DoesNotFitError: as `emulation_model`.
     """
     check_free(path, force=force)
-    content = emulation_model(plan).SerializeToString(deterministic=True)
+    try:
+        content = emulation_model(plan).SerializeToString(deterministic=True)
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise _contradiction("digital operators", f"a file that is no ONNX model: {error}") from None
     write_file(path, content, force=force)
 
 

@@ -56,9 +56,18 @@ def fix_batch(model: ir.Model, declared: Sizes, sizes: Sizes) -> Batch:
         sizes: the same with what the user gave.
 
     Raises:
-        ModelError: BSC305 for other open sizes.
+        ModelError: BSC305 for other open sizes, BSC301 for inputs of one name.
     """
     inputs = {value.name or "": value for value in model.graph.inputs}
+    if renamed := [
+        name for name in inputs if name not in sizes
+    ]:  # by onnx-ir, which gives each value a name of its own
+        raise ModelError(
+            "BSC301",
+            "two inputs of the model, or an input and another tensor, have one name",
+            seen=f"an input that is read as '{renamed[0]}'",
+            fix="export the model with a name of its own for every tensor",
+        )
     sizes = {name: sizes[name] for name in inputs}
     for value in inputs.values():
         _check_tensor(value)

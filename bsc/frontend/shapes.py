@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -151,6 +151,21 @@ def infer_shapes(model: ir.Model) -> None:
             _ask_onnxruntime(model, unknown)
 
 
+@contextlib.contextmanager
+def _with_its_inputs(model: ir.Model) -> Iterator[None]:
+    """Forget what is raised; and that onnx-ir, which makes inputs of constants, leaves them so if it fails early."""
+    graph = model.graph
+    inputs, constants = list(graph.inputs), [(value, value.const_value) for value in graph.initializers.values()]
+    with contextlib.suppress(Exception):
+        yield
+    if list(graph.inputs) != inputs:
+        graph.inputs.clear()
+        graph.inputs.extend(inputs)
+        for value, held in constants:
+            value.const_value = held
+            graph.initializers.add(value)
+
+
 def _infer(model: ir.Model) -> None:
     """What ONNX's own inference knows; where it fails, everything stays as it is."""
     makers = [node for node in model.graph.all_nodes() if node.op_type in MAKE_MAPS]
@@ -160,7 +175,7 @@ def _infer(model: ir.Model) -> None:
     if makers:
         model.opset_imports[HIDDEN] = 1
     try:
-        with quiet(), contextlib.suppress(Exception):
+        with quiet(), _with_its_inputs(model):
             common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     finally:
         for node, domain in zip(makers, domains, strict=True):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bsc.errors import ModelError, UsageError
 
 FLOATS = frozenset({"bfloat16", "float16", "float32", "float64"})
-MAX_MADE_VALUES = 1 << 26
+MAX_MADE_VALUES = 1 << 25
 """Of all inputs and samples: 512 MB of float64, which a generator makes first."""
 
 Values = tuple[float, float]

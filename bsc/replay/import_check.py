@@ -9,6 +9,7 @@ What it costs: one inference of the file and one of the graph, and twice that wh
 more than `COMPARED_BYTES` of tensors of the file at a time. Nothing is run for longer than `SECONDS`.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from bsc.errors import ModelError
 from bsc.execution.program import GROWTH
 from bsc.execution.session import quiet_session
 from bsc.ir.graph import Graph, ImportCheck
+from bsc.ir.input_values import MAX_MADE_VALUES
 from bsc.ir.layer import CrossbarLayer, LayerUse
 from bsc.ir.schedule import schedule
 from bsc.limits import bounded_memory
@@ -82,7 +84,12 @@ def check_import(graph: Graph, path: Path, data: Dataset | None, *, seed: int = 
     if values > MOST_VALUES:
         return _not_run(graph, f"a layer of {values} input values for one sample is more than is run")
     pair = graph.info.dynamic_batch and 2 * values <= PAIR_VALUES
-    chosen = _inputs(graph, data, 2 if pair else 1, seed)
+    try:
+        chosen = _inputs(graph, data, 2 if pair else 1, seed)
+    except ModelError as error:
+        if data is not None or made_up_values(graph) <= MAX_MADE_VALUES:
+            raise
+        return _not_run(graph, f"{error.problem}: {error.seen}")
     original = _Original(graph, path)
     try:
         feeds = next(chosen.batches())
@@ -121,6 +128,11 @@ def _not_run(graph: Graph, reason: str) -> tuple[Graph, None]:
 def output_bytes(graph: Graph, results: Mapping[str, Any]) -> int:
     """Of the model's outputs that are tensors."""
     return sum(getattr(results[name], "nbytes", 0) for name in graph.outputs)
+
+
+def made_up_values(graph: Graph) -> int:
+    """Of the model's inputs, for one sample; 0 for sizes that are unknown."""
+    return sum(math.prod(graph.tensors[name].shape or (0,)) for name in graph.inputs)
 
 
 def unchecked(graph: Graph, reason: str) -> Graph:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 
 from bsc.chip.dataflow import Dataflow, dataflow_of
 from bsc.execution.session import quiet_session
-from bsc.mapping.model import LayerStep, MappedModel
+from bsc.mapping.model import LayerStep, MappedModel, StepRecord
 from bsc.numeric.im2col import from_vectors, to_vectors
 from tests.bsc.chip import networks
-from tests.bsc.plans import model_plan
+from tests.bsc.plans import coded, model_plan, plan_of
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -140,3 +141,23 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_row_waits_for_all_that_changes_it_and_for_no_more(name: str, tmp_path: Path) -> None:
     assert_follows(model_plan(NETWORKS[name](), tmp_path).mapping)
+
+
+def test_a_segment_that_cannot_be_read_needs_everything() -> None:
+    """Nobody has checked a plan's digital operators when its report is made."""
+    mapping = plan_of(coded([[1, 2]], name="a", output="h"), coded([[3], [4]], name="b", input="h")).mapping
+    first, second = mapping.record.steps
+    segment = StepRecord(digital="digital/0000.onnx", operators={"Relu": 1}, inputs=("h",), outputs=("g",))
+    steps = (first, segment, second.model_copy(update={"inputs": ("g",)}))
+    record = mapping.record.model_copy(update={"steps": steps})
+    for file in (b"no model", b"", wrong_attribute()):
+        flow = dataflow_of(replace(mapping, record=record, digital={"digital/0000.onnx": file}.__getitem__))
+        assert [(read.source, read.last.tolist()) for read in flow.uses[1].reads] == [(0, [1])]
+
+
+def wrong_attribute() -> bytes:
+    """A pool whose padding is a list of numbers where ONNX has a word."""
+    node = onnx.helper.make_node("MaxPool", ["h"], ["g"], kernel_shape=[2, 2], auto_pad=[1])
+    value = onnx.helper.make_tensor_value_info("h", onnx.TensorProto.FLOAT, [1, 2, 4, 4])
+    out = onnx.ValueInfoProto(name="g")
+    return bytes(onnx.helper.make_model(onnx.helper.make_graph([node], "s", [value], [out])).SerializeToString())

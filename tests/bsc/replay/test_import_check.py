@@ -426,3 +426,12 @@ def test_weights_that_links_lead_to(tmp_path: Path) -> None:
 def test_no_folder_of_this_machine_gets_into_a_reason() -> None:
     said = 'External data path does not exist: "/home/me/m.data", at /src/core/x.cc:150 Check of a/b failed'
     assert import_check.PLACES.sub("", said) == "External data path does not exist: , at Check of a/b failed"
+
+
+def test_inputs_that_are_too_many_to_make_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bsc.replay.import_check.MAX_MADE_VALUES", 7)
+    monkeypatch.setattr("bsc.replay.dataset.MAX_MADE_VALUES", 7)
+    monkeypatch.setattr("bsc.ir.input_values.MAX_MADE_VALUES", 7)
+    path = save(mlp_model(8, 5), tmp_path / "model.onnx")
+    check = check_of(checked_graph(import_model(path), path, None))
+    assert (check.inputs, check.reason) == ("none", "input 'x' cannot be made up: float32 of shape (1, 8)")
