@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from onnx import helper, numpy_helper
 
 from bsc.execution.program import Program, RunLayer
-from bsc.execution.session import whole_sums
+from bsc.execution.session import with_whole_sums
 from bsc.frontend.onnx_import import import_model
 from bsc.ir.graph import Graph
 from bsc.ir.schedule import schedule
@@ -137,13 +137,19 @@ def reference_session(model: onnx.ModelProto) -> Any:
     import onnxruntime
 
     levels = onnxruntime.GraphOptimizationLevel
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
     saturating = any(node.op_type in _OF_8_BIT_INTEGERS for node in model.graph.node)
-    options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if saturating else levels.ORT_DISABLE_ALL
-    serialised, providers = model.SerializeToString(), ["CPUExecutionProvider"]
-    return whole_sums(options, lambda: onnxruntime.InferenceSession(serialised, options, providers=providers))
+    serialised = model.SerializeToString()
+
+    def options() -> Any:
+        chosen = onnxruntime.SessionOptions()
+        chosen.log_severity_level = 4
+        chosen.add_session_config_entry("session.disable_quant_qdq", "1")
+        chosen.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if saturating else levels.ORT_DISABLE_ALL
+        return chosen
+
+    return with_whole_sums(
+        options, lambda chosen: onnxruntime.InferenceSession(serialised, chosen, providers=["CPUExecutionProvider"])
+    )
 
 
 _OF_8_BIT_INTEGERS = frozenset(

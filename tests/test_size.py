@@ -68,7 +68,7 @@ def test_layers_are_looked_at_when_a_pass_has_changed_them_and_once_when_a_plan_
     with patch("bsc.ir.invariants.misfits", wraps=misfits) as checked:
         result = CliRunner().invoke(main, arguments_of("compile", model))
     assert result.exit_code == 0, result.output
-    assert checked.call_count == 5 * 5  # quantize, slice-bits, eliminate, tile, assign-adc
+    assert checked.call_count == 5 * 6  # quantize, slice-bits, eliminate, tile, assign-adc, place
     with patch("bsc.plan.folder.misfits", wraps=misfits) as read:
         result = CliRunner().invoke(main, arguments_of("report --html", model))
     assert result.exit_code == 0, result.output

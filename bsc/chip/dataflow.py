@@ -9,7 +9,7 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import LayerStep, MappedModel, Segment
 from bsc.numeric.im2col import output_sizes
 
-MAX_ROWS: Final = 1 << 20
+MAX_ROWS: Final = 1 << 17
 """Of a tensor that is followed row by row."""
 MAX_VALUES: Final = 1 << 40
 OF_ALL_OUTPUTS: Final = frozenset({"MaxPool", "Split"})
@@ -243,11 +243,22 @@ def _through(needs: Mapping[int, tuple[Rows, Rows]], window: Window) -> dict[int
 
 
 def _segment(walk: _Walk, segment: Segment) -> None:
-    """Follow tensors through the digital operators of a segment."""
-    model = onnx.load_from_string(segment.model)
+    """Follow tensors through the digital operators of a segment; those that nobody reads later are forgotten."""
+    inside = replace(walk, flows={name: walk.flows[name] for name in segment.inputs})
+    try:
+        _operators(inside, onnx.load_from_string(segment.model))
+    except Exception:  # nobody has checked the file: a replay refuses it, and for now it needs everything
+        inside.flows = {}
+    for name in segment.outputs:
+        found = inside.flows.get(name)
+        walk.flows[name] = _Flow(None, 0, _all_of(walk, segment.inputs, 1)) if found is None else found
+
+
+def _operators(walk: _Walk, model: onnx.ModelProto) -> None:
+    """Follow tensors through digital operators."""
     constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
     constants |= {node.output[0]: _constant(node) for node in model.graph.node if node.op_type == "Constant"}
-    shapes = _shapes(model, {name: walk.flows[name].shape for name in segment.inputs})
+    shapes = _shapes(model, {name: flow.shape for name, flow in walk.flows.items()})
     opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)
     known = _Constants(constants, opset)
     for node in model.graph.node:

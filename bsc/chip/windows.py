@@ -116,8 +116,15 @@ def stream_axis(shape: Shape) -> int:
 def window_of(site: Site) -> Window | None:
     """What an operator needs of one input; None if it needs all of it, or nobody knows."""
     rule = _RULES.get(site.node.op_type) if site.node.domain in ("", "ai.onnx", "com.microsoft") else None
-    found = rule(site) if rule is not None else None
-    return None if found is None or found.axis >= len(site.output) else found
+    if rule is None:
+        return None
+    try:
+        found = rule(site)
+    except Exception:  # attributes of another kind than ONNX says, or none: whoever runs the operator will say so
+        return None
+    if found is None or found.axis >= len(site.output) or len(found.first) != site.output[found.axis]:
+        return None
+    return found
 
 
 def _pointwise(site: Site) -> Window | None:

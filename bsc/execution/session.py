@@ -15,9 +15,6 @@ WRONG_OPTIMISERS = ("Pad_Fusion", "TransposeOptimizer", "TransposeOptimizer_CPUE
 """The first takes a Pad away that makes the weights of a Conv, and with it the weights. The others turn Transpose and
 QuantizeLinear around, and then give rounded values to all who read the tensor."""
 
-EXACT_SUMS = "session.x64quantprecision"
-"""onnxruntime's option."""
-
 RunSession = Callable[[Any, list[str], Mapping[str, NDArray[Any]]], list[Any]]
 """From a session, names of outputs and feeds to the outputs; raises what onnxruntime raises."""
 
@@ -42,43 +39,45 @@ def quiet_session(
     """
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    if as_written:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.intra_op_num_threads = 1
-        options.enable_cpu_mem_arena = False
-    if once:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.enable_cpu_mem_arena = False
-        options.add_session_config_entry("session.disable_prepacking", "1")
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if weights is not None:
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
-    return whole_sums(
+    def options() -> Any:
+        chosen = onnxruntime.SessionOptions()
+        chosen.log_severity_level = 4
+        chosen.add_session_config_entry("session.disable_quant_qdq", "1")
+        if as_written or once:
+            chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            chosen.enable_cpu_mem_arena = False
+        if as_written:
+            chosen.intra_op_num_threads = 1
+        if once:
+            chosen.add_session_config_entry("session.disable_prepacking", "1")
+            chosen.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if weights is not None:
+            chosen.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
+        return chosen
+
+    return with_whole_sums(
         options,
-        lambda: onnxruntime.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"], disabled_optimizers=WRONG_OPTIMISERS
+        lambda chosen: onnxruntime.InferenceSession(
+            model, chosen, providers=["CPUExecutionProvider"], disabled_optimizers=WRONG_OPTIMISERS
         ),
     )
 
 
-def whole_sums(options: Any, open_session: Callable[[], Any]) -> Any:
+def with_whole_sums(options: Callable[[], Any], open_session: Callable[[Any], Any]) -> Any:
     """A session whose sums of 8-bit products do not saturate, as far as its optimisers see to that.
 
     Args:
-        options: of the session.
-        open_session: opens it; raises what onnxruntime raises.
+        options: makes options of a session.
+        open_session: opens one with them; raises what onnxruntime raises.
     """
     from onnxruntime.capi import onnxruntime_pybind11_state
 
-    options.add_session_config_entry(EXACT_SUMS, "1")
+    exact = options()
+    exact.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        return open_session()
+        return open_session(exact)
     except onnxruntime_pybind11_state.NotImplemented:  # it makes weights unsigned, which not every operator takes
-        options.add_session_config_entry(EXACT_SUMS, "0")
-        return open_session()
+        return open_session(options())
 
 
 @contextlib.contextmanager

@@ -95,7 +95,8 @@ def run_float_once(
 
     def run_layer(name: str, x: NDArray[Any]) -> NDArray[Any]:
         low, high = ranges.get(name, (np.inf, -np.inf))
-        ranges[name] = (min(low, float(x.min(initial=np.inf))), max(high, float(x.max(initial=-np.inf))))
+        if x.size:
+            ranges[name] = (min(low, float(x.min())), max(high, float(x.max())))
         return float_result(graph, layers[name], x)
 
     program = Program(schedule(graph) if steps is None else steps, graph.outputs)

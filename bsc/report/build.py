@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.chip.buffers import buffer_bits
-from bsc.chip.performance import Performance, chip_comparison
+from bsc.chip.performance import Performance, chip_comparison, quotient
 from bsc.chip.timing import critical_path
 from bsc.cost.compare import BASELINE_BITS, Comparison, LawCosts
 from bsc.cost.counters import CONVERSIONS, counted, not_modelled
@@ -51,7 +51,6 @@ from bsc.report.document import (
     TargetArea,
     TargetLevel,
 )
-from bsc.units import ratio
 
 _ADDED = (
     "weights",
@@ -207,8 +206,9 @@ def _chip_figures(found: Performance) -> ChipFigures:
         interval_s=found.interval_s,
         io_s=found.io_s,
         bottleneck=found.timing.bottleneck,
+        batch_s=found.batch_s(16),
         inferences_per_s=found.inferences_per_s,
-        inferences_per_s_bound=ratio(1.0, found.interval_bound_s),
+        inferences_per_s_bound=quotient(1.0, found.interval_bound_s),
         busy_share=found.busy_share,
         power_w=found.power_w,
         ops_per_s=found.ops_per_s,

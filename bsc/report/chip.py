@@ -33,6 +33,7 @@ ROWS: Final = (
     Row(label="inferences", value=lambda each: each.inferences_per_s, unit="/s", more_is_better=True),
     Row(label="latency", value=lambda each: each.latency_s, unit="s", more_is_better=False),
     Row(label="interval", value=lambda each: each.interval_s, unit="s", more_is_better=False),
+    Row(label="16 inferences", value=lambda each: each.batch_s, unit="s", more_is_better=False),
     Row(label="power", value=lambda each: each.power_w, unit="W", more_is_better=False),
     Row(label="energy x delay", value=lambda each: each.energy_delay_js, unit="Js", more_is_better=False),
     Row(label="operations/s", value=lambda each: each.ops_per_s, unit="OPS", more_is_better=True),

@@ -359,6 +359,7 @@ class ChipFigures(FigureRecord):
         source=TIMING,
     )
     bottleneck: str | None = Field(description="the busiest layer; null where none takes time")
+    batch_s: Amount = figure("sixteen inferences: the latency of one and 15 intervals", unit="s", source=TIMING)
     inferences_per_s: Amount | None = figure("one over the interval", unit="1/s", source=TIMING)
     inferences_per_s_bound: Amount | None = figure(
         "that no copies on the places at hand exceed, and no links", unit="1/s", source=TIMING

@@ -38,8 +38,8 @@ def compiled(folder: Path) -> Path:
 
 
 def summary(page: Any) -> None:
-    """From the top down to the energies, and the resolutions."""
-    bottom = page.locator("#cost .stacks").first.bounding_box()
+    """From the top down to the timeline, and the resolutions."""
+    bottom = page.locator("#timeline").bounding_box()
     clip = {"x": 0, "y": 0, "width": WIDTH, "height": bottom["y"] + bottom["height"] + 12}
     page.screenshot(path=HERE / "summary.png", full_page=True, clip=clip)
     page.locator("#adc").screenshot(path=HERE / "resolutions.png")
@@ -49,7 +49,7 @@ def floorplan(page: Any) -> None:
     """One crossbar opened over the floorplan."""
     page.locator("#floorplan").scroll_into_view_if_needed()
     page.locator("#floor").focus()
-    page.locator("#floor").click(position={"x": 60, "y": 30})
+    page.locator("#floor").click(position={"x": 60, "y": 60})
     page.locator("#cell-levels").wait_for()
     page.mouse.move(WIDTH / 2, 500)
     page.wait_for_timeout(300)

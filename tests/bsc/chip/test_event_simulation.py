@@ -14,7 +14,7 @@ from bsc.chip.dataflow import Dataflow, dataflow_of
 from bsc.chip.timing import time_of
 from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand, lay_down
 from tests.bsc.chip import networks
-from tests.bsc.chip.event_simulation import Slide, Stage, Way, interval, latency, whole
+from tests.bsc.chip.event_simulation import Chip, Slide, Stage, Way, interval, latency, whole
 from tests.bsc.plans import model_plan
 
 POLICIES: tuple[CopiesPolicy, ...] = ("none", "isaac", "throughput", "latency")
@@ -233,6 +233,8 @@ def test_latency_and_interval_are_those_of_the_simulation(name: str, tmp_path: P
         timing = time_of(found.dataflow, found.demand.layers, copies)
         slope = interval(found.stages, found.vector_s, copies, inferences=case.inferences)
         assert timing.interval_s == pytest.approx(slope, rel=0.02)
+        batch = Chip(found.stages, found.vector_s, copies).finish_times(16)[-1]
+        assert timing.latency_s + 15 * timing.interval_s == pytest.approx(batch, rel=0.1)
         simulated = latency(found.stages, found.vector_s, copies)
         if case.overtakes:
             assert timing.latency_s >= simulated * (1 - 1e-9)

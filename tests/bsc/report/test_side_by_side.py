@@ -68,6 +68,7 @@ One inference, ADC law 'isaac'; ratios to first
  inferences                           1.25 M/s      1.25 M/s           1.00×
  latency on the chip                    800 ns        800 ns           1.00×
  interval                               800 ns        800 ns           1.00×
+ 16 inferences                         12.8 µs       12.8 µs           1.00×
  power                                 4.96 mW       4.97 mW          0.998×
  energy x delay                       3.17 fJs      3.18 fJs          0.998×
  operations/s                        12.5 MOPS     12.5 MOPS           1.00×
