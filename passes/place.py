@@ -6,10 +6,10 @@
 Layers lie in the order they run. `copies` says who chooses how many of each: `none` has one, `throughput` makes the
 interval between inferences as short as the crossbars at hand allow, `latency` shortens the time of a single one, and
 `isaac` is the rule of [isaac16] section VI. At hand are the chips that one copy of each layer needs, or `chips` of
-them, and no more than `tiles` tiles altogether. `power` ends the search for a shorter interval where the energy of an
-inference over the interval comes to so many watts; it ends in any case where the links of the chips cannot carry more
-inputs and outputs. With `pack`, small layers lie on the same crossbars, each on rows and columns of its own, so that
-one converter serves all of them within a read; energies and areas of arrays are as if each had them to itself.
+them, and no more than `tiles` tiles altogether. Copies are not bought with which the energy of an inference over the
+interval comes to more than `power` watts, which one copy of each layer may, nor where the links of the chips cannot
+carry more inputs and outputs. With `pack`, small layers lie on the same crossbars, each on rows and columns of its own,
+so that one converter serves all of them within a read; energies and areas of arrays are as if each had them to itself.
 """
 
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Place(Pass):
         copies: who chooses how many copies of each layer there are.
         chips: how many there are; 0 for as many as one copy of each layer needs.
         tiles: how many tiles of them may be filled; 0 for all.
-        power: watts that the modelled energy over the interval may come to; 0 for any.
+        power: watts that copies may bring the modelled energy over the interval to; 0 for any.
         pack: layers that follow each other may share crossbars, on other rows and columns.
     """
 
@@ -67,14 +67,18 @@ class Place(Pass):
             return PassResult(graph, ())
         demand = replace(required(graph.demand, layers[0].name, self.name, "assign-adc"), pack=self.pack == "yes")
         slots = slots_at_hand(demand, chips=self.chips, tiles=self.tiles)
-        fastest_s = max(self._fastest_s(demand.energy_j), demand.io_s(demand.chips(slots)))
-        room = Room(demand=demand, slots=slots, fastest_s=fastest_s)
+        room = Room(
+            demand=demand,
+            slots=slots,
+            fastest_s=demand.io_s(demand.chips(slots)),
+            shortest_s=self._shortest_s(demand.energy_j),
+        )
         copies = choose_copies(self.copies, room, lambda: dataflow_of(mapping_of(graph)))
         placed = lay_down(demand, self.copies, copies, slots)
         changed = {layer.name: replace(layer, placed=placed[layer.name]) for layer in layers}
         return PassResult(graph.with_layers(changed), tuple(changed))
 
-    def _fastest_s(self, energy_j: float | None) -> float:
+    def _shortest_s(self, energy_j: float | None) -> float:
         if not self.power:
             return 0.0
         if energy_j is None:

@@ -1,5 +1,6 @@
 """Tiles that an area has room for."""
 
+import math
 from typing import get_args
 
 from bsc.chip.demand import floor_of
@@ -34,8 +35,15 @@ def tiles_within(area_m2: float, target: Target) -> int:
     """Tiles that fit into an area.
 
     Raises:
-        UsageError: BSC206 if the target gives no areas, BSC201 if not even one fits.
+        UsageError: BSC206 if the target gives no areas, BSC201 if not even one fits or the area is not a finite number.
     """
+    if not math.isfinite(area_m2):
+        raise UsageError(
+            "BSC201",
+            "--area is not a finite number",
+            seen=f"{area_m2:g}",
+            fix="leave --area out to fill all tiles",
+        )
     tile = tile_area_m2(target)
     if not tile:
         raise UsageError(

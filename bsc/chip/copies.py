@@ -31,12 +31,14 @@ class Room:
     Attributes:
         demand: of the model; one copy of each layer finds room.
         slots: places that may be filled.
-        fastest_s: an interval that need not be undercut, such as what a power budget allows; 0 for none.
+        fastest_s: an interval that need not be undercut, such as what links allow; 0 for none.
+        shortest_s: an interval that copies must not undercut, such as what a power budget allows; 0 for none.
     """
 
     demand: ChipDemand
     slots: int
     fastest_s: float = 0.0
+    shortest_s: float = 0.0
 
     @property
     def layers(self) -> tuple[LayerDemand, ...]:
@@ -44,8 +46,12 @@ class Room:
         return self.demand.layers
 
     def takes(self, copies: Mapping[str, int]) -> bool:
-        """Whether so many copies find room."""
-        return self.demand.slots(copies) <= self.slots
+        """Whether so many copies find room and keep what must not be undercut."""
+        return self.demand.slots(copies) <= self.slots and self._slow_enough(copies)
+
+    def _slow_enough(self, copies: Mapping[str, int]) -> bool:
+        busiest_s = max((layer.busy_s / copies[layer.name] for layer in self.layers), default=0.0)
+        return max(busiest_s, self.fastest_s) >= self.shortest_s * (1 - ROUNDING)
 
 
 def choose_copies(policy: CopiesPolicy, room: Room, dataflow: Callable[[], Dataflow]) -> Copies:

@@ -401,8 +401,8 @@ class LayerOnChip(FigureRecord):
 
     @property
     def overflows(self) -> bool:
-        """Whether it must hold more than its tiles can."""
-        return self.buffer_bits is not None and self.held_bits > self.buffer_bits
+        """Whether it must hold more than its tiles can; a layer without crossbars lies on none."""
+        return self.crossbars > 0 and self.buffer_bits is not None and self.held_bits > self.buffer_bits
 
 
 class ChipReport(FigureRecord):

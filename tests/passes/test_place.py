@@ -7,7 +7,7 @@ import pytest
 from bsc.errors import DoesNotFitError, ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.pipeline import parse_pipeline
-from bsc.mapping.placement import ChipDemand, Floor, LayerDemand, Part
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand, Part
 from passes import PASSES
 from passes.assign_adc import AssignAdc
 from passes.place import Place
@@ -53,6 +53,17 @@ def test_by_hand() -> None:
 def test_power_ends_the_search() -> None:
     # 2 uJ an inference: at 1 W an inference every 2 us, for which five copies of a are enough.
     assert places(Place(copies="throughput", power=1.0), graph()) == {"a": (5, 0), "b": (1, 32)}
+
+
+@pytest.mark.parametrize("policy", ["isaac", "throughput", "latency"])
+@pytest.mark.parametrize(
+    ("power", "throughput", "isaac"), [(0.9, 4, 2), (1.0, 5, 5), (1.19, 5, 5), (1.2, 6, 5), (0.1, 1, 1)]
+)
+def test_copies_do_not_exceed_the_power(policy: CopiesPolicy, power: float, throughput: int, isaac: int) -> None:
+    # 2 uJ an inference every 10 us / copies: 0.2 W a copy. ISAAC's rule halves ten copies of a: 5, 2, 1.
+    copies = places(Place(copies=policy, power=power), graph())["a"][0]
+    assert copies <= throughput
+    assert copies == {"isaac": isaac, "throughput": throughput}.get(policy, copies)
 
 
 def test_tiles_and_chips() -> None:

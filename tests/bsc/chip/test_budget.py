@@ -30,6 +30,12 @@ def test_less_than_a_tile() -> None:
     assert tiles_within(0.373e-6, ISAAC) == 1
 
 
+@pytest.mark.parametrize("area", [float("nan"), float("inf")])
+def test_an_area_that_is_no_finite_number(area: float) -> None:
+    with pytest.raises(UsageError, match="--area is not a finite number"):
+        tiles_within(area, ISAAC)
+
+
 def test_a_target_without_areas() -> None:
     with pytest.raises(UsageError, match="--area needs a target that gives areas, and 'isaac' does not"):
         tiles_within(1.0, without_areas(ISAAC))

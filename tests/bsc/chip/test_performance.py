@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import numpy_helper
 
 import hw_models
 from bsc.cost.compare import compare
@@ -12,7 +14,7 @@ from bsc.plan.document import Plan
 from bsc.plan.folder import read_plan
 from bsc.report.build import report_document
 from bsc.report.document import ChipFigures, ReportDocument
-from bsc.testing import conv_model, save
+from bsc.testing import conv_model, mlp_model, save
 from tests.bsc.plans import ISAAC, coded, plan_of
 from tests.bsc.report.reports import report_of
 from tests.test_cli import EXAMPLE, run
@@ -123,6 +125,20 @@ def test_places_are_those_of_the_plan() -> None:
     assert [report.chip.layers[name].first_slot for name in "ab"] == [32, 8]
     assert report.chip.layers["a"].first_place == [0, 0, 4, 0]
     assert report.chip.plan.slots_taken == 32 + 2 * report.chip.layers["a"].crossbars_per_copy
+
+
+def test_a_layer_without_crossbars_overflows_no_buffer(tmp_path: Path) -> None:
+    zeros = mlp_model(8, 4, 2)
+    zeros.graph.initializer[0].CopyFrom(
+        numpy_helper.from_array(np.zeros((8, 4), np.float32), zeros.graph.initializer[0].name)
+    )
+    model = save(zeros, tmp_path / "zeros.onnx")
+    output = tmp_path / "zeros.bsc"
+    assert run("compile", model, "-o", output).exit_code == 0
+    report = ReportDocument.model_validate_json((output / "report.json").read_text())
+    assert next(layer.crossbars for layer in report.chip.layers.values()) == 0
+    assert not any(layer.overflows for layer in report.chip.layers.values())
+    assert "BUFFERS" not in (output / "report.txt").read_text()
 
 
 def _with(plan: Plan, placed: Mapping[str, Placed]) -> Plan:
