@@ -123,7 +123,7 @@ def test_a_large_image_is_one_sample() -> None:
         {"k": random_weights(2, 3, 3, 3)},
     )
     compiled(model)
-    assert verified("--model", "model.onnx")["samples"] == 54
+    assert verified("--model", "model.onnx")["samples"] == 27
 
 
 def test_an_empty_past() -> None:

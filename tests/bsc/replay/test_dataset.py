@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
 from bsc.ir.graph import TensorType
+from bsc.ir.input_values import MAX_MADE_VALUES
 from bsc.replay.dataset import Dataset, load_dataset, random_dataset
 
 X = TensorType(name="x", shape=(1, 2), dtype="float32", batch_axis=0)
@@ -295,7 +296,7 @@ def test_texts_are_made_up() -> None:
         ({"dtype": "complex64"}, "complex64 of shape (2, 2)"),
         ({"dtype": "<U1"}, "<U1 of shape (2, 2)"),
         ({"shape": None}, "its sizes are not known"),
-        ({"shape": (1, (1 << 26) + 1)}, "float32 of shape (1, 67108865)"),
+        ({"shape": (1, MAX_MADE_VALUES + 1)}, "float32 of shape (1, 33554433)"),
     ],
 )
 @pytest.mark.parametrize("dynamic_batch", [False, True])
@@ -307,11 +308,11 @@ def test_words_for_inputs_that_cannot_be_made_up(change: dict[str, Any], seen: s
 
 @pytest.mark.parametrize("dynamic_batch", [False, True])
 def test_fewer_samples_are_made_where_one_is_large(*, dynamic_batch: bool) -> None:
-    """2**26 values, and always one sample: an image of 3x640x640 is no reason to refuse."""
+    """2**25 values, and always one sample: an image of 3x640x640 is no reason to refuse."""
     wide = replace(X, shape=(1, 3, 640, 640))
     data = random_dataset([wide], dynamic_batch=dynamic_batch, samples=64, seed=0)
-    assert data.samples == (1 << 26) // (3 * 640 * 640) == 54
-    larger = replace(X, shape=(1, 1 << 25)), replace(U, shape=(1, 1 << 25))
+    assert data.samples == MAX_MADE_VALUES // (3 * 640 * 640) == 27
+    larger = replace(X, shape=(1, 1 << 24)), replace(U, shape=(1, 1 << 24))
     assert random_dataset(larger, dynamic_batch=dynamic_batch, samples=64, seed=0).samples == 1
     too_large = (*larger, replace(X, name="z", shape=(1, 1)))
     assert "input 'z' cannot be made up" in refusal(
