@@ -75,8 +75,8 @@ class Performance:
 
     @property
     def io_s(self) -> float:
-        """Time in which the links of the chips at hand carry inputs and outputs of one inference."""
-        return self.demand.io_s(self.demand.chips(self.slots_at_hand))
+        """Time in which the links of the chips in use carry inputs and outputs of one inference."""
+        return self.demand.io_s(self.chips)
 
     @property
     def interval_s(self) -> float:
@@ -132,7 +132,8 @@ class Performance:
     @property
     def interval_bound_s(self) -> float:
         """An interval that no placement on these crossbars undercuts, and no links."""
-        return max(interval_bound(self.demand, self.slots_at_hand), self.io_s)
+        of_links = self.demand.io_s(self.demand.chips(self.slots_at_hand))
+        return max(interval_bound(self.demand, self.slots_at_hand), of_links)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

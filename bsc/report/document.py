@@ -354,7 +354,7 @@ class ChipFigures(FigureRecord):
         source=TIMING,
     )
     io_s: Amount = figure(
-        "the links of the chips at hand carry inputs and outputs of one inference in; 0 where the target has none",
+        "the links of the chips in use carry inputs and outputs of one inference in; 0 where the target has none",
         unit="s",
         source=TIMING,
     )

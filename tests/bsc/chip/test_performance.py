@@ -147,3 +147,12 @@ def _with(plan: Plan, placed: Mapping[str, Placed]) -> Plan:
     record = plan.mapping.record.model_copy(update={"layers": layers})
     mapping = type(plan.mapping)(record=record, arrays=plan.mapping.arrays, digital=plan.mapping.digital)
     return type(plan)(mapping=mapping, target=plan.target, provenance=plan.provenance, files=plan.files)
+
+
+def test_links_of_chips_without_a_crossbar_carry_nothing(tmp_path: Path) -> None:
+    """The example fills a part of one chip, however many there are."""
+    output = tmp_path / "two.bsc"
+    assert run("compile", EXAMPLE, "--chips", 2, "--copies", "throughput", "-o", output).exit_code == 0
+    chip = report_of(read_plan(output)).chip.plan
+    assert chip.chips == 1
+    assert chip.inferences_per_s == pytest.approx(4 * 51.2e9 / (794 * 8))
