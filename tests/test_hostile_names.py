@@ -256,7 +256,8 @@ SGR = re.compile(r"\x1b\[[0-9;]*m")
 def test_a_terminal_gets_no_code_but_those_of_rich(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a report prints itself, and as one would that forgets about names."""
     monkeypatch.chdir(place)
-    plan = read_plan(place / f"{FILE}.bsc")
+    assert run("compile", f"{FILE}.onnx", "-o", "terminal.bsc").exit_code == 0
+    plan = read_plan(place / "terminal.bsc")
     forgetful = Table(HOSTILE, title=HOSTILE)
     forgetful.add_row(Text(HOSTILE))
     for report in (PlanReport(report=plan_report(plan, plan.target, None), whole=True), forgetful, Text(HOSTILE)):
