@@ -1,34 +1,15 @@
 """Tiles that an area has room for."""
 
 import math
-from typing import get_args
 
-from bsc.chip.demand import floor_of
 from bsc.errors import UsageError
-from bsc.hardware.target import AreaBasis, Target
+from bsc.hardware.areas import unit_areas_m2
+from bsc.hardware.target import Target
 
 
 def tile_area_m2(target: Target) -> float | None:
-    """Area of one unit of the level below the chip, all of its places filled; None where the target gives no areas.
-
-    Converters are those of the description, at their own resolution.
-    """
-    if not target.areas():
-        return None
-    crossbar = target.crossbar
-    numbers: dict[AreaBasis, int] = {
-        "one": 1,
-        "converter": target.adc.per_crossbar,
-        "row": crossbar.rows,
-        "column": crossbar.cols,
-        "cell": crossbar.rows * crossbar.cols,
-    }
-    assert numbers.keys() == set(get_args(AreaBasis))
-    units, area = floor_of(target).slots_per_tile, 0.0
-    for level in target.level[:-1]:
-        area += units * sum(numbers[part.per] * part.area_m2.value for part in level.area.values())
-        units //= level.count or 1
-    return area
+    """Area of one unit of the level below the chip, all of its places filled; None where the target gives no areas."""
+    return unit_areas_m2(target)[target.level[-2].name] if target.areas() else None
 
 
 def tiles_within(area_m2: float, target: Target) -> int:

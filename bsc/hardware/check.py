@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bsc.errors import GateError
-from bsc.hardware.target import AreaBasis, Component, Covers, Level, Target
+from bsc.hardware.areas import unit_areas_m2
+from bsc.hardware.target import Component, Covers, Target
 from bsc.units import format_si
 
 Measure = Literal["power_w", "area_m2"]
@@ -133,23 +134,8 @@ def _areas(target: Target) -> Iterator[CheckLine]:
     """One line for each level but the last that has components: where areas are given, they give the same."""
     if not target.areas():
         return
-    within = 0.0
+    ones = unit_areas_m2(target)
     for level in target.level[:-1]:
-        one = within + _repeated_area(level, target)
         if level.component:
-            name = f"areas of one {level.name}"
+            name, one = f"areas of one {level.name}", ones[level.name]
             yield CheckLine(name, "m²", total(target, level.name, "area_m2"), one, _AREA_TOLERANCE)
-        within = (level.count or 1) * one
-
-
-def _repeated_area(level: Level, target: Target) -> float:
-    """Area in m² of one of a level without the level within it."""
-    crossbar = target.crossbar
-    numbers: dict[AreaBasis, int] = {
-        "one": 1,
-        "converter": target.adc.per_crossbar,
-        "row": crossbar.rows,
-        "column": crossbar.cols,
-        "cell": crossbar.rows * crossbar.cols,
-    }
-    return sum(numbers[part.per] * part.area_m2.value for part in level.area.values())
