@@ -50,8 +50,7 @@ class Room:
         return self.demand.slots(copies) <= self.slots and self._slow_enough(copies)
 
     def _slow_enough(self, copies: Mapping[str, int]) -> bool:
-        busiest_s = max((layer.busy_s / copies[layer.name] for layer in self.layers), default=0.0)
-        return max(busiest_s, self.fastest_s) >= self.shortest_s * (1 - ROUNDING)
+        return max(interval_with(self.layers, copies), self.fastest_s) >= self.shortest_s * (1 - ROUNDING)
 
 
 def choose_copies(policy: CopiesPolicy, room: Room, dataflow: Callable[[], Dataflow]) -> Copies:
@@ -67,6 +66,11 @@ def choose_copies(policy: CopiesPolicy, room: Room, dataflow: Callable[[], Dataf
     if policy == "latency":
         return shortest_latency(room, dataflow())
     return balanced(room) if policy == "isaac" else single(room.layers)
+
+
+def interval_with(demands: Sequence[LayerDemand], copies: Mapping[str, int]) -> float:
+    """The interval of the busiest layer, in seconds."""
+    return max((demand.busy_s / copies[demand.name] for demand in demands), default=0.0)
 
 
 def single(demands: Sequence[LayerDemand]) -> Copies:
@@ -109,7 +113,7 @@ def shortest_interval(room: Room) -> Copies:
         else:
             low = middle
     copies = copies_for(demand, high)  # where rounding decides, more of one layer than the slowest one allows
-    return copies_for(demand, max((layer.busy_s / copies[layer.name] for layer in demand.layers), default=0.0))
+    return copies_for(demand, interval_with(demand.layers, copies))
 
 
 def copies_for(demand: ChipDemand, interval_s: float) -> Copies:
@@ -145,7 +149,7 @@ def shortest_latency(room: Room, dataflow: Dataflow) -> Copies:
     these ends is taken, and of equal ones that with the fewest crossbars.
     """
     fastest = shortest_interval(room)
-    interval = max((layer.busy_s / fastest[layer.name] for layer in room.layers), default=0.0)
+    interval = interval_with(room.layers, fastest)
     starts = [fastest, *(copies_for(room.demand, interval * times) for times in SLOWER)]
     ends = [single(room.layers), fastest, *(_bought(room, dataflow, start) for start in starts)]
     latencies = [time_of(dataflow, room.layers, each).latency_s for each in ends]

@@ -181,8 +181,7 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
         own: Mapping[str, Placed] | None = None,
         baseline: Encoding | None = None,
     ) -> Performance:
-        demand = chip_demand(mapping, counts, target, comparison.law, baseline)
-        demand = replace(demand, pack=pack)
+        demand = replace(chip_demand(mapping, counts, target, comparison.law, baseline), pack=pack)
         need = slots_needed(demand)
         if need > slots or not slots:
             slots = demand.chips(need) * demand.floor.slots_per_chip
