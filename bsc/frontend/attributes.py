@@ -1,5 +1,7 @@
 """Attributes of an ONNX operator, of the type that ONNX says."""
 
+from collections.abc import Iterator, Sequence
+
 import onnx_ir as ir
 
 from bsc.errors import ModelError
@@ -39,6 +41,26 @@ def texts(node: ir.Node, name: str) -> tuple[str, ...]:
     """STRINGS; none if there is no such attribute."""
     attr = _attribute(node, name, ir.AttributeType.STRINGS)
     return () if attr is None else tuple(attr.as_strings())
+
+
+def bodies(node: ir.Node) -> Sequence[ir.Graph]:
+    """The graphs that an operator holds, such as the branches of an If; not those in them."""
+    held: list[ir.Graph] = []
+    for attr in node.attributes.values() if node.attributes else ():
+        if attr.type == ir.AttributeType.GRAPH and attr.value is not None:
+            held.append(attr.value)
+        elif attr.type == ir.AttributeType.GRAPHS:
+            held += attr.value or ()
+    return held
+
+
+def inner_graphs(graph: ir.Graph | ir.Function) -> Iterator[ir.Graph]:
+    """The bodies of all operators of a graph, and of those in them."""
+    waiting = [body for node in graph for body in bodies(node)]
+    while waiting:
+        body = waiting.pop()
+        yield body
+        waiting += [inner for node in body for inner in bodies(node)]
 
 
 def _attribute(node: ir.Node, name: str, kind: ir.AttributeType) -> ir.Attr | None:
