@@ -63,6 +63,13 @@ def inner_graphs(graph: ir.Graph | ir.Function) -> Iterator[ir.Graph]:
         waiting += [inner for node in body for inner in bodies(node)]
 
 
+def all_nodes(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
+    """The nodes of a graph, and of the bodies in it; onnx-ir's own iterator takes several times as long."""
+    yield from graph
+    for body in inner_graphs(graph):
+        yield from body
+
+
 def _attribute(node: ir.Node, name: str, kind: ir.AttributeType) -> ir.Attr | None:
     attr = node.attributes.get(name)
     if attr is not None and (attr.type != kind or attr.value is None):

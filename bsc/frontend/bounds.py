@@ -54,6 +54,8 @@ def check_functions(model: ir.Model) -> None:
     Raises:
         ModelError: BSC301 for a circle, BSC304 for a name, BSC312 for the size.
     """
+    if not model.functions:
+        return
     order = _callees_first(model)
     calls: Counter[ir.OperatorIdentifier] = Counter(_calls(model, model.graph))
     for key in reversed(order):
