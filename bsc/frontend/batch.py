@@ -214,7 +214,9 @@ def _mark(model: ir.Model, axes: Mapping[str, int]) -> list[bool | None]:
         inference = infer_shapes(model, inference)
         shapes.append([known_shape(value) for value in values])
     for value, two, one in zip(values, *shapes, strict=True):
-        if one is not None and two is not None and len(one) == len(two):
+        if one is not None and one == two:
+            value.meta[BATCH_AXES] = ()
+        elif one is not None and two is not None and len(one) == len(two):
             value.meta[BATCH_AXES] = tuple(
                 axis for axis, sizes in enumerate(zip(one, two, strict=True)) if len(set(sizes)) > 1
             )

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from bsc.frontend.attributes import bodies
+from bsc.frontend.attributes import bodies, write_node
 from bsc.frontend.constants import is_constant
 
 SMALL_CONSTANT = 1000
@@ -37,7 +37,7 @@ class Inference:
             _add_constant(graph, value)
         self._constants = len(graph.input)
         for node in model.graph:
-            _add_node(graph, node)
+            write_node(node, graph.node.add())
             for value in node.outputs:
                 if value.type is not None and not value.is_graph_output():
                     _add_value(graph.value_info, value)
@@ -70,18 +70,6 @@ def _add_constant(graph: onnx.GraphProto, value: ir.Value) -> None:
         small = graph.initializer.add()
         ir.serde.serialize_tensor_into(small, tensor)
         small.name = info.name
-
-
-def _add_node(graph: onnx.GraphProto, node: ir.Node) -> None:
-    if node.attributes:
-        ir.serde.serialize_node_into(graph.node.add(), node)
-    else:
-        graph.node.add(
-            op_type=node.op_type,
-            domain=node.domain,
-            input=[value.name or "" if value is not None else "" for value in node.inputs],
-            output=[value.name or "" for value in node.outputs],
-        )
 
 
 def _add_value(values: Any, value: ir.Value) -> None:

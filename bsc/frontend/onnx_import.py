@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from bsc.errors import ModelError, UsageError
-from bsc.frontend.attributes import bodies
+from bsc.frontend.attributes import bodies, write_node
 from bsc.frontend.batch import fix_batch
 from bsc.frontend.constants import OwnArrays, known_shape, mapped_array, values_of
 from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
@@ -33,7 +33,7 @@ from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, M
 from bsc.ir.input_values import Values, require_inputs
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.sidetable import ArraySource
-from bsc.limits import bounded_memory
+from bsc.limits import bounded_memory, without_collection
 from bsc.mapping.arrays import SPECS, array_key
 
 OPSETS = range(11, 26)
@@ -41,6 +41,9 @@ DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
 
 GROWTH = 4
 """Bytes that the import may take for each byte of the model's files."""
+
+NODE_BYTES = 1 << 13
+"""That it may take for each operator, however few bytes of the file say what it is."""
 
 Refuse = Callable[[str, ModelError], object]
 """Told of a node that cannot be compiled: its name and why."""
@@ -78,13 +81,18 @@ def import_model(
             of a name in `keep_digital`; BSC202 if the file cannot be opened.
         ModelError: BSC301 to BSC306.
     """
+    given = _Given(input_shapes or {}, constants or {}, values or {}, frozenset(keep_digital))
+    with without_collection():
+        return _imported(path, given, refuse or _raise, as_written=as_written)
+
+
+def _imported(path: Path, given: "_Given", refuse: Refuse, *, as_written: bool) -> Graph:
     file = load_model(path)
     sha256, size = file.digest(), file.size()
     model = upgraded(file.model, path)
     try:
-        with bounded_memory(GROWTH * size):
-            given = _Given(input_shapes or {}, constants or {}, values or {}, frozenset(keep_digital))
-            return _graph(model, path, sha256, given, refuse or _raise, as_written=as_written)
+        with bounded_memory(GROWTH * size + NODE_BYTES * len(model.graph)):
+            return _graph(model, path, sha256, given, refuse, as_written=as_written)
     except MemoryError:
         raise ModelError(
             "BSC312",
@@ -334,18 +342,19 @@ def _digital(node: ir.Node, name: str, why: str) -> DigitalOp:
     for attr in node.attributes.values() if node.attributes else ():
         if isinstance(attr, ir.Attr) and isinstance(attr.value, int | float | str | tuple):
             attributes[attr.name] = attr.value
+    proto = onnx.NodeProto()
     try:
-        serialised = ir.serde.serialize_node(node).SerializeToString(deterministic=True)
+        write_node(node, proto)
     except Exception as error:
         raise inconsistent(f"node '{name}': {cause(error)}") from None
     return DigitalOp(
         name=name,
         op_type=node.op_type,
         domain="" if node.domain == "ai.onnx" else node.domain,
-        inputs=(*(value.name or "" if value else "" for value in node.inputs), *_captured(node)),
-        outputs=tuple(value.name or "" for value in node.outputs),
+        inputs=(*[value.name or "" if value is not None else "" for value in node.inputs], *_captured(node)),
+        outputs=tuple([value.name or "" for value in node.outputs]),
         attributes=attributes,
-        node=serialised,
+        node=proto.SerializeToString(deterministic=True),
         why=why,
     )
 

@@ -76,19 +76,21 @@ def _clean(model: ir.Model) -> None:
         common.RemoveInitializersFromInputsPass()(model)
         if any(node.op_type == "Constant" for node in all_nodes(model.graph)):
             common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        if any(map(_has_unused, all_nodes(model.graph))) or not all(map(_is_read, model.graph.initializers.values())):
+        if _has_unused(model):
             common.RemoveUnusedNodesPass()(model)
     except Exception as error:
         raise inconsistent(cause(error)) from None
 
 
-def _has_unused(node: ir.Node) -> bool:
-    """Whether a result of a node is read by nobody, or its last input is none."""
-    return (bool(node.inputs) and node.inputs[-1] is None) or not all(map(_is_read, node.outputs))
-
-
-def _is_read(value: ir.Value) -> bool:
-    return bool(value.uses()) or value.is_graph_output()
+def _has_unused(model: ir.Model) -> bool:
+    """Whether nobody reads some constant or result, or the last input of some node is none."""
+    for node in all_nodes(model.graph):
+        for value in node.outputs:
+            if not (value.uses() or value.is_graph_output()):
+                return True
+        if node.inputs and node.inputs[-1] is None:
+            return True
+    return not all(value.uses() or value.is_graph_output() for value in model.graph.initializers.values())
 
 
 def inconsistent(seen: str) -> ModelError:
