@@ -45,6 +45,9 @@ GROWTH = 4
 NODE_BYTES = 1 << 13
 """That it may take for each operator, however few bytes of the file say what it is."""
 
+READ_ONCE = 1 << 10
+"""Bytes of a constant up to which its values are kept as an array; protobuf makes a larger one anew at every look."""
+
 Refuse = Callable[[str, ModelError], object]
 """Told of a node that cannot be compiled: its name and why."""
 
@@ -192,10 +195,11 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
             arrays[name] = tensor
         elif tensor is not None:
             try:
-                values_of(tensor)
+                values = values_of(tensor)
             except Exception as error:
                 raise inconsistent(f"constant '{name}': {cause(error)}") from None
-            arrays[name] = values_of(tensor) if tensor.dtype == ir.DataType.STRING else tensor
+            small = values.nbytes <= READ_ONCE or tensor.dtype == ir.DataType.STRING
+            arrays[name] = values if small else tensor
     return arrays
 
 

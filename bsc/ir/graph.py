@@ -383,6 +383,9 @@ class _LayerView(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         return np.asarray(self._arrays[array_key(self._layer, name)])
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in SPECS and array_key(self._layer, name) in self._arrays
+
     def __iter__(self) -> Iterator[str]:
         return (name for name in SPECS if array_key(self._layer, name) in self._arrays)
 
