@@ -80,7 +80,7 @@ def _add_value(values: Any, value: ir.Value) -> None:
         ir.serde.serialize_value_into(values.add(), value)
 
 
-def _set_type(proto: onnx.TypeProto, dtype: ir.DataType, shape: ir.Shape | None) -> None:
+def _set_type(proto: onnx.TypeProto, dtype: ir.DataType, shape: ir.ShapeProtocol | None) -> None:
     proto.tensor_type.elem_type = int(dtype)
     if shape is not None:
         sizes = proto.tensor_type.shape

@@ -171,8 +171,9 @@ def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
 
 def nodes(model: ir.Model) -> Iterator[ir.Node]:
     """The nodes of the graph and of all functions, those in bodies too."""
-    for outer in (model.graph, *model.functions.values()):
-        yield from all_nodes(outer)
+    yield from all_nodes(model.graph)
+    for function in model.functions.values():
+        yield from all_nodes(function)
 
 
 def _unreadable(path: Path, seen: str) -> ModelError:

@@ -18,7 +18,8 @@ def make_plain(model: onnx.ModelProto) -> None:
     """Change a model in place.
 
     Sparse initialisers and constants become dense, texts become tensors, constants of the outermost graph become
-    initialisers, values that are maps have no type, and the standard domain has its short name where functions are in it, as it will have where they are called.
+    initialisers, values that are maps have no type, and the standard domain has its short name where functions are in
+    it, as it will have where they are called.
 
     Raises:
         ModelError: BSC301 for a sparse tensor that contradicts itself, BSC312 for one that is too large once dense.

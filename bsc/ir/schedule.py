@@ -61,7 +61,8 @@ class DigitalPart:
             opset_imports=opsets,
             ir_version=helper.find_min_ir_version_for(opsets, ignore_unknown=True),
         )
-        return model.SerializeToString(deterministic=True)
+        serialised: bytes = model.SerializeToString(deterministic=True)
+        return serialised
 
 
 def schedule(graph: Graph) -> Iterator[Step]:
