@@ -19,7 +19,7 @@ def check(ctx: click.Context, /, model: Path, **options: Any) -> None:
 
     The model is compiled, and nothing is written.
     """
-    from bsc.compile.driver import check_model
+    from bsc.compiler.driver import check_model
     from bsc.plan.folder import to_json
     from bsc.report.coverage import CoverageReport, coverage_json
 

@@ -10,7 +10,7 @@ from bsc.commands.mapping_options import compile_options, mapping_options
 from bsc.commands.output import plan_report, print_report, print_text, say
 
 if TYPE_CHECKING:
-    from bsc.compile.layout import LayoutChoice
+    from bsc.compiler.layout import LayoutChoice
     from bsc.plan.document import PlanDocument
 
 REPORT = "report.json"
@@ -29,7 +29,7 @@ REPORT = "report.json"
 @click.pass_context
 def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     """Compile MODEL.onnx into a plan folder and print its report."""
-    from bsc.compile.driver import compile_model
+    from bsc.compiler.driver import compile_model
     from bsc.plan.folder import check_free, to_json, write_plan
     from bsc.report.html.plan_page import plan_page
     from bsc.report.plan import PlanReport

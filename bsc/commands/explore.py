@@ -12,9 +12,9 @@ from bsc.commands.output import check_outputs, print_report, print_text, progres
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
-    from bsc.explore.scheduler import Scheduler
-    from bsc.explore.store import Store
-    from bsc.explore.sweep import Sweep
+    from bsc.exploration.scheduler import Scheduler
+    from bsc.exploration.store import Store
+    from bsc.exploration.sweep import Sweep
 
 
 @click.command(
@@ -70,12 +70,12 @@ def explore(model: Path, space: Path, **options: Any) -> None:
     Results land in a SQLite file one by one: a sweep that was stopped goes on where it was when the same command is run
     again.
     """
-    from bsc.compile.options import ModelOptions
-    from bsc.explore.files import exploration_csv, exploration_json
-    from bsc.explore.page import explore_page, explore_picture
-    from bsc.explore.report import ExplorationReport
-    from bsc.explore.store import open_store
-    from bsc.explore.sweep import Inputs, Sweep
+    from bsc.compiler.options import ModelOptions
+    from bsc.exploration.files import exploration_csv, exploration_json
+    from bsc.exploration.page import explore_page, explore_picture
+    from bsc.exploration.report import ExplorationReport
+    from bsc.exploration.store import open_store
+    from bsc.exploration.sweep import Inputs, Sweep
     from bsc.plan.folder import to_json
 
     require_together("--limit", options["limit"], "--data", options["data"])
@@ -143,15 +143,15 @@ def _run(sweep: "Sweep", store: "Store", options: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _scheduler(options: dict[str, Any], left: int) -> "Iterator[Scheduler]":
     """Where the work is done."""
-    from bsc.explore.extra import require
-    from bsc.explore.local import Processes
-    from bsc.explore.scheduler import InProcess
+    from bsc.exploration.extra import require
+    from bsc.exploration.local import Processes
+    from bsc.exploration.scheduler import InProcess
     from bsc.limits import cores
 
     jobs = min(options["jobs"] or cores(), left)
     if options["scheduler"] is not None:
         require("distributed", "--scheduler")
-        from bsc.explore.cluster import Cluster
+        from bsc.exploration.cluster import Cluster
 
         with Cluster(options["scheduler"]) as cluster:
             yield cluster

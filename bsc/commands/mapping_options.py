@@ -10,7 +10,7 @@ from bsc.commands.input_options import check_option, keep_option, model_inputs, 
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
-    from bsc.compile.options import CompileOptions, Placing
+    from bsc.compiler.options import CompileOptions, Placing
     from bsc.hardware.target import Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -21,7 +21,7 @@ class PolicyOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """As of any option."""
-        from bsc.compile.policies import policy_help
+        from bsc.compiler.policies import policy_help
 
         self.help = policy_help()
         return super().get_help_record(ctx)
@@ -140,7 +140,7 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
         UsageError: for values that cannot be read or go together.
     """
     import hw_models
-    from bsc.compile.options import ADAPTIVE, CompileOptions, MappingOptions, resolve
+    from bsc.compiler.options import ADAPTIVE, CompileOptions, MappingOptions, resolve
 
     target = hw_models.load(options["hw"])
     law = hw_models.load_law(options["adc_law"] or target.adc.law)
@@ -178,7 +178,7 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
 
 
 def _placing(options: dict[str, Any]) -> "Placing":
-    from bsc.compile.options import Placing
+    from bsc.compiler.options import Placing
 
     area_mm2 = options["area"]
     return Placing(
@@ -193,7 +193,7 @@ def _placing(options: dict[str, Any]) -> "Placing":
 
 def _policy(ctx: click.Context, options: dict[str, Any]) -> str | None:
     """The ADC policy that was said, which an accuracy budget implies and which needs one."""
-    from bsc.compile.policies import budget_words
+    from bsc.compiler.policies import budget_words
 
     budgeted, words = options["max_accuracy_drop"] is not None, budget_words()
     if budgeted and not _given(ctx, "adc"):
