@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bsc.commands.output import print_report, print_text, progress
-from bsc.commands.replay_data import open_data
 from bsc.commands.reports import Reported, open_reported, require_plan
 from bsc.errors import UsageError
 
@@ -96,6 +95,7 @@ def _accuracy(name: str, plan: "Plan", path: Path, limit: int | None) -> float:
     Raises:
         ModelError: BSC308 if the data have no labels, or do not fit the model.
     """
+    from bsc.api.data import open_data
     from bsc.errors import ModelError
     from bsc.replay.verification import verify
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     '  variants = ["sparse.onnx"]          # beside MODEL; paths from the space file\n'
     '  xbar = ["64x64", "128x128"]\n'
     '  adc = ["lossless", "fixed=6"]\n'
-    "Others: weight-bits, cell-bits, dac-bits, encoding, subtract, flip, cut, active-rows, permute, granularity,\n"
-    "hw, adc-law.",
+    "Others: weight-bits, activation-bits, scale, per-channel, cell-bits, dac-bits, encoding, subtract, flip, cut,\n"
+    "active-rows, permute, granularity, hw, adc-law.",
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("space", type=click.Path(path_type=Path), metavar="SPACE.toml")

@@ -42,16 +42,16 @@ check_option = click.option(
 
 
 def model_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the options above say, as `CompileOptions` takes it. Raises `UsageError` BSC201."""
+    """What the options above say, as `Request` takes it. Raises `UsageError` BSC201."""
     from bsc.frontend.set_inputs import parse_set
     from bsc.frontend.shapes import parse_input_shape
     from bsc.ir.input_values import parse_input
 
     return {
-        "input_shapes": dict(map(parse_input_shape, options["input_shape"])),
+        "input_shape": dict(map(parse_input_shape, options["input_shape"])),
         "constants": dict(map(parse_set, options["constants"])),
         "input_values": dict(map(parse_input, options["values"])),
-        "keep_digital": options["keep_digital"],
+        "keep_digital": tuple(options["keep_digital"]),
         "import_check": options["import_check"],
     }
 

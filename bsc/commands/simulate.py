@@ -7,7 +7,6 @@ import click
 
 from bsc.commands.input_options import values_option
 from bsc.commands.output import print_report, print_text, progress
-from bsc.commands.replay_data import open_data, replay_options
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
 def simulate(plan: Path, **options: Any) -> None:
     """Replay a plan, count its column sums, and try it on real devices."""
+    from bsc.api.data import open_data, replay_options
+    from bsc.ir.input_values import parse_input
     from bsc.plan.folder import read_plan, to_json
     from bsc.replay.simulation import simulate as run
     from bsc.report.simulation import SimulationReport, simulation_json
@@ -48,7 +49,7 @@ def simulate(plan: Path, **options: Any) -> None:
         limit=options["limit"],
         batch=options["batch"],
         seed=options["seed"],
-        given=options["values"],
+        given=dict(map(parse_input, options["values"])),
     )
     with progress("replaying", data.samples * (1 + trials)) as advance:
         found = run(

@@ -16,6 +16,7 @@ from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import format_pipeline, parse_pipeline
 from bsc.mapping.placement import CopiesPolicy
 from bsc.numeric.encoding import Encoding, Subtraction
+from bsc.numeric.quantizer import Scale
 from passes import PASSES
 from passes.permute import RowOrder
 from passes.place import Place
@@ -135,6 +136,9 @@ class MappingOptions:
     Attributes:
         xbar: ROWSxCOLS.
         weight_bits: bits of a weight code, beside its sign.
+        activation_bits: bits of an input code with its sign.
+        scale: how scales of codes are chosen, as in the pass `quantize`.
+        per_channel: a scale for each output channel of the weights.
         cell_bits: bits one cell stores.
         dac_bits: input bits a DAC drives at a time.
         encoding: how cells hold the sign of a weight.
@@ -151,6 +155,9 @@ class MappingOptions:
 
     xbar: str | None = None
     weight_bits: int | None = None
+    activation_bits: int | None = None
+    scale: Scale | None = None
+    per_channel: bool = False
     cell_bits: int | None = None
     dac_bits: int | None = None
     encoding: Encoding | None = None
@@ -223,6 +230,9 @@ def resolve(choices: MappingOptions, target: Target, law: AdcLaw) -> ResolvedOpt
         active_rows=None if searched else parse_active_rows(choices.active_rows),
         row_order=_row_orders(permute)[0] if search is None else "as-is",
         weight_bits=choices.weight_bits,
+        activation_bits=choices.activation_bits,
+        scale=choices.scale,
+        per_channel=choices.per_channel,
         cell_bits=choices.cell_bits,
         dac_bits=choices.dac_bits,
         cap=choices.cap,
@@ -246,6 +256,9 @@ def default_pipeline(
     active_rows: int | None = None,
     row_order: RowOrder = "as-is",
     weight_bits: int | None = None,
+    activation_bits: int | None = None,
+    scale: Scale | None = None,
+    per_channel: bool = False,
     cell_bits: int | None = None,
     dac_bits: int | None = None,
     cap: int | None = None,
@@ -265,6 +278,9 @@ def default_pipeline(
         active_rows: wordlines that are driven together; None for all.
         row_order: what `permute` does, if anything; columns are sorted then.
         weight_bits: bits of a weight code beside its sign; None for 8.
+        activation_bits: bits of an input code with its sign; None for 8.
+        scale: "power-of-two" or "max-abs", as in the pass `quantize`; None for the former.
+        per_channel: a weight scale for each output channel, not one for all.
         cell_bits: bits one cell stores; None for the target's.
         dac_bits: input bits a DAC drives at a time; None for the target's.
         cap: bits that no conversion may need, as in the pass `cap-columns`; None to leave codes as they are.
@@ -274,11 +290,15 @@ def default_pipeline(
     """
     adc = parse_policy(policy).text(granularity)
     cell_bits, dac_bits = cell_bits or target.crossbar.bits_per_cell, dac_bits or target.dac.bits
+    quantised = f"bits={weight_bits or DEFAULT_WEIGHT_BITS}"
+    quantised += f" activation-bits={activation_bits}" if activation_bits else ""
+    quantised += f" scale={scale}" if scale else ""
+    quantised += " per=channel" if per_channel else ""
     driven = active_rows or rows
     permute = f"permute{{rows={row_order} columns=sorted group-rows={driven}}}," if row_order != "as-is" else ""
     capped = f"cap-columns{{bits={cap} group-rows={driven}}}," if cap else ""
     return (
-        f"fold-batchnorm,quantize{{bits={weight_bits or DEFAULT_WEIGHT_BITS}}},"
+        f"fold-batchnorm,quantize{{{quantised}}},"
         f"slice-bits{{bits-per-cell={cell_bits} dac-bits={dac_bits} "
         f"encoding={encoding} subtraction={subtraction} flip={'yes' if flip else 'no'} cut={cut}}},"
         f"eliminate{{rows={rows}}},{permute}{capped}tile{{rows={rows} cols={cols} active-rows={driven}}},"
@@ -337,6 +357,10 @@ def _row_orders(permute: str) -> tuple[RowOrder, ...]:
         "sorted": ("sorted",),
         "balanced": ("balanced",),
     }
+    if permute not in orders:
+        raise UsageError(
+            "BSC201", "--permute cannot be read", seen=repr(permute), fix="write auto, none, sorted or balanced"
+        )
     return orders[permute]
 
 

@@ -16,6 +16,7 @@ from bsc.compiler.options import ADAPTIVE, SEARCH, MappingOptions, parse_xbar
 from bsc.compiler.policies import PRESETS, budget_words, parse_policy
 from bsc.errors import UsageError
 from bsc.numeric.encoding import Encoding, Subtraction
+from bsc.numeric.quantizer import Scale
 from bsc.toml_record import Record, Text, read_record
 
 MAX_DESIGNS = 100_000
@@ -24,6 +25,7 @@ MAX_DESIGNS = 100_000
 ALL = "all"
 
 WeightBits = Annotated[int, Field(ge=1, le=15)]
+ActivationBits = Annotated[int, Field(ge=2, le=16)]
 LineBits = Annotated[int, Field(ge=1, le=8)]
 Value = str | int | bool
 
@@ -39,6 +41,9 @@ class Axes(Record):
         variants: further models, tried beside the one that is named on the command line; paths from the space file.
         xbar: crossbar sizes, as "128x128".
         weight_bits: bits of a weight code beside its sign.
+        activation_bits: bits of an input code with its sign.
+        scale: how scales of codes are chosen.
+        per_channel: whether each output channel has a weight scale of its own.
         cell_bits: bits one cell stores.
         dac_bits: input bits a DAC drives at a time; prices of rows hold for those of the hardware alone.
         encoding: how cells hold the sign of a weight.
@@ -58,6 +63,9 @@ class Axes(Record):
     variants: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     xbar: Values[Text] | None = None
     weight_bits: Values[WeightBits] | None = None
+    activation_bits: Values[ActivationBits] | None = None
+    scale: Values[Scale] | None = None
+    per_channel: Values[StrictBool] | None = None
     cell_bits: Values[LineBits] | None = None
     dac_bits: Values[LineBits] | None = None
     encoding: Values[Encoding] | None = None
@@ -243,7 +251,8 @@ def choices(values: Mapping[str, Value | None]) -> MappingOptions:
     explicit_values["active_rows"] = None if rows in (None, ALL) else str(rows)
     if isinstance(adc, str) and is_budgeted(adc):
         explicit_values["adc"] = adc.partition("=")[0]
-    explicit_values["flip"] = bool(explicit_values["flip"])
+    for switch in ("flip", "per_channel"):
+        explicit_values[switch] = bool(explicit_values[switch])
     return MappingOptions(**explicit_values)  # type: ignore[arg-type]
 
 

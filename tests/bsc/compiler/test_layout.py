@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import hw_models
+from bsc.api.pricing import compare_plan
 from bsc.cli import main
-from bsc.commands.output import compare_plan
 from bsc.compiler.driver import Compiled, compile_model
 from bsc.compiler.layout import Candidate, LayoutSearch
 from bsc.compiler.options import CompileOptions, default_pipeline
