@@ -14,10 +14,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from bsc.api.cost import Cost as Cost
     from bsc.api.crossbar import Crossbar as Crossbar
+    from bsc.api.exploring import Explored as Explored
+    from bsc.api.exploring import explore as explore
     from bsc.api.plan import Plan as Plan
     from bsc.api.plan import compile as compile
     from bsc.api.plan import open as open
     from bsc.api.table import Table as Table
+    from bsc.api.training import Finetuned as Finetuned
+    from bsc.api.training import finetune as finetune
     from bsc.api.verified import Verified as Verified
     from bsc.errors import BscError as BscError
 else:
@@ -25,10 +29,14 @@ else:
         "BscError": "bsc.errors",
         "Cost": "bsc.api.cost",
         "Crossbar": "bsc.api.crossbar",
+        "Explored": "bsc.api.exploring",
+        "Finetuned": "bsc.api.training",
         "Plan": "bsc.api.plan",
         "Table": "bsc.api.table",
         "Verified": "bsc.api.verified",
         "compile": "bsc.api.plan",
+        "explore": "bsc.api.exploring",
+        "finetune": "bsc.api.training",
         "open": "bsc.api.plan",
     }
 
@@ -43,4 +51,18 @@ else:
         return sorted({*globals(), *_PLACES})
 
 
-__all__ = ["BscError", "Cost", "Crossbar", "Plan", "Table", "Verified", "__version__", "compile", "open"]
+__all__ = [
+    "BscError",
+    "Cost",
+    "Crossbar",
+    "Explored",
+    "Finetuned",
+    "Plan",
+    "Table",
+    "Verified",
+    "__version__",
+    "compile",
+    "explore",
+    "finetune",
+    "open",
+]

@@ -76,7 +76,7 @@ def open_data(
     else:
         source = "arrays"
         classes = None if labels is None else np.asarray(labels)
-        data = dataset_of(_arrays(inputs), specs, labels=classes, dynamic_batch=dynamic, limit=limit, given=given)
+        data = dataset_of(as_arrays(inputs), specs, labels=classes, dynamic_batch=dynamic, limit=limit, given=given)
     if batch is None:
         return data, source
     if not data.free_batch and batch != data.batch:
@@ -123,11 +123,12 @@ def as_file(inputs: Inputs | None, name: str) -> Iterator[Path | None]:
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.npz"
-        path.write_bytes(npz_bytes(_arrays(inputs)))
+        path.write_bytes(npz_bytes(as_arrays(inputs)))
         yield path
 
 
-def _arrays(inputs: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+def as_arrays(inputs: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+    """Arrays by name, a lone one under a name that fits any only input."""
     if isinstance(inputs, Mapping):
         return {name: np.asarray(values) for name, values in inputs.items()}
     return {LONE: np.asarray(inputs)}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bsc.errors import UsageError
 from bsc.printable import visible
-from bsc.report.csv_line import Cell, csv_line
+from bsc.report.csv_line import Cell, csv_table
 
 if TYPE_CHECKING:
     import pandas
@@ -91,8 +91,7 @@ class Table(Sequence[Row]):
 
     def to_csv(self) -> str:
         """The table as comma-separated values, the names of the columns first."""
-        lines = [csv_line(self.columns), *map(csv_line, zip(*self._columns.values(), strict=True))]
-        return "".join(lines)
+        return csv_table(self._columns)
 
     def __repr__(self) -> str:
         rows = "1 row" if len(self) == 1 else f"{len(self)} rows"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.completion import hardware_names, law_names
 from bsc.commands.output import print_report, print_text, progress
 from bsc.commands.reports import Reported, open_reported, require_plan
 from bsc.errors import UsageError
@@ -18,9 +19,15 @@ PAPER_LAW = "saberi"
 
 @click.command(short_help="Show plans side by side.")
 @click.argument("plans", type=click.Path(path_type=Path), nargs=-1, metavar="PLAN PLAN...")
-@click.option("--hw", metavar="NAME|FILE.toml", help="Hardware to price them on.  [default: each plan's own]")
+@click.option(
+    "--hw",
+    shell_complete=hardware_names,
+    metavar="NAME|FILE.toml",
+    help="Hardware to price them on.  [default: each plan's own]",
+)
 @click.option(
     "--adc-law",
+    shell_complete=law_names,
     metavar="NAME|FILE.toml",
     help="How ADC cost follows its bits.  [default: as in the first report.json, else the first target's]",
 )

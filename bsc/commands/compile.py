@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.completion import pass_names
 from bsc.commands.input_options import said_of_import
 from bsc.commands.mapping_options import mapping_options, request
 from bsc.commands.output import print_report, print_text, say
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace a plan folder that exists.")
 @click.option("--html", is_flag=True, help="Write the report as a page too: report.html in the plan folder.")
 @click.option("--dump-ir", type=click.Path(path_type=Path), metavar="DIR", help="Write the graph after every pass.")
-@click.option("--stop-after", metavar="PASS", help="Stop after that pass, print the graph, write no plan.")
+@click.option(
+    "--stop-after",
+    shell_complete=pass_names,
+    metavar="PASS",
+    help="Stop after that pass, print the graph, write no plan.",
+)
 @click.option("--time-passes", is_flag=True, help="Print the time of every pass to stderr.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context

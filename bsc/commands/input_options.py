@@ -56,6 +56,12 @@ def model_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def finetune_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of them that `bsc finetune` has. Raises `UsageError` BSC201."""
+    whole = model_inputs({**options, "values": (), "import_check": True})
+    return {name: whole[name] for name in ("input_shape", "constants", "keep_digital")}
+
+
 def said_of_import(info: "ModelInfo") -> list[str]:
     """What is worth a line of how a model was read."""
     doubts = () if info.check is None or info.check.inputs != "none" else (f"the import is {info.check}",)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bsc.commands.completion import hardware_names, law_names, policy_names
 from bsc.commands.input_options import check_option, keep_option, model_inputs, set_option, shape_option, values_option
 
 if TYPE_CHECKING:
@@ -39,8 +40,15 @@ OPTIONS = (
     click.option("--per-channel", is_flag=True, help="Give the weights of each output channel a scale of their own."),
     click.option("--cell-bits", type=click.IntRange(1, 8), help="Bits that one cell stores.  [default: the target's]"),
     click.option("--dac-bits", type=click.IntRange(1, 8), help="Input bits driven at a time.  [default: the target's]"),
-    click.option("--hw", default="isaac", show_default=True, metavar="NAME|FILE.toml", help="Hardware description."),
-    click.option("--adc", cls=PolicyOption, metavar="POLICY", help="ADC resolution."),
+    click.option(
+        "--hw",
+        shell_complete=hardware_names,
+        default="isaac",
+        show_default=True,
+        metavar="NAME|FILE.toml",
+        help="Hardware description.",
+    ),
+    click.option("--adc", shell_complete=policy_names, cls=PolicyOption, metavar="POLICY", help="ADC resolution."),
     click.option(
         "--granularity",
         type=click.Choice(["column", "tile", "slice"]),
@@ -104,7 +112,12 @@ OPTIONS = (
         "--power", type=click.FloatRange(0, min_open=True), metavar="W", help="Power that copies may bring it to."
     ),
     click.option("--pack", is_flag=True, help="Let small layers share crossbars, on rows and columns of their own."),
-    click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]"),
+    click.option(
+        "--adc-law",
+        shell_complete=law_names,
+        metavar="NAME|FILE.toml",
+        help="How ADC cost follows its bits.  [default: the target's]",
+    ),
     click.option(
         "--calib",
         type=click.Path(path_type=Path),

@@ -139,3 +139,16 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=new_console(stderr=True), transient=True) as bar:
         task = bar.add_task(visible(what), total=total)
         yield lambda done: bar.advance(task, done)
+
+
+@contextlib.contextmanager
+def step_progress(what: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """The same for work whose length shows as it goes: what it gives is called with steps done and steps in all."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=new_console(stderr=True), transient=True) as bar:
+        task = bar.add_task(visible(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from bsc.commands.completion import hardware_names, law_names
 from bsc.commands.output import (
     check_outputs,
     print_report,
@@ -17,8 +18,18 @@ from bsc.errors import UsageError
 
 @click.command(short_help="Show the whole report of a plan, or write it as a page or CSV.")
 @click.argument("plan", type=click.Path(path_type=Path))
-@click.option("--hw", metavar="NAME|FILE.toml", help="Hardware to price it on.  [default: the plan's own]")
-@click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]")
+@click.option(
+    "--hw",
+    shell_complete=hardware_names,
+    metavar="NAME|FILE.toml",
+    help="Hardware to price it on.  [default: the plan's own]",
+)
+@click.option(
+    "--adc-law",
+    shell_complete=law_names,
+    metavar="NAME|FILE.toml",
+    help="How ADC cost follows its bits.  [default: the target's]",
+)
 @click.option(
     "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as a page that needs no network."
 )

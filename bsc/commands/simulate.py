@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.completion import device_names
 from bsc.commands.input_options import values_option
 from bsc.commands.output import print_report, print_text, progress
 from bsc.errors import UsageError
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Run N samples together.  [default: 256]")
 @click.option("--stats", is_flag=True, help="Count the column sums of every layer; implies --every-conversion.")
 @click.option("--every-conversion", is_flag=True, help="Carry out conversions that are proved lossless too.")
-@click.option("--noise", metavar="NAME|FILE.toml", help="Run trials with the effects of this device.")
+@click.option(
+    "--noise", shell_complete=device_names, metavar="NAME|FILE.toml", help="Run trials with the effects of this device."
+)
 @click.option("--only", multiple=True, metavar="EFFECT", help="Leave out all other effects of the device.")
 @click.option("--scale", multiple=True, metavar="EFFECT=FACTOR", help="Make an effect larger or smaller.")
 @click.option("--read-at", type=float, metavar="SECONDS", help="Time of the read after programming, for drift.")

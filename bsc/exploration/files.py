@@ -1,9 +1,10 @@
 """The designs of a sweep for programs: as JSON, and as a table of comma-separated values. Unknown figures are empty."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from bsc.exploration.designs import FIGURES, Design, Exploration
-from bsc.report.csv_line import Cell, csv_line
+from bsc.report.csv_line import Cell, csv_table
 
 _SUFFIXES = {"J": "_j", "s": "_s", "m²": "_m2"}
 
@@ -36,9 +37,14 @@ def exploration_json(found: Exploration) -> dict[str, Any]:
 
 def exploration_csv(found: Exploration) -> str:
     """All designs, one a line."""
-    figures = [column(name) for name in FIGURES]
-    header = ["number", *found.axes, *figures, "on_front", "error", "problem", "pipeline", "command"]
-    return "".join([csv_line(header), *(csv_line(_row(found, design)) for design in found.designs)])
+    return csv_table(design_columns(found, found.designs))
+
+
+def design_columns(found: Exploration, designs: Sequence[Design]) -> dict[str, list[Cell]]:
+    """Some of the designs as columns: choices as text, figures in SI units, errors, and how to compile each again."""
+    names = ["number", *found.axes, *map(column, FIGURES), "on_front", "error", "problem", "pipeline", "command"]
+    rows = [_row(found, design) for design in designs]
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
 def column(figure: str) -> str:

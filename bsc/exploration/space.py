@@ -17,7 +17,7 @@ from bsc.compiler.policies import PRESETS, budget_words, parse_policy
 from bsc.errors import UsageError
 from bsc.numeric.encoding import Encoding, Subtraction
 from bsc.numeric.quantizer import Scale
-from bsc.toml_record import Record, Text, read_record
+from bsc.toml_record import Record, Text, read_record, record_of
 
 MAX_DESIGNS = 100_000
 """Designs of one sweep."""
@@ -159,12 +159,15 @@ class Space(Record):
         return read_record(cls, text, where=where, code="BSC209")
 
 
-def read_space(path: Path) -> Space:
-    """Read a design space from its file; paths in it are taken from its folder.
+def read_space(source: Path | Mapping[str, Any]) -> Space:
+    """Read a design space from its file, or from a table like that of a file.
 
     Raises:
         UsageError: BSC202 for a file that cannot be read; BSC209 for what is wrong with its text.
     """
+    if isinstance(source, Mapping):
+        return record_of(Space, source, where="the space", code="BSC209")
+    path = source
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # not UTF-8, or a zero byte in the path

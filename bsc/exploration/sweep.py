@@ -7,7 +7,7 @@ millisecond each. Designs that cannot exist are results like any other, with the
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Inputs:
 
     Attributes:
         model: the model.
-        space: the design space.
+        space: the design space, a file or a table like that of a file.
         data: labelled data for accuracies, or None.
         limit: samples of these to replay, or None for all.
         calibration: data for input ranges and resolutions, or None.
@@ -66,11 +66,21 @@ class Inputs:
     """
 
     model: Path
-    space: Path
+    space: Path | Mapping[str, Any]
     data: Path | None = None
     limit: int | None = None
     calibration: Path | None = None
     given: ModelOptions = field(default_factory=ModelOptions)
+
+    @property
+    def folder(self) -> Path:
+        """Where paths of the space are taken from: the folder of its file, or this one."""
+        return self.space.parent if isinstance(self.space, Path) else Path()
+
+    @property
+    def space_name(self) -> str:
+        """What reports call the space."""
+        return self.space.name if isinstance(self.space, Path) else "a table"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -101,7 +111,7 @@ class Sweep:
         """
         self.space = read_space(inputs.space)
         self._inputs = inputs
-        self._folder = inputs.space.parent
+        self._folder = inputs.folder
         self.grid = Grid(self.space, inputs.model.name)
         self.objectives = self._objectives()
         self._known = set[int]()
@@ -217,7 +227,7 @@ class Sweep:
             front.update(design.number for design, stays in zip(alike, best, strict=True) if stays)
         return Exploration(
             model=self._inputs.model.name,
-            space=self._inputs.space.name,
+            space=self._inputs.space_name,
             method=self.space.method,
             grid=len(self.grid),
             axes=self.grid.explicit_values,

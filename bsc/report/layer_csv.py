@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bsc.report.csv_line import Cell, csv_line
+from bsc.report.csv_line import Cell, csv_table
 from bsc.report.document import COUNTS, PLAN, PRICES, PROOF, ReportDocument, SliceTotals
 from bsc.report.layer_rows import LayerRow, layer_rows
 
@@ -173,9 +173,7 @@ def layer_columns(report: ReportDocument) -> list[ReportedColumn]:
 
 def layer_csv(report: ReportDocument) -> str:
     """One row a layer."""
-    columns = layer_columns(report)
-    rows = zip(*(column.cells for column in columns), strict=True)
-    return "".join([csv_line([column.name for column in columns]), *map(csv_line, rows)])
+    return csv_table({column.name: column.cells for column in layer_columns(report)})
 
 
 def _written_out(
