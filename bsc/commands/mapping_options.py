@@ -91,7 +91,10 @@ OPTIONS = (
         "--area", type=click.FloatRange(0, min_open=True), metavar="MM2", help="Area of the tiles that may be filled."
     ),
     click.option(
-        "--power", type=click.FloatRange(0, min_open=True), metavar="W", help="Power that copies may bring it to."
+        "--power",
+        type=click.FloatRange(0, min_open=True),
+        metavar="W",
+        help="Power that copies must not exceed, as modelled.",
     ),
     click.option("--pack", is_flag=True, help="Let small layers share crossbars, on rows and columns of their own."),
     click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]"),
@@ -180,12 +183,11 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
 def _placing(options: dict[str, Any]) -> "Placing":
     from bsc.compile.options import Placing
 
-    area_mm2 = options["area"]
     return Placing(
         copies=options["copies"],
         chips=options["chips"],
         tiles=options["tiles"],
-        area_m2=None if area_mm2 is None else area_mm2 * 1e-6,
+        area_mm2=options["area"],
         power_w=options["power"],
         pack=options["pack"],
     )

@@ -4,6 +4,7 @@ Commands print by `say`, `print_text` and `print_report` alone, which let nothin
 """
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from bsc.report.document import ReportDocument
 
 STDOUT = Path("-")
+LEAST_WIDTH = 40
+"""Columns of a terminal that reports are fitted into."""
 
 
 def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison":
@@ -55,13 +58,22 @@ def plan_report(plan: "Plan", target: "Target", law: str | None) -> "ReportDocum
 
 
 def print_report(report: "RenderableType", text: str | None = None) -> None:
-    """To a terminal in its width and colours, else as plain text of a fixed width, `text` if that is there already."""
-    from bsc.report.text import print_to_terminal, to_text
+    """To a terminal in its width and colours, else as plain text: as wide as COLUMNS says, or as all files are.
+
+    Args:
+        report: what is printed.
+        text: the report in the width of files, if that is there already.
+    """
+    from bsc.report.text import REPORT_WIDTH, print_to_terminal, to_text
 
     if sys.stdout.isatty():
         print_to_terminal(report, new_console())
-    else:
-        print_text(to_text(report) if text is None else text)
+        return
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isascii() and columns.isdecimal() and len(columns) < 5 else REPORT_WIDTH
+    if width < LEAST_WIDTH:
+        width = REPORT_WIDTH
+    print_text(to_text(report, width) if text is None or width != REPORT_WIDTH else text)
 
 
 def say(line: str, *, err: bool = False) -> None:

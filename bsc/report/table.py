@@ -91,12 +91,16 @@ class Table:
         return PADDING if column else 0, PADDING if column + 1 < len(self.columns) else 0
 
     def _widths(self, available: int) -> list[int]:
-        """Of every column with its padding; the widest become narrower until the table fits."""
+        """Of every column with its padding; until the table fits, headings are wrapped, and then the widest columns."""
         room = available - len(self.columns) - 1
-        widths = []
+        widths, spare = [], []
         for column, heading in enumerate(self.columns):
-            widest = max(map(_width, {heading, *(row[column] for row in self.rows)}))
+            needed = max(map(_width, {"", *heading.split(), *(row[column] for row in self.rows)}))
+            widest = max(needed, _width(heading))
             widths.append(min(widest + sum(self._padding(column)), room) or 1)
+            spare.append(widest - needed)
+        for column in sorted(range(len(widths)), key=lambda column: -spare[column]):
+            widths[column] -= max(min(spare[column], sum(widths) - room, widths[column] - 1), 0)
         while (excess := sum(widths) - room) > 0:
             widest = max(widths)
             next_widest = max((width for width in widths if width < widest), default=0)

@@ -20,15 +20,16 @@ HEADINGS = WORDS.filter(lambda heading: not heading or bool(heading.strip()))
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[Table, RichTable]:
-    """The same table in both forms."""
+def tables(draw: st.DrawFn, *, headings_fit: bool) -> tuple[Table, RichTable]:
+    """The same table in both forms; headings that fit are no wider than the cells below them."""
     columns = tuple(draw(st.lists(HEADINGS, min_size=1, max_size=5)))
     justify: tuple[Justify, ...] = tuple(draw(st.sampled_from(("left", "right"))) for _ in columns)
     ours = Table(title="", columns=columns, justify=justify)
     theirs = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, side in zip(columns, justify, strict=True):
         theirs.add_column(Text(heading), justify=side, overflow="fold")
-    for row in draw(st.lists(st.tuples(*[WORDS] * len(columns)), max_size=4)):
+    rows = draw(st.lists(st.tuples(*[WORDS] * len(columns)), max_size=4))
+    for row in [*rows, *([columns] if headings_fit else [])]:
         ours.add_row(*row)
         theirs.add_row(*(Text(visible(cell)) for cell in row))
         if draw(st.booleans()):
@@ -37,10 +38,29 @@ def tables(draw: st.DrawFn) -> tuple[Table, RichTable]:
     return ours, theirs
 
 
-@given(pair=tables(), width=st.integers(24, 120))
+@given(pair=tables(headings_fit=True), width=st.integers(24, 120))
 def test_as_rich_draws_it(pair: tuple[Table, RichTable], width: int) -> None:
     ours, theirs = pair
     assert to_text(ours, width) == to_text(theirs, width)
+
+
+@given(pair=tables(headings_fit=False))
+def test_as_rich_draws_it_where_there_is_room(pair: tuple[Table, RichTable]) -> None:
+    ours, theirs = pair
+    assert to_text(ours, 200) == to_text(theirs, 200)
+
+
+@given(pair=tables(headings_fit=False), width=st.integers(24, 120))
+def test_no_line_is_longer_than_there_is_room(pair: tuple[Table, RichTable], width: int) -> None:
+    assert all(cell_len(line) <= width for line in to_text(pair[0], width).splitlines())
+
+
+def test_headings_are_wrapped_before_cells() -> None:
+    table = Table(title="", columns=("what", "in all of them"), justify=("left", "right"))
+    table.add_row("a few words", "1")
+    assert to_text(table, 20).split("\n", 1)[1] == (
+        "             in all\n what            of\n               them\n ──────────────────\n a few words      1\n\n"
+    )
 
 
 def test_a_long_title_goes_beyond_the_table_and_continues_to_the_right() -> None:
