@@ -67,12 +67,12 @@ def format_ratio(ratio: float | None) -> str:
 
 
 def rounded_up(value: float) -> str:
-    """Three significant digits, the last one rounded up: a limit that the value keeps.
+    """Three significant digits, the last one rounded up: a limit that the value keeps, but for rounding of floats.
 
     Args:
         value: above 0.
     """
-    exact = Decimal(value)
+    exact = Decimal(value * (1 - 1e-12))  # 0.2 + 1e-17 is 0.2
     return f"{exact.quantize(Decimal(1).scaleb(exact.adjusted() - 2), ROUND_CEILING).normalize():f}"
 
 

@@ -1,10 +1,14 @@
 """Tiles that an area has room for."""
 
 import math
+from typing import Final
 
 from bsc.errors import UsageError
 from bsc.hardware.areas import unit_areas_m2
 from bsc.hardware.target import Target
+
+ROUNDING: Final = 1e-9
+"""By how much an area may miss a whole number of tiles, relatively."""
 
 
 def tile_area_m2(target: Target) -> float | None:
@@ -36,4 +40,4 @@ def tiles_within(area_m2: float, tile_m2: float | None) -> int:
             seen="no area in any of its levels",
             fix="give --tiles, or add the areas to the hardware description",
         )
-    return int(area_m2 / tile_m2)
+    return int(area_m2 / tile_m2 * (1 + ROUNDING))

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bsc.chip.dataflow import Dataflow, Read
 from bsc.chip.windows import Rows
@@ -62,12 +63,12 @@ def _rows_ahead(dataflow: Dataflow) -> dict[tuple[int, int], int]:
     """Rows of a use that wait beyond the window of a reader, by the numbers of both; outputs of the model come last.
 
     Where ways part behind a use, each row of what follows needs rows of it, on the slowest way. Of the results on a
-    faster way, all that need no more than that are there by then.
+    faster way, those that need no more than that are there by then, if that holds for all uses that ways part behind.
     """
     readers = [*(use.reads for use in dataflow.uses), *dataflow.results]
     last_reader = {read.source: number for number, reads in enumerate(readers) for read in reads}
     times_read = Counter(read.source for reads in readers for read in reads)
-    found: dict[tuple[int, int], int] = {}
+    ahead: dict[tuple[int, int], NDArray[np.float64]] = {}
     for start in (source for source, times in times_read.items() if times > 1):
         reach = {start: np.arange(1, dataflow.uses[start].rows + 1)}
         for number in range(start + 1, len(readers)):
@@ -78,14 +79,14 @@ def _rows_ahead(dataflow: Dataflow) -> dict[tuple[int, int], int]:
             slowest = np.maximum.reduce(needs)
             for read, own in zip(reads, needs, strict=True):
                 there = np.searchsorted(reach[read.source], slowest, side="right")
-                ahead = np.where(slowest > own, there - np.maximum(read.last, read.first), 0)
-                if (rows := int(ahead.max(initial=0))) > 0:
-                    found[read.source, number] = max(found.get((read.source, number), 0), rows)
+                rows = np.where(slowest > own, there - np.maximum(read.last, read.first), np.inf)
+                ahead[read.source, number] = np.minimum(ahead.get((read.source, number), np.inf), rows)
             if number < len(dataflow.uses) and slowest.any():
                 reach[number] = slowest
             if sum(last_reader.get(each, 0) > number for each in reach) < 2:  # all ways have joined
                 break
-    return found
+    most = {way: float(rows[np.isfinite(rows)].max(initial=0)) for way, rows in ahead.items()}
+    return {way: int(rows) for way, rows in most.items() if rows > 0}
 
 
 def _reached(read: Read, reach: Rows) -> Rows:

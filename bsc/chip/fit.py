@@ -1,7 +1,7 @@
 """Whether a model fits the chips, the area and the power at hand, and what would make it fit."""
 
 from bsc.chip.budget import tiles_within
-from bsc.chip.copies import single
+from bsc.chip.copies import ROUNDING, single
 from bsc.chip.timing import interval_with
 from bsc.errors import DoesNotFitError, UsageError
 from bsc.mapping.placement import ChipDemand
@@ -74,14 +74,14 @@ def require_power(demand: ChipDemand, power_w: float) -> None:
             fix="leave --power out, or add the missing energy_j to the hardware description",
         )
     need = power_needed_w(demand)
-    if need is not None and need > power_w:
+    if need is not None and need > power_w * (1 + ROUNDING):
         raise DoesNotFitError(
             "BSC404",
             "the model needs more power than there is",
             seen=f"one copy of each layer takes {format_si(need, 'W')} at an inference every "
             f"{format_si(demand.energy_j / need, 's')}, and {format_si(power_w, 'W')} are at hand",
             fix=f"give it --power {rounded_up(need)}, or leave --power out and run an inference every "
-            f"{rounded_up(demand.energy_j / power_w)} s at most",
+            f"{format_si(demand.energy_j / power_w, 's')} or less often",
         )
 
 

@@ -100,13 +100,13 @@ class Performance:
 
     @property
     def ops_per_s(self) -> float | None:
-        """Operations on crossbars a second, two for each multiply-accumulate."""
-        return ratio(2.0 * self.macs, self.interval_s)
+        """Operations on crossbars a second, two for each multiply-accumulate; None where there are none."""
+        return ratio(2.0 * self.macs or None, self.interval_s)
 
     @property
     def ops_per_j(self) -> float | None:
         """Operations on crossbars for a joule, which is operations a second for a watt."""
-        return None if self.energy_j is None else ratio(2.0 * self.macs, self.energy_j)
+        return None if self.energy_j is None else ratio(2.0 * self.macs or None, self.energy_j)
 
     @property
     def ops_per_s_m2(self) -> float | None:
