@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bsc.report.document import ReportDocument
 
 STDOUT = Path("-")
-LEAST_WIDTH = 40
+LEAST_WIDTH = 60
 """Columns of a terminal that reports are fitted into."""
 
 

@@ -174,8 +174,8 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
         notes.append(("baselines", f"that do not fit have more {whole.plural}: up to {more_chips}"))
     shared = [name for name, uses in Counter(step.layer for step in report.plan.steps).items() if name and uses > 1]
     if shared:
-        words = f"{_and_more(shared)} {'is' if len(shared) == 1 else 'are'} used several times, in the program's order"
-        notes.append(("shared weights", words))
+        words = "used several times, timed in the program's order, though a later use may be ready first"
+        notes.append(("shared weights", f"{_and_more(shared)} {'is' if len(shared) == 1 else 'are'} {words}"))
     words = "of crossbars and converters; other links, digital operators and buffers keep up with them"
     notes.append(("times", words))
     return notes

@@ -50,6 +50,9 @@ LAYER_ON_CHIP: Final = {
     "busy_s": ("busy", "s"),
     "critical_s": ("adds to the latency", "s"),
     "held_bits": ("holds in buffers", "bits"),
+    "line_bits": ("of its input", "bits"),
+    "skip_bits": ("waits for it", "bits"),
+    "kept_bits": ("of its result", "bits"),
 }
 """The same of layers."""
 FREE: Final = ("plan.bsc_version", "plan.model.file")
@@ -63,7 +66,7 @@ SECTIONS: Final = (
     *("cost.plan.energy_by_action_j.*", "cost.plan.area_by_part_m2.**"),
     *(f"cost.plan.layers.*.{key}" for key in ("conversions", "energy_j", "adc_energy_j", "latency_s", "area_m2")),
     *(f"chip.plan.{key}" for key in CHIP),
-    *(f"chip.layers.*.{key}" for key in (*LAYER_ON_CHIP, "line_bits", "skip_bits", "kept_bits")),
+    *(f"chip.layers.*.{key}" for key in LAYER_ON_CHIP),
     *("totals.mean_adc_bits", "totals.proved_share"),
     *(f"layers.*.{key}" for key in ("crossbars", "mean_adc_bits", "proved_share")),
 )

@@ -146,5 +146,5 @@ def _set(console: Console, cell: str, width: int, justify: Justify) -> list[str]
     """A cell as lines of a width."""
     if cell.isascii() and cell.isprintable() and len(cell) <= width:
         return [cell.ljust(width) if justify == "left" else cell.rstrip().rjust(width)]
-    lines = Text(cell).wrap(console, width, justify=justify, overflow="fold")
+    lines = Text(cell).wrap(console, max(width, 1), justify=justify, overflow="fold")
     return [line.plain + " " * (width - cell_len(line.plain)) for line in lines] or [" " * width]
