@@ -35,26 +35,24 @@ def slots_at_hand(demand: ChipDemand, *, chips: int = 0, tiles: int = 0, area_m2
     """
     floor, need = demand.floor, slots_needed(demand)
     tiles_needed = -(-need // floor.slots_per_tile)
-    limits: list[int] = []
-    options: list[str] = []
+    limits: dict[str, int] = {}
     if chips:
-        limits.append(chips * floor.slots_per_chip)
-        options.append(f"--chips {demand.chips(need)}")
+        limits[f"--chips {demand.chips(need)}"] = chips * floor.slots_per_chip
     if tiles:
-        limits.append(tiles * floor.slots_per_tile)
-        options.append(f"--tiles {tiles_needed}")
+        limits[f"--tiles {tiles_needed}"] = tiles * floor.slots_per_tile
     if area_m2:
-        limits.append(tiles_within(area_m2, demand.tile_m2) * floor.slots_per_tile)
-        options.append(f"--area {rounded_up(tiles_needed * (demand.tile_m2 or 0.0) * 1e6)}")
-    slots = min(limits, default=demand.chips(need) * floor.slots_per_chip)
+        within = tiles_within(area_m2, demand.tile_m2) * floor.slots_per_tile
+        limits[f"--area {rounded_up(tiles_needed * (demand.tile_m2 or 0.0) * 1e6)}"] = within
+    slots = min(limits.values(), default=demand.chips(need) * floor.slots_per_chip)
     if need > slots:
+        options = " ".join(option for option, limit in limits.items() if limit < need)
         largest = max(demand.layers, key=lambda layer: layer.crossbars)
         raise DoesNotFitError(
             "BSC404",
             "the model needs more crossbars than there are",
             seen=f"one copy of each layer takes {_places(need, demand)}, and {_places(slots, demand)} are at hand; "
             f"the largest layer is '{largest.name}' with {largest.crossbars} crossbars",
-            fix=f"give it {' '.join(options)}, or map fewer weight bits or --encoding offset",
+            fix=f"give it {options}, or map fewer weight bits or --encoding offset",
         )
     return slots or floor.slots_per_tile
 

@@ -23,23 +23,16 @@ LEAST_WIDTH = 60
 """Columns of a terminal that reports are fitted into."""
 
 
-def print_report(report: "RenderableType", text: str | None = None) -> None:
-    """To a terminal in its width and colours, else as plain text: as wide as COLUMNS says, or as all files are.
-
-    Args:
-        report: what is printed.
-        text: the report in the width of files, if that is there already.
-    """
+def print_report(report: "RenderableType") -> None:
+    """To a terminal in its width and colours, else as plain text: as wide as COLUMNS says, or as all files are."""
     from bsc.report.text import REPORT_WIDTH, print_to_terminal, to_text
 
     if sys.stdout.isatty():
         print_to_terminal(report, new_console())
         return
     columns = os.environ.get("COLUMNS", "")
-    width = int(columns) if columns.isascii() and columns.isdecimal() and len(columns) < 5 else REPORT_WIDTH
-    if width < LEAST_WIDTH:
-        width = REPORT_WIDTH
-    print_text(to_text(report, width) if text is None or width != REPORT_WIDTH else text)
+    width = int(columns) if columns.isascii() and columns.isdecimal() and len(columns) < 5 else 0
+    print_text(to_text(report, width if width >= LEAST_WIDTH else REPORT_WIDTH))
 
 
 def say(line: str, *, err: bool = False) -> None:

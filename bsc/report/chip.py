@@ -115,8 +115,8 @@ def chip_table(report: ReportDocument) -> Table:
 
 def layer_chip_table(report: ReportDocument) -> Table:
     """Copies, places and times by layer."""
-    names = ("layer", "copies", "crossbars", f"first {place_name(report)}", "works from", "to", "busy", "holds", "of")
-    table = new_table("Layers on the chip, one inference", names)
+    names = ("layer", "copies", "crossbars", "place", "works from", "to", "busy", "holds")
+    table = new_table(f"Layers on the chip, one inference; places are {place_name(report)}", names)
     for layer in report.plan.layers:
         on = report.chip.layers[layer.name]
         table.add_row(
@@ -127,8 +127,7 @@ def layer_chip_table(report: ReportDocument) -> Table:
             format_si(on.start_s, "s"),
             format_si(on.end_s, "s"),
             format_si(on.busy_s, "s"),
-            bytes_text(on.held_bits),
-            UNKNOWN if on.buffer_bits is None else bytes_text(on.buffer_bits),
+            held_text(on),
         )
     return table
 
@@ -139,8 +138,8 @@ def place_name(report: ReportDocument) -> str:
 
 
 def place_text(layer: LayerOnChip) -> str:
-    """Where a layer begins: "0 / 21 / 4", the place in the smallest unit left out."""
-    return " / ".join(map(str, layer.first_place[:-1]))
+    """Where a layer begins: "0/21/4", the place in the smallest unit left out."""
+    return "/".join(map(str, layer.first_place[:-1]))
 
 
 def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
@@ -200,6 +199,12 @@ def _its(names: Sequence[str]) -> str:
 
 def _units(number: int, level: TargetLevel) -> str:
     return f"{number} {level.name if number == 1 else level.plural}"
+
+
+def held_text(layer: LayerOnChip) -> str:
+    """What a layer holds in buffers, and where that is too much, of how much."""
+    held = bytes_text(layer.held_bits)
+    return f"{held} of {bytes_text(layer.buffer_bits or 0)}" if layer.overflows else held
 
 
 def bytes_text(bits: int) -> str:

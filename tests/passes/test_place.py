@@ -103,7 +103,7 @@ def test_an_area_is_that_of_whole_tiles_and_what_is_needed_is_enough() -> None:
         "[BSC404] the model needs more crossbars than there are\n"
         "  seen: one copy of each layer takes 18 crossbars in 1 core, and 0 crossbars in 0 cores are at hand; the "
         "largest layer is 'b' with 10 crossbars\n"
-        "  fix:  give it --chips 1 --area 0.373, or map fewer weight bits or --encoding offset"
+        "  fix:  give it --area 0.373, or map fewer weight bits or --encoding offset"
     )
     assert places(Place(area=0.373, chips=1), tiled) == {"a": (1, 0), "b": (1, 8)}
     with pytest.raises(UsageError, match="--area needs a target that gives areas"):
