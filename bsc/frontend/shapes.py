@@ -178,8 +178,9 @@ def _infer(model: ir.Model) -> None:
     finally:
         for node, domain in zip(hidden, domains, strict=True):
             node.domain = domain
-            if node.op_type in MAKE_LISTS and node.outputs:
-                node.outputs[0].dtype = _kind_of_list(node)
+            kind = _kind_of_list(node) if node.op_type in MAKE_LISTS and node.outputs else None
+            if kind is not None:
+                node.outputs[0].dtype = kind
         model.opset_imports.pop(HIDDEN, None)
 
 
