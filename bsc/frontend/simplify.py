@@ -31,6 +31,7 @@ def simplify(model: ir.Model) -> None:
         node.name = node.name or f"{node.op_type}_{index}"
     check_functions(model)
     check_edges(model)
+    common.RemoveUnusedFunctionsPass()(model)  # the inliner would unfold what these call, which nobody counted
     with quiet():
         try:
             common.InlinePass()(model)
