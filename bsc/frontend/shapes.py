@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from bsc.errors import UsageError
 from bsc.execution.session import quiet_session
-from bsc.frontend.attributes import inner_graphs
-from bsc.frontend.bounds import may_fold
+from bsc.frontend.attributes import all_nodes, inner_graphs
+from bsc.frontend.bounds import HIDDEN, MAKE_LISTS, MAX_FOLDED_VALUES, is_long_list, may_fold
 from bsc.frontend.constants import known_shape, serialised
 from bsc.frontend.inference import Inference
 from bsc.frontend.ml_shapes import learn_shapes
@@ -24,6 +24,8 @@ BATCH_AXES = "bsc.batch-axes"
 """Key of a value's metadata: the axes that grow with the free batch."""
 IS_SEQUENCE = "bsc.sequence"
 """Key of a value's metadata: it is a sequence of tensors of its type; onnx-ir takes these for tensors."""
+MAKE_MAPS = frozenset({"CastMap", "ZipMap"})
+"""Operators of ai.onnx.ml with maps, whose type onnx-ir does not read: inference does not see them."""
 SEQUENCE_OPS = frozenset({
     "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence",
 })  # fmt: skip
@@ -159,11 +161,55 @@ def infer_shapes(model: ir.Model, again: Inference | None = None) -> Inference |
 
 def _infer(model: ir.Model, again: Inference | None = None) -> Inference | None:
     """What ONNX's own inference knows; where it fails, everything stays as it is."""
-    with quiet(), contextlib.suppress(Exception):
-        inference = again or Inference(model)
-        inference.run()
-        return inference
-    return None
+    hidden = [] if again else [node for node in all_nodes(model.graph) if _is_hidden(node)]
+    domains = [node.domain for node in hidden]
+    for node in hidden:
+        node.domain = HIDDEN
+    if hidden:
+        model.opset_imports[HIDDEN] = 1
+    inference = again
+    try:
+        with quiet(), contextlib.suppress(Exception):
+            inference = again or Inference(model)
+            inference.run()
+    finally:
+        for node, domain in zip(hidden, domains, strict=True):
+            node.domain = domain
+            kind = _kind_of_list(node) if node.op_type in MAKE_LISTS and node.outputs else None
+            if kind is not None:
+                node.outputs[0].dtype = kind
+        model.opset_imports.pop(HIDDEN, None)
+    return inference
+
+
+def _is_hidden(node: ir.Node) -> bool:
+    """Whether inference must not see a node."""
+    if node.op_type in MAKE_MAPS:
+        return True
+    if node.op_type not in MAKE_LISTS | {"Cast"}:
+        return False
+    if node.op_type == "Cast":
+        return any(value is not None and _is_long(value) for value in node.inputs)
+    constants = [None if value is None else value.const_value for value in node.inputs]
+    try:
+        values = [None if constant is None else constant.numpy() for constant in constants]
+    except (TypeError, ValueError):  # a tensor that is not what it says
+        return True
+    return node.domain in ("", "ai.onnx") and is_long_list(node.op_type, values)
+
+
+def _kind_of_list(node: ir.Node) -> ir.DataType | None:
+    """The type of what one of `MAKE_LISTS` makes: of its first input, or of the value that a window is filled with."""
+    if node.op_type != "ConstantOfShape":
+        return None if node.inputs[0] is None else node.inputs[0].dtype
+    filled = node.attributes.get("value")
+    return ir.DataType.FLOAT if filled is None else filled.as_tensor().dtype
+
+
+def _is_long(value: ir.Value) -> bool:
+    """Whether a tensor that nothing makes is known to have one axis, and more numbers than sizes could follow from."""
+    shape = known_shape(value) if value.producer() is None else None
+    return shape is not None and len(shape) == 1 and shape[0] > MAX_FOLDED_VALUES
 
 
 def forget_inner_shapes(model: ir.Model) -> None:
