@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bsc.cost.counts import LayerCounts, count_mapping, count_offset, count_uniform
+from bsc.cost.counters import layer_actions
+from bsc.cost.counts import LayerCounts, count_layer, count_offset, count_uniform
+from bsc.cost.layouts import CopyLayout, plan_layout
 from bsc.cost.offer import not_offered
 from bsc.cost.price import Cost, price
 from bsc.hardware.adc_law import AdcLaw
@@ -55,6 +57,7 @@ class Comparison:
         offset: the same weights in the offset encoding of [isaac16], at 8 bits.
         spread: costs under every law, `law` first.
         counts: of the plan, by layer.
+        layouts: of the plan, by layer: what the crossbars of a copy hold.
         uniform_counts: of the uniform baseline.
         offset_counts: of the offset encoding.
         area_law: how converter area follows resolution; None where no law tells.
@@ -68,6 +71,7 @@ class Comparison:
     offset: Cost
     spread: tuple[LawCosts, ...]
     counts: tuple[LayerCounts, ...]
+    layouts: tuple[CopyLayout, ...]
     uniform_counts: tuple[LayerCounts, ...]
     offset_counts: tuple[LayerCounts, ...]
     area_law: AdcLaw | None
@@ -82,7 +86,7 @@ class Comparison:
     def energy_by_kind(self) -> dict[str, float]:
         """The plan's known energy by how far its prices can be trusted: paper, survey, derived or assumed."""
         shares: dict[str, float] = {}
-        for name, action in self.target.actions().items():
+        for name, action in layer_actions(self.target).items():
             if action.energy_j is not None:
                 kind = action.energy_j.kind
                 shares[kind] = shares.get(kind, 0.0) + (self.plan.action_energy_j(name) or 0.0)
@@ -99,7 +103,11 @@ def compare(mapping: MappedModel, target: Target, law: AdcLaw, laws: Mapping[str
         laws: further laws, by name; the target's default law tells areas where `law` does not.
     """
     cell_bits = target.crossbar.bits_per_cell
-    counts = count_mapping(mapping)
+    counts, layouts = [], []
+    for layer in mapping.layers:
+        arrays = mapping.arrays(layer)
+        counts.append(count_layer(layer, arrays))
+        layouts.append(plan_layout(layer, arrays))
     uniform = count_uniform(mapping, BASELINE_BITS, cell_bits)
     offset = count_offset(mapping, BASELINE_BITS, cell_bits)
     area_law = next((each for each in (law, laws.get(target.adc.law)) if each is not None and each.area), None)
@@ -122,6 +130,7 @@ def compare(mapping: MappedModel, target: Target, law: AdcLaw, laws: Mapping[str
         offset=cost(offset, law),
         spread=spread,
         counts=tuple(counts),
+        layouts=tuple(layouts),
         uniform_counts=tuple(uniform),
         offset_counts=tuple(offset),
         area_law=area_law,

@@ -91,7 +91,7 @@ def crossbar_load(layer: MappedLayer) -> CrossbarLoad:
 
 def count_mapping(mapping: MappedModel) -> list[LayerCounts]:
     """Count the actions of every layer of a mapping."""
-    return [_count_layer(layer, mapping.arrays(layer)) for layer in mapping.layers]
+    return [count_layer(layer, mapping.arrays(layer)) for layer in mapping.layers]
 
 
 def count_uniform(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
@@ -99,7 +99,7 @@ def count_uniform(mapping: MappedModel, bits: int, cell_bits: int) -> list[Layer
 
     Slices are those of the mapping if it cuts evenly, and else of `cell_bits`; pairs are subtracted digitally.
     """
-    return [_count_dense(layer, _even(layer, "differential", cell_bits), bits) for layer in mapping.layers]
+    return [_count_dense(layer, baseline_format(layer, "differential", cell_bits), bits) for layer in mapping.layers]
 
 
 def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
@@ -108,17 +108,18 @@ def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerC
     The sign needs one more bit than in the differential encoding, but there is no second polarity. Slices
     are those of `count_uniform`.
     """
-    return [_count_dense(layer, _even(layer, "offset", cell_bits), bits) for layer in mapping.layers]
+    return [_count_dense(layer, baseline_format(layer, "offset", cell_bits), bits) for layer in mapping.layers]
 
 
-def _even(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
-    """The format of a baseline."""
+def baseline_format(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
+    """The format of a baseline's cells."""
     even = len(set(layer.slice_bits[:-1])) <= 1 and layer.slice_bits[-1] <= layer.slice_bits[0]
     bits = layer.slice_bits[0] if even else cell_bits
     return CellFormat(weight_bits=layer.weight_bits, bits_per_cell=bits, encoding=encoding)
 
 
-def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
+def count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
+    """Count the actions of a layer."""
     load, starts = crossbar_load(layer), layer.column_tiles()[1]
     existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
     paired = layer.cells.analog_pairs
@@ -127,7 +128,7 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
-    alone = _driven_for_sums_alone(layer, arrays, starts)
+    alone = driven_for_sums_alone(layer, arrays, starts)
     unit_columns = int(load.reads @ ((existing + alone) @ load.unit_columns))
     beside = max(int(load.unit_columns.max(initial=0)) - 1, 0)
     conversions[load.unit_bits] += unit_columns
@@ -148,7 +149,7 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     return count(layer, activity)
 
 
-def _driven_for_sums_alone(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
+def driven_for_sums_alone(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
     """Where no crossbar is allocated, but what cells do not hold needs the sum of the inputs: a unit column, (T, C)."""
     added = corrections(layer, arrays)[:, None, None] != 0
     needed = per_tile(np.logical_or, per_crossbar(np.logical_or, added, starts), layer.groups_per_tile)[:, :, 0, 0]

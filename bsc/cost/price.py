@@ -15,6 +15,7 @@ from bsc.cost.counters import (
     CONVERSIONS,
     OF_OWN_DAC,
     conversion_actions,
+    layer_actions,
     require_counters,
 )
 from bsc.cost.counts import LayerCounts
@@ -172,7 +173,7 @@ def energy_by_action(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[st
         times = at_own_bits if action.counter == CONVERSIONS else layer.counters[action.counter]
         return times * action.energy_j.value
 
-    return {name: energy(action) for name, action in target.actions().items()}
+    return {name: energy(action) for name, action in layer_actions(target).items()}
 
 
 def _own_areas(counts: Sequence[LayerCounts], target: Target, law: AdcLaw | None) -> dict[str, list[float]] | None:

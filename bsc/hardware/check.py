@@ -116,7 +116,7 @@ def _sub_totals(target: Target) -> Iterator[CheckLine]:
 
 
 def _full_rates(target: Target) -> Iterator[CheckLine]:
-    """One line for each component that actions say they spend the power of."""
+    """One line for each component that actions say they spend the power of, besides what it draws at rest."""
     spent: dict[str, list[tuple[str, float]]] = {}
     for name, action in target.actions().items():
         if action.component is not None and action.at_full_rate is not None and action.energy_j is not None:
@@ -124,6 +124,8 @@ def _full_rates(target: Target) -> Iterator[CheckLine]:
             spent.setdefault(action.component, []).append((name, power_w))
     for component, actions in spent.items():
         row = target.components()[component]
+        if row.static_w is not None:
+            actions.append(("static", row.static_w.value / row.shared_by))
         names, powers_w = zip(*actions, strict=True)
         yield CheckLine(
             f"{' + '.join(names)} at full rate", "W", _share(row, "power_w"), sum(powers_w), _ACTION_TOLERANCE

@@ -25,6 +25,9 @@ besides the level within it."""
 AreaBasis = Literal["one", "converter", "row", "column", "cell"]
 """What an area is repeated for: one of its level or, on the level of the arrays, a converter, row, column or cell."""
 
+Topology = Literal["bus", "mesh"]
+"""How a link joins: all that is on it, or each with its neighbours in a square."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 MAX_LEVELS: Final = 16
 MAX_NUMBER: Final = 1_000_000_000
@@ -136,6 +139,8 @@ class Component(Record):
         shared_by: how many of its level the row is divided over.
         spec: the row's description.
         power_w: power of the row at full activity.
+        static_w: what it draws whatever it does, a part of `power_w`; what its actions cost does not have it. None
+            where nobody published it: it is then in what actions cost.
         area_m2: area of the row.
     """
 
@@ -143,6 +148,7 @@ class Component(Record):
     shared_by: Number = 1
     spec: Text
     power_w: Quantity
+    static_w: Quantity | None = None
     area_m2: Quantity
 
 
@@ -193,7 +199,7 @@ class AreaPart(Record):
 
 
 class Buffer(Record):
-    """A memory of one of its level. A fact so far: no cost follows from it.
+    """A memory of one of its level.
 
     Attributes:
         capacity_bit: what it holds.
@@ -207,16 +213,20 @@ class Buffer(Record):
 
 
 class Link(Record):
-    """A connection that one of its level has. A fact so far: no cost follows from it.
+    """A connection that one of its level has.
 
     Attributes:
         joins: what with what, in words.
+        topology: `bus`, it joins what is within one of its level; `mesh`, it is one of the links of a router to its
+            neighbours in a square mesh, which is shared by as many of its level as the link; None, it is a fact and
+            nothing follows from it.
         count: how many alike.
         shared_by: how many of its level have them together.
         bandwidth_bit_per_s: of one.
     """
 
     joins: Text
+    topology: Topology | None = None
     count: Number = 1
     shared_by: Number = 1
     bandwidth_bit_per_s: Quantity
@@ -321,7 +331,7 @@ class Target(Record):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for wrong in (*_wrong_levels(self), *_wrong_names(self), *_wrong_areas(self)):
+        for wrong in (*_wrong_levels(self), *_wrong_names(self), *_wrong_areas(self), *_wrong_powers(self)):
             raise wrong
         return self
 
@@ -419,6 +429,17 @@ def _wrong_areas(target: Target) -> Iterator[Exception]:
                     fix=f"move it to level '{target.level[0].name}', which has {part.per}s, or give the area of "
                     f"one {level.name}",
                 )
+
+
+def _wrong_powers(target: Target) -> Iterator[Exception]:
+    """Components that draw more at rest than at full activity."""
+    for name, row in target.components().items():
+        if row.static_w is not None and row.static_w.value > row.power_w.value:
+            yield fault(
+                f"component '{name}' draws more at rest than at full activity",
+                seen=f"static_w {row.static_w.value:g}, power_w {row.power_w.value:g}",
+                fix="static_w is a part of power_w: correct one of them",
+            )
 
 
 def _twice(kind: str, name: str) -> Exception:

@@ -5,18 +5,20 @@ and the whole plan come to is added up from the slices of layers, so that each m
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsc.chip.buffers import buffer_bits
-from bsc.chip.performance import Performance, chip_comparison, quotient
+from bsc.chip.dataflow import Dataflow
+from bsc.chip.performance import Performance, chip_comparison, energy_by_kind, quotient, work_around
 from bsc.chip.timing import critical_path
+from bsc.chip.work import KINDS, NOTHING, Work
 from bsc.cost.compare import BASELINE_BITS, Comparison, LawCosts
-from bsc.cost.counters import CONVERSIONS, counted, not_modelled
+from bsc.cost.counters import CHIP_COUNTERS, CONVERSIONS, COUNTERS, counted, not_modelled
 from bsc.cost.counts import LayerCounts
 from bsc.cost.crossbars import CrossbarTable, crossbar_table
 from bsc.cost.price import Cost
@@ -35,6 +37,7 @@ from bsc.report.document import (
     BitCounts,
     ChipFigures,
     ChipReport,
+    InferenceEnergy,
     LawSaving,
     LayerOnChip,
     LayerSpend,
@@ -42,6 +45,7 @@ from bsc.report.document import (
     MappingTotals,
     Observation,
     ObservationTotals,
+    OperatorTotals,
     PlanCost,
     PlanTotals,
     ReportDocument,
@@ -127,8 +131,7 @@ def plan_totals(records: Sequence[MappedLayer], layers: Mapping[str, LayerTotals
 def plan_cost(comparison: Comparison) -> PlanCost:
     """Cost of a plan and its baselines."""
     assert BASELINE_BITS == 8  # the names of the fields say so
-    target, by_kind = comparison.target, comparison.energy_by_kind()
-    known = sum(by_kind.values())
+    target = comparison.target
     return PlanCost(
         target=target.name,
         target_sha256=target_sha256(target),
@@ -137,15 +140,13 @@ def plan_cost(comparison: Comparison) -> PlanCost:
         adc_bits=target.adc.bits,
         adc_flexibility=target.adc.granularity.value,
         levels=_levels(target),
-        actions=_actions(target),
+        actions=_actions(target, COUNTERS),
         areas=_areas(target),
         not_modelled=list(not_modelled(target)),
         adc_law=comparison.law.name,
         plan=_spend(comparison.plan, comparison.counts),
         uniform_8_bit=_spend(comparison.uniform, comparison.uniform_counts),
         isaac_offset_8_bit=_spend(comparison.offset, comparison.offset_counts),
-        energy_by_kind_j=by_kind,
-        energy_share_by_kind={kind: energy / known for kind, energy in by_kind.items()} if known else {},
         free_adc_bound=comparison.free_adc_bound,
         adc_not_offered=list(comparison.not_offered),
         adc_law_names=[each.law.name for each in comparison.spread],
@@ -165,6 +166,8 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
         starts[use.layer] = min(starts.get(use.layer, time.start_s), time.start_s)
         ends[use.layer] = max(ends.get(use.layer, time.end_s), time.end_s)
     floor = found.plan.demand.floor
+    by_kind = energy_by_kind(found.plan, comparison)
+    known = sum(by_kind.values())
 
     def on_chip(layer: MappedLayer) -> LayerOnChip:
         placed, buffer = found.plan.placed[layer.name], found.buffers[layer.name]
@@ -190,6 +193,10 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
         uniform_8_bit=_chip_figures(found.uniform),
         isaac_offset_8_bit=_chip_figures(found.offset),
         layers={layer.name: on_chip(layer) for layer in mapping.layers},
+        actions=_actions(target, CHIP_COUNTERS),
+        operators=_operators(mapping.layers, found.dataflow),
+        energy_by_kind_j=by_kind,
+        energy_share_by_kind={kind: energy / known for kind, energy in by_kind.items()} if known else {},
     )
 
 
@@ -204,7 +211,9 @@ def _chip_figures(found: Performance) -> ChipFigures:
         area_m2=found.area_m2,
         latency_s=found.timing.latency_s,
         interval_s=found.interval_s,
-        io_s=found.io_s,
+        links_s=dict(found.links_s),
+        stall_s=found.interval_s - found.timing.interval_s,
+        busiest_link=found.busiest_link,
         bottleneck=found.timing.bottleneck,
         batch_s=found.batch_s(16),
         inferences_per_s=found.inferences_per_s,
@@ -215,7 +224,43 @@ def _chip_figures(found: Performance) -> ChipFigures:
         ops_per_j=found.ops_per_j,
         ops_per_s_m2=found.ops_per_s_m2,
         energy_delay_js=found.energy_delay_js,
+        energy=_inference_energy(found),
     )
+
+
+def _inference_energy(found: Performance) -> InferenceEnergy:
+    energy = found.energy
+    return InferenceEnergy(
+        total_j=energy.total_j,
+        layers_j=energy.layers_j,
+        traffic_j=energy.traffic_j,
+        work_j=energy.work_j,
+        active_j=energy.active_j,
+        static_j=energy.static_j,
+        static_w=energy.static_w,
+        at_rest_1_percent_j=energy.at_rest(0.01),
+        at_rest_5_percent_j=energy.at_rest(0.05),
+        idle_share=found.idle_share,
+        by_action_j=dict(energy.by_action_j),
+        counters=dict(found.counters),
+    )
+
+
+AROUND_CROSSBARS: Final = "scales and steps of layers"
+"""What stands in place of an operator for the digital work around crossbars."""
+
+
+def _operators(layers: Sequence[MappedLayer], dataflow: Dataflow) -> list[OperatorTotals]:
+    """Digital work by type of operator, in the order in which types are met."""
+    found: dict[tuple[str, str], list[Work | None]] = {(AROUND_CROSSBARS, ""): [work_around(each) for each in layers]}
+    for each in dataflow.work:
+        found.setdefault((each.op_type, each.reason), []).append(each.work)
+    totals = []
+    for (op_type, reason), parts in found.items():
+        work = None if None in parts else sum((part for part in parts if part is not None), NOTHING)
+        kinds = {kind: None if work is None else getattr(work, kind) for kind in KINDS}
+        totals.append(OperatorTotals(op_type=op_type, times=len(parts), reason=reason, **kinds))
+    return totals
 
 
 def target_sha256(target: Target) -> str:
@@ -349,7 +394,8 @@ def _levels(target: Target) -> list[TargetLevel]:
     return [TargetLevel(name=level.name, plural=level.several, count=level.count) for level in target.level]
 
 
-def _actions(target: Target) -> list[TargetAction]:
+def _actions(target: Target, counters: Container[str]) -> list[TargetAction]:
+    """Those that such counters count."""
     return [
         TargetAction(
             name=name,
@@ -362,6 +408,7 @@ def _actions(target: Target) -> list[TargetAction]:
         )
         for level in target.level
         for name, action in level.action.items()
+        if action.counter in counters
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from rich.console import Group, RenderableType
 
 from bsc.report.document import ChipFigures, LayerOnChip, ReportDocument
+from bsc.report.energy import energy_notes, energy_table
 from bsc.report.table import Table
 from bsc.report.text import counted, new_table, plain_text
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
@@ -90,7 +91,7 @@ def chip_rows(report: ReportDocument) -> list[ChipRow]:
 def chip_section(report: ReportDocument) -> RenderableType:
     """Figures of the chip, and what stands out."""
     lines = [f"{label:<18}{words}" for label, words in chip_notes(report)]
-    return Group(chip_table(report), plain_text(*lines, ""))
+    return Group(chip_table(report), energy_table(report), plain_text(*lines, ""))
 
 
 def chip_table(report: ReportDocument) -> Table:
@@ -145,8 +146,7 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     plan, filled = chip.plan, chip.filled
     notes = []
     if plan.bottleneck is not None:
-        slowest = plan.bottleneck if plan.interval_s > plan.io_s else "the links of the chips, for inputs and outputs"
-        notes.append(("slowest stage", f"{slowest}, {format_si(plan.interval_s, 's')} an inference"))
+        notes.append(("slowest stage", f"{slowest(plan)}, {format_si(plan.interval_s, 's')} an inference"))
     if filled.inferences_per_s is not None and plan.interval_s > filled.interval_s:
         more = format_ratio(ratio(plan.interval_s, filled.interval_s))
         words = (
@@ -162,9 +162,26 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     more_chips = max(chip.uniform_8_bit.chips, chip.isaac_offset_8_bit.chips)
     if more_chips > plan.chips:
         notes.append(("baselines", f"that do not fit have more chips: up to {more_chips}"))
-    words = "of crossbars and converters; other links, digital operators and buffers keep up with them"
+    words = "of crossbars, converters, links, buses and buffers; digital operators keep up with them"
     notes.append(("times", words))
-    return notes
+    return [*notes, *energy_notes(report)]
+
+
+LINKS: Final = {
+    "chip links": "the links of a chip",
+    "mesh": "the mesh between tiles",
+    "buses": "the bus of a tile",
+    "buffers": "the buffer of a tile",
+}
+"""What reports call each kind of link."""
+
+
+def slowest(chip: ChipFigures) -> str:
+    """What sets the interval."""
+    if chip.busiest_link is None:
+        return chip.bottleneck or "nothing"
+    link = LINKS.get(chip.busiest_link, chip.busiest_link)
+    return f"{link}, {format_si(chip.stall_s, 's')} longer than {chip.bottleneck or 'any layer'}"
 
 
 def bytes_text(bits: int) -> str:

@@ -27,6 +27,9 @@ HARDWARE = "the hardware description"
 PLACEMENT = "copies and places of the plan, on the target's levels"
 TIMING = "rows that wait for each other, copies, and the target's times"
 BUFFERS = "rows that wait for each other, and the bits of input codes"
+TRAFFIC = "places of all crossbars, and the tensors between layers"
+WORK = "shapes of the model's digital operators"
+STATIC = "power that the hardware description gives, times the interval"
 
 PROVED: Final = "proved"
 """What resolutions rest on that need no policy to vouch for them."""
@@ -203,7 +206,9 @@ class Spend(FigureRecord):
     conversions: Count = figure("of one inference, unit columns included", unit="conversions", source=COUNTS)
     adc_energy_j: Amount | None = figure("conversions alone", unit="J", source=PRICES)
     energy_j: Amount | None = figure(
-        "one inference, all actions below; not what `cost.not_modelled` names", unit="J", source=PRICES
+        "one inference, all actions below: crossbars and their tiles; `chip` has what they do together",
+        unit="J",
+        source=PRICES,
     )
     latency_s: Amount = figure("one inference, layer after layer, one copy of each", unit="s", source=PRICES)
     area_m2: Amount | None = figure("whole units of every level that the crossbars fill", unit="m²", source=PRICES)
@@ -277,7 +282,7 @@ class PlanCost(FigureRecord):
         description="what can have a resolution of its own: each column, tile or slice; fixed for nothing"
     )
     levels: list[TargetLevel] = Field(description="of the target, that of the crossbars first", min_length=2)
-    actions: list[TargetAction] = Field(description="of the target, in the order of reports")
+    actions: list[TargetAction] = Field(description="of crossbars and their tiles, in the order of reports")
     areas: list[TargetArea] = Field(description="of the target, in the order of reports")
     not_modelled: list[str] = Field(
         description="what costs leave out: what the model has no counter for, components that no priced action spends "
@@ -287,14 +292,6 @@ class PlanCost(FigureRecord):
     plan: Spend
     uniform_8_bit: Spend = Field(description="the same network, every slice column at 8 bits, nothing left out")
     isaac_offset_8_bit: Spend = Field(description="the same weights in ISAAC's offset encoding, at 8 bits")
-    energy_by_kind_j: dict[str, Amount] = figure(
-        "the plan's known energy by what its prices rest on: paper, survey, derived or assumed",
-        unit="J",
-        source=PRICES,
-    )
-    energy_share_by_kind: dict[str, Amount] = figure(
-        "the same over their sum; empty where that is 0", unit="1", source=PRICES
-    )
     free_adc_bound: Amount | None = figure(
         "energy of the uniform baseline over the same without ADC energy: what ADCs alone could save",
         unit="1",
@@ -333,6 +330,41 @@ class PlanCost(FigureRecord):
         return self
 
 
+class InferenceEnergy(FigureRecord):
+    """Where the energy of one inference of many goes."""
+
+    total_j: Amount | None = figure(
+        "all of it: crossbars and their tiles, traffic, digital work, static power", unit="J", source=PRICES
+    )
+    layers_j: Amount | None = figure(
+        "crossbars and their tiles, as in the costs of one inference", unit="J", source=PRICES
+    )
+    traffic_j: Amount | None = figure("what is carried between IMAs, tiles and chips", unit="J", source=PRICES)
+    work_j: Amount | None = figure("digital operators, scales of results and dynamic steps", unit="J", source=PRICES)
+    active_j: Amount | None = figure("the three together: the total without static power", unit="J", source=PRICES)
+    static_j: Amount = figure(
+        "power that is published to be drawn all the time, by chips and tiles in use", unit="J", source=STATIC
+    )
+    static_w: Amount = figure("that power", unit="W", source=HARDWARE)
+    at_rest_1_percent_j: Amount | None = figure(
+        "the total, if 1 % of the tiles' power without a published static part went on while nothing is done",
+        unit="J",
+        source=STATIC,
+    )
+    at_rest_5_percent_j: Amount | None = figure("the same for 5 %", unit="J", source=STATIC)
+    idle_share: Amount = figure(
+        "share of time in which places for crossbars in the tiles in use do nothing, mean over all",
+        unit="1",
+        source=TIMING,
+    )
+    by_action_j: dict[str, Amount | None] = figure("traffic and digital work, by action", unit="J", source=PRICES)
+    counters: dict[str, Count | None] = figure(
+        "traffic in bits and digital work in operations, by counter; null where shapes do not tell",
+        unit="actions",
+        source=TRAFFIC,
+    )
+
+
 class ChipFigures(FigureRecord):
     """A model on chips: how much of them it takes, and what it does over time."""
 
@@ -349,15 +381,18 @@ class ChipFigures(FigureRecord):
         "one inference on an empty chip, layers following each other row by row", unit="s", source=TIMING
     )
     interval_s: Amount = figure(
-        "between inferences that follow each other without end: of the busiest layer, or of the links",
+        "between inferences that follow each other without end: of the busiest layer, or of the busiest link",
         unit="s",
         source=TIMING,
     )
-    io_s: Amount = figure(
-        "the links of the chips in use carry inputs and outputs of one inference in; 0 where the target has none",
+    links_s: dict[str, Amount] = figure(
+        "the busiest of each kind carries its bits of one inference in: links of a chip, the mesh between tiles, buses "
+        "and buffers of tiles; only those that the target gives a rate of",
         unit="s",
-        source=TIMING,
+        source=TRAFFIC,
     )
+    stall_s: Amount = figure("by how much the busiest link makes the interval longer", unit="s", source=TRAFFIC)
+    busiest_link: str | None = Field(description="the kind of link that sets the interval; null where a layer does")
     bottleneck: str | None = Field(description="the busiest layer; null where none takes time")
     batch_s: Amount = figure("sixteen inferences: the latency of one and 15 intervals", unit="s", source=TIMING)
     inferences_per_s: Amount | None = figure("one over the interval", unit="1/s", source=TIMING)
@@ -367,15 +402,14 @@ class ChipFigures(FigureRecord):
     busy_share: Amount | None = figure(
         "share of the interval in which a crossbar works, mean over all", unit="1", source=TIMING
     )
-    power_w: Amount | None = figure(
-        "energy of an inference over the interval: without all that costs leave out", unit="W", source=TIMING
-    )
+    power_w: Amount | None = figure("all energy of an inference over the interval", unit="W", source=TIMING)
     ops_per_s: Amount | None = figure(
         "on crossbars, two for each multiply-accumulate of the model", unit="1/s", source=TIMING
     )
     ops_per_j: Amount | None = figure("the same for a joule: operations a second for a watt", unit="1/J", source=PRICES)
     ops_per_s_m2: Amount | None = figure("operations a second over the area", unit="1/(s m²)", source=TIMING)
-    energy_delay_js: Amount | None = figure("energy of an inference times its latency", unit="J s", source=TIMING)
+    energy_delay_js: Amount | None = figure("all energy of an inference times its latency", unit="J s", source=TIMING)
+    energy: InferenceEnergy
 
 
 class LayerOnChip(FigureRecord):
@@ -405,6 +439,20 @@ class LayerOnChip(FigureRecord):
         return self.crossbars > 0 and self.buffer_bits is not None and self.held_bits > self.buffer_bits
 
 
+class OperatorTotals(FigureRecord):
+    """What the digital operators of one type compute in one inference."""
+
+    op_type: str = Field(description="of ONNX")
+    times: Count = figure("operators of the type", unit="operators", source=WORK)
+    reason: str = Field(description="why there is nothing to count, or why it cannot be counted; else empty")
+    products: Count | None = figure("of two values that are computed", unit="actions", source=WORK)
+    additions: Count | None = figure("subtractions and shifts included", unit="actions", source=WORK)
+    comparisons: Count | None = figure("maxima and logic included", unit="actions", source=WORK)
+    interpolations: Count | None = figure(
+        "functions of one value, products with constants included", unit="actions", source=WORK
+    )
+
+
 class ChipReport(FigureRecord):
     """A placed plan beside its baselines, which were placed by the same policy on as many crossbars.
 
@@ -416,6 +464,16 @@ class ChipReport(FigureRecord):
     uniform_8_bit: ChipFigures
     isaac_offset_8_bit: ChipFigures
     layers: dict[str, LayerOnChip] = Field(description="of the plan, by name of the layer")
+    actions: list[TargetAction] = Field(description="traffic and digital work, in the order of reports")
+    operators: list[OperatorTotals] = Field(description="digital operators by type, and what is around the crossbars")
+    energy_by_kind_j: dict[str, Amount] = figure(
+        "the plan's known energy by what its prices rest on: paper, survey, derived or assumed",
+        unit="J",
+        source=PRICES,
+    )
+    energy_share_by_kind: dict[str, Amount] = figure(
+        "the same over their sum; empty where that is 0", unit="1", source=PRICES
+    )
 
     @property
     def columns(self) -> tuple[ChipFigures, ...]:

@@ -14,6 +14,7 @@ from bsc.report.chip import chip_section, layer_chip_table
 from bsc.report.costs import cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
 from bsc.report.document import BitCounts, LayerTotals, PlanCost, ReportDocument, SlicedTotals, SliceTotals
+from bsc.report.energy import action_table, operator_table, unpriced_actions
 from bsc.report.network import digital_operators, network_table, operators_text
 from bsc.report.places import Places
 from bsc.report.table import Table
@@ -187,10 +188,11 @@ def _by_bits(part: SliceTotals, kind: Resolutions) -> tuple[BitCounts, float | N
 
 def _notes(report: ReportDocument) -> RenderableType:
     layers, totals, cost = report.plan.layers, report.totals, report.cost
-    shares = sorted(cost.energy_share_by_kind.items())
+    shares = sorted(report.chip.energy_share_by_kind.items())
     basis = ", ".join(f"{kind} {share:.1%}" for kind, share in shares if share)
-    unknown = [each.label for each in cost.actions if cost.plan.energy_by_action_j.get(each.name) is None]
-    basis += f" of what is known, without {', '.join(unknown)}" if basis and unknown else ""
+    basis += " of the full total" if basis else ""
+    unknown = unpriced_actions(report)
+    basis += f", or of what is known of it, without {', '.join(unknown)}" if basis and unknown else ""
     policies = ", ".join(_unique(map(_assignment, layers)))
     return plain_text(
         f"ADC assignment    {policies}; {totals.lossless} of {totals.conversions} {_converted(layers)} are "
@@ -270,6 +272,8 @@ SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
     _costs,
     layer_cost_table,
     chip_section,
+    action_table,
+    operator_table,
     layer_chip_table,
     timeline_text,
     _laws,
@@ -278,6 +282,6 @@ SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
 """What reports show, in this order."""
 
 ONLY_WHOLE: Final[frozenset[Callable[[ReportDocument], RenderableType]]] = frozenset(
-    {_network, slice_table, layer_chip_table, timeline_text}
+    {_network, slice_table, action_table, operator_table, layer_chip_table, timeline_text}
 )
 """Sections of the longer report alone."""

@@ -64,10 +64,12 @@ def test_figures_follow_from_each_other(reports: dict[str, ReportDocument]) -> N
         macs = sum(layer.rows * layer.columns * layer.vectors for layer in report.plan.layers)
         for chip, spend in zip(columns(report), spends, strict=True):
             assert chip.inferences_per_s == pytest.approx(1 / chip.interval_s)
-            assert spend.energy_j is not None
-            assert chip.power_w == pytest.approx(spend.energy_j / chip.interval_s)
-            assert chip.ops_per_j == pytest.approx(2 * macs / spend.energy_j)
-            assert chip.energy_delay_js == pytest.approx(spend.energy_j * chip.latency_s)
+            energy = chip.energy
+            assert energy.total_j is not None
+            assert energy.layers_j == spend.energy_j
+            assert chip.power_w == pytest.approx(energy.total_j / chip.interval_s)
+            assert chip.ops_per_j == pytest.approx(2 * macs / energy.total_j)
+            assert chip.energy_delay_js == pytest.approx(energy.total_j * chip.latency_s)
             assert chip.latency_s <= spend.latency_s * (1 + 1e-9)
             assert chip.inferences_per_s_bound is not None
             assert chip.inferences_per_s is not None
@@ -97,11 +99,13 @@ def test_links_are_a_limit(mnist: Path) -> None:
     # 784 inputs and 10 outputs of 8 bits on four links of 51.2 Gbit/s: 31 ns, whatever the copies.
     plan = read_plan(mnist)
     report = report_of(plan)
-    assert report.chip.filled.interval_s == report.chip.filled.io_s == pytest.approx(794 * 8 / (4 * 51.2e9))
+    filled = report.chip.filled
+    assert filled.interval_s == filled.links_s["chip links"] == pytest.approx(794 * 8 / (4 * 51.2e9))
+    assert filled.busiest_link == "chip links"
     chip = ISAAC.level[-1].model_copy(update={"link": {}})
     without = ISAAC.model_copy(update={"level": (*ISAAC.level[:-1], chip)})
     without_links = report_of(plan, target=without).chip.filled
-    assert without_links.io_s == 0.0
+    assert "chip links" not in without_links.links_s
     assert without_links.interval_s < report.chip.filled.interval_s
 
 
