@@ -125,7 +125,7 @@ class Performance:
     def idle_share(self) -> float:
         """Share of time in which places for crossbars in the tiles in use do nothing, on average."""
         places = self.tiles * self.demand.floor.slots_per_tile
-        return 1.0 - (self.busy_share or 0.0) * self.crossbars / places if places else 1.0
+        return max(1.0 - (self.busy_share or 0.0) * self.crossbars / places, 0.0) if places else 1.0
 
     @cached_property
     def energy(self) -> ChipEnergy:

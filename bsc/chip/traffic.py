@@ -20,6 +20,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -37,6 +38,8 @@ MAX_CROSSBARS: Final = 1 << 22
 """Of all copies of a layer that are followed one by one."""
 MAX_PAIRS: Final = 1 << 21
 """Tiles that send, times tiles that are sent to."""
+ROUNDING: Final = 1e-9
+"""What sums of shares may be off by, relatively."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,18 +173,23 @@ def _added(loads: Loads, layers: Sequence[MappedLayer], seats: Mapping[str, _Sea
             buffers[tile] += bits
     return Traffic(
         counters={
-            "repeated_bits": round(repeated_bits),
-            "partial_bits": round(partial_bits),
-            "merges": round(merges),
-            "arriving_bits": round(loads.arriving_bits),
-            "router_bits": round(loads.router_bits),
-            "chip_link_bits": round(loads.link_bits),
+            "repeated_bits": _whole(repeated_bits),
+            "partial_bits": _whole(partial_bits),
+            "merges": _whole(merges),
+            "arriving_bits": _whole(loads.arriving_bits),
+            "router_bits": _whole(loads.router_bits),
+            "chip_link_bits": _whole(loads.link_bits),
         },
         mesh_bits=max(max(loads.mesh.values(), default=0.0), max(loads.ports.values(), default=0.0)),
         link_bits=max(loads.links.values(), default=0.0),
         bus_bits=max(bus.values(), default=0.0),
         buffer_bits=max(buffers.values(), default=0.0),
     )
+
+
+def _whole(count: float) -> int:
+    """Rounded up, whatever rounding has added to a whole number."""
+    return math.ceil(count * (1 - ROUNDING) - ROUNDING)
 
 
 def _needed(use: Use, layer: MappedLayer, seat: _Seat) -> dict[int, float]:
@@ -213,10 +221,15 @@ def _share(layer: MappedLayer, shape: Sequence[int], copies: int, of_copies: int
         taps, stride, dilation = geometry.kernel[axis], geometry.strides[axis], geometry.dilations[axis]
         size = output_sizes(geometry, tuple(shape[2:]))[axis]
         mine, all_of_them = min(copies, size), min(of_copies, size)
-        covered = min((mine - 1) * stride + (taps - 1) * dilation + 1, mine * taps)
-        share *= min(covered / (all_of_them * stride), 1.0)
+        share *= min(_covered(mine, taps, stride, dilation) / (all_of_them * stride), 1.0)
         copies, of_copies = -(-copies // size), -(-of_copies // size)
     return share
+
+
+@lru_cache(maxsize=1 << 12)
+def _covered(windows: int, taps: int, stride: int, dilation: int) -> int:
+    """Places of a line that neighbouring windows cover."""
+    return len(np.unique(np.add.outer(np.arange(windows) * stride, np.arange(taps) * dilation)))
 
 
 def _seat(layout: CopyLayout, placed: Placed, floor: Floor, last: int) -> _Seat:

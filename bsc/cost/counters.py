@@ -114,10 +114,10 @@ COUNTERS: Final[dict[str, Count]] = {
 """Counters by the names that targets give."""
 
 TRAFFIC: Final = {
-    "repeated_bits": "Bits of inputs that further tiles of a copy read from their buffers for their IMAs",
-    "partial_bits": "Bits of partial sums that IMAs send over the bus of their tile to be added up",
-    "merges": "Additions of partial sums of IMAs and tiles",
-    "arriving_bits": "Bits that tiles take in from elsewhere and write into their buffers",
+    "repeated_bits": "Bits of inputs that a copy reads from more buffers than one, those of the first left out",
+    "partial_bits": "Bits of partial sums carried to where they are added up",
+    "merges": "Additions of partial sums",
+    "arriving_bits": "Bits from elsewhere that are written into buffers",
     "router_bits": "Bits through routers, once for each router on their way",
     "chip_link_bits": "Bits over links of chips, once for each link on their way",
 }

@@ -173,6 +173,7 @@ class Action(Record):
         label: what reports call it; by default its name.
         component: level and name of the row whose power it spends, such as `tile.edram`.
         energy_j: of one action, at `Adc.bits` for conversions; None is unknown, and so is every sum with it.
+        energy_as: name of the action whose `energy_j` it has, as where a part is used for several purposes.
         at_full_rate: activity that spends all of the component's power.
     """
 
@@ -181,6 +182,7 @@ class Action(Record):
     label: Text | None = None
     component: Text | None = None
     energy_j: Quantity | None = None
+    energy_as: Name | None = None
     at_full_rate: FullRate | None = None
 
 
@@ -336,8 +338,14 @@ class Target(Record):
         return self
 
     def actions(self) -> dict[str, Action]:
-        """Every action by name, those of the arrays first."""
-        return {name: action for level in self.level for name, action in level.action.items()}
+        """Every action by name, those of the arrays first, with the energy of the one that it names."""
+        written = {name: action for level in self.level for name, action in level.action.items()}
+        return {
+            name: action
+            if action.energy_as is None
+            else action.model_copy(update={"energy_j": written[action.energy_as].energy_j})
+            for name, action in written.items()
+        }
 
     def areas(self) -> dict[str, AreaPart]:
         """Every area by name, those of the arrays first."""
@@ -389,7 +397,10 @@ def _wrong_names(target: Target) -> Iterator[Exception]:
     ):
         yield from (_twice(kind, name) for name, times in Counter(names).items() if times > 1)
     components = target.components()
-    for name, action in target.actions().items():
+    actions = {name: action for level in target.level for name, action in level.action.items()}
+    for name, action in actions.items():
+        if action.energy_as is not None:
+            yield from _wrong_price(name, action, actions)
         if action.at_full_rate is not None and action.component is None:
             yield fault(
                 f"action '{name}' has a full rate, but of no component",
@@ -416,6 +427,23 @@ def _wrong_names(target: Target) -> Iterator[Exception]:
                 seen=f"level = '{entry.level}', covers = 'all'",
                 fix="write covers = 'one': it is the whole",
             )
+
+
+def _wrong_price(name: str, action: Action, actions: Mapping[str, Action]) -> Iterator[Exception]:
+    """An action that has the energy of none, or of another that has that of a third."""
+    named = actions.get(action.energy_as or "")
+    if action.energy_j is not None or action.at_full_rate is not None:
+        yield fault(
+            f"action '{name}' has the energy of another, and one of its own",
+            seen=f"energy_as = '{action.energy_as}', and energy_j or at_full_rate",
+            fix="remove one of them",
+        )
+    if named is None or named.energy_as is not None:
+        yield fault(
+            f"action '{name}' has the energy of no action that has one of its own",
+            seen=f"energy_as = '{action.energy_as}'",
+            fix=f"name one of these{_listed([each for each, other in actions.items() if other.energy_as is None])}",
+        )
 
 
 def _wrong_areas(target: Target) -> Iterator[Exception]:

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 import hw_models
-from bsc.cost.counters import COUNTERS, counted
+from bsc.cost.counters import ALL_COUNTERS, counted
 from bsc.hardware.adc_law import AdcLaw
 from bsc.reference.markdown import table_row
 from bsc.report.document import FigureRecord, ReportDocument
@@ -49,7 +49,7 @@ def figures() -> str:
     sections = "".join(_section(record, found) for record, found in _records().items())
     columns = "".join(map(_column, COLUMNS))
     words = "".join(table_row(word, meaning) for word, meaning in WORDS.items())
-    counters = "".join(table_row(f"`{name}`", counted(name)) for name in COUNTERS)
+    counters = "".join(table_row(f"`{name}`", counted(name)) for name in ALL_COUNTERS)
     laws = "".join(_law(law) for law in hw_models.laws().values())
     return f"""# What the figures mean
 

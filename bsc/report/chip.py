@@ -145,8 +145,8 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     chip, tile = report.chip, report.cost.levels[-2]
     plan, filled = chip.plan, chip.filled
     notes = []
-    if plan.bottleneck is not None:
-        notes.append(("slowest stage", f"{slowest(plan)}, {format_si(plan.interval_s, 's')} an inference"))
+    if plan.interval_s:
+        notes.append(("slowest stage", f"{slowest(report)}, {format_si(plan.interval_s, 's')} an inference"))
     if filled.inferences_per_s is not None and plan.interval_s > filled.interval_s:
         more = format_ratio(ratio(plan.interval_s, filled.interval_s))
         words = (
@@ -167,21 +167,25 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     return [*notes, *energy_notes(report)]
 
 
-LINKS: Final = {
-    "chip links": "the links of a chip",
-    "mesh": "the mesh between tiles",
-    "buses": "the bus of a tile",
-    "buffers": "the buffer of a tile",
-}
-"""What reports call each kind of link."""
+def link_name(report: ReportDocument, link: str) -> str:
+    """What reports call a kind of link."""
+    tile, chip = report.cost.levels[-2:]
+    names = {
+        "chip links": f"the links of a {chip.name}",
+        "mesh": f"the mesh between {tile.plural}",
+        "buses": f"the bus of a {tile.name}",
+        "buffers": f"the buffer of a {tile.name}",
+    }
+    return names.get(link, link)
 
 
-def slowest(chip: ChipFigures) -> str:
+def slowest(report: ReportDocument) -> str:
     """What sets the interval."""
+    chip = report.chip.plan
     if chip.busiest_link is None:
         return chip.bottleneck or "nothing"
-    link = LINKS.get(chip.busiest_link, chip.busiest_link)
-    return f"{link}, {format_si(chip.stall_s, 's')} longer than {chip.bottleneck or 'any layer'}"
+    longer = f"{format_si(chip.stall_s, 's')} longer than {chip.bottleneck or 'any layer'}"
+    return f"{link_name(report, chip.busiest_link)}, {longer}"
 
 
 def bytes_text(bits: int) -> str:

@@ -347,7 +347,7 @@ class InferenceEnergy(FigureRecord):
     )
     static_w: Amount = figure("that power", unit="W", source=HARDWARE)
     at_rest_1_percent_j: Amount | None = figure(
-        "the total, if 1 % of the tiles' power without a published static part went on while nothing is done",
+        "the total, if 1 % of the power without a published static part went on while nothing is done",
         unit="J",
         source=STATIC,
     )

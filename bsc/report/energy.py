@@ -26,14 +26,14 @@ class Part:
 
 
 PARTS: Final = (
-    Part(label="crossbars and tiles", value=lambda each: each.layers_j, adds=True),
+    Part(label="crossbar layers", value=lambda each: each.layers_j, adds=True),
     Part(label="traffic", value=lambda each: each.traffic_j, adds=True),
     Part(label="digital work", value=lambda each: each.work_j, adds=True),
     Part(label="without static power", value=lambda each: each.active_j, adds=False),
     Part(label="static power", value=lambda each: each.static_j, adds=True),
     Part(label="FULL TOTAL", value=lambda each: each.total_j, adds=False),
-    Part(label="tiles static at 1 %", value=lambda each: each.at_rest_1_percent_j, adds=False),
-    Part(label="tiles static at 5 %", value=lambda each: each.at_rest_5_percent_j, adds=False),
+    Part(label="if 1 % is static", value=lambda each: each.at_rest_1_percent_j, adds=False),
+    Part(label="if 5 % is static", value=lambda each: each.at_rest_5_percent_j, adds=False),
 )
 """Each total includes all parts above it."""
 FULL: Final = 5
@@ -121,11 +121,10 @@ def energy_notes(report: ReportDocument) -> Iterator[tuple[str, str]]:
         ("uniform 8 bit", "ISAAC offset 8 bit"), rows[0].baselines, rows[FULL].baselines, strict=True
     ):
         if before is not None and after is not None and before > 1 and after - 1 < GONE * (before - 1):
-            part, share = _largest(energy)
             yield (
                 "SAVING SHRINKS",
-                f"over {name} from {format_ratio(before)} of crossbars and tiles to {format_ratio(after)} of the full "
-                f"total, {share:.0%} of which is {part}",
+                f"over {name} from {format_ratio(before)} of crossbar layers to {format_ratio(after)} of the full "
+                f"total, the largest part of which is {_largest(energy)}",
             )
     unpriced = [
         f"{energy.counters[action.counter]} {action.label}"
@@ -150,8 +149,7 @@ def unpriced_actions(report: ReportDocument) -> list[str]:
     ]
 
 
-def _largest(energy: InferenceEnergy) -> tuple[str, float]:
-    """The largest part of the total, and its share."""
+def _largest(energy: InferenceEnergy) -> str:
+    """What takes most of the total."""
     parts = {part.label: part.value(energy) or 0.0 for part in PARTS if part.adds}
-    largest = max(parts, key=parts.__getitem__)
-    return largest, parts[largest] / (energy.total_j or 1.0)
+    return max(parts, key=parts.__getitem__)

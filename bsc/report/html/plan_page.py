@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from bsc.plan.document import Plan
 from bsc.report.basis import recorded
-from bsc.report.chip import LINKS, chip_notes, chip_rows, place_name, slowest
+from bsc.report.chip import chip_notes, chip_rows, link_name, place_name, slowest
 from bsc.report.document import PlanTotals, ReportDocument, SliceTotals, TargetAction, TargetArea, TargetLevel
 from bsc.report.energy import energy_rows, unpriced_actions
 from bsc.report.html.charts import RatioAxis, bit_histogram
@@ -91,8 +91,8 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "chip": report.chip,
             "chip_rows": chip_rows(report),
             "chip_notes": chip_notes(report),
-            "slowest": slowest(report.chip.plan),
-            "links": LINKS,
+            "slowest": slowest(report),
+            "links": [(link_name(report, link), seconds) for link, seconds in report.chip.plan.links_s.items()],
             "energy_rows": energy_rows(report),
             "on_chip": {row.layer.name: report.chip.layers[row.layer.name] for row in rows},
             "place_name": place_name(report),

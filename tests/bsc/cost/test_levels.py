@@ -41,7 +41,13 @@ def renamed(target: Target) -> Target:
 
     def level(each: Level) -> Level:
         actions = {
-            f"new_{key}": action.model_copy(update={"component": component(action.component), "label": None})
+            f"new_{key}": action.model_copy(
+                update={
+                    "component": component(action.component),
+                    "label": None,
+                    "energy_as": action.energy_as and f"new_{action.energy_as}",
+                }
+            )
             for key, action in each.action.items()
         }
         areas = {f"new_{key}": part.model_copy(update={"label": None}) for key, part in each.area.items()}
