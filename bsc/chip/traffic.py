@@ -34,7 +34,7 @@ from bsc.mapping.layer import MappedLayer
 from bsc.mapping.placement import Floor, Placed
 from bsc.numeric.im2col import output_sizes
 
-MAX_CROSSBARS: Final = 1 << 22
+MAX_CROSSBARS: Final = 1 << 19
 """Of all copies of a layer that are followed one by one."""
 MAX_PAIRS: Final = 1 << 21
 """Tiles that send, times tiles that are sent to."""
