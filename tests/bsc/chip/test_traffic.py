@@ -8,8 +8,8 @@ import pytest
 
 import hw_models
 from bsc.chip.performance import ChipComparison, chip_comparison
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, MappingOptions, Placing, resolve
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, MappingOptions, Placing, resolve
 from bsc.cost.compare import compare
 from bsc.hardware.target import Target
 from bsc.plan.document import Plan
