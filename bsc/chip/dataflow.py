@@ -119,12 +119,14 @@ class _Flow:
         axis: that it is streamed over.
         needs: rows of uses that each of its rows needs, by number of the use: (first, last).
         sent: numbers of uses at which it is by now, beside its own.
+        results: values of a result of a layer, whose shape may be unknown.
     """
 
     shape: Shape | None
     axis: int
     needs: Mapping[int, tuple[Rows, Rows]]
     sent: set[int] = field(default_factory=set)
+    results: int | None = None
 
     @property
     def home(self) -> int:
@@ -134,6 +136,10 @@ class _Flow:
     @property
     def rows(self) -> int:
         return self.shape[self.axis] if self.shape else 1
+
+    @property
+    def values(self) -> int | None:
+        return self.results if self.shape is None else math.prod(self.shape)
 
     @property
     def row_values(self) -> int:
@@ -235,7 +241,7 @@ def _use(walk: _Walk, layer: MappedLayer, step: LayerStep) -> None:
     )
     flow = _Flow(shape, axis, {})
     own = identity(axis, rows) if flow.rows == rows else everything(axis, flow.rows, rows)
-    walk.flows[step.outputs[0]] = _Flow(shape, axis, {number: (own.first, own.last)})
+    walk.flows[step.outputs[0]] = _Flow(shape, axis, {number: (own.first, own.last)}, results=vectors * layer.columns)
 
 
 def _vectors(walk: _Walk, layer: MappedLayer, shape: Shape | None) -> int:
@@ -363,8 +369,7 @@ def _move(walk: _Walk, flow: _Flow, target: int) -> None:
     """Bring a tensor to a place, unless it is there."""
     if target not in {flow.home, *flow.sent}:
         flow.sent.add(target)
-        values = None if flow.shape is None else math.prod(flow.shape)
-        walk.moves.append(Move(values=values, source=flow.home, target=target))
+        walk.moves.append(Move(values=flow.values, source=flow.home, target=target))
 
 
 @contextlib.contextmanager

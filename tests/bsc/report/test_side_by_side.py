@@ -69,12 +69,20 @@ One inference, ADC law 'isaac'; ratios to first
  latency on the chip                    800 ns        800 ns           1.00×
  interval                               800 ns        800 ns           1.00×
  16 inferences                         12.8 µs       12.8 µs           1.00×
- power                                 4.96 mW       4.97 mW          0.998×
- energy x delay                       3.17 fJs      3.18 fJs          0.998×
+ power                                  10.4 W        10.4 W           1.00×
+ energy x delay                       6.66 pJs      6.66 pJs           1.00×
  operations/s                        12.5 MOPS     12.5 MOPS           1.00×
- operations/s/W                    2.52 GOPS/W   2.52 GOPS/W          0.998×
+ operations/s/W                    1.20 MOPS/W   1.20 MOPS/W           1.00×
  operations/s/mm²                    56.1 MOPS     56.0 MOPS          0.999×
  area of all copies                  0.223 mm²     0.223 mm²          0.999×
+ energy, crossbar layers               3.97 nJ       3.97 nJ          0.998×
+ energy, traffic                       6.53 pJ       6.53 pJ           1.00×
+ energy, digital work                  1.63 pJ       1.63 pJ           1.00×
+ energy, without static power          3.97 nJ       3.98 nJ          0.998×
+ energy, static power                  8.32 µJ       8.32 µJ           1.00×
+ energy, FULL TOTAL                    8.32 µJ       8.32 µJ           1.00×
+ energy, if 1 % is static              8.33 µJ       8.33 µJ           1.00×
+ energy, if 5 % is static              8.33 µJ       8.33 µJ           1.00×
  chips                                       1             1
  tiles                                       1             1
 
