@@ -14,7 +14,7 @@ from bsc.chip.buffers import LayerBuffer, layer_buffers
 from bsc.chip.copies import Room, choose_copies, interval_bound
 from bsc.chip.dataflow import Dataflow, dataflow_of
 from bsc.chip.demand import chip_demand, floor_of
-from bsc.chip.energy import ChipEnergy, chip_energy, static_w_by_kind
+from bsc.chip.energy import ChipEnergy, chip_energy
 from bsc.chip.fit import slots_needed
 from bsc.chip.timing import Timing, time_of
 from bsc.chip.traffic import Traffic, traffic_of
@@ -310,15 +310,13 @@ def work_around(layer: MappedLayer) -> Work:
 
 
 def energy_by_kind(found: Performance, comparison: Comparison) -> dict[str, float]:
-    """Known energy of an inference of the plan by how far its prices can be trusted."""
+    """Known energy of an inference of the plan, static power left out, by how far its prices can be trusted."""
     shares = comparison.energy_by_kind()
     actions = chip_actions(comparison.target)
     for name, energy_j in found.energy.by_action_j.items():
         price = actions[name].energy_j
         if price is not None:
             shares[price.kind] = shares.get(price.kind, 0.0) + (energy_j or 0.0)
-    for kind, power_w in static_w_by_kind(comparison.target, tiles=found.tiles, chips=found.chips).items():
-        shares[kind] = shares.get(kind, 0.0) + power_w * found.interval_s
     return shares
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bsc.chip.buffers import buffer_bits
 from bsc.chip.dataflow import Dataflow
+from bsc.chip.energy import static_w_by_kind
 from bsc.chip.performance import Performance, chip_comparison, energy_by_kind, quotient, work_around
 from bsc.chip.timing import critical_path
 from bsc.chip.work import KINDS, NOTHING, Work
@@ -197,6 +198,7 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
         operators=_operators(mapping.layers, found.dataflow),
         energy_by_kind_j=by_kind,
         energy_share_by_kind={kind: energy / known for kind, energy in by_kind.items()} if known else {},
+        static_w_by_kind=static_w_by_kind(target, tiles=found.plan.tiles, chips=found.plan.chips),
     )
 
 

@@ -467,12 +467,15 @@ class ChipReport(FigureRecord):
     actions: list[TargetAction] = Field(description="traffic and digital work, in the order of reports")
     operators: list[OperatorTotals] = Field(description="digital operators by type, and what is around the crossbars")
     energy_by_kind_j: dict[str, Amount] = figure(
-        "the plan's known energy by what its prices rest on: paper, survey, derived or assumed",
+        "the plan's known energy without static power, by what its prices rest on: paper, survey, derived or assumed",
         unit="J",
         source=PRICES,
     )
     energy_share_by_kind: dict[str, Amount] = figure(
         "the same over their sum; empty where that is 0", unit="1", source=PRICES
+    )
+    static_w_by_kind: dict[str, Amount] = figure(
+        "the plan's static power by what that rests on", unit="W", source=HARDWARE
     )
 
     @property

@@ -190,9 +190,11 @@ def _notes(report: ReportDocument) -> RenderableType:
     layers, totals, cost = report.plan.layers, report.totals, report.cost
     shares = sorted(report.chip.energy_share_by_kind.items())
     basis = ", ".join(f"{kind} {share:.1%}" for kind, share in shares if share)
-    basis += " of the full total" if basis else ""
+    basis += " of all but static power" if basis else ""
     unknown = unpriced_actions(report)
-    basis += f", or of what is known of it, without {', '.join(unknown)}" if basis and unknown else ""
+    static = [kind for kind, power_w in sorted(report.chip.static_w_by_kind.items()) if power_w]
+    basis += f" that is known, without {', '.join(unknown)}" if basis and unknown else ""
+    basis += f"; static power on {', '.join(static)}" if static else ""
     policies = ", ".join(_unique(map(_assignment, layers)))
     return plain_text(
         f"ADC assignment    {policies}; {totals.lossless} of {totals.conversions} {_converted(layers)} are "

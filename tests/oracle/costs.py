@@ -213,8 +213,14 @@ def over(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole else None
 
 
+OF_CHIPS = ("repeated_bits", "partial_bits", "merges", "arriving_bits", "router_bits", "chip_link_bits")
+OF_CHIPS += ("products", "additions", "comparisons", "interpolations")
+
+
 def actions(target: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: action for level in target["level"] for name, action in level.get("action", {}).items()}
+    """Of crossbars and their tiles."""
+    found = {name: action for level in target["level"] for name, action in level.get("action", {}).items()}
+    return {name: action for name, action in found.items() if action["counter"] not in OF_CHIPS}
 
 
 def energies(target: dict[str, Any], layer: Layer, counts: Spent, law: str) -> dict[str, float | None]:

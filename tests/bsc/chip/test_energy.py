@@ -82,8 +82,9 @@ def test_energies_re_add(tmp_path: Path) -> None:
     work = {each.op_type: each for each in report.chip.operators}
     for kind in ("products", "additions", "comparisons", "interpolations"):
         assert sum(getattr(each, kind) for each in work.values()) == report.chip.plan.energy.counters[kind]
-    assert sum(report.chip.energy_by_kind_j.values()) == pytest.approx(report.chip.plan.energy.total_j)
+    assert sum(report.chip.energy_by_kind_j.values()) == pytest.approx(report.chip.plan.energy.active_j)
     assert sum(report.chip.energy_share_by_kind.values()) == pytest.approx(1.0)
+    assert report.chip.static_w_by_kind == {"paper": 10.4 * report.chip.plan.chips}
 
 
 def test_products_of_activations_are_counted_and_have_no_price(tmp_path: Path) -> None:
