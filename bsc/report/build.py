@@ -22,7 +22,7 @@ from bsc.cost.compare import BASELINE_BITS, Comparison, LawCosts
 from bsc.cost.counters import CHIP_COUNTERS, CONVERSIONS, COUNTERS, counted, not_modelled
 from bsc.cost.counts import LayerCounts
 from bsc.cost.crossbars import CrossbarTable, crossbar_table
-from bsc.cost.price import Cost
+from bsc.cost.price import Cost, add
 from bsc.hardware.target import Target, label
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer, Observed
@@ -56,6 +56,7 @@ from bsc.report.document import (
     TargetArea,
     TargetLevel,
 )
+from bsc.units import ratio
 
 _ADDED = (
     "weights",
@@ -81,13 +82,14 @@ def report_document(plan: Plan, comparison: Comparison) -> ReportDocument:
         comparison: its cost beside the baselines.
     """
     layers = {layer.name: layer_totals(layer, plan.mapping.arrays(layer)) for layer in plan.mapping.layers}
+    chip = chip_report(plan, comparison)
     return ReportDocument(
         schema_version=SCHEMA_VERSION,
         plan=plan.document,
         totals=plan_totals(plan.mapping.layers, layers),
         layers=layers,
-        cost=plan_cost(comparison),
-        chip=chip_report(plan, comparison),
+        cost=plan_cost(comparison, chip),
+        chip=chip,
     )
 
 
@@ -129,8 +131,13 @@ def plan_totals(records: Sequence[MappedLayer], layers: Mapping[str, LayerTotals
     )
 
 
-def plan_cost(comparison: Comparison) -> PlanCost:
-    """Cost of a plan and its baselines."""
+def plan_cost(comparison: Comparison, chip: ChipReport) -> PlanCost:
+    """Cost of a plan and its baselines.
+
+    Args:
+        comparison: what crossbar layers cost.
+        chip: what more the same take on chips.
+    """
     assert BASELINE_BITS == 8  # the names of the fields say so
     target = comparison.target
     return PlanCost(
@@ -151,7 +158,7 @@ def plan_cost(comparison: Comparison) -> PlanCost:
         free_adc_bound=comparison.free_adc_bound,
         adc_not_offered=list(comparison.not_offered),
         adc_law_names=[each.law.name for each in comparison.spread],
-        adc_laws={each.law.name: _law_saving(each) for each in comparison.spread},
+        adc_laws={each.law.name: _law_saving(each, chip) for each in comparison.spread},
         conversions={layer.name: _bit_counts(layer.conversions) for layer in comparison.counts},
     )
 
@@ -448,17 +455,27 @@ def _spend(cost: Cost, counts: Sequence[LayerCounts]) -> Spend:
     )
 
 
-def _law_saving(costs: LawCosts) -> LawSaving:
+def _law_saving(costs: LawCosts, chip: ChipReport) -> LawSaving:
+    beside = [_beside_layers_j(each.energy) for each in (chip.plan, chip.uniform_8_bit)]
+    ours, theirs = (
+        add((cost.total_energy_j, more)) for cost, more in zip((costs.plan, costs.uniform), beside, strict=True)
+    )
     return LawSaving(
         adc_energy_j=costs.plan.total_adc_energy_j,
         energy_j=costs.plan.total_energy_j,
         adc_ratio=costs.adc,
         total_ratio=costs.total,
+        full_ratio=ratio(theirs, ours),
         formula=costs.law.formula,
         source=costs.law.source,
         valid_bits=costs.law.valid_bits,
         extrapolated=costs.extrapolated,
     )
+
+
+def _beside_layers_j(energy: InferenceEnergy) -> float | None:
+    """What an inference takes besides crossbar layers, which is the same under every ADC law."""
+    return add((energy.traffic_j, energy.work_j, energy.static_j))
 
 
 def _bits_of(bits: NDArray[np.integer]) -> BitCounts:

@@ -55,7 +55,7 @@ def layer_cost_table(report: ReportDocument) -> Table:
 
 def law_table(cost: PlanCost) -> Table:
     """Savings under every ADC law."""
-    names = ("ADC law", "energy of N bits", "valid range", "ADC only", "total")
+    names = ("ADC law", "energy of N bits", "valid range", "ADC only", "layers", "full total")
     table = new_table("Saving over uniform 8 bit under every ADC law", names, 3)
     for name in cost.adc_law_names:
         law = cost.adc_laws[name]
@@ -67,5 +67,6 @@ def law_table(cost: PlanCost) -> Table:
             f"{low}..{high} bit{extrapolated}",
             format_ratio(law.adc_ratio),
             format_ratio(law.total_ratio),
+            format_ratio(law.full_ratio),
         )
     return table

@@ -229,7 +229,14 @@ class LawSaving(FigureRecord):
     adc_ratio: Amount | None = figure(
         "ADC energy of the uniform 8-bit baseline over the plan's", unit="1", source=PRICES
     )
-    total_ratio: Amount | None = figure("all energy of the baseline over the plan's", unit="1", source=PRICES)
+    total_ratio: Amount | None = figure(
+        "energy of the baseline's crossbar layers over that of the plan's", unit="1", source=PRICES
+    )
+    full_ratio: Amount | None = figure(
+        "all energy of the baseline on chips over the plan's, traffic, digital work and static power included",
+        unit="1",
+        source=PRICES,
+    )
     formula: str = Field(description="energy of a conversion at N bits; scaled to the target's own price at its bits")
     source: str = Field(description="citation key, then where it was read; keys are in hw_models/SOURCES.md")
     valid_bits: tuple[int, int] = figure(

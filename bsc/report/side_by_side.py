@@ -22,6 +22,7 @@ NOTHING_KNOWN = LawSaving(
     energy_j=None,
     adc_ratio=None,
     total_ratio=None,
+    full_ratio=None,
     formula="",
     source="",
     valid_bits=(0, 0),
@@ -239,7 +240,8 @@ def _add_energies_under(rows: _Rows, law: str) -> None:
 def _add_savings_under(rows: _Rows, law: str) -> None:
     savings = [_under(law, report) for report in rows.reports]
     rows.add_alone(f"ADC saving over 8 bit, '{law}'", [each.adc_ratio for each in savings], format_ratio)
-    rows.add_alone(f"total saving, '{law}'", [each.total_ratio for each in savings], format_ratio)
+    rows.add_alone(f"saving of crossbar layers, '{law}'", [each.total_ratio for each in savings], format_ratio)
+    rows.add_alone(f"saving in full total, '{law}'", [each.full_ratio for each in savings], format_ratio)
 
 
 def _under(law: str, report: ReportDocument) -> LawSaving:
@@ -300,7 +302,7 @@ def _beside(plan: ComparedPlan, first: ComparedPlan, paper_law: str) -> dict[str
         "chip": theirs.chip.plan.model_dump(mode="json"),
         "paper_cost": {"adc_energy_j": paper.adc_energy_j, "energy_j": paper.energy_j},
         "saving_over_uniform_8_bit": {
-            name: {"adc_ratio": law.adc_ratio, "total_ratio": law.total_ratio}
+            name: {"adc_ratio": law.adc_ratio, "total_ratio": law.total_ratio, "full_ratio": law.full_ratio}
             for name, law in theirs.cost.adc_laws.items()
         },
         "ratios": {
