@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bsc.chip.buffers import buffer_bits
 from bsc.chip.dataflow import Dataflow
 from bsc.chip.energy import static_w_by_kind
-from bsc.chip.performance import Performance, chip_comparison, energy_by_kind, quotient, work_around
+from bsc.chip.performance import Performance, chip_comparison, energy_by_kind, work_around
 from bsc.chip.timing import critical_path
 from bsc.chip.work import KINDS, NOTHING, Work
 from bsc.cost.compare import BASELINE_BITS, Comparison, LawCosts
@@ -191,7 +191,8 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
             busy_s=found.plan.timing.busy_s[layer.name],
             line_bits=buffer.line_values * layer.input_bits,
             skip_bits=buffer.skip_values * layer.input_bits,
-            held_bits=(buffer.line_values + buffer.skip_values) * layer.input_bits,
+            kept_bits=buffer.kept_values * layer.input_bits,
+            held_bits=buffer.values * layer.input_bits,
             buffer_bits=buffer_bits(placed, floor, target),
         )
 
@@ -211,10 +212,11 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
 
 def _chip_figures(found: Performance) -> ChipFigures:
     return ChipFigures(
-        copies_policy=found.policy,
+        copies_policy=found.rules.policy,
         chips=found.chips,
         tiles=found.tiles,
-        slots_at_hand=found.slots_at_hand,
+        slots_at_hand=found.rules.slots,
+        power_budget_w=found.rules.power_w,
         slots_taken=found.slots_taken,
         crossbars=found.crossbars,
         area_m2=found.area_m2,
@@ -226,9 +228,10 @@ def _chip_figures(found: Performance) -> ChipFigures:
         bottleneck=found.timing.bottleneck,
         batch_s=found.batch_s(16),
         inferences_per_s=found.inferences_per_s,
-        inferences_per_s_bound=quotient(1.0, found.interval_bound_s),
+        inferences_per_s_bound=ratio(1.0, found.interval_bound_s),
         busy_share=found.busy_share,
         power_w=found.power_w,
+        layers_power_w=found.layers_power_w,
         ops_per_s=found.ops_per_s,
         ops_per_j=found.ops_per_j,
         ops_per_s_m2=found.ops_per_s_m2,
