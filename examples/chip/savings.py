@@ -67,7 +67,8 @@ KINDS = (
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option("--only", multiple=True, help="Networks, such as ResNet-18; all by default.")
-def main(out: Path, only: tuple[str, ...]) -> None:
+@click.option("--kind", "kinds", multiple=True, help="Kinds of plans, such as lossless; all by default.")
+def main(out: Path, only: tuple[str, ...], kinds: tuple[str, ...]) -> None:
     """Compile every kind of plan of every network, one copy of each layer and many."""
     out.mkdir(parents=True, exist_ok=True)
     known = out / "savings.json"
@@ -79,7 +80,7 @@ def main(out: Path, only: tuple[str, ...]) -> None:
             rows = [row for row in rows if row["network"] != name]
             model, data = _model(name, Path(folder))
             for kind in KINDS:
-                if kind.max_drop is not None and name in NETWORKS:
+                if (kind.max_drop is not None and name in NETWORKS) or (kinds and kind.name not in kinds):
                     continue
                 rows += [_row(name, kind, copies, _report(model, data, kind, copies)) for copies in COPIES]
                 click.echo(f"{name}, {kind.name} done")

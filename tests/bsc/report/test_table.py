@@ -87,7 +87,13 @@ def test_headings_are_wrapped_before_cells() -> None:
     table = Table(title="", columns=("what", "in all of them"), justify=("left", "right"))
     table.add_row("a few words", "1")
     assert to_text(table, 20).split("\n", 1)[1] == (
-        "             in all\n what       of them\n ──────────────────\n a few words      1\n\n"
+        "                 in\n"
+        "                all\n"
+        "                 of\n"
+        " what          them\n"
+        " ──────────────────\n"
+        " a few words      1\n"
+        "\n"
     )
 
 
