@@ -39,7 +39,7 @@ ROWS: Final = (
     Row(label="latency", value=lambda each: each.latency_s, unit="s", more_is_better=False),
     Row(label="interval", value=lambda each: each.interval_s, unit="s", more_is_better=False),
     Row(label="16 inferences", value=lambda each: each.batch_s, unit="s", more_is_better=False),
-    Row(label="dynamic power", value=lambda each: each.power_w, unit="W", more_is_better=False),
+    Row(label="power", value=lambda each: each.power_w, unit="W", more_is_better=False),
     Row(label="energy x delay", value=lambda each: each.energy_delay_js, unit="Js", more_is_better=False),
     Row(label="operations/s", value=lambda each: each.ops_per_s, unit="OPS", more_is_better=True),
     Row(label="operations/s/W", value=lambda each: each.ops_per_j, unit="OPS/W", more_is_better=True),
@@ -204,7 +204,7 @@ def _power_words(report: ReportDocument, budget_w: float) -> str:
     """What a power budget means, and for whom it is too small."""
     columns = zip(("this plan", "uniform 8 bit", "ISAAC offset 8 bit"), report.chip.columns, strict=True)
     over = [name for name, each in columns if (each.layers_power_w or 0.0) > budget_w * (1 + ROUNDING)]
-    words = f"{format_si(budget_w, 'W')} of crossbar layers for copies"
+    words = f"{format_si(budget_w, 'W')} for crossbar layers of copies"
     exceed = "exceeds" if len(over) == 1 else "exceed"
     return f"{words}; {' and '.join(over)} {exceed} it with one of each layer" if over else words
 

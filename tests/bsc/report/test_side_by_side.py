@@ -69,7 +69,7 @@ One inference, ADC law 'isaac'; ratios to first
  latency on the chip                        800 ns        800 ns           1.00×
  interval                                   800 ns        800 ns           1.00×
  16 inferences                             12.8 µs       12.8 µs           1.00×
- dynamic power                              10.4 W        10.4 W           1.00×
+ power                                      10.4 W        10.4 W           1.00×
  energy x delay                           6.66 pJs      6.66 pJs           1.00×
  operations/s                            12.5 MOPS     12.5 MOPS           1.00×
  operations/s/W                        1.20 MOPS/W   1.20 MOPS/W           1.00×
