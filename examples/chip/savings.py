@@ -77,7 +77,7 @@ def main(out: Path, only: tuple[str, ...], kinds: tuple[str, ...]) -> None:
         for name in ("MNIST example", "ResNet-18", "VGG-16"):
             if only and name not in only:
                 continue
-            rows = [row for row in rows if row["network"] != name]
+            rows = [row for row in rows if row["network"] != name or (kinds and row["plan"] not in kinds)]
             model, data = _model(name, Path(folder))
             for kind in KINDS:
                 if (kind.max_drop is not None and name in NETWORKS) or (kinds and kind.name not in kinds):
