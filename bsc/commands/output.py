@@ -29,10 +29,14 @@ def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison
     """The plan priced on a target; `law` is a name or file, None for the target's own.
 
     Raises:
-        UsageError: BSC207 for a law that cannot be read or used, or two of one name.
+        UsageError: BSC207 for a law that cannot be read or used, or two of one name; BSC212 for a target with crossbars
+            of another size.
     """
     import hw_models
     from bsc.cost.compare import compare
+    from bsc.cost.offer import require_arrays
+
+    require_arrays(plan.mapping.layers, plan.target, target)
 
     own, chosen = (hw_models.load_law(each) for each in (target.adc.law, law or target.adc.law))
     if own.name == chosen.name and not own.equals(chosen):

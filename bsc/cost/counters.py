@@ -118,6 +118,9 @@ CONVERSIONS: Final = conversions.__name__
 OF_OWN_DAC: Final = frozenset({rows_driven.__name__})
 """Counters whose price holds for the DAC of the target only."""
 
+OF_CELLS: Final = frozenset({cells_read.__name__})
+"""Counters whose price holds for cells of the target's bits or fewer, and for more only where it says so."""
+
 
 def counted(name: str) -> str:
     """What a counter counts, in one line."""

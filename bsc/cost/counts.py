@@ -7,8 +7,8 @@ no numbers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class LayerCounts:
         conversions_per_read: most conversions that one crossbar needs in one read.
         bits_per_read: most bits that the conversions of one crossbar in one read have together.
         dac_bits: input bits a DAC drives at a time.
+        cell_bits: most bits that one of its cells holds.
         array_rows: wordlines of a crossbar.
         array_cols: bitlines of a crossbar.
     """
@@ -50,6 +51,7 @@ class LayerCounts:
     conversions_per_read: int
     bits_per_read: int
     dac_bits: int
+    cell_bits: int
     array_rows: int
     array_cols: int
 
@@ -109,6 +111,25 @@ def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerC
     are those of `count_uniform`.
     """
     return [_count_dense(layer, _even(layer, "offset", cell_bits), bits) for layer in mapping.layers]
+
+
+RAELLA_CUT: Final = (2, 2, 4)
+"""Slices that most layers have in [raella23] section 4.2, least significant first."""
+
+
+def count_raella(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
+    """The same weight codes in pairs around centres [raella23], subtracted before conversions at `bits`.
+
+    Slices are those of most layers there, where codes have 8 bits and cells hold 4, and else those of `count_uniform`.
+    Inputs are summed on unit columns, as in every encoding with centres here. Inputs are not speculated on.
+    """
+
+    def cells(layer: MappedLayer) -> CellFormat:
+        even = _even(layer, "centre", cell_bits)
+        wide = layer.weight_bits == sum(RAELLA_CUT) and cell_bits >= max(RAELLA_CUT)
+        return replace(even, subtraction="analog", cut=RAELLA_CUT if wide else ())
+
+    return [_count_dense(layer, cells(layer), bits) for layer in mapping.layers]
 
 
 def _even(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
@@ -191,25 +212,27 @@ def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCount
     packed, starts = column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)
     row_tiles, planes = -(-layer.rows // layer.tile_rows), cells.slices * cells.polarities
     crossbars = row_tiles * len(starts) * planes
+    converting = row_tiles * len(starts) * cells.slices * cells.conversions  # crossbars, of pairs the first
     groups = layer.groups if packed > 1 else len(starts)  # on all crossbars of a row tile and slice together
-    columns = row_tiles * planes * (layer.columns + groups * _unit_columns(cells))
+    columns = row_tiles * (cells.slices * cells.conversions * layer.columns + planes * groups * _unit_columns(cells))
     per_read = int(column_widths(starts, layer.columns).max()) + (packed - 1) * _unit_columns(cells)
     at_bits = np.arange(RESOLUTIONS) == bits
+    silent = np.arange(RESOLUTIONS) == 0
     activity = Activity(
         rows=layer.rows,
         groups=1,
         conversions=at_bits * np.int64(columns),
-        crossbars=at_bits * np.int64(crossbars),
+        crossbars=at_bits * np.int64(converting) + silent * np.int64(crossbars - converting),
         rows_driven=layer.rows * groups * planes,
         columns_sampled=columns,
         conversions_per_read=per_read,
         bits_per_read=per_read * bits,
     )
-    return count(layer, activity)
+    return count(layer, activity, cells)
 
 
-def count(layer: MappedLayer, activity: Activity) -> LayerCounts:
-    """From what happens in one input cycle to the counts of one inference."""
+def count(layer: MappedLayer, activity: Activity, cells: CellFormat | None = None) -> LayerCounts:
+    """From what happens in one input cycle to the counts of one inference; `cells` are those of a baseline."""
     cycles = activity.cycles(layer)
     return LayerCounts(
         name=layer.name,
@@ -220,6 +243,7 @@ def count(layer: MappedLayer, activity: Activity) -> LayerCounts:
         conversions_per_read=activity.conversions_per_read,
         bits_per_read=activity.bits_per_read,
         dac_bits=layer.dac_bits,
+        cell_bits=max((cells or layer.cells).slice_bits),
         array_rows=layer.tile_rows,
         array_cols=layer.tile_cols,
     )

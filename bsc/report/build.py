@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bsc.chip.buffers import buffer_bits
 from bsc.chip.performance import Performance, chip_comparison, quotient
 from bsc.chip.timing import critical_path
-from bsc.cost.compare import BASELINE_BITS, Comparison, LawCosts
+from bsc.cost.compare import BASELINE_BITS, RAELLA_BITS, Comparison, LawCosts
 from bsc.cost.counters import CONVERSIONS, counted, not_modelled
 from bsc.cost.counts import LayerCounts
 from bsc.cost.crossbars import CrossbarTable, crossbar_table
@@ -126,7 +126,7 @@ def plan_totals(records: Sequence[MappedLayer], layers: Mapping[str, LayerTotals
 
 def plan_cost(comparison: Comparison) -> PlanCost:
     """Cost of a plan and its baselines."""
-    assert BASELINE_BITS == 8  # the names of the fields say so
+    assert (BASELINE_BITS, RAELLA_BITS) == (8, 7)  # the names of the fields say so
     target, by_kind = comparison.target, comparison.energy_by_kind()
     known = sum(by_kind.values())
     return PlanCost(
@@ -144,6 +144,7 @@ def plan_cost(comparison: Comparison) -> PlanCost:
         plan=_spend(comparison.plan, comparison.counts),
         uniform_8_bit=_spend(comparison.uniform, comparison.uniform_counts),
         isaac_offset_8_bit=_spend(comparison.offset, comparison.offset_counts),
+        raella_7_bit=_spend(comparison.raella, comparison.raella_counts),
         energy_by_kind_j=by_kind,
         energy_share_by_kind={kind: energy / known for kind, energy in by_kind.items()} if known else {},
         free_adc_bound=comparison.free_adc_bound,

@@ -28,6 +28,9 @@ PLACEMENT = "copies and places of the plan, on the target's levels"
 TIMING = "rows that wait for each other, copies, and the target's times"
 BUFFERS = "rows that wait for each other, and the bits of input codes"
 
+BASELINES: Final = ("uniform 8 bit", "ISAAC offset 8 bit", "RAELLA 7 bit")
+"""What reports call them."""
+
 PROVED: Final = "proved"
 """What resolutions rest on that need no policy to vouch for them."""
 
@@ -287,6 +290,9 @@ class PlanCost(FigureRecord):
     plan: Spend
     uniform_8_bit: Spend = Field(description="the same network, every slice column at 8 bits, nothing left out")
     isaac_offset_8_bit: Spend = Field(description="the same weights in ISAAC's offset encoding, at 8 bits")
+    raella_7_bit: Spend = Field(
+        description="the same weights in pairs around centres, subtracted before a conversion at 7 bits, which may clip"
+    )
     energy_by_kind_j: dict[str, Amount] = figure(
         "the plan's known energy by what its prices rest on: paper, survey, derived or assumed",
         unit="J",
@@ -310,9 +316,9 @@ class PlanCost(FigureRecord):
     )
 
     @property
-    def baselines(self) -> tuple[Spend, Spend]:
-        """Both baselines."""
-        return self.uniform_8_bit, self.isaac_offset_8_bit
+    def baselines(self) -> tuple[Spend, ...]:
+        """Every baseline, in the order of `BASELINES`."""
+        return self.uniform_8_bit, self.isaac_offset_8_bit, self.raella_7_bit
 
     @model_validator(mode="after")
     def _has_its_laws(self) -> Self:

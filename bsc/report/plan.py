@@ -199,17 +199,9 @@ def _notes(report: ReportDocument) -> RenderableType:
         *_offer(cost),
         f"free ADCs         and no other change would save {format_ratio(cost.free_adc_bound)} of the total",
         f"prices rest on    {basis or UNKNOWN} ({cost.citation})",
-        f"not modelled      {', '.join(cost.not_modelled)}{_wider_cells(layers, cost.cell_bits)}",
+        f"not modelled      {', '.join(cost.not_modelled)}",
         f"as recorded       {recorded([report.plan])}",
     )
-
-
-def _wider_cells(layers: Iterable[MappedLayer], priced: int) -> str:
-    """That cells store more than those the target has prices for."""
-    bits = max((layer.bits_per_cell for layer in layers), default=0)
-    if bits <= priced:
-        return ""
-    return f"; cells of up to {bits} bits have the prices of {priced}-bit cells"
 
 
 def _converted(layers: Iterable[MappedLayer]) -> str:

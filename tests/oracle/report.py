@@ -150,12 +150,16 @@ def _cost(folder: Folder, law: str) -> dict[str, Any]:
     counts = {name: spent(layer) for name, layer in layers.items()}
     uniform = {name: baseline(layer, "differential", cell_bits) for name, layer in layers.items()}
     offset = {name: baseline(layer, "offset", cell_bits) for name, layer in layers.items()}
+    raella = {name: baseline(layer, "raella", cell_bits) for name, layer in layers.items()}
     plan, beside = cost(folder, counts, law), cost(folder, uniform, law)
     by_kind: dict[str, float] = {}
     for name, action in actions(target).items():
-        if "energy_j" in action:
-            kind = action["energy_j"]["kind"]
-            by_kind[kind] = by_kind.get(kind, 0.0) + (plan["energy_by_action_j"][name] or 0.0)
+        for layer, each in counts.items():
+            wide = action["counter"] == "cells_read" and each.cell_bits > cell_bits
+            price = action.get("up_to_cell_bits") if wide and "energy_j" in action else action.get("energy_j")
+            if price is not None:
+                energy = plan["layers"][layer]["energy_by_action_j"][name] or 0.0
+                by_kind[price["kind"]] = by_kind.get(price["kind"], 0.0) + energy
     known = math.fsum(by_kind.values())
     without_adc = None
     if beside["energy_j"] is not None and beside["adc_energy_j"] is not None:
@@ -177,6 +181,7 @@ def _cost(folder: Folder, law: str) -> dict[str, Any]:
         "plan": plan,
         "uniform_8_bit": beside,
         "isaac_offset_8_bit": cost(folder, offset, law),
+        "raella_7_bit": cost(folder, raella, law),
         "energy_by_kind_j": by_kind,
         "energy_share_by_kind": {kind: energy / known for kind, energy in by_kind.items()} if known else {},
         "free_adc_bound": over(beside["energy_j"], without_adc),

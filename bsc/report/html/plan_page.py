@@ -9,7 +9,15 @@ from markupsafe import Markup
 from bsc.plan.document import Plan
 from bsc.report.basis import recorded
 from bsc.report.chip import chip_notes, chip_rows, place_name
-from bsc.report.document import PlanTotals, ReportDocument, SliceTotals, TargetAction, TargetArea, TargetLevel
+from bsc.report.document import (
+    BASELINES,
+    PlanTotals,
+    ReportDocument,
+    SliceTotals,
+    TargetAction,
+    TargetArea,
+    TargetLevel,
+)
 from bsc.report.html.charts import RatioAxis, bit_histogram
 from bsc.report.html.floorplan import Floorplan, cells
 from bsc.report.html.network import network
@@ -69,6 +77,7 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "totals": report.totals,
             "cost": cost,
             "costs": (cost.plan, *cost.baselines),
+            "baselines": BASELINES,
             "law": cost.adc_laws[cost.adc_law],
             "laws": laws,
             "layers": rows,
