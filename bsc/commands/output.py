@@ -17,6 +17,7 @@ from bsc.printable import visible, visible_lines
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from bsc.commands.cell_options import CellOptions
     from bsc.cost.compare import Comparison
     from bsc.hardware.target import Target
     from bsc.plan.document import Plan
@@ -51,11 +52,15 @@ def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison
     return compare(plan.mapping, target, chosen, laws)
 
 
-def plan_report(plan: "Plan", target: "Target", law: str | None) -> "ReportDocument":
-    """The report of a plan, priced as by `compare_plan`."""
+def plan_report(
+    plan: "Plan", target: "Target", law: str | None, cells: "CellOptions | None" = None
+) -> "ReportDocument":
+    """The report of a plan, priced as by `compare_plan`, with what a device says of its cells."""
+    from bsc.commands.cell_options import cells_on
     from bsc.report.build import report_document
 
-    return report_document(plan, compare_plan(plan, target, law))
+    comparison = compare_plan(plan, target, law)
+    return report_document(plan, comparison, None if cells is None else cells_on(plan, comparison, cells))
 
 
 def print_report(report: "RenderableType", text: str | None = None) -> None:

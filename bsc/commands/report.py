@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from bsc.commands.cell_options import cell_options, read_cell_options
 from bsc.commands.output import (
     check_outputs,
     plan_report,
@@ -20,6 +21,7 @@ from bsc.errors import UsageError
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--hw", metavar="NAME|FILE.toml", help="Hardware to price it on.  [default: the plan's own]")
 @click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]")
+@cell_options
 @click.option(
     "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as a page that needs no network."
 )
@@ -54,12 +56,13 @@ def report(plan: Path, **options: Any) -> None:
         raise UsageError(
             "BSC201", "--html-size is out of range", seen=f"{size:g}", fix="give megabytes from 0.1 to 1000"
         )
+    cells = read_cell_options(options)
     opened = read_plan(plan)
     kept = [plan / name for name in ("plan.json", *opened.document.files)]
     as_json = ["--json"] if options["as_json"] else []
     printing = check_outputs({"--html": html, "--csv": csv_file}, kept, printed=as_json)
     target = opened.target if options["hw"] is None else hw_models.load(options["hw"])
-    document = plan_report(opened, target, options["adc_law"])
+    document = plan_report(opened, target, options["adc_law"], cells)
     if html is not None:
         limit = MAX_BYTES if size is None else int(size * 1e6)
         write_text(html, plan_page(opened, document, max_bytes=limit))

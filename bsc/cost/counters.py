@@ -18,7 +18,10 @@ from bsc.hardware.target import Target
 from bsc.mapping.layer import MappedLayer
 from bsc.numeric.quantizer import input_cycles
 
-MISSING: Final = ("off-tile routing", "digital operators", "idle power", "programming of cells")
+WRITING_CELLS: Final = "programming of cells"
+"""What no target says, but a device."""
+
+MISSING: Final = ("off-tile routing", "digital operators", "idle power", WRITING_CELLS)
 """What the model has no counter for, whatever the target."""
 
 

@@ -86,7 +86,7 @@ def crossbar_load(layer: MappedLayer) -> CrossbarLoad:
         rows=_rows_driven(layer, packed, widths),
         reads=np.minimum(layer.row_groups - tiles * layer.groups_per_tile, layer.groups_per_tile),
         columns=widths,
-        unit_columns=_groups(layer, packed, widths) * _unit_columns(layer.cells),
+        unit_columns=_groups(layer, packed, widths) * unit_columns(layer.cells),
         unit_bits=_unit_column_bits(layer),
     )
 
@@ -101,7 +101,7 @@ def count_uniform(mapping: MappedModel, bits: int, cell_bits: int) -> list[Layer
 
     Slices are those of the mapping if it cuts evenly, and else of `cell_bits`; pairs are subtracted digitally.
     """
-    return [_count_dense(layer, _even(layer, "differential", cell_bits), bits) for layer in mapping.layers]
+    return [_count_dense(layer, baseline_format(layer, "differential", cell_bits), bits) for layer in mapping.layers]
 
 
 def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
@@ -110,7 +110,7 @@ def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerC
     The sign needs one more bit than in the differential encoding, but there is no second polarity. Slices
     are those of `count_uniform`.
     """
-    return [_count_dense(layer, _even(layer, "offset", cell_bits), bits) for layer in mapping.layers]
+    return [_count_dense(layer, baseline_format(layer, "offset", cell_bits), bits) for layer in mapping.layers]
 
 
 RAELLA_CUT: Final = (2, 2, 4)
@@ -125,14 +125,14 @@ def count_raella(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerC
     """
 
     def cells(layer: MappedLayer) -> CellFormat:
-        even = _even(layer, "centre", cell_bits)
+        even = baseline_format(layer, "centre", cell_bits)
         wide = layer.weight_bits == sum(RAELLA_CUT) and cell_bits >= max(RAELLA_CUT)
         return replace(even, subtraction="analog", cut=RAELLA_CUT if wide else ())
 
     return [_count_dense(layer, cells(layer), bits) for layer in mapping.layers]
 
 
-def _even(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
+def baseline_format(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
     """The format of a baseline."""
     even = len(set(layer.slice_bits[:-1])) <= 1 and layer.slice_bits[-1] <= layer.slice_bits[0]
     bits = layer.slice_bits[0] if even else cell_bits
@@ -148,10 +148,10 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
-    alone = _driven_for_sums_alone(layer, arrays, starts)
-    unit_columns = int(load.reads @ ((existing + alone) @ load.unit_columns))
+    alone = crossbars_alone(layer, arrays)
+    units = int(load.reads @ ((existing + alone) @ load.unit_columns))
     beside = max(int(load.unit_columns.max(initial=0)) - 1, 0)
-    conversions[load.unit_bits] += unit_columns
+    conversions[load.unit_bits] += units
     crossbars = np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64)
     crossbars[load.unit_bits] += int(alone.sum())
     activity = Activity(
@@ -160,7 +160,7 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
         conversions=conversions,
         crossbars=crossbars,
         rows_driven=int(((existing + alone) * load.rows).sum()),
-        columns_sampled=int(load.reads @ (sampled.sum(axis=(2, 3)) * load.columns).sum(axis=1)) + unit_columns,
+        columns_sampled=int(load.reads @ (sampled.sum(axis=(2, 3)) * load.columns).sum(axis=1)) + units,
         conversions_per_read=int(converting.max(initial=0)) + beside,
         bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0))
         + beside * load.unit_bits,
@@ -169,8 +169,9 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     return count(layer, activity)
 
 
-def _driven_for_sums_alone(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
+def crossbars_alone(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
     """Where no crossbar is allocated, but what cells do not hold needs the sum of the inputs: a unit column, (T, C)."""
+    starts = layer.column_tiles()[1]
     added = corrections(layer, arrays)[:, None, None] != 0
     needed = per_tile(np.logical_or, per_crossbar(np.logical_or, added, starts), layer.groups_per_tile)[:, :, 0, 0]
     summed = arrays.allocated.sum(axis=(2, 3)) > 0
@@ -184,7 +185,7 @@ def _driven_for_sums_alone(layer: MappedLayer, arrays: LayerArrays, starts: tupl
 def largest_bits(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.uint8]:
     """What the ADC of each crossbar must resolve, (T, C, S, P); a pair that is subtracted has one ADC, on its first."""
     largest = per_tile(np.maximum, per_crossbar(np.maximum, arrays.adc_bits, starts), layer.groups_per_tile)
-    if _unit_columns(layer.cells):  # the same ADC reads it
+    if unit_columns(layer.cells):  # the same ADC reads it
         largest = np.maximum(largest, _unit_column_bits(layer))
     if largest.shape == arrays.allocated.shape:
         return np.asarray(largest)
@@ -197,7 +198,7 @@ def _index_bits(numbers: NDArray[Any] | None, lines: int) -> int:
     return 0 if numbers is None else len(numbers) * (lines - 1).bit_length()
 
 
-def _unit_columns(cells: CellFormat) -> int:
+def unit_columns(cells: CellFormat) -> int:
     """Columns of ones for each group on a crossbar: the sum of its inputs, multiplied by the centres [isaac16]."""
     return int(cells.encoding != "differential")
 
@@ -214,8 +215,8 @@ def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCount
     crossbars = row_tiles * len(starts) * planes
     converting = row_tiles * len(starts) * cells.slices * cells.conversions  # crossbars, of pairs the first
     groups = layer.groups if packed > 1 else len(starts)  # on all crossbars of a row tile and slice together
-    columns = row_tiles * (cells.slices * cells.conversions * layer.columns + planes * groups * _unit_columns(cells))
-    per_read = int(column_widths(starts, layer.columns).max()) + (packed - 1) * _unit_columns(cells)
+    columns = row_tiles * (cells.slices * cells.conversions * layer.columns + planes * groups * unit_columns(cells))
+    per_read = int(column_widths(starts, layer.columns).max()) + (packed - 1) * unit_columns(cells)
     at_bits = np.arange(RESOLUTIONS) == bits
     silent = np.arange(RESOLUTIONS) == 0
     activity = Activity(

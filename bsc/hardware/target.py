@@ -347,7 +347,11 @@ class Peak(Record):
 
 
 class Target(Record):
-    """One hardware design; its first level is that of the arrays, its last the whole."""
+    """One hardware design; its first level is that of the arrays, its last the whole.
+
+    Prices hold for the design's own node, `node_m`. Nothing scales them: published rules for logic [stillmaker17] say
+    nothing of cells, converters and row drivers, which is most of what they are.
+    """
 
     name: Text
     description: Text

@@ -16,9 +16,10 @@ from bsc.chip.buffers import buffer_bits
 from bsc.chip.performance import Performance, chip_comparison, quotient
 from bsc.chip.timing import critical_path
 from bsc.cost.compare import BASELINE_BITS, RAELLA_BITS, Comparison, LawCosts
-from bsc.cost.counters import CONVERSIONS, counted, not_modelled
+from bsc.cost.counters import CONVERSIONS, WRITING_CELLS, counted, not_modelled
 from bsc.cost.counts import LayerCounts
 from bsc.cost.crossbars import CrossbarTable, crossbar_table
+from bsc.cost.device import DeviceCost
 from bsc.cost.price import Cost
 from bsc.hardware.target import Target, label
 from bsc.mapping.arrays import LayerArrays
@@ -33,6 +34,9 @@ from bsc.report.document import (
     PROVED,
     SCHEMA_VERSION,
     BitCounts,
+    CellCosts,
+    CellReads,
+    CellWrites,
     ChipFigures,
     ChipReport,
     LawSaving,
@@ -68,21 +72,36 @@ _ADDED = (
 _ADDED_BITS = ("crossbars_by_adc_bits", "proved_bits", "assigned_bits")
 
 
-def report_document(plan: Plan, comparison: Comparison) -> ReportDocument:
+def report_document(plan: Plan, comparison: Comparison, cells: CellCosts | None = None) -> ReportDocument:
     """The report of a plan.
 
     Args:
         plan: the plan; its arrays are read once.
         comparison: its cost beside the baselines.
+        cells: what a device says of it, or None.
     """
     layers = {layer.name: layer_totals(layer, plan.mapping.arrays(layer)) for layer in plan.mapping.layers}
+    cost = plan_cost(comparison)
+    not_modelled = [
+        each if each != WRITING_CELLS else f"programming of {_cells_to_write(plan, layers)} cells (--device)"
+        for each in cost.not_modelled
+        if each != WRITING_CELLS or cells is None or cells.writes is None
+    ]
     return ReportDocument(
         schema_version=SCHEMA_VERSION,
         plan=plan.document,
         totals=plan_totals(plan.mapping.layers, layers),
         layers=layers,
-        cost=plan_cost(comparison),
+        cost=cost.model_copy(update={"cells": cells, "not_modelled": not_modelled}),
         chip=chip_report(plan, comparison),
+    )
+
+
+def _cells_to_write(plan: Plan, layers: Mapping[str, LayerTotals]) -> int:
+    """Cells that hold a slice of a weight, of all copies."""
+    return sum(
+        layers[layer.name].cells_in_use * (1 if layer.placed is None else layer.placed.copies)
+        for layer in plan.mapping.layers
     )
 
 
@@ -133,6 +152,7 @@ def plan_cost(comparison: Comparison) -> PlanCost:
         target=target.name,
         target_sha256=target_sha256(target),
         citation=target.citation,
+        node_m=target.node_m.value,
         cell_bits=target.crossbar.bits_per_cell,
         adc_bits=target.adc.bits,
         adc_flexibility=target.adc.granularity.value,
@@ -152,6 +172,50 @@ def plan_cost(comparison: Comparison) -> PlanCost:
         adc_law_names=[each.law.name for each in comparison.spread],
         adc_laws={each.law.name: _law_saving(each) for each in comparison.spread},
         conversions={layer.name: _bit_counts(layer.conversions) for layer in comparison.counts},
+    )
+
+
+def cell_costs(cost: DeviceCost, comparison: Comparison, updates_per_day: float) -> CellCosts:
+    """What a device says of a plan.
+
+    Args:
+        cost: its energies.
+        comparison: the plan's cost on the hardware.
+        updates_per_day: times that the plan is written anew.
+    """
+    reads, writing = cost.reads, cost.writing
+    return CellCosts(
+        device=cost.device.name,
+        citation=cost.device.citation,
+        samples=cost.samples,
+        reads=None
+        if reads is None
+        else CellReads(
+            energy_j=reads.energy_j,
+            uniform_8_bit_j=reads.uniform_j,
+            isaac_offset_8_bit_j=reads.offset_j,
+            average_j=reads.average_j,
+            rest_j=reads.rest_j,
+            pulse_s=reads.cell.pulse_s,
+            mean_cell_j=reads.cell.mean_j,
+            cell_price_j=reads.cell_price_j,
+            over_price=reads.over_price,
+            contradicts=reads.contradicts,
+            layers=reads.layers,
+        ),
+        writes=None
+        if writing is None
+        else CellWrites(
+            cells=writing.cells,
+            pulses=writing.pulses,
+            energy_j=writing.energy_j,
+            time_s=writing.time_s,
+            parallel_s=writing.parallel_s,
+            inferences=writing.inferences(comparison.plan.total_energy_j),
+            updates=writing.updates,
+            updates_per_day=updates_per_day,
+            lifetime_s=writing.lifetime_s(updates_per_day),
+        ),
     )
 
 

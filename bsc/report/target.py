@@ -39,7 +39,8 @@ class TargetReport:
             unit = next((unit for suffix, unit in UNITS.items() if key.endswith(suffix)), "")
             table.add_row(key, format_si(quantity.value, unit), quantity.kind, quantity.source)
         named = f"{target.name}: {target.description}"
-        return Group(plain_text(named, sizes, levels, resolution, target.citation, ""), table)
+        node = f"{format_si(target.node_m.value, 'm')}: prices hold for this node, and are scaled to no other"
+        return Group(plain_text(named, sizes, levels, resolution, node, target.citation, ""), table)
 
 
 def _sharing(adc: Adc) -> str:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from bsc.plan.document import Plan
 from bsc.report.basis import recorded
+from bsc.report.cells import cells_lines
 from bsc.report.chip import chip_notes, chip_rows, place_name
 from bsc.report.document import (
     BASELINES,
@@ -78,6 +79,7 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "cost": cost,
             "costs": (cost.plan, *cost.baselines),
             "baselines": BASELINES,
+            "cells_text": "\n".join(cells_lines(report)[2:]),
             "law": cost.adc_laws[cost.adc_law],
             "laws": laws,
             "layers": rows,
