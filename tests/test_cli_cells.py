@@ -28,7 +28,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_reads_and_writes_in_text_and_json(plan: Path) -> None:
     data = plan.parent / "inputs.npz"
-    options = ("--device", "reram-milo21", "--data", data, "--limit", 4, "--updates-per-day", 10)
+    options = ("--cells", "reram-milo21", "--data", data, "--limit", 4, "--updates-per-day", 10)
     text = run("cost", plan, *options).output
     assert "digits of 4 samples" in text
     assert "CONTRADICTS" in text
@@ -44,28 +44,28 @@ def test_reads_and_writes_in_text_and_json(plan: Path) -> None:
 
 
 def test_without_data_every_row_is_driven(plan: Path) -> None:
-    found = json.loads(run("cost", plan, "--device", "reram-wan22", "--json").output)
+    found = json.loads(run("cost", plan, "--cells", "reram-wan22", "--json").output)
     less = json.loads(
-        run("cost", plan, "--device", "reram-wan22", "--data", plan.parent / "inputs.npz", "--json").output
+        run("cost", plan, "--cells", "reram-wan22", "--data", plan.parent / "inputs.npz", "--json").output
     )
     assert found["cells"]["samples"] is None
     assert found["cells"]["reads"]["energy_j"] > less["cells"]["reads"]["energy_j"] > 0
     assert "programming of cells" not in " ".join(found["not_modelled"])
     without = json.loads(run("cost", plan, "--json").output)
     assert without["cells"] is None
-    assert f"programming of {8 * 900} cells (--device)" in without["not_modelled"]
+    assert f"programming of {8 * 900} cells (--cells)" in without["not_modelled"]
     assert without["plan"] == found["plan"]  # the published average stays
 
 
 def test_a_report_has_it_too(plan: Path) -> None:
     page = plan.parent / "page.html"
-    result = run("report", plan, "--device", "reram-wan22", "--html", page, "--json")
+    result = run("report", plan, "--cells", "reram-wan22", "--html", page, "--json")
     assert json.loads(result.stdout)["cost"]["cells"]["device"] == "reram-wan22"
     assert "reads, by Ohm&#39;s law, every row driven" in page.read_text(encoding="utf-8")
 
 
 def test_a_device_that_says_nothing(plan: Path) -> None:
-    text = run("cost", plan, "--device", "ideal").output
+    text = run("cost", plan, "--cells", "ideal").output
     assert "n/a: the device does not say how a cell is read" in text
     assert "n/a: the device does not say how a cell is written" in text
 
@@ -73,11 +73,11 @@ def test_a_device_that_says_nothing(plan: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--data", "x.npz"), "[BSC201] --data means nothing without --device"),
-        (("--updates-per-day", "2"), "[BSC201] --updates-per-day means nothing without --device"),
-        (("--device", "ideal", "--limit", "2"), "[BSC201] --limit means nothing without --data"),
-        (("--device", "ideal", "--updates-per-day", "0"), "[BSC201] --updates-per-day is out of range"),
-        (("--device", "reram-wan"), "[BSC206] no device of that name"),
+        (("--data", "x.npz"), "[BSC201] --data means nothing without --cells"),
+        (("--updates-per-day", "2"), "[BSC201] --updates-per-day means nothing without --cells"),
+        (("--cells", "ideal", "--limit", "2"), "[BSC201] --limit means nothing without --data"),
+        (("--cells", "ideal", "--updates-per-day", "0"), "[BSC201] --updates-per-day is out of range"),
+        (("--cells", "reram-wan"), "[BSC206] no device of that name"),
     ],
 )
 def test_words(plan: Path, options: tuple[str, ...], words: str) -> None:

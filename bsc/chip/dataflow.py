@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from bsc.chip.windows import Rows, Shape, Site, Window, everything, identity, sliding, stream_axis, window_of
+from bsc.frontend.bounds import HIDDEN, MAKE_LISTS, is_long_list
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import LayerStep, MappedModel, Segment
 from bsc.numeric.im2col import output_sizes
@@ -277,7 +278,8 @@ def _shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape | None]) -> dict[
             kind = value.type.tensor_type.elem_type
             value.CopyFrom(helper.make_tensor_value_info(value.name, kind, shape))
     graph = model.graph
-    with contextlib.suppress(Exception):  # a shape that cannot be inferred is unknown, whatever the reason
+    # A shape that cannot be inferred is unknown, whatever the reason.
+    with contextlib.suppress(Exception), _long_lists_hidden(model):
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes: dict[str, Shape] = {}
     for value in (*graph.value_info, *graph.output):
@@ -286,6 +288,37 @@ def _shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape | None]) -> dict[
             shape = _manageable(tuple(size.dim_value for size in sizes))
             shapes |= {} if shape is None else {value.name: shape}
     return shapes
+
+
+@contextlib.contextmanager
+def _long_lists_hidden(model: onnx.ModelProto) -> Iterator[None]:
+    """Hide operators from shape inference that it would take any time for, `bounds.is_long_list`."""
+    graphs = list(_graphs(model.graph))
+    nodes = [node for graph in graphs for node in graph.node]
+    makers = [node for node in nodes if node.op_type in MAKE_LISTS]
+    read = {name for node in makers for name in node.input}
+    constants = {
+        each.name: numpy_helper.to_array(each) for graph in graphs for each in graph.initializer if each.name in read
+    }
+    constants |= {node.output[0]: _constant(node) for node in nodes if node.op_type == "Constant"}
+    hidden = [node for node in makers if is_long_list(node.op_type, [constants.get(name) for name in node.input])]
+    domains = [node.domain for node in hidden]
+    for node in hidden:
+        node.domain = HIDDEN
+    model.opset_import.append(helper.make_opsetid(HIDDEN, 1))
+    try:
+        yield
+    finally:
+        model.opset_import.pop()
+        for node, domain in zip(hidden, domains, strict=True):
+            node.domain = domain
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the bodies within it."""
+    yield graph
+    for body in (attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")):
+        yield from _graphs(body)
 
 
 def _result(walk: _Walk, node: onnx.NodeProto, number: int, output: Shape | None, known: _Constants) -> _Flow:

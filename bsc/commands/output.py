@@ -1,4 +1,4 @@
-"""What the commands share: pricing a plan, its report, printing, and progress bars.
+"""What the commands share: printing, writing and progress bars.
 
 Commands print by `say`, `print_text` and `print_report` alone, which let nothing invisible through (`bsc.printable`).
 """
@@ -17,50 +17,7 @@ from bsc.printable import visible, visible_lines
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from bsc.commands.cell_options import CellOptions
-    from bsc.cost.compare import Comparison
-    from bsc.hardware.target import Target
-    from bsc.plan.document import Plan
-    from bsc.report.document import ReportDocument
-
 STDOUT = Path("-")
-
-
-def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison":
-    """The plan priced on a target; `law` is a name or file, None for the target's own.
-
-    Raises:
-        UsageError: BSC207 for a law that cannot be read or used, or two of one name; BSC212 for a target with crossbars
-            of another size.
-    """
-    import hw_models
-    from bsc.cost.compare import compare
-    from bsc.cost.offer import require_arrays
-
-    require_arrays(plan.mapping.layers, plan.target, target)
-
-    own, chosen = (hw_models.load_law(each) for each in (target.adc.law, law or target.adc.law))
-    if own.name == chosen.name and not own.equals(chosen):
-        raise UsageError(
-            "BSC207",
-            f"two ADC laws are called '{own.name}'",
-            seen=f"{own.formula} of the target, and {chosen.formula}",
-            fix="give one of them another name",
-        )
-    laws = hw_models.laws()
-    laws.setdefault(target.adc.law, own)
-    return compare(plan.mapping, target, chosen, laws)
-
-
-def plan_report(
-    plan: "Plan", target: "Target", law: str | None, cells: "CellOptions | None" = None
-) -> "ReportDocument":
-    """The report of a plan, priced as by `compare_plan`, with what a device says of its cells."""
-    from bsc.commands.cell_options import cells_on
-    from bsc.report.build import report_document
-
-    comparison = compare_plan(plan, target, law)
-    return report_document(plan, comparison, None if cells is None else cells_on(plan, comparison, cells))
 
 
 def print_report(report: "RenderableType", text: str | None = None) -> None:
@@ -182,3 +139,16 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=new_console(stderr=True), transient=True) as bar:
         task = bar.add_task(visible(what), total=total)
         yield lambda done: bar.advance(task, done)
+
+
+@contextlib.contextmanager
+def step_progress(what: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """The same for work whose length shows as it goes: what it gives is called with steps done and steps in all."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=new_console(stderr=True), transient=True) as bar:
+        task = bar.add_task(visible(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -83,7 +83,7 @@ def report_document(plan: Plan, comparison: Comparison, cells: CellCosts | None 
     layers = {layer.name: layer_totals(layer, plan.mapping.arrays(layer)) for layer in plan.mapping.layers}
     cost = plan_cost(comparison)
     not_modelled = [
-        each if each != WRITING_CELLS else f"programming of {_cells_to_write(plan, layers)} cells (--device)"
+        each if each != WRITING_CELLS else f"programming of {_cells_to_write(plan, layers)} cells (--cells)"
         for each in cost.not_modelled
         if each != WRITING_CELLS or cells is None or cells.writes is None
     ]

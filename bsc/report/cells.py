@@ -50,9 +50,11 @@ def _reads(reads: CellReads) -> Iterator[str]:
     cell += f"{format_si(reads.pulse_s, 's')}, where the target has {format_si(reads.cell_price_j, 'J')}"
     yield cell + (f", {format_ratio(reads.over_price)}" if reads.over_price is not None else "")
     if reads.contradicts:
-        yield "CONTRADICTS: that price cannot be of this device; add one of the two to the rest, not both"
-    if reads.rest_j is not None and reads.energy_j > reads.rest_j:
-        yield f"MORE THAN ALL ELSE of an inference, {format_si(reads.rest_j, 'J')}"
+        yield "CONTRADICTS: that price cannot be of this device; device and target do not go together"
+    if reads.rest_j is not None:
+        more = ", MORE THAN ALL ELSE" if reads.energy_j > reads.rest_j else ""
+        total = format_si(reads.rest_j + reads.energy_j, "J")
+        yield f"with these reads in place of the average an inference takes {total}{more}"
 
 
 def _writes(writes: CellWrites) -> Iterator[str]:

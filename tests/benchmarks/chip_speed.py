@@ -20,8 +20,8 @@ from bsc.chip.dataflow import dataflow_of
 from bsc.chip.demand import chip_demand
 from bsc.chip.fit import slots_needed
 from bsc.chip.timing import time_of
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.cost.counts import count_mapping
 from bsc.mapping.model import MappedModel
 from bsc.mapping.placement import CopiesPolicy, lay_down

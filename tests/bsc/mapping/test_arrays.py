@@ -196,7 +196,7 @@ def test_a_mapping_does_not_know_who_made_it() -> None:
     sources = {str(path.relative_to(ROOT)): path.read_text() for path in ROOT.glob("bsc/**/*.py")}
     assert {name for name, text in sources.items() if "make_plan(" in text} == {
         "bsc/plan/planner.py",
-        "bsc/compile/driver.py",
+        "bsc/compiler/driver.py",
     }
     assert {name for name, text in sources.items() if " Plan(" in text} == {"bsc/plan/planner.py", "bsc/plan/folder.py"}
 
