@@ -103,6 +103,13 @@ class Cost(Shown):
 
         return ratio(self.document.chip.isaac_offset_8_bit.energy.total_j, self.total_energy_j)
 
+    @property
+    def saving_over_raella(self) -> float | None:
+        """Energy in RAELLA's pairs around centres at 7 bits over that of the plan; below 1 is a loss."""
+        from bsc.units import ratio
+
+        return ratio(self.document.cost.raella_7_bit.energy_j, self.energy_j)
+
     @cached_property
     def layers(self) -> Table:
         """A row for each layer, the columns of `bsc report --csv`."""

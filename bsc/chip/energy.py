@@ -7,7 +7,7 @@ power went on while nothing is done.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bsc.cost.counters import TRAFFIC, WORK, chip_actions
@@ -19,11 +19,13 @@ from bsc.hardware.target import Component, Level, Target
 class ChipEnergy:
     """Energy of one inference, by what takes it; None is unknown.
 
+    What a target has no action for at all is left out of totals, and reports name it.
+
     Attributes:
         layers_j: of the actions of crossbars and their tiles.
         by_action_j: of the actions of the whole model.
-        traffic_j: of those that carry bits.
-        work_j: of those that compute.
+        traffic_j: of those that carry bits; None as well where there is none.
+        work_j: of those that compute; likewise.
         static_w: power that is drawn all the time, as published.
         static_j: what that comes to.
         at_rest_j: what more it would be if all power without a published static part went on at rest.
@@ -40,7 +42,7 @@ class ChipEnergy:
     @property
     def active_j(self) -> float | None:
         """What is done, without what is drawn all the time."""
-        return add((self.layers_j, self.traffic_j, self.work_j))
+        return add((self.layers_j, *self.by_action_j.values()))
 
     @property
     def total_j(self) -> float | None:
@@ -83,8 +85,8 @@ def chip_energy(
     return ChipEnergy(
         layers_j=layers_j,
         by_action_j=by_action,
-        traffic_j=add(energy for name, energy in by_action.items() if actions[name].counter in TRAFFIC),
-        work_j=add(energy for name, energy in by_action.items() if actions[name].counter in WORK),
+        traffic_j=_part([energy for name, energy in by_action.items() if actions[name].counter in TRAFFIC]),
+        work_j=_part([energy for name, energy in by_action.items() if actions[name].counter in WORK]),
         static_w=drawn_w,
         static_j=drawn_w * interval_s,
         at_rest_j=resting_w * tiles * idle_share * interval_s if target.components() else None,
@@ -116,6 +118,10 @@ def _tile_w(target: Target, power: Callable[[Component], float]) -> float:
 def _own_w(level: Level, power: Callable[[Component], float]) -> float:
     """Of one of a level without the level within it."""
     return math.fsum(power(row) / row.shared_by for row in level.component.values())
+
+
+def _part(energies: Sequence[float | None]) -> float | None:
+    return add(energies) if energies else None
 
 
 def _energy_j(count: int | None, price_j: float | None) -> float | None:

@@ -19,7 +19,10 @@ from bsc.hardware.target import Action, Target
 from bsc.mapping.layer import MappedLayer
 from bsc.numeric.quantizer import input_cycles
 
-MISSING: Final = ("programming of cells",)
+WRITING_CELLS: Final = "programming of cells"
+"""What no target says, but a device."""
+
+MISSING: Final = (WRITING_CELLS,)
 """What the model has no counter for, whatever the target."""
 
 
@@ -142,6 +145,9 @@ CONVERSIONS: Final = conversions.__name__
 
 OF_OWN_DAC: Final = frozenset({rows_driven.__name__})
 """Counters whose price holds for the DAC of the target only."""
+
+OF_CELLS: Final = frozenset({cells_read.__name__})
+"""Counters whose price holds for cells of the target's bits or fewer, and for more only where it says so."""
 
 
 def counted(name: str) -> str:

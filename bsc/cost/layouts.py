@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.cost.counts import driven_for_sums_alone
+from bsc.cost.counts import crossbars_alone
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
 from bsc.numeric.encoding import CellFormat
@@ -52,7 +52,7 @@ class CopyLayout:
 def plan_layout(layer: MappedLayer, arrays: LayerArrays) -> CopyLayout:
     """Of a layer as it is mapped."""
     packed, starts = layer.column_tiles()
-    alone = driven_for_sums_alone(layer, arrays, starts)
+    alone = crossbars_alone(layer, arrays)
     held = np.concatenate([np.argwhere(arrays.allocated)[:, :2], np.argwhere(alone)])
     rows = np.arange(layer.rows) if arrays.kept_rows is None else np.asarray(arrays.kept_rows, np.int64)
     return _layout(layer, held, rows, layer.mapped_columns, (packed, starts))

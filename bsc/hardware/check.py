@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from bsc.errors import GateError
 from bsc.hardware.areas import unit_areas_m2
+from bsc.hardware.peak import derive
 from bsc.hardware.target import Component, Covers, Target
 from bsc.units import format_si
 
@@ -60,8 +61,8 @@ class CheckLine:
 
 
 def check(target: Target) -> list[CheckLine]:
-    """Compare sub-totals, then actions at full rate, then the areas that follow the arrays, level by level."""
-    return [*_sub_totals(target), *_full_rates(target), *_areas(target)]
+    """Compare sub-totals, actions at full rate, areas that follow the arrays level by level, and peaks."""
+    return [*_sub_totals(target), *_full_rates(target), *_areas(target), *_peaks(target)]
 
 
 def require_consistent(target: Target) -> None:
@@ -141,3 +142,10 @@ def _areas(target: Target) -> Iterator[CheckLine]:
         if level.component:
             name, one = f"areas of one {level.name}", ones[level.name]
             yield CheckLine(name, "m²", total(target, level.name, "area_m2"), one, _AREA_TOLERANCE)
+
+
+def _peaks(target: Target) -> Iterator[CheckLine]:
+    for entry in target.peak:
+        power_w, area_m2 = (total(target, entry.level, measure) for measure in ("power_w", "area_m2"))
+        for what, unit, printed, ours in derive(entry, target, power_w, area_m2):
+            yield CheckLine(f"{what} of {entry.name}", unit, printed, ours, entry.tolerance)

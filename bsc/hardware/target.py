@@ -97,6 +97,8 @@ class Adc(Record):
 
     Attributes:
         per_crossbar: how many share the columns of one array.
+        arrays_each: arrays that take turns with them.
+        of_pairs: they are of two arrays, whose columns are subtracted before their conversion.
         bits: the resolution that the prices hold for.
         law: how prices follow other resolutions, by default.
         rate_hz: conversions a second of one converter.
@@ -106,12 +108,19 @@ class Adc(Record):
     """
 
     per_crossbar: Number
+    arrays_each: Number = 1
+    of_pairs: bool = False
     bits: Annotated[int, Field(ge=1, le=MAX_ADC_BITS)]
     law: Text
     rate_hz: Quantity
     bit_s: Quantity | None = None
     granularity: Offer = Offer(value="column", kind="assumed", source="the description does not say")
     source: Text
+
+    @property
+    def installed(self) -> float:
+        """Converters for each array that is read, or for each pair of them."""
+        return self.per_crossbar / self.arrays_each
 
     def offers(self, granularity: AdcFlexibility) -> bool:
         """Whether each `granularity` can have a resolution of its own; a coarser one always can where a finer can."""
@@ -164,6 +173,22 @@ class FullRate(Record):
     source: Text
 
 
+class CellBits(Record):
+    """Cells that a price holds for beyond the target's own, with its origin as in `Quantity`.
+
+    Attributes:
+        value: most bits of a cell.
+        kind: how far it can be trusted.
+        source: citation key and where it is said.
+        note: what a reader should know before using it.
+    """
+
+    value: Number
+    kind: Kind
+    source: Text
+    note: Text | None = None
+
+
 class Action(Record):
     """Something that takes energy.
 
@@ -174,6 +199,7 @@ class Action(Record):
         component: level and name of the row whose power it spends, such as `tile.edram`.
         energy_j: of one action, at `Adc.bits` for conversions; None is unknown, and so is every sum with it.
         energy_as: name of the action whose `energy_j` it has, as where a part is used for several purposes.
+        up_to_cell_bits: cells that the price of reading cells holds for; by default those of `Crossbar` or less.
         at_full_rate: activity that spends all of the component's power.
     """
 
@@ -183,6 +209,7 @@ class Action(Record):
     component: Text | None = None
     energy_j: Quantity | None = None
     energy_as: Name | None = None
+    up_to_cell_bits: CellBits | None = None
     at_full_rate: FullRate | None = None
 
 
@@ -289,8 +316,54 @@ class Published(Record):
     note: Text | None = None
 
 
+class Peak(Record):
+    """What the publication prints of arrays that are all read all the time, for `bsc.hardware.peak` to derive again.
+
+    Operations are two for each multiplication of an input with a weight. None is not printed.
+
+    Attributes:
+        name: what is multiplied by what.
+        level: of one of which it is.
+        input_bits: of an input, the sign left out where it costs no cycle.
+        weight_cells: cells that hold one weight, on all arrays together.
+        seconds: for one vector of inputs.
+        array_energy_j: of actions of that level and the levels within it for one vector.
+        ops_per_s: operations a second.
+        ops_per_j: operations for the energy of `array_energy_j`, or of all component rows of the level.
+        of_rows: `ops_per_j` is that of the component rows at full activity.
+        ops_per_s_m2: operations a second on an area of the component rows.
+        weights_bit_per_m2: storage on that area, of weights of `weight_bits`.
+        weight_bits: of a weight.
+        conversions_per_mac: conversions for each multiplication.
+        tolerance: largest relative difference that rounding, or what the note says, explains.
+        source: where it is printed.
+        note: what a reader should know before using it.
+    """
+
+    name: Text
+    level: Name
+    input_bits: Number
+    weight_cells: Number
+    weight_bits: Number
+    seconds: Amount | None = None
+    array_energy_j: Amount | None = None
+    ops_per_s: Amount | None = None
+    ops_per_j: Amount | None = None
+    of_rows: bool = False
+    ops_per_s_m2: Amount | None = None
+    weights_bit_per_m2: Amount | None = None
+    conversions_per_mac: Amount | None = None
+    tolerance: Tolerance
+    source: Text
+    note: Text | None = None
+
+
 class Target(Record):
-    """One hardware design; its first level is that of the arrays, its last the whole."""
+    """One hardware design; its first level is that of the arrays, its last the whole.
+
+    Prices hold for the design's own node, `node_m`. Nothing scales them: published rules for logic [stillmaker17] say
+    nothing of cells, converters and row drivers, which is most of what they are.
+    """
 
     name: Text
     description: Text
@@ -302,6 +375,7 @@ class Target(Record):
     timing: Timing
     level: Annotated[tuple[Level, ...], Field(strict=False, min_length=2, max_length=MAX_LEVELS)]
     published: Annotated[tuple[Published, ...], Field(strict=False)] = ()
+    peak: Annotated[tuple[Peak, ...], Field(strict=False)] = ()
 
     @classmethod
     def from_toml(cls, text: str, where: str) -> Self:
@@ -414,14 +488,16 @@ def _wrong_names(target: Target) -> Iterator[Exception]:
                 fix=f"name a level and a component of it{_listed(components)}",
             )
     levels = [level.name for level in target.level]
-    for entry in target.published:
+    for entry in (*target.published, *target.peak):
         if entry.level not in levels:
+            kind = "peak" if isinstance(entry, Peak) else "published"
             yield fault(
-                f"published '{entry.name}' is of no level of this description",
+                f"{kind} '{entry.name}' is of no level of this description",
                 seen=repr(entry.level),
                 fix=f"name a level{_listed(levels)}",
             )
-        elif entry.covers == "all" and entry.level == levels[-1]:
+    for entry in target.published:
+        if entry.covers == "all" and entry.level == levels[-1]:
             yield fault(
                 f"published '{entry.name}' covers all of the last level",
                 seen=f"level = '{entry.level}', covers = 'all'",

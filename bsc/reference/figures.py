@@ -33,6 +33,10 @@ WORDS = {
     "left out, every slice column read with 8 bits",
     "ISAAC offset 8 bit": "second baseline: the same weight codes in the encoding of [isaac16]; one crossbar a slice "
     "and none for a second sign, but one bit more and a unit column; read with 8 bits",
+    "RAELLA 7 bit": "third baseline: the same weight codes in pairs around centres [raella23], all rows driven, "
+    "nothing left out, subtracted before one conversion at 7 bits, which may clip: not as accurate as the others. "
+    "Slices are 4-2-2 where cells hold 4 bits, and else the target's; input slices of several bits with recovery are "
+    "not in it",
     "ADC law": "how the energy of a conversion follows its resolution; it scales the target's own price of 8 bits, so "
     "that laws differ in shape alone. The paper's is `saberi`",
     "extrapolated": "a resolution in use lies outside what the source of the ADC law vouches for",

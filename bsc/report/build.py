@@ -18,10 +18,11 @@ from bsc.chip.energy import static_w_by_kind
 from bsc.chip.performance import Performance, chip_comparison, energy_by_kind, work_around
 from bsc.chip.timing import critical_path
 from bsc.chip.work import KINDS, NOTHING, Work
-from bsc.cost.compare import BASELINE_BITS, Comparison, LawCosts
-from bsc.cost.counters import CHIP_COUNTERS, CONVERSIONS, COUNTERS, counted, not_modelled
+from bsc.cost.compare import BASELINE_BITS, RAELLA_BITS, Comparison, LawCosts
+from bsc.cost.counters import CHIP_COUNTERS, CONVERSIONS, COUNTERS, WRITING_CELLS, counted, not_modelled
 from bsc.cost.counts import LayerCounts
 from bsc.cost.crossbars import CrossbarTable, crossbar_table
+from bsc.cost.device import DeviceCost
 from bsc.cost.price import Cost, add
 from bsc.hardware.target import Target, label
 from bsc.mapping.arrays import LayerArrays
@@ -36,6 +37,9 @@ from bsc.report.document import (
     PROVED,
     SCHEMA_VERSION,
     BitCounts,
+    CellCosts,
+    CellReads,
+    CellWrites,
     ChipFigures,
     ChipReport,
     InferenceEnergy,
@@ -74,22 +78,37 @@ _ADDED = (
 _ADDED_BITS = ("crossbars_by_adc_bits", "proved_bits", "assigned_bits")
 
 
-def report_document(plan: Plan, comparison: Comparison) -> ReportDocument:
+def report_document(plan: Plan, comparison: Comparison, cells: CellCosts | None = None) -> ReportDocument:
     """The report of a plan.
 
     Args:
         plan: the plan; its arrays are read once.
         comparison: its cost beside the baselines.
+        cells: what a device says of it, or None.
     """
     layers = {layer.name: layer_totals(layer, plan.mapping.arrays(layer)) for layer in plan.mapping.layers}
     chip = chip_report(plan, comparison)
+    cost = plan_cost(comparison, chip)
+    not_modelled = [
+        each if each != WRITING_CELLS else f"programming of {_cells_to_write(plan, layers)} cells (--cells)"
+        for each in cost.not_modelled
+        if each != WRITING_CELLS or cells is None or cells.writes is None
+    ]
     return ReportDocument(
         schema_version=SCHEMA_VERSION,
         plan=plan.document,
         totals=plan_totals(plan.mapping.layers, layers),
         layers=layers,
-        cost=plan_cost(comparison, chip),
+        cost=cost.model_copy(update={"cells": cells, "not_modelled": not_modelled}),
         chip=chip,
+    )
+
+
+def _cells_to_write(plan: Plan, layers: Mapping[str, LayerTotals]) -> int:
+    """Cells that hold a slice of a weight, of all copies."""
+    return sum(
+        layers[layer.name].cells_in_use * (1 if layer.placed is None else layer.placed.copies)
+        for layer in plan.mapping.layers
     )
 
 
@@ -138,12 +157,13 @@ def plan_cost(comparison: Comparison, chip: ChipReport) -> PlanCost:
         comparison: what crossbar layers cost.
         chip: what more the same take on chips.
     """
-    assert BASELINE_BITS == 8  # the names of the fields say so
+    assert (BASELINE_BITS, RAELLA_BITS) == (8, 7)  # the names of the fields say so
     target = comparison.target
     return PlanCost(
         target=target.name,
         target_sha256=target_sha256(target),
         citation=target.citation,
+        node_m=target.node_m.value,
         cell_bits=target.crossbar.bits_per_cell,
         adc_bits=target.adc.bits,
         adc_flexibility=target.adc.granularity.value,
@@ -155,11 +175,56 @@ def plan_cost(comparison: Comparison, chip: ChipReport) -> PlanCost:
         plan=_spend(comparison.plan, comparison.counts),
         uniform_8_bit=_spend(comparison.uniform, comparison.uniform_counts),
         isaac_offset_8_bit=_spend(comparison.offset, comparison.offset_counts),
+        raella_7_bit=_spend(comparison.raella, comparison.raella_counts),
         free_adc_bound=comparison.free_adc_bound,
         adc_not_offered=list(comparison.not_offered),
         adc_law_names=[each.law.name for each in comparison.spread],
         adc_laws={each.law.name: _law_saving(each, chip) for each in comparison.spread},
         conversions={layer.name: _bit_counts(layer.conversions) for layer in comparison.counts},
+    )
+
+
+def cell_costs(cost: DeviceCost, comparison: Comparison, updates_per_day: float) -> CellCosts:
+    """What a device says of a plan.
+
+    Args:
+        cost: its energies.
+        comparison: the plan's cost on the hardware.
+        updates_per_day: times that the plan is written anew.
+    """
+    reads, writing = cost.reads, cost.writing
+    return CellCosts(
+        device=cost.device.name,
+        citation=cost.device.citation,
+        samples=cost.samples,
+        reads=None
+        if reads is None
+        else CellReads(
+            energy_j=reads.energy_j,
+            uniform_8_bit_j=reads.uniform_j,
+            isaac_offset_8_bit_j=reads.offset_j,
+            average_j=reads.average_j,
+            rest_j=reads.rest_j,
+            pulse_s=reads.cell.pulse_s,
+            mean_cell_j=reads.cell.mean_j,
+            cell_price_j=reads.cell_price_j,
+            over_price=reads.over_price,
+            contradicts=reads.contradicts,
+            layers=reads.layers,
+        ),
+        writes=None
+        if writing is None
+        else CellWrites(
+            cells=writing.cells,
+            pulses=writing.pulses,
+            energy_j=writing.energy_j,
+            time_s=writing.time_s,
+            parallel_s=writing.parallel_s,
+            inferences=writing.inferences(comparison.plan.total_energy_j),
+            updates=writing.updates,
+            updates_per_day=updates_per_day,
+            lifetime_s=writing.lifetime_s(updates_per_day),
+        ),
     )
 
 
@@ -478,7 +543,7 @@ def _law_saving(costs: LawCosts, chip: ChipReport) -> LawSaving:
 
 def _beside_layers_j(energy: InferenceEnergy) -> float | None:
     """What an inference takes besides crossbar layers, which is the same under every ADC law."""
-    return add((energy.traffic_j, energy.work_j, energy.static_j))
+    return add((*energy.by_action_j.values(), energy.static_j))
 
 
 def _bits_of(bits: NDArray[np.integer]) -> BitCounts:

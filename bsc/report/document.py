@@ -31,6 +31,9 @@ TRAFFIC = "places of all crossbars, and the tensors between layers"
 WORK = "shapes of the model's digital operators"
 STATIC = "power that the hardware description gives, times the interval"
 
+BASELINES: Final = ("uniform 8 bit", "ISAAC offset 8 bit", "RAELLA 7 bit")
+"""What reports call them."""
+
 PROVED: Final = "proved"
 """What resolutions rest on that need no policy to vouch for them."""
 
@@ -277,12 +280,74 @@ class TargetArea(FigureRecord):
     level: str = Field(description="name of its level")
 
 
+OHM = "the plan's cells and the device's conductances, voltage and pulse, by Ohm's law"
+WRITING = "cells of the plan times what the device says of a pulse"
+
+
+class CellReads(FigureRecord):
+    """Reads of crossbars for one inference, by Ohm's law on a device."""
+
+    energy_j: Amount = figure("the plan's cells, bitlines that are not in use at level 0", unit="J", source=OHM)
+    uniform_8_bit_j: Amount = figure("the uniform 8-bit baseline's, driven with the same digits", unit="J", source=OHM)
+    isaac_offset_8_bit_j: Amount = figure("those of ISAAC's offset encoding, likewise", unit="J", source=OHM)
+    average_j: Amount | None = figure(
+        "what the target's published average says of the plan, whose total has it", unit="J", source=PRICES
+    )
+    rest_j: Amount | None = figure("all else of the plan's energy", unit="J", source=PRICES)
+    pulse_s: Amount = figure("how long a cell conducts in a read", unit="s", source="the device, or the target's read")
+    mean_cell_j: Amount = figure("a cell at mean conductance, driven every other time", unit="J", source=OHM)
+    cell_price_j: Amount | None = figure("the target's price of a cell and read", unit="J", source=HARDWARE)
+    over_price: Amount | None = figure("the former over the latter", unit="1", source=OHM)
+    contradicts: bool = Field(description="these differ by more than 10 times: the price cannot be of this device")
+    layers: dict[str, Amount] = figure("the plan's energy by layer", unit="J", source=OHM)
+
+
+class CellWrites(FigureRecord):
+    """Programming the plan once, all copies of its layers."""
+
+    cells: Count = figure("that hold a slice of a weight, zero or not", unit="cells", source=PLAN)
+    pulses: Amount = figure("that set or reset them", unit="pulses", source=WRITING)
+    energy_j: Amount = figure("of pulses, and of the reads that verify them", unit="J", source=WRITING)
+    time_s: Amount | None = figure(
+        "crossbars one after another; null where the device does not say", unit="s", source=WRITING
+    )
+    parallel_s: Amount | None = figure("all crossbars at the same time; null likewise", unit="s", source=WRITING)
+    inferences: Amount | None = figure(
+        "that take as much energy as writing once; writing is 1 % of 100 times as many",
+        unit="inferences",
+        source=WRITING,
+    )
+    updates: Amount | None = figure(
+        "that a cell endures; null where the device does not say", unit="updates", source=WRITING
+    )
+    updates_per_day: Amount = figure("as asked for", unit="1/d", source="--updates-per-day")
+    lifetime_s: Amount | None = figure("until cells wear out at that rate", unit="s", source=WRITING)
+
+
+class CellCosts(FigureRecord):
+    """What a device says of the plan's cells, beside the averages of the target."""
+
+    device: str = Field(description="name of the device")
+    citation: str = Field(description="the publication that it follows")
+    samples: Count | None = figure(
+        "of the data whose digits were driven; null where every row is driven with the highest digit, which no input "
+        "exceeds",
+        unit="samples",
+        source="--data",
+    )
+    reads: CellReads | None = Field(description="null where the device does not say how cells are read")
+    writes: CellWrites | None = Field(description="null where the device does not say how cells are written")
+
+
 class PlanCost(FigureRecord):
     """A plan's cost beside its baselines."""
 
     target: str = Field(description="name of the hardware description")
     target_sha256: Sha256 = Field(description="of the description as JSON; that of target.json if it is the plan's own")
     citation: str = Field(description="the publication that the description follows")
+    node_m: Amount = figure(
+        "of the target's prices, which hold for it alone: they are scaled to no other", unit="m", source=HARDWARE
+    )
     cell_bits: Count = figure("bits of the cells that the target has prices for", unit="bit", source=HARDWARE)
     adc_bits: Count = figure("resolution that prices of converters are for", unit="bit", source=HARDWARE)
     adc_flexibility: str = Field(
@@ -299,6 +364,9 @@ class PlanCost(FigureRecord):
     plan: Spend
     uniform_8_bit: Spend = Field(description="the same network, every slice column at 8 bits, nothing left out")
     isaac_offset_8_bit: Spend = Field(description="the same weights in ISAAC's offset encoding, at 8 bits")
+    raella_7_bit: Spend = Field(
+        description="the same weights in pairs around centres, subtracted before a conversion at 7 bits, which may clip"
+    )
     free_adc_bound: Amount | None = figure(
         "energy of the uniform baseline over the same without ADC energy: what ADCs alone could save",
         unit="1",
@@ -312,11 +380,12 @@ class PlanCost(FigureRecord):
         unit="conversions",
         source=COUNTS,
     )
+    cells: CellCosts | None = Field(default=None, description="on the device that was asked for; null without one")
 
     @property
-    def baselines(self) -> tuple[Spend, Spend]:
-        """Both baselines."""
-        return self.uniform_8_bit, self.isaac_offset_8_bit
+    def baselines(self) -> tuple[Spend, ...]:
+        """Every baseline, in the order of `BASELINES`."""
+        return self.uniform_8_bit, self.isaac_offset_8_bit, self.raella_7_bit
 
     @model_validator(mode="after")
     def _has_its_laws(self) -> Self:
@@ -346,9 +415,21 @@ class InferenceEnergy(FigureRecord):
     layers_j: Amount | None = figure(
         "crossbars and their tiles, as in the costs of one inference", unit="J", source=PRICES
     )
-    traffic_j: Amount | None = figure("what is carried between IMAs, tiles and chips", unit="J", source=PRICES)
-    work_j: Amount | None = figure("digital operators, scales of results and dynamic steps", unit="J", source=PRICES)
-    active_j: Amount | None = figure("the three together: the total without static power", unit="J", source=PRICES)
+    traffic_j: Amount | None = figure(
+        "what is carried between IMAs, tiles and chips; null too where the target has no action for it",
+        unit="J",
+        source=PRICES,
+    )
+    work_j: Amount | None = figure(
+        "digital operators, scales of results and dynamic steps; null too where the target has no action for it",
+        unit="J",
+        source=PRICES,
+    )
+    active_j: Amount | None = figure(
+        "the total without static power: the three together, but for what the target has no action for",
+        unit="J",
+        source=PRICES,
+    )
     static_j: Amount = figure(
         "power that is published to be drawn all the time, by chips and tiles in use", unit="J", source=STATIC
     )

@@ -10,6 +10,7 @@ from bsc.ir.graph import ImportCheck
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.document import PlanDocument
 from bsc.report.basis import basis_notes, recorded
+from bsc.report.cells import cells_section
 from bsc.report.chip import chip_section, layer_chip_table
 from bsc.report.costs import cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
@@ -20,7 +21,7 @@ from bsc.report.places import Places
 from bsc.report.table import Table
 from bsc.report.text import new_table, plain_text
 from bsc.report.timeline import timeline_text
-from bsc.units import UNKNOWN, format_ratio
+from bsc.units import UNKNOWN, format_ratio, format_si
 
 Resolutions = Literal["assigned", "observed", "proved"]
 
@@ -203,17 +204,10 @@ def _notes(report: ReportDocument) -> RenderableType:
         *_offer(cost),
         f"free ADCs         and no other change would save {format_ratio(cost.free_adc_bound)} of the total",
         f"prices rest on    {basis or UNKNOWN} ({cost.citation})",
-        f"not modelled      {', '.join(cost.not_modelled)}{_wider_cells(layers, cost.cell_bits)}",
+        f"node              {format_si(cost.node_m, 'm')}: prices hold for it, and are scaled to no other",
+        f"not modelled      {', '.join(cost.not_modelled)}",
         f"as recorded       {recorded([report.plan])}",
     )
-
-
-def _wider_cells(layers: Iterable[MappedLayer], priced: int) -> str:
-    """That cells store more than those the target has prices for."""
-    bits = max((layer.bits_per_cell for layer in layers), default=0)
-    if bits <= priced:
-        return ""
-    return f"; cells of up to {bits} bits have the prices of {priced}-bit cells"
 
 
 def _converted(layers: Iterable[MappedLayer]) -> str:
@@ -273,6 +267,7 @@ SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
     _resolutions,
     _costs,
     layer_cost_table,
+    cells_section,
     chip_section,
     action_table,
     operator_table,

@@ -130,7 +130,8 @@ def _against(first: ComparedPlan, plan: ComparedPlan) -> str:
     if theirs.plan.model.sha256 != ours.plan.model.sha256:
         parts.append(f"ANOTHER MODEL, {_model(plan)}: layers are matched by name alone")
     if theirs.cost.target_sha256 != ours.cost.target_sha256:
-        parts.append(f"other hardware, {theirs.cost.target}")
+        node = "" if theirs.cost.node_m == ours.cost.node_m else f" of {format_si(theirs.cost.node_m, 'm')}"
+        parts.append(f"other hardware, {theirs.cost.target}{node}")
     if theirs.plan.calibration != ours.plan.calibration:
         parts.append(f"other input ranges, {_ranges(plan)}")
     return "; ".join(parts) or "the same model, hardware and input ranges"

@@ -150,6 +150,7 @@ def _cost(folder: Folder, law: str) -> dict[str, Any]:
     counts = {name: spent(layer) for name, layer in layers.items()}
     uniform = {name: baseline(layer, "differential", cell_bits) for name, layer in layers.items()}
     offset = {name: baseline(layer, "offset", cell_bits) for name, layer in layers.items()}
+    raella = {name: baseline(layer, "raella", cell_bits) for name, layer in layers.items()}
     plan, beside = cost(folder, counts, law), cost(folder, uniform, law)
     without_adc = None
     if beside["energy_j"] is not None and beside["adc_energy_j"] is not None:
@@ -171,6 +172,7 @@ def _cost(folder: Folder, law: str) -> dict[str, Any]:
         "plan": plan,
         "uniform_8_bit": beside,
         "isaac_offset_8_bit": cost(folder, offset, law),
+        "raella_7_bit": cost(folder, raella, law),
         "free_adc_bound": over(beside["energy_j"], without_adc),
         "adc_laws": laws,
         "conversions": {name: histogram(each.conversions) for name, each in counts.items()},

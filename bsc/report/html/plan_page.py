@@ -8,8 +8,17 @@ from markupsafe import Markup
 
 from bsc.plan.document import Plan
 from bsc.report.basis import recorded
+from bsc.report.cells import cells_lines
 from bsc.report.chip import chip_notes, chip_rows, link_name, place_name, slowest
-from bsc.report.document import PlanTotals, ReportDocument, SliceTotals, TargetAction, TargetArea, TargetLevel
+from bsc.report.document import (
+    BASELINES,
+    PlanTotals,
+    ReportDocument,
+    SliceTotals,
+    TargetAction,
+    TargetArea,
+    TargetLevel,
+)
 from bsc.report.energy import energy_rows, unpriced_actions
 from bsc.report.html.charts import RatioAxis, bit_histogram
 from bsc.report.html.floorplan import Floorplan, cells
@@ -70,6 +79,8 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "totals": report.totals,
             "cost": cost,
             "costs": (cost.plan, *cost.baselines),
+            "baselines": BASELINES,
+            "cells_text": "\n".join(cells_lines(report)[2:]),
             "law": cost.adc_laws[cost.adc_law],
             "laws": laws,
             "layers": rows,

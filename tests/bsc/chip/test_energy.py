@@ -105,5 +105,17 @@ def test_a_target_of_a_users_may_price_products(tmp_path: Path) -> None:
     assert energy.total_j is not None
 
 
+def test_what_has_no_action_is_left_out_and_unknown() -> None:
+    levels = tuple(
+        level.model_copy(
+            update={"action": {name: each for name, each in level.action.items() if each.counter not in CHIP_COUNTERS}}
+        )
+        for level in ISAAC.level
+    )
+    found = priced(ISAAC.model_copy(update={"level": levels}))
+    assert (found.traffic_j, found.work_j) == (None, None)
+    assert found.active_j == 1e-6
+
+
 def test_every_counter_has_one_table() -> None:
     assert len(set(ALL_COUNTERS)) == len(ALL_COUNTERS)
