@@ -26,7 +26,7 @@ class ChipEnergy:
         by_action_j: of the actions of the whole model.
         traffic_j: of those that carry bits; None as well where there is none.
         work_j: of those that compute; likewise.
-        static_w: power that is drawn all the time, as published.
+        static_w: power that is drawn all the time, as published; None where nobody did.
         static_j: what that comes to.
         at_rest_j: what more it would be if all power without a published static part went on at rest.
     """
@@ -35,8 +35,8 @@ class ChipEnergy:
     by_action_j: Mapping[str, float | None]
     traffic_j: float | None
     work_j: float | None
-    static_w: float
-    static_j: float
+    static_w: float | None
+    static_j: float | None
     at_rest_j: float | None
 
     @property
@@ -47,7 +47,7 @@ class ChipEnergy:
     @property
     def total_j(self) -> float | None:
         """All of it."""
-        return add((self.active_j, self.static_j))
+        return add((self.active_j, self.static_j or 0.0))
 
     def at_rest(self, share: float) -> float | None:
         """All of it, if a share of the power without a published static part went on at rest."""
@@ -81,14 +81,15 @@ def chip_energy(
         for name, action in actions.items()
     }
     resting_w = _tile_w(target, lambda row: 0.0 if row.static_w is not None else row.power_w.value)
-    drawn_w = math.fsum(static_w_by_kind(target, tiles=tiles, chips=chips).values())
+    kinds = static_w_by_kind(target, tiles=tiles, chips=chips)
+    drawn_w = math.fsum(kinds.values()) if kinds else None
     return ChipEnergy(
         layers_j=layers_j,
         by_action_j=by_action,
         traffic_j=_part([energy for name, energy in by_action.items() if actions[name].counter in TRAFFIC]),
         work_j=_part([energy for name, energy in by_action.items() if actions[name].counter in WORK]),
         static_w=drawn_w,
-        static_j=drawn_w * interval_s,
+        static_j=None if drawn_w is None else drawn_w * interval_s,
         at_rest_j=resting_w * tiles * idle_share * interval_s if target.components() else None,
     )
 

@@ -543,7 +543,7 @@ def _law_saving(costs: LawCosts, chip: ChipReport) -> LawSaving:
 
 def _beside_layers_j(energy: InferenceEnergy) -> float | None:
     """What an inference takes besides crossbar layers, which is the same under every ADC law."""
-    return add((*energy.by_action_j.values(), energy.static_j))
+    return add((*energy.by_action_j.values(), energy.static_j or 0.0))
 
 
 def _bits_of(bits: NDArray[np.integer]) -> BitCounts:

@@ -430,10 +430,12 @@ class InferenceEnergy(FigureRecord):
         unit="J",
         source=PRICES,
     )
-    static_j: Amount = figure(
-        "power that is published to be drawn all the time, by chips and tiles in use", unit="J", source=STATIC
+    static_j: Amount | None = figure(
+        "power that is published to be drawn all the time, by chips and tiles in use; null where none is",
+        unit="J",
+        source=STATIC,
     )
-    static_w: Amount = figure("that power", unit="W", source=HARDWARE)
+    static_w: Amount | None = figure("that power", unit="W", source=HARDWARE)
     at_rest_1_percent_j: Amount | None = figure(
         "the total, if 1 % of the power without a published static part went on while nothing is done",
         unit="J",

@@ -126,6 +126,9 @@ def energy_notes(report: ReportDocument) -> Iterator[tuple[str, str]]:
                 f"over {name} from {format_ratio(before)} of crossbar layers to {format_ratio(after)} of the full "
                 f"total, the largest part of which is {_largest(energy)}",
             )
+    left_out = [part.label for part in PARTS if part.adds and part.value(energy) is None]
+    if left_out and energy.total_j is not None:
+        yield "LEFT OUT", f"of the full total: {', '.join(left_out)}, of which {report.cost.target} says nothing"
     unpriced = [
         f"{energy.counters[action.counter]} {action.label}"
         for action in chip.actions
