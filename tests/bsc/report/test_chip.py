@@ -16,7 +16,6 @@ from tests.bsc.plans import coded, model_plan, plan_of
 from tests.bsc.report.reports import report_of
 from tests.test_cli import EXAMPLE, run
 
-PUMA = Path(__file__).parents[2] / "hw_models" / "puma.toml"
 PLAN = plan_of(coded([[1, 2], [3, 4]], name="a", output="h"), coded([[5], [6]], name="b", input="h"))
 
 
@@ -33,7 +32,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_levels_have_the_names_of_the_target() -> None:
     """Five levels: a node of tiles of cores, and neither chips nor IMAs."""
-    puma = hw_models.load(str(PUMA))
+    puma = hw_models.load("puma")
     text = to_text(chip_section(report_of(PLAN, target=puma)))
     names = [level.several for level in puma.level[-2:]]
     assert f" {names[1]} / {names[0]} " in text
@@ -41,7 +40,7 @@ def test_levels_have_the_names_of_the_target() -> None:
     assert "IMA" not in text
 
 
-def test_power_is_dynamic() -> None:
+def test_power_is_of_the_full_total() -> None:
     assert " power " in to_text(chip_section(report_of(PLAN)))
 
 
