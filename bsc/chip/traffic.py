@@ -252,13 +252,13 @@ def _seat(layout: CopyLayout, placed: Placed, floor: Floor, last: int) -> _Seat:
     slots = placed.first_slot + np.arange(copies * crossbars)
     copy = np.repeat(np.arange(copies), crossbars)
     block, column_tile = np.tile(layout.block, copies), np.tile(layout.column_tile, copies)
-    tile, part = slots // floor.slots_per_tile, slots // floor.shared
-    reads = _distinct(copy, tile, block)
+    tiles, part = slots // floor.slots_per_tile, slots // floor.shared
+    reads = _distinct(copy, tiles, block)
     rows = layout.block_rows[reads[:, 2]]
     of_copies = layout.block_rows[_distinct(copy, block)[:, 1]]
     first = np.unique(copy * len(layout.widths) + column_tile, return_index=True)[1]
-    in_parts = _distinct(copy, column_tile, tile, part)
-    in_tiles = _distinct(copy, column_tile, tile)
+    in_parts = _distinct(copy, column_tile, tiles, part)
+    in_tiles = _distinct(copy, column_tile, tiles)
     several = _runs(in_parts[:, :2])  # of each row, how many IMAs its column has
     width = layout.widths[in_parts[:, 1]]
     sent: Counter[tuple[int, int]] = Counter()
@@ -273,7 +273,7 @@ def _seat(layout: CopyLayout, placed: Placed, floor: Floor, last: int) -> _Seat:
         lines=_lines(layout, reads),
         rows=_by_tile(reads[:, 1], rows),
         repeated_rows=int(rows.sum() - of_copies.sum()),
-        homes={where: columns / whole for where, columns in _by_tile(tile[first], results).items()},
+        homes={where: columns / whole for where, columns in _by_tile(tiles[first], results).items()},
         partials=_by_tile(in_parts[merged, 2], width[merged]),
         sent_partials=sent,
         merges=int(width.sum()) - whole,
@@ -304,8 +304,8 @@ def _lines(layout: CopyLayout, reads: NDArray[np.int64]) -> dict[int, list[tuple
     for copy, tile, block in reads.tolist():
         blocks.setdefault((tile, copy), []).append(block)
     alike: dict[int, Counter[tuple[int, ...]]] = {}
-    for (tile, _), held in blocks.items():
-        alike.setdefault(tile, Counter())[tuple(held)] += 1
+    for (tile, _), mine in blocks.items():
+        alike.setdefault(tile, Counter())[tuple(mine)] += 1
     known: dict[tuple[int, ...], NDArray[np.int64]] = {}
     most = max((int(lines.max(initial=-1)) for lines in layout.block_lines), default=-1) + 1
     found = {}

@@ -488,7 +488,8 @@ def _wrong_names(target: Target) -> Iterator[Exception]:
                 fix=f"name a level and a component of it{_listed(components)}",
             )
     levels = [level.name for level in target.level]
-    for entry in (*target.published, *target.peak):
+    entries: tuple[Published | Peak, ...] = (*target.published, *target.peak)
+    for entry in entries:
         if entry.level not in levels:
             kind = "peak" if isinstance(entry, Peak) else "published"
             yield fault(

@@ -287,7 +287,7 @@ def _chip_figures(found: Performance) -> ChipFigures:
         area_m2=found.area_m2,
         latency_s=found.timing.latency_s,
         interval_s=found.interval_s,
-        links_s=dict(found.links_s),
+        links_s={str(link): seconds for link, seconds in found.links_s.items()},
         stall_s=found.interval_s - found.timing.interval_s,
         busiest_link=found.busiest_link,
         bottleneck=found.timing.bottleneck,
