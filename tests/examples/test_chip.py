@@ -60,7 +60,7 @@ def test_savings_of_the_example(tmp_path: Path) -> None:
     one, many = json.loads((tmp_path / "savings.json").read_text())
     assert [f"{each:.2f}" for each in savings(one, "uniform_8_bit")] == ["1.36", "1.34", "1.34", "1.00", "1.00", "1.00"]
     assert [f"{each:.2f}" for each in savings(many, "uniform_8_bit")][3] == "1.07"
-    assert list(savings(many, "isaac_offset_8_bit"))[3] < 1
+    assert (list(savings(many, "isaac_offset_8_bit"))[3] or 0) < 1
     shipped = (SHIPPED / "savings.md").read_text().splitlines()
     assert (tmp_path / "savings.md").read_text().splitlines() == shipped[:6]
 

@@ -109,7 +109,7 @@ def test_a_component_that_is_off_by_a_tenth_is_found(level: str, row: str, name:
     [
         name
         for name, action in hw_models.load("isaac").actions().items()
-        if action.at_full_rate and action.energy_j.value
+        if action.at_full_rate and action.energy_j and action.energy_j.value
     ],
 )
 def test_a_price_that_is_off_by_a_hundredth_is_found(name: str) -> None:

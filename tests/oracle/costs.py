@@ -223,8 +223,10 @@ def over(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole else None
 
 
-OF_CHIPS = ("repeated_bits", "partial_bits", "merges", "arriving_bits", "router_bits", "chip_link_bits")
-OF_CHIPS += ("products", "additions", "comparisons", "interpolations")
+OF_CHIPS = (
+    *("repeated_bits", "partial_bits", "merges", "arriving_bits", "router_bits", "chip_link_bits"),
+    *("products", "additions", "comparisons", "interpolations"),
+)
 
 
 def actions(target: dict[str, Any]) -> dict[str, dict[str, Any]]:

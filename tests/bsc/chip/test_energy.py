@@ -1,6 +1,7 @@
 """The full total: by hand, re-added from its parts, and what static power and links make of it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ from tests.bsc.targets import with_action, without_price
 NOTHING = dict.fromkeys(CHIP_COUNTERS, 0)
 
 
-def priced(target: Target = ISAAC, **more: object) -> object:
-    counts = {"counters": NOTHING, "interval_s": 1e-6, "tiles": 2, "chips": 1, "idle_share": 0.25}
-    return chip_energy(target, **({"layers_j": 1e-6, **counts} | more))  # type: ignore[arg-type]
+def priced(target: Target = ISAAC, **more: object) -> Any:
+    counts: dict[str, Any] = {"counters": NOTHING, "interval_s": 1e-6, "tiles": 2, "chips": 1, "idle_share": 0.25}
+    return chip_energy(target, **({"layers_j": 1e-6, **counts} | more))
 
 
 def test_by_hand() -> None:
@@ -69,7 +70,7 @@ def test_energies_re_add(tmp_path: Path) -> None:
     prices = {name: action.energy_j.value for name, action in chip_actions(ISAAC).items() if action.energy_j}
     spends = (report.cost.plan, report.cost.uniform_8_bit, report.cost.isaac_offset_8_bit)
     for chip, spend in zip(report.chip.columns, spends, strict=True):
-        energy = chip.energy
+        energy: Any = chip.energy
         again = sum(
             energy.counters[action.counter] * prices.get(name, 0.0) for name, action in chip_actions(ISAAC).items()
         )
@@ -89,7 +90,7 @@ def test_energies_re_add(tmp_path: Path) -> None:
 
 def test_products_of_activations_are_counted_and_have_no_price(tmp_path: Path) -> None:
     report = report_of(model_plan(attention(), tmp_path))
-    energy = report.chip.plan.energy
+    energy: Any = report.chip.plan.energy
     assert energy.counters["products"] > 0
     assert (energy.by_action_j["product"], energy.total_j) == (None, None)
     assert report.chip.plan.power_w is None
@@ -100,7 +101,7 @@ def test_a_target_of_a_users_may_price_products(tmp_path: Path) -> None:
     price = Quantity(value=2e-13, kind="survey", source="a test")
     target = with_action(ISAAC, "product", lambda action: action.model_copy(update={"energy_j": price}))
     report: ReportDocument = report_of(model_plan(attention(), tmp_path), target=target)
-    energy = report.chip.plan.energy
+    energy: Any = report.chip.plan.energy
     assert energy.by_action_j["product"] == pytest.approx(2e-13 * energy.counters["products"])
     assert energy.total_j is not None
 

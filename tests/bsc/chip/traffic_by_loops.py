@@ -125,7 +125,7 @@ def seated(mapping: MappedModel, layer: MappedLayer, places: Mapping[str, Placed
     return Layer(layer, rows, columns, slots, min(placed.first_slot, max(last, 0)))
 
 
-def tensors_of(mapping: MappedModel) -> Iterator[tuple[Any, ...]]:
+def tensors_of(mapping: MappedModel) -> Iterator[Any]:
     """Uses of layers, (layer, input, output), and operators, (None, inputs, outputs), with all shapes at the end."""
     shapes = {tensor.name: tuple(tensor.shape or ()) for tensor in mapping.inputs}
     for step in mapping.program():
