@@ -178,6 +178,9 @@ def _infer(model: ir.Model) -> None:
     finally:
         for node, domain in zip(hidden, domains, strict=True):
             node.domain = domain
+            kind = _kind_of_list(node) if node.op_type in MAKE_LISTS and node.outputs else None
+            if kind is not None:
+                node.outputs[0].dtype = kind
         model.opset_imports.pop(HIDDEN, None)
 
 
@@ -195,6 +198,14 @@ def _is_hidden(node: ir.Node) -> bool:
     except (TypeError, ValueError):  # a tensor that is not what it says
         return True
     return node.domain in ("", "ai.onnx") and is_long_list(node.op_type, values)
+
+
+def _kind_of_list(node: ir.Node) -> ir.DataType | None:
+    """The type of what one of `MAKE_LISTS` makes: of its first input, or of the value that a window is filled with."""
+    if node.op_type != "ConstantOfShape":
+        return None if node.inputs[0] is None else node.inputs[0].dtype
+    filled = node.attributes.get("value")
+    return ir.DataType.FLOAT if filled is None else filled.as_tensor().dtype
 
 
 def _is_long(value: ir.Value) -> bool:
