@@ -488,13 +488,14 @@ def _wrong_names(target: Target) -> Iterator[Exception]:
                 fix=f"name a level and a component of it{_listed(components)}",
             )
     levels = [level.name for level in target.level]
-    entries: tuple[Published | Peak, ...] = (*target.published, *target.peak)
-    for entry in entries:
-        if entry.level not in levels:
-            kind = "peak" if isinstance(entry, Peak) else "published"
+    for kind, name, level in (
+        *(("published", entry.name, entry.level) for entry in target.published),
+        *(("peak", entry.name, entry.level) for entry in target.peak),
+    ):
+        if level not in levels:
             yield fault(
-                f"{kind} '{entry.name}' is of no level of this description",
-                seen=repr(entry.level),
+                f"{kind} '{name}' is of no level of this description",
+                seen=repr(level),
                 fix=f"name a level{_listed(levels)}",
             )
     for entry in target.published:

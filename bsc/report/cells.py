@@ -50,7 +50,7 @@ def _reads(reads: CellReads) -> Iterator[str]:
     cell += f"{format_si(reads.pulse_s, 's')}, where the target has {format_si(reads.cell_price_j, 'J')}"
     yield cell + (f", {format_ratio(reads.over_price)}" if reads.over_price is not None else "")
     if reads.contradicts:
-        yield "CONTRADICTS: that price cannot be of this device; device and target do not go together"
+        yield "CONTRADICTS: that price is of other cells; drivers and converters of the target are not made for these"
     if reads.rest_j is not None:
         more = ", MORE THAN ALL ELSE" if reads.energy_j > reads.rest_j else ""
         total = format_si(reads.rest_j + reads.energy_j, "J")

@@ -298,7 +298,7 @@ class CellReads(FigureRecord):
     mean_cell_j: Amount = figure("a cell at mean conductance, driven every other time", unit="J", source=OHM)
     cell_price_j: Amount | None = figure("the target's price of a cell and read", unit="J", source=HARDWARE)
     over_price: Amount | None = figure("the former over the latter", unit="1", source=OHM)
-    contradicts: bool = Field(description="these differ by more than 10 times: the price cannot be of this device")
+    contradicts: bool = Field(description="these differ by more than 10 times: the price is of other cells")
     layers: dict[str, Amount] = figure("the plan's energy by layer", unit="J", source=OHM)
 
 

@@ -319,6 +319,7 @@ def _areas(folder: Folder, counts: dict[str, Spent], law: str, units: dict[str, 
     own: dict[str, dict[str, float]] = {}
     for name, part in target["level"][0].get("area", {}).items():
         own[name] = {}
+        area = AREA[area_law] if area_law is not None else AREA["puma"]  # where no converter has an area of its own
         for layer_name, each in counts.items():
             layer, crossbars = folder.layers[layer_name], each.crossbars.total()
             rows, cols = layer["tile_rows"], layer["tile_cols"]
@@ -326,9 +327,7 @@ def _areas(folder: Folder, counts: dict[str, Spent], law: str, units: dict[str, 
                 target["adc"]["per_crossbar"]
                 / target["adc"].get("arrays_each", 1)
                 * math.fsum(
-                    count * AREA[area_law](bits) / AREA[area_law](target["adc"]["bits"])
-                    for bits, count in each.crossbars.items()
-                    if bits
+                    count * area(bits) / area(target["adc"]["bits"]) for bits, count in each.crossbars.items() if bits
                 )
             )
             number = {"one": 1, "row": rows, "column": cols, "cell": rows * cols}.get(part.get("per", "one"))

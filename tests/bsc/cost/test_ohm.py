@@ -18,6 +18,7 @@ from bsc.hardware.device import Device
 from bsc.hardware.target import Quantity
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer
+from bsc.numeric.encoding import Encoding
 from bsc.replay.dataset import Dataset
 from bsc.replay.driven import driven_rows
 from bsc.testing import conv_model
@@ -38,7 +39,7 @@ def digits_of(code: int, layer: MappedLayer) -> list[int]:
 def looped(layer: MappedLayer, arrays: LayerArrays, codes: NDArray[np.int64], cell: CellEnergy) -> float:
     """Joules for input codes (V, K) of a layer of one group, one cell after another."""
     highest = max(max(digits_of(code, layer)) for code in range(-(2**layer.input_bits), 2**layer.input_bits))
-    top = max(2**bits - 1 for bits in layer.slice_bits)
+    top = float(max(2**bits - 1 for bits in layer.slice_bits))
 
     def conducts(level: int) -> float:
         return cell.off_share + (1 - cell.off_share) * level / top
@@ -72,7 +73,7 @@ def layers(draw: st.DrawFn) -> tuple[Any, NDArray[np.int64]]:
     random = np.random.default_rng(seed)
     rows, columns, vectors = draw(st.integers(1, 11)), draw(st.integers(1, 9)), draw(st.integers(1, 3))
     codes = random.integers(-255, 256, (rows, columns)) * (random.random((rows, columns)) < 0.6)
-    encoding = draw(st.sampled_from(["differential", "offset", "centre"]))
+    encoding: Encoding = draw(st.sampled_from(["differential", "offset", "centre"]))
     signed, dac_bits = draw(st.booleans()), draw(st.integers(1, 3))
     mapping = mapped(
         coded(codes, input_signed=signed, input_bits=5),
@@ -92,7 +93,7 @@ def driven(layer: MappedLayer, codes: NDArray[np.int64]) -> NDArray[np.float64]:
         [sum((digit / layer.max_digit) ** 2 for digit in digits_of(int(code), layer)) for code in vector]
         for vector in codes
     ]
-    return np.sum(squares, axis=0)[None]
+    return np.asarray(np.sum(squares, axis=0)[None], np.float64)
 
 
 @settings(deadline=None, max_examples=60)
