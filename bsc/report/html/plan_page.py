@@ -103,7 +103,7 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "chip_rows": chip_rows(report),
             "chip_notes": chip_notes(report),
             "slowest": slowest(report),
-            "links": [(link_name(report, link), seconds) for link, seconds in report.chip.plan.links_s.items()],
+            "links": [(link_name(report, link), seconds) for link, seconds in sorted(report.chip.plan.links_s.items())],
             "energy_rows": energy_rows(report),
             "on_chip": {row.layer.name: report.chip.layers[row.layer.name] for row in rows},
             "place_name": place_name(report),
