@@ -26,6 +26,7 @@ CODES: Final[dict[str, str]] = {
     "BSC209": "a design space is malformed",
     "BSC210": "the workers of a sweep cannot be used or were lost",
     "BSC211": "workers were lost over a design of a sweep again and again",
+    "BSC212": "a plan's crossbars are of another size than the hardware's",
     "BSC301": "the file is not a readable ONNX model",
     "BSC302": "external weight data is missing or not allowed",
     "BSC303": "a weight is not a finite number",

@@ -42,8 +42,13 @@ class Cost(Shown):
 
     @property
     def energy_j(self) -> float | None:
-        """Of one inference, all modelled actions, in joules."""
+        """Of one inference in crossbar layers: crossbars, converters and buffers, in joules."""
         return self.document.cost.plan.energy_j
+
+    @property
+    def total_energy_j(self) -> float | None:
+        """Of one inference of many with traffic, digital work and static power, in joules."""
+        return self.document.chip.plan.energy.total_j
 
     @property
     def adc_energy_j(self) -> float | None:
@@ -62,7 +67,7 @@ class Cost(Shown):
 
     @property
     def power_w(self) -> float | None:
-        """Modelled energy of these inferences a second, in watts."""
+        """All energy of these inferences a second, in watts."""
         return self.document.chip.plan.power_w
 
     @property
@@ -72,17 +77,38 @@ class Cost(Shown):
 
     @property
     def saving(self) -> float | None:
-        """Energy of the uniform 8-bit baseline over that of the plan; below 1 is a loss."""
+        """Energy of the uniform 8-bit baseline over that of the plan, in crossbar layers; below 1 is a loss."""
         from bsc.units import ratio
 
         return ratio(self.document.cost.uniform_8_bit.energy_j, self.energy_j)
 
     @property
     def saving_over_isaac(self) -> float | None:
-        """Energy in ISAAC's offset encoding at 8 bits over that of the plan; below 1 is a loss."""
+        """Energy in ISAAC's offset encoding at 8 bits over that of the plan, in crossbar layers; below 1 is a loss."""
         from bsc.units import ratio
 
         return ratio(self.document.cost.isaac_offset_8_bit.energy_j, self.energy_j)
+
+    @property
+    def total_saving(self) -> float | None:
+        """`total_energy_j` of the uniform 8-bit baseline over that of the plan; below 1 is a loss."""
+        from bsc.units import ratio
+
+        return ratio(self.document.chip.uniform_8_bit.energy.total_j, self.total_energy_j)
+
+    @property
+    def total_saving_over_isaac(self) -> float | None:
+        """`total_energy_j` in ISAAC's offset encoding at 8 bits over that of the plan; below 1 is a loss."""
+        from bsc.units import ratio
+
+        return ratio(self.document.chip.isaac_offset_8_bit.energy.total_j, self.total_energy_j)
+
+    @property
+    def saving_over_raella(self) -> float | None:
+        """Energy in RAELLA's pairs around centres at 7 bits over that of the plan; below 1 is a loss."""
+        from bsc.units import ratio
+
+        return ratio(self.document.cost.raella_7_bit.energy_j, self.energy_j)
 
     @cached_property
     def layers(self) -> Table:
@@ -140,8 +166,9 @@ class Cost(Shown):
         from bsc.units import format_si
 
         return (
-            f"of {self.document.plan.model.file} on {self.hw}, ADC law {self.law}: {format_si(self.energy_j, 'J')} "
-            f"an inference, {_gain(self.saving)} uniform 8 bit, {_gain(self.saving_over_isaac)} ISAAC offset 8 bit; "
+            f"of {self.document.plan.model.file} on {self.hw}, ADC law {self.law}: "
+            f"{format_si(self.total_energy_j, 'J')} an inference, {_gain(self.total_saving)} uniform 8 bit, "
+            f"{_gain(self.total_saving_over_isaac)} ISAAC offset 8 bit; "
             f"{format_si(self.latency_s, 's')}, {format_si(self.area_m2, 'm²')}"
         )
 

@@ -72,25 +72,53 @@ class Plan(Shown):
         """A row for each crossbar layer: sizes, crossbars, ADC bits, energy in J, latency in s, area in m²."""
         return self._cost.layers
 
-    def cost(self, *, hw: StrPath | None = None, law: StrPath | None = None) -> "Cost":
-        """What the plan costs, beside both baselines.
+    def cost(
+        self,
+        *,
+        hw: StrPath | None = None,
+        law: StrPath | None = None,
+        cells: StrPath | None = None,
+        x: Inputs | None = None,
+        limit: int | None = None,
+        updates_per_day: float | None = None,
+        input_values: "Mapping[str, Values] | None" = None,
+        progress: Progress = quiet,
+    ) -> "Cost":
+        """What the plan costs, beside its baselines.
 
         Args:
             hw: hardware description to price it on, a name or file; None for the plan's own.
             law: ADC energy model, a name or file; None for the hardware's.
+            cells: device that the cells are made of, a name or file: reads by Ohm's law, and what writing takes, beside
+                the hardware's averages.
+            x: inputs as for `run`, whose digits drive the rows of these reads; None for rows that are all driven.
+            limit: use only the first samples.
+            updates_per_day: times that the cells are written anew, for their lifetime; None for 1.
+            input_values: value of inputs that `x` lacks, (v, v), by name.
+            progress: as for `run`.
 
         Raises:
-            UsageError: BSC206 for hardware, BSC207 for a law that cannot be used.
+            UsageError: BSC206 for hardware or a device, BSC207 for a law that cannot be used, BSC212 for hardware whose
+                crossbars are of another size; BSC201 for options that mean nothing without `cells`.
+            ModelError: BSC308 for data.
         """
+        import hw_models
         from bsc.api.cost import Cost
-        from bsc.api.pricing import plan_report
+        from bsc.api.pricing import CellQuestion, plan_report
 
-        target = self.record.target
-        if hw is not None:
-            import hw_models
-
-            target = hw_models.load(os.fspath(hw))
-        return Cost(self.record, plan_report(self.record, target, None if law is None else os.fspath(law)))
+        _require_cells(cells, x, limit, updates_per_day, input_values)
+        question = None
+        if cells is not None:
+            given = input_values or {}
+            question = CellQuestion(
+                device=hw_models.load_device(os.fspath(cells)),
+                data=None if x is None else open_data(self.record, x, limit=limit, given=given)[0],
+                updates_per_day=1.0 if updates_per_day is None else updates_per_day,
+                progress=progress,
+            )
+        target = self.record.target if hw is None else hw_models.load(os.fspath(hw))
+        law = None if law is None else os.fspath(law)
+        return Cost(self.record, plan_report(self.record, target, law, question))
 
     def run(
         self,
@@ -425,3 +453,39 @@ def model_words(
         "input_values": {name: (float(low), float(high)) for name, (low, high) in (input_values or {}).items()},
         "keep_digital": (keep_digital,) if isinstance(keep_digital, str) else tuple(keep_digital),
     }
+
+
+def _require_cells(
+    cells: StrPath | None,
+    x: Inputs | None,
+    limit: int | None,
+    updates_per_day: float | None,
+    input_values: "Mapping[str, Values] | None",
+) -> None:
+    """Refuse options of `Plan.cost` that have no effect, or a rate that is none.
+
+    Raises:
+        UsageError: BSC201.
+    """
+    from bsc.errors import UsageError
+
+    for option, given, needed, other in (
+        ("--data", x is not None, "--cells", cells),
+        ("--updates-per-day", updates_per_day is not None, "--cells", cells),
+        ("--limit", limit is not None, "--data", x),
+        ("--input", bool(input_values), "--data", x),
+    ):
+        if given and other is None:
+            raise UsageError(
+                "BSC201",
+                f"{option} means nothing without {needed}",
+                seen=f"{option} alone",
+                fix=f"add {needed}, or leave {option} out",
+            )
+    if updates_per_day is not None and not 1e-6 <= updates_per_day <= 1e9:
+        raise UsageError(
+            "BSC201",
+            "--updates-per-day is out of range",
+            seen=f"{updates_per_day:g}",
+            fix="give a rate from 1e-6 to 1e9",
+        )

@@ -1,20 +1,47 @@
 """A plan priced, and the report that follows: what every command and `Plan.cost` show."""
 
+from dataclasses import dataclass
+
 import hw_models
+from bsc.api.data import Progress, quiet
 from bsc.cost.compare import Comparison, compare
+from bsc.cost.device import device_cost
+from bsc.cost.offer import require_arrays
 from bsc.errors import UsageError
+from bsc.hardware.device import Device
 from bsc.hardware.target import Target
 from bsc.plan.document import Plan
-from bsc.report.build import report_document
-from bsc.report.document import ReportDocument
+from bsc.replay.dataset import Dataset
+from bsc.replay.driven import driven_rows
+from bsc.report.build import cell_costs, report_document
+from bsc.report.document import CellCosts, ReportDocument
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CellQuestion:
+    """What is asked of the device that the cells of a plan are made of.
+
+    Attributes:
+        device: the device.
+        data: inputs whose digits drive the rows; None for rows that are all driven.
+        updates_per_day: times that the cells are written anew.
+        progress: of the replay of the data.
+    """
+
+    device: Device
+    data: Dataset | None
+    updates_per_day: float
+    progress: Progress = quiet
 
 
 def compare_plan(plan: Plan, target: Target, law: str | None) -> Comparison:
     """The plan priced on a target; `law` is a name or file, None for the target's own.
 
     Raises:
-        UsageError: BSC207 for a law that cannot be read or used, or two of one name.
+        UsageError: BSC207 for a law that cannot be read or used, or two of one name; BSC212 for a target with crossbars
+            of another size.
     """
+    require_arrays(plan.mapping.layers, plan.target, target)
     own, chosen = (hw_models.load_law(each) for each in (target.adc.law, law or target.adc.law))
     if own.name == chosen.name and not own.equals(chosen):
         raise UsageError(
@@ -28,6 +55,16 @@ def compare_plan(plan: Plan, target: Target, law: str | None) -> Comparison:
     return compare(plan.mapping, target, chosen, laws)
 
 
-def plan_report(plan: Plan, target: Target, law: str | None) -> ReportDocument:
-    """The report of a plan, priced as by `compare_plan`."""
-    return report_document(plan, compare_plan(plan, target, law))
+def plan_report(plan: Plan, target: Target, law: str | None, on: CellQuestion | None = None) -> ReportDocument:
+    """The report of a plan, priced as by `compare_plan`, with what a device says of its cells if it is asked."""
+    comparison = compare_plan(plan, target, law)
+    return report_document(plan, comparison, None if on is None else _cells(plan, comparison, on))
+
+
+def _cells(plan: Plan, comparison: Comparison, on: CellQuestion) -> CellCosts:
+    driven = None
+    if on.data is not None:
+        with on.progress("replaying", on.data.samples) as advance:
+            driven = driven_rows(plan.mapping, on.data, advance=advance)
+    samples = None if on.data is None else on.data.samples
+    return cell_costs(device_cost(plan.mapping, comparison, on.device, driven, samples), comparison, on.updates_per_day)

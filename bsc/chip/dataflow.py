@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from bsc.chip.windows import Rows, Shape, Site, Window, everything, identity, sliding, stream_axis, window_of
+from bsc.chip.work import UNREAD, Operator, OperatorWork, work_of
 from bsc.frontend.bounds import HIDDEN, MAKE_LISTS, is_long_list
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import LayerStep, MappedModel, Segment
@@ -26,6 +27,8 @@ from bsc.numeric.im2col import output_sizes
 MAX_ROWS: Final = 1 << 17
 """Of a tensor that is followed row by row."""
 MAX_VALUES: Final = 1 << 40
+PORT: Final = -1
+"""Where inputs of the model come from and outputs go to, in place of the number of a use."""
 PRODUCTS: Final = frozenset({"Attention", "Einsum", "Gemm", "MatMul", "MultiHeadAttention"})
 """Operators that multiply matrices of activations, which must be there whole."""
 OF_ALL_OUTPUTS: Final = frozenset({"MaxPool", "Split"})
@@ -59,6 +62,8 @@ class Use:
         reads: what it waits for; none for one that only reads inputs of the model, which are there from the start.
         window_rows: most rows of its input tensor that one row of the output needs.
         input_row_values: values of one row of that tensor.
+        input_shape: of that tensor; None where it is unknown, or does not fit the layer.
+        home: number of the use at which that tensor is, or `PORT`.
     """
 
     layer: str
@@ -68,6 +73,8 @@ class Use:
     reads: tuple[Read, ...]
     window_rows: int
     input_row_values: int
+    input_shape: Shape | None = None
+    home: int = PORT
 
     @property
     def values(self) -> int:
@@ -75,19 +82,41 @@ class Use:
         return self.rows * self.row_values
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A tensor that is needed where another one is.
+
+    Attributes:
+        values: of the tensor; None where its shape is unknown.
+        source: number of the use at which it is, or `PORT`.
+        target: likewise, at which it is needed.
+    """
+
+    values: int | None
+    source: int
+    target: int
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dataflow:
     """A mapped model as uses of layers that wait for each other.
 
+    A digital operator is carried out where the last of the uses that it needs gives its results; its other operands
+    are moved there. One that needs inputs of the model alone is carried out where these come in.
+
     Attributes:
         uses: in the order of the program; each waits for earlier ones only.
         outputs: numbers of the uses that the outputs of the model need the last rows of.
+        moves: of operands of digital operators, and of outputs of the model; each tensor once to each place.
+        work: of digital operators, in the order of the program.
         results: of each output of the model, the rows of uses that each of its rows needs.
         factors: values of a use's result that products of two activations need at once, by number of the use.
     """
 
     uses: tuple[Use, ...]
     outputs: tuple[int, ...]
+    moves: tuple[Move, ...] = ()
+    work: tuple[OperatorWork, ...] = ()
     results: tuple[tuple[Read, ...], ...] = ()
     factors: Mapping[int, int] = field(default_factory=dict)
 
@@ -100,15 +129,28 @@ class _Flow:
         shape: None where it is unknown.
         axis: that it is streamed over.
         needs: rows of uses that each of its rows needs, by number of the use: (first, last).
+        sent: numbers of uses at which it is by now, beside its own.
+        results: values of a result of a layer, whose shape may be unknown.
     """
 
     shape: Shape | None
     axis: int
     needs: Mapping[int, tuple[Rows, Rows]]
+    sent: set[int] = field(default_factory=set)
+    results: int | None = None
+
+    @property
+    def home(self) -> int:
+        """The use at which it is: the last one that it needs."""
+        return max(self.needs, default=PORT)
 
     @property
     def rows(self) -> int:
         return self.shape[self.axis] if self.shape else 1
+
+    @property
+    def values(self) -> int | None:
+        return self.results if self.shape is None else math.prod(self.shape)
 
     @property
     def row_values(self) -> int:
@@ -140,6 +182,8 @@ class _Walk:
     vectors_left: dict[str, int]
     flows: dict[str, _Flow] = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    work: list[OperatorWork] = field(default_factory=list)
     factors: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -158,6 +202,8 @@ def dataflow_of(mapping: MappedModel) -> Dataflow:
             _use(walk, layers[step.layer], step)
         else:
             _segment(walk, step)
+    for tensor in mapping.outputs:
+        _move(walk, walk.flows[tensor.name], PORT)
     results = [_reads(walk.flows[tensor.name].needs) for tensor in mapping.outputs]
     factors = Counter[int]()
     for number, values in walk.factors.values():
@@ -165,6 +211,8 @@ def dataflow_of(mapping: MappedModel) -> Dataflow:
     return Dataflow(
         uses=tuple(walk.uses),
         outputs=tuple(sorted({read.source for reads in results for read in reads})),
+        moves=tuple(walk.moves),
+        work=tuple(walk.work),
         results=tuple(results),
         factors={number: min(values, walk.uses[number].values) for number, values in factors.items()},
     )
@@ -207,11 +255,13 @@ def _use(walk: _Walk, layer: MappedLayer, step: LayerStep) -> None:
             reads=_reads(_through(source.needs, window)),
             window_rows=int((window.last - window.first).max(initial=0)),
             input_row_values=source.row_values if source.shape else min(layer.input_values, MAX_VALUES),
+            input_shape=None if shape is None else source.shape,
+            home=source.home,
         )
     )
     flow = _Flow(shape, axis, {})
     own = identity(axis, rows) if flow.rows == rows else everything(axis, flow.rows, rows)
-    walk.flows[step.outputs[0]] = _Flow(shape, axis, {number: (own.first, own.last)})
+    walk.flows[step.outputs[0]] = _Flow(shape, axis, {number: (own.first, own.last)}, results=vectors * layer.columns)
 
 
 def _vectors(walk: _Walk, layer: MappedLayer, shape: Shape | None) -> int:
@@ -273,6 +323,7 @@ def _segment(walk: _Walk, segment: Segment) -> None:
         _operators(inside, onnx.load_from_string(segment.model))
     except Exception:  # nobody has checked the file: a replay refuses it, and for now it needs everything
         inside.flows = {}
+        walk.work.append(UNREAD)
     for name in segment.outputs:
         found = inside.flows.get(name)
         walk.flows[name] = _Flow(None, 0, _all_of(walk, segment.inputs, 1)) if found is None else found
@@ -288,6 +339,7 @@ def _operators(walk: _Walk, model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if node.op_type == "Constant":
             continue
+        _carry_out(walk, node, shapes, known)
         for number, output in enumerate(node.output):
             if output:
                 walk.flows[output] = _result(walk, node, number, shapes.get(output), known)
@@ -311,6 +363,33 @@ def _shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape | None]) -> dict[
             shape = _manageable(tuple(size.dim_value for size in sizes))
             shapes |= {} if shape is None else {value.name: shape}
     return shapes
+
+
+def _carry_out(walk: _Walk, node: onnx.NodeProto, shapes: Mapping[str, Shape], known: _Constants) -> None:
+    """Note an operator, and bring its operands to one place."""
+    flows = [walk.flows[name] for name in (*node.input, *_captured(node)) if name in walk.flows]
+    home = max((flow.home for flow in flows), default=PORT)
+    for flow in flows:
+        _move(walk, flow, home)
+    inputs = [
+        known.values[name].shape if name in known.values else walk.flows[name].shape if name in walk.flows else None
+        for name in node.input
+    ]
+    site = Operator(
+        node=node,
+        inputs=inputs,
+        outputs=[shapes.get(name) for name in node.output],
+        constants={at: known.values[name] for at, name in enumerate(node.input) if name in known.values},
+        opset=known.opset,
+    )
+    walk.work.append(work_of(site))
+
+
+def _move(walk: _Walk, flow: _Flow, target: int) -> None:
+    """Bring a tensor to a place, unless it is there."""
+    if target not in {flow.home, *flow.sent}:
+        flow.sent.add(target)
+        walk.moves.append(Move(values=flow.values, source=flow.home, target=target))
 
 
 @contextlib.contextmanager

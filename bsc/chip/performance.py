@@ -1,27 +1,38 @@
 """What a chip does with a placed model: inferences a second, latency, power, and all that is told of them.
 
-Energy is what `bsc.cost` charges for an inference, whatever the number of copies. Power is that energy over the
-interval, and leaves out whatever the costs leave out.
+Energy is that of all its crossbars as `bsc.cost` charges it, of traffic, digital work and power that never stops. Power
+is that energy over the interval.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
 
 from bsc.chip.buffers import LayerBuffer, layer_buffers
 from bsc.chip.copies import Room, choose_copies, interval_bound
 from bsc.chip.dataflow import Dataflow, dataflow_of
 from bsc.chip.demand import chip_demand, floor_of
+from bsc.chip.energy import ChipEnergy, chip_energy
 from bsc.chip.fit import slots_needed
 from bsc.chip.timing import Timing, time_of
+from bsc.chip.traffic import Traffic, traffic_of
+from bsc.chip.work import NOTHING, Work, layer_work
 from bsc.cost.compare import Comparison
-from bsc.cost.counts import LayerCounts
+from bsc.cost.counters import TRAFFIC, WORK, chip_actions
+from bsc.cost.counts import LayerCounts, baseline_format
+from bsc.cost.layouts import dense_layout
 from bsc.cost.price import area_with_copies
-from bsc.hardware.target import Target
+from bsc.hardware.target import Target, Topology
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
 from bsc.mapping.placement import ChipDemand, Placed, Rules, crossbars_of, lay_down
 from bsc.numeric.encoding import Encoding
 from bsc.units import ratio
+
+Link = Literal["chip links", "mesh", "buses", "buffers"]
+"""Kinds of what carries bits."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -34,7 +45,9 @@ class Performance:
         demand: what was placed.
         timing: of an inference, and of many.
         macs: multiply-accumulates on crossbars in one inference, those of layers without any left out.
-        energy_j: of one inference; None is unknown.
+        traffic: of one inference; None is unknown.
+        work: of digital operators in one inference, by name of the counter; None is unknown.
+        target: the hardware.
         area_m2: of what all copies fill on every level but the last; None where the target gives none.
     """
 
@@ -43,7 +56,9 @@ class Performance:
     demand: ChipDemand
     timing: Timing
     macs: int
-    energy_j: float | None
+    traffic: Traffic | None
+    work: Mapping[str, int | None]
+    target: Target
     area_m2: float | None
 
     @property
@@ -71,15 +86,63 @@ class Performance:
         """Tiles that have a crossbar."""
         return -(-self.slots_taken // self.demand.floor.slots_per_tile)
 
+    @cached_property
+    def links_s(self) -> Mapping[Link, float]:
+        """Time in which the busiest of each kind carries its bits of one inference; those without a limit left out.
+
+        Where traffic is unknown, the links of chips carry inputs and outputs at least.
+        """
+        if self.traffic is None:
+            return {"chip links": self.demand.io_s(self.chips)} if self.demand.link_bits_per_s else {}
+        bits: dict[Link, float] = {
+            "chip links": self.traffic.link_bits,
+            "mesh": self.traffic.mesh_bits,
+            "buses": self.traffic.bus_bits,
+            "buffers": self.traffic.buffer_bits,
+        }
+        rates = link_rates(self.target)
+        return {link: bits[link] / rate for link, rate in rates.items()}
+
     @property
-    def io_s(self) -> float:
-        """Time in which the links of the chips in use carry inputs and outputs of one inference."""
-        return self.demand.io_s(self.chips)
+    def busiest_link(self) -> Link | None:
+        """The kind of link that sets the interval; None where a layer does."""
+        link = max(self.links_s, key=self.links_s.__getitem__, default=None)
+        return link if link is not None and self.links_s[link] > self.timing.interval_s else None
 
     @property
     def interval_s(self) -> float:
-        """Between inferences: of the busiest layer, or of the links if that is longer."""
-        return max(self.timing.interval_s, self.io_s)
+        """Between inferences: of the busiest layer, or of the busiest link if that is longer."""
+        return max(self.timing.interval_s, *self.links_s.values(), 0.0)
+
+    @property
+    def counters(self) -> Mapping[str, int | None]:
+        """Of the whole model, every one of `CHIP_COUNTERS`; None is unknown."""
+        carried = dict.fromkeys(TRAFFIC) if self.traffic is None else self.traffic.counters
+        return {**carried, **self.work}
+
+    @property
+    def idle_share(self) -> float:
+        """Share of time in which places for crossbars in the tiles in use do nothing, on average."""
+        places = self.tiles * self.demand.floor.slots_per_tile
+        return max(1.0 - (self.busy_share or 0.0) * self.crossbars / places, 0.0) if places else 1.0
+
+    @cached_property
+    def energy(self) -> ChipEnergy:
+        """Of one inference, by what takes it."""
+        return chip_energy(
+            self.target,
+            layers_j=self.demand.energy_j,
+            counters=self.counters,
+            interval_s=self.interval_s,
+            tiles=self.tiles,
+            chips=self.chips,
+            idle_share=self.idle_share,
+        )
+
+    @property
+    def energy_j(self) -> float | None:
+        """Of one inference; None is unknown."""
+        return self.energy.total_j
 
     def batch_s(self, inferences: int) -> float:
         """Time of some inferences in a row on an empty chip.
@@ -95,8 +158,13 @@ class Performance:
 
     @property
     def power_w(self) -> float | None:
-        """Average power of what is modelled."""
+        """Average power."""
         return None if self.energy_j is None else ratio(self.energy_j, self.interval_s)
+
+    @property
+    def layers_power_w(self) -> float | None:
+        """That of crossbar layers, which power budgets are about."""
+        return None if self.energy.layers_j is None else ratio(self.energy.layers_j, self.interval_s)
 
     @property
     def ops_per_s(self) -> float | None:
@@ -168,6 +236,7 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
         comparison: its costs, and the hardware.
     """
     dataflow, target = dataflow_of(mapping), comparison.target
+    work = work_counters(mapping.layers, dataflow)
     placed = {layer.name: layer.placed for layer in mapping.layers if layer.placed is not None}
     whole = len(placed) == len(mapping.layers) and floor_of(own) == floor_of(target)
     chip = floor_of(target).slots_per_chip
@@ -190,6 +259,12 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
         if places is None:
             places = lay_down(demand, rules, choose_copies(rules.policy, Room.of(demand, rules), lambda: dataflow))
         copies = {name: each.copies for name, each in places.items()}
+        layouts = comparison.layouts
+        if baseline is not None:
+            cell_bits = target.crossbar.bits_per_cell
+            layouts = tuple(
+                dense_layout(layer, baseline_format(layer, baseline, cell_bits)) for layer in mapping.layers
+            )
         on_crossbars = {layer.name for layer in demand.layers if layer.crossbars}
         return Performance(
             rules=rules,
@@ -197,7 +272,16 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
             demand=demand,
             timing=time_of(dataflow, demand.layers, copies),
             macs=sum(macs_of(layer) for layer in mapping.layers if layer.name in on_crossbars),
-            energy_j=demand.energy_j,
+            traffic=traffic_of(
+                dataflow=dataflow,
+                layers=mapping.layers,
+                layouts=layouts,
+                placed=places,
+                floor=demand.floor,
+                tiles_per_router=tiles_per_router(target),
+            ),
+            work=work,
+            target=target,
             area_m2=area_with_copies(counts, target, comparison.area_law, copies, crossbars_in(places.values())),
         )
 
@@ -211,6 +295,62 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
         dataflow=dataflow,
         buffers=layer_buffers(dataflow),
     )
+
+
+def work_counters(layers: Sequence[MappedLayer], dataflow: Dataflow) -> dict[str, int | None]:
+    """What is computed outside of crossbars in one inference, by name of the counter; None is unknown.
+
+    One operator that cannot be counted leaves all kinds of work unknown.
+    """
+    found = sum(map(work_around, layers), NOTHING)
+    for operator in dataflow.work:
+        if operator.work is None:
+            return dict.fromkeys(WORK)
+        found += operator.work
+    return {name: getattr(found, name) for name in WORK}
+
+
+def work_around(layer: MappedLayer) -> Work:
+    """What is computed around the crossbars of a layer."""
+    rows, dynamic = layer.groups * layer.rows, layer.input_scale is None
+    return layer_work(layer.columns, rows, layer.vectors, dynamic=dynamic)
+
+
+def energy_by_kind(found: Performance, comparison: Comparison) -> dict[str, float]:
+    """Known energy of an inference of the plan, static power left out, by how far its prices can be trusted."""
+    shares = comparison.energy_by_kind()
+    actions = chip_actions(comparison.target)
+    for name, energy_j in found.energy.by_action_j.items():
+        price = actions[name].energy_j
+        if price is not None:
+            shares[price.kind] = shares.get(price.kind, 0.0) + (energy_j or 0.0)
+    return shares
+
+
+def tiles_per_router(target: Target) -> int:
+    """Tiles that share a router of the mesh; 1 where the target does not say."""
+    return next((link.shared_by for link in target.level[-2].link.values() if link.topology == "mesh"), 1)
+
+
+def link_rates(target: Target) -> dict[Link, float]:
+    """Bits a second: of all links of a chip, of one link between routers, of a bus and of a buffer of a tile.
+
+    What the target gives no rate of carries whatever comes. Of several buffers of a tile the largest holds inputs.
+    """
+    tile, chip = target.level[-2:]
+    rates: dict[Link, float] = {
+        "chip links": math.fsum(
+            link.count * link.bandwidth_bit_per_s.value / link.shared_by for link in chip.link.values()
+        )
+    }
+    names: dict[Topology, Link] = {"mesh": "mesh", "bus": "buses"}
+    for link in tile.link.values():
+        if link.topology is not None:
+            rates[names[link.topology]] = link.bandwidth_bit_per_s.value
+    largest = max(tile.buffer.values(), key=lambda buffer: buffer.capacity_bit.value, default=None)
+    if largest is not None and largest.bandwidth_bit_per_s is not None:
+        rates["buffers"] = largest.bandwidth_bit_per_s.value
+    return {link: rate for link, rate in rates.items() if rate}
 
 
 def crossbars_in(placed: Iterable[Placed]) -> int:

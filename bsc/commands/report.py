@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from bsc.commands.cell_options import cell_options, cell_words
 from bsc.commands.completion import hardware_names, law_names
 from bsc.commands.output import (
     check_outputs,
@@ -30,6 +31,7 @@ from bsc.errors import UsageError
     metavar="NAME|FILE.toml",
     help="How ADC cost follows its bits.  [default: the target's]",
 )
+@cell_options
 @click.option(
     "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as a page that needs no network."
 )
@@ -65,7 +67,7 @@ def report(plan: Path, **options: Any) -> None:
     kept = [plan / name for name in ("plan.json", *opened.record.document.files)]
     as_json = ["--json"] if options["as_json"] else []
     printing = check_outputs({"--html": html, "--csv": csv_file}, kept, printed=as_json)
-    found = opened.cost(hw=options["hw"], law=options["adc_law"])
+    found = opened.cost(hw=options["hw"], law=options["adc_law"], **cell_words(options))
     if html is not None:
         write_text(html, found.page(None if size is None else int(size * 1e6)))
     if csv_file is not None:

@@ -1,19 +1,22 @@
-"""A plan's cost beside two 8-bit baselines, and its savings under every ADC law."""
+"""A plan's cost beside its baselines, and its savings under every ADC law."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bsc.cost.counts import LayerCounts, count_mapping, count_offset, count_uniform
+from bsc.cost.counters import layer_actions
+from bsc.cost.counts import LayerCounts, count_layer, count_offset, count_raella, count_uniform
+from bsc.cost.layouts import CopyLayout, plan_layout
 from bsc.cost.offer import not_offered
-from bsc.cost.price import Cost, price
+from bsc.cost.price import Cost, price, price_kind
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.mapping.model import MappedModel
 from bsc.units import ratio
 
 BASELINE_BITS = 8
+RAELLA_BITS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +56,13 @@ class Comparison:
         plan: cost of the plan.
         uniform: the same network, every column of it at 8 bits, nothing eliminated.
         offset: the same weights in the offset encoding of [isaac16], at 8 bits.
+        raella: the same weights in pairs around centres, at 7 bits, where conversions may clip [raella23].
         spread: costs under every law, `law` first.
         counts: of the plan, by layer.
+        layouts: of the plan, by layer: what the crossbars of a copy hold.
         uniform_counts: of the uniform baseline.
         offset_counts: of the offset encoding.
+        raella_counts: of the pairs around centres.
         area_law: how converter area follows resolution; None where no law tells.
         not_offered: layers whose resolutions the hardware's converters cannot have.
     """
@@ -66,10 +72,13 @@ class Comparison:
     plan: Cost
     uniform: Cost
     offset: Cost
+    raella: Cost
     spread: tuple[LawCosts, ...]
     counts: tuple[LayerCounts, ...]
+    layouts: tuple[CopyLayout, ...]
     uniform_counts: tuple[LayerCounts, ...]
     offset_counts: tuple[LayerCounts, ...]
+    raella_counts: tuple[LayerCounts, ...]
     area_law: AdcLaw | None
     not_offered: tuple[str, ...]
 
@@ -82,10 +91,11 @@ class Comparison:
     def energy_by_kind(self) -> dict[str, float]:
         """The plan's known energy by how far its prices can be trusted: paper, survey, derived or assumed."""
         shares: dict[str, float] = {}
-        for name, action in self.target.actions().items():
-            if action.energy_j is not None:
-                kind = action.energy_j.kind
-                shares[kind] = shares.get(kind, 0.0) + (self.plan.action_energy_j(name) or 0.0)
+        for name, action in layer_actions(self.target).items():
+            for layer in self.counts:
+                kind = price_kind(action, layer, self.target)
+                if kind is not None:
+                    shares[kind] = shares.get(kind, 0.0) + (self.plan.energy_j[layer.name][name] or 0.0)
         return shares
 
 
@@ -99,9 +109,14 @@ def compare(mapping: MappedModel, target: Target, law: AdcLaw, laws: Mapping[str
         laws: further laws, by name; the target's default law tells areas where `law` does not.
     """
     cell_bits = target.crossbar.bits_per_cell
-    counts = count_mapping(mapping)
+    counts, layouts = [], []
+    for layer in mapping.layers:
+        arrays = mapping.arrays(layer)
+        counts.append(count_layer(layer, arrays))
+        layouts.append(plan_layout(layer, arrays))
     uniform = count_uniform(mapping, BASELINE_BITS, cell_bits)
     offset = count_offset(mapping, BASELINE_BITS, cell_bits)
+    raella = count_raella(mapping, RAELLA_BITS, cell_bits)
     area_law = next((each for each in (law, laws.get(target.adc.law)) if each is not None and each.area), None)
 
     def cost(layers: Sequence[LayerCounts], energy_law: AdcLaw) -> Cost:
@@ -120,10 +135,13 @@ def compare(mapping: MappedModel, target: Target, law: AdcLaw, laws: Mapping[str
         plan=cost(counts, law),
         uniform=cost(uniform, law),
         offset=cost(offset, law),
+        raella=cost(raella, law),
         spread=spread,
         counts=tuple(counts),
+        layouts=tuple(layouts),
         uniform_counts=tuple(uniform),
         offset_counts=tuple(offset),
+        raella_counts=tuple(raella),
         area_law=area_law,
         not_offered=tuple(not_offered(mapping.layers, counts, target.adc)),
     )

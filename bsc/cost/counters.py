@@ -1,8 +1,9 @@
-"""What hardware actions are counted by: the one table from the name of a counter to how it is counted.
+"""What hardware actions are counted by: the table from the name of a counter to how it is counted.
 
 A target's action names a counter, and its energy is that count times its price. The first line of a counter's
-docstring says what it counts; reports and FIGURES.md print it. What no counter knows of is in `MISSING`, and no report
-leaves that out.
+docstring says what it counts; reports and FIGURES.md print it. Counters of `COUNTERS` follow from the arrays of one
+layer; those of `CHIP_COUNTERS` from the whole model and its places on chips, and `bsc.chip` counts them. What no
+counter knows of is in `MISSING`, and no report leaves that out.
 """
 
 import difflib
@@ -14,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import UsageError
-from bsc.hardware.target import Target
+from bsc.hardware.target import Action, Target
 from bsc.mapping.layer import MappedLayer
 from bsc.numeric.quantizer import input_cycles
 
-MISSING: Final = ("off-tile routing", "digital operators", "idle power", "programming of cells")
+WRITING_CELLS: Final = "programming of cells"
+"""What no target says, but a device."""
+
+MISSING: Final = (WRITING_CELLS,)
 """What the model has no counter for, whatever the target."""
 
 
@@ -112,16 +116,43 @@ COUNTERS: Final[dict[str, Count]] = {
 }
 """Counters by the names that targets give."""
 
+TRAFFIC: Final = {
+    "repeated_bits": "Bits of inputs that a copy reads from more buffers than one, those of the first left out",
+    "partial_bits": "Bits of partial sums carried to where they are added up",
+    "merges": "Additions of partial sums",
+    "arriving_bits": "Bits from elsewhere that are written into buffers",
+    "router_bits": "Bits through routers, once for each router on their way",
+    "chip_link_bits": "Bits over links of chips, once for each link on their way",
+}
+"""Counters of what is carried between places of a chip, and what each counts."""
+
+WORK: Final = {
+    "products": "Multiplications of two values that are both computed at run time, in digital operators",
+    "additions": "Additions, subtractions and shifts of digital operators",
+    "comparisons": "Comparisons of two values, maxima and logic, in digital operators",
+    "interpolations": "Functions of one value, products with constants included, in digital operators",
+}
+"""Counters of what digital operators compute, and what each counts; scales of results and dynamic steps included."""
+
+CHIP_COUNTERS: Final = {**TRAFFIC, **WORK}
+"""Counters of the whole model, and what each counts."""
+
+ALL_COUNTERS: Final = (*COUNTERS, *CHIP_COUNTERS)
+"""Every name that a target may give."""
+
 CONVERSIONS: Final = conversions.__name__
 """The one counter whose price follows the ADC law."""
 
 OF_OWN_DAC: Final = frozenset({rows_driven.__name__})
 """Counters whose price holds for the DAC of the target only."""
 
+OF_CELLS: Final = frozenset({cells_read.__name__})
+"""Counters whose price holds for cells of the target's bits or fewer, and for more only where it says so."""
+
 
 def counted(name: str) -> str:
     """What a counter counts, in one line."""
-    return (COUNTERS[name].__doc__ or "").splitlines()[0].rstrip(".")
+    return CHIP_COUNTERS.get(name) or (COUNTERS[name].__doc__ or "").splitlines()[0].rstrip(".")
 
 
 def require_counters(target: Target) -> None:
@@ -131,14 +162,14 @@ def require_counters(target: Target) -> None:
         UsageError: BSC206.
     """
     for name, action in target.actions().items():
-        if action.counter not in COUNTERS:
-            nearest = difflib.get_close_matches(action.counter, COUNTERS, n=1)
+        if action.counter not in ALL_COUNTERS:
+            nearest = difflib.get_close_matches(action.counter, ALL_COUNTERS, n=1)
             suggestion = f"did you mean '{nearest[0]}'? " if nearest else ""
             raise UsageError(
                 "BSC206",
                 f"target '{target.name}': action '{name}' names a counter that there is none of",
                 seen=repr(action.counter),
-                fix=f"{suggestion}counters: {', '.join(COUNTERS)}",
+                fix=f"{suggestion}counters: {', '.join(ALL_COUNTERS)}",
             )
     if not conversion_actions(target):
         raise UsageError(
@@ -154,10 +185,21 @@ def conversion_actions(target: Target) -> tuple[str, ...]:
     return tuple(name for name, action in target.actions().items() if action.counter == CONVERSIONS)
 
 
+def layer_actions(target: Target) -> dict[str, Action]:
+    """Actions of crossbars and their tiles, which every layer has energies for."""
+    return {name: action for name, action in target.actions().items() if action.counter in COUNTERS}
+
+
+def chip_actions(target: Target) -> dict[str, Action]:
+    """Actions of the whole model: what is carried between places, and digital work."""
+    return {name: action for name, action in target.actions().items() if action.counter in CHIP_COUNTERS}
+
+
 def not_modelled(target: Target) -> tuple[str, ...]:
     """What the costs of a target leave out: all that has no counter, no action, or no price."""
     actions = target.actions().values()
     priced = {action.component for action in actions if action.energy_j is not None}
+    priced |= {name for name, row in target.components().items() if row.static_w is not None}
     used = {action.counter for action in actions}
     without = [
         f"the {level.name}'s {_listed([name.replace('_', ' ') for name in rows])}"
@@ -167,7 +209,7 @@ def not_modelled(target: Target) -> tuple[str, ...]:
     return (
         *MISSING,
         *without,
-        *(counted(name)[0].lower() + counted(name)[1:] for name in COUNTERS if name not in used),
+        *(counted(name)[0].lower() + counted(name)[1:] for name in ALL_COUNTERS if name not in used),
     )
 
 

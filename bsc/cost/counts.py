@@ -7,8 +7,8 @@ no numbers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class LayerCounts:
         conversions_per_read: most conversions that one crossbar needs in one read.
         bits_per_read: most bits that the conversions of one crossbar in one read have together.
         dac_bits: input bits a DAC drives at a time.
+        cell_bits: most bits that one of its cells holds.
         array_rows: wordlines of a crossbar.
         array_cols: bitlines of a crossbar.
     """
@@ -50,6 +51,7 @@ class LayerCounts:
     conversions_per_read: int
     bits_per_read: int
     dac_bits: int
+    cell_bits: int
     array_rows: int
     array_cols: int
 
@@ -84,14 +86,14 @@ def crossbar_load(layer: MappedLayer) -> CrossbarLoad:
         rows=_rows_driven(layer, packed, widths),
         reads=np.minimum(layer.row_groups - tiles * layer.groups_per_tile, layer.groups_per_tile),
         columns=widths,
-        unit_columns=_groups(layer, packed, widths) * _unit_columns(layer.cells),
+        unit_columns=_groups(layer, packed, widths) * unit_columns(layer.cells),
         unit_bits=_unit_column_bits(layer),
     )
 
 
 def count_mapping(mapping: MappedModel) -> list[LayerCounts]:
     """Count the actions of every layer of a mapping."""
-    return [_count_layer(layer, mapping.arrays(layer)) for layer in mapping.layers]
+    return [count_layer(layer, mapping.arrays(layer)) for layer in mapping.layers]
 
 
 def count_uniform(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
@@ -99,7 +101,7 @@ def count_uniform(mapping: MappedModel, bits: int, cell_bits: int) -> list[Layer
 
     Slices are those of the mapping if it cuts evenly, and else of `cell_bits`; pairs are subtracted digitally.
     """
-    return [_count_dense(layer, _even(layer, "differential", cell_bits), bits) for layer in mapping.layers]
+    return [_count_dense(layer, baseline_format(layer, "differential", cell_bits), bits) for layer in mapping.layers]
 
 
 def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
@@ -108,17 +110,37 @@ def count_offset(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerC
     The sign needs one more bit than in the differential encoding, but there is no second polarity. Slices
     are those of `count_uniform`.
     """
-    return [_count_dense(layer, _even(layer, "offset", cell_bits), bits) for layer in mapping.layers]
+    return [_count_dense(layer, baseline_format(layer, "offset", cell_bits), bits) for layer in mapping.layers]
 
 
-def _even(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
-    """The format of a baseline."""
+RAELLA_CUT: Final = (2, 2, 4)
+"""Slices that most layers have in [raella23] section 4.2, least significant first."""
+
+
+def count_raella(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerCounts]:
+    """The same weight codes in pairs around centres [raella23], subtracted before conversions at `bits`.
+
+    Slices are those of most layers there, where codes have 8 bits and cells hold 4, and else those of `count_uniform`.
+    Inputs are summed on unit columns, as in every encoding with centres here. Inputs are not speculated on.
+    """
+
+    def cells(layer: MappedLayer) -> CellFormat:
+        even = baseline_format(layer, "centre", cell_bits)
+        wide = layer.weight_bits == sum(RAELLA_CUT) and cell_bits >= max(RAELLA_CUT)
+        return replace(even, subtraction="analog", cut=RAELLA_CUT if wide else ())
+
+    return [_count_dense(layer, cells(layer), bits) for layer in mapping.layers]
+
+
+def baseline_format(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:
+    """The format of a baseline's cells."""
     even = len(set(layer.slice_bits[:-1])) <= 1 and layer.slice_bits[-1] <= layer.slice_bits[0]
     bits = layer.slice_bits[0] if even else cell_bits
     return CellFormat(weight_bits=layer.weight_bits, bits_per_cell=bits, encoding=encoding)
 
 
-def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
+def count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
+    """Count the actions of a layer."""
     load, starts = crossbar_load(layer), layer.column_tiles()[1]
     existing = arrays.allocated.sum(axis=(2, 3))  # (T, C)
     paired = layer.cells.analog_pairs
@@ -127,10 +149,10 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     converting = per_crossbar(np.add, (arrays.adc_bits > 0).astype(np.int64), starts)
     conversions = np.bincount(arrays.adc_bits.ravel(), minlength=RESOLUTIONS).astype(np.int64)
     conversions[0] = 0
-    alone = _driven_for_sums_alone(layer, arrays, starts)
-    unit_columns = int(load.reads @ ((existing + alone) @ load.unit_columns))
+    alone = crossbars_alone(layer, arrays)
+    units = int(load.reads @ ((existing + alone) @ load.unit_columns))
     beside = max(int(load.unit_columns.max(initial=0)) - 1, 0)
-    conversions[load.unit_bits] += unit_columns
+    conversions[load.unit_bits] += units
     crossbars = np.bincount(largest[arrays.allocated], minlength=RESOLUTIONS).astype(np.int64)
     crossbars[load.unit_bits] += int(alone.sum())
     activity = Activity(
@@ -139,7 +161,7 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
         conversions=conversions,
         crossbars=crossbars,
         rows_driven=int(((existing + alone) * load.rows).sum()),
-        columns_sampled=int(load.reads @ (sampled.sum(axis=(2, 3)) * load.columns).sum(axis=1)) + unit_columns,
+        columns_sampled=int(load.reads @ (sampled.sum(axis=(2, 3)) * load.columns).sum(axis=1)) + units,
         conversions_per_read=int(converting.max(initial=0)) + beside,
         bits_per_read=int(per_crossbar(np.add, arrays.adc_bits.astype(np.int64), starts).max(initial=0))
         + beside * load.unit_bits,
@@ -148,8 +170,9 @@ def _count_layer(layer: MappedLayer, arrays: LayerArrays) -> LayerCounts:
     return count(layer, activity)
 
 
-def _driven_for_sums_alone(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.bool_]:
+def crossbars_alone(layer: MappedLayer, arrays: LayerArrays) -> NDArray[np.bool_]:
     """Where no crossbar is allocated, but what cells do not hold needs the sum of the inputs: a unit column, (T, C)."""
+    starts = layer.column_tiles()[1]
     added = corrections(layer, arrays)[:, None, None] != 0
     needed = per_tile(np.logical_or, per_crossbar(np.logical_or, added, starts), layer.groups_per_tile)[:, :, 0, 0]
     summed = arrays.allocated.sum(axis=(2, 3)) > 0
@@ -163,7 +186,7 @@ def _driven_for_sums_alone(layer: MappedLayer, arrays: LayerArrays, starts: tupl
 def largest_bits(layer: MappedLayer, arrays: LayerArrays, starts: tuple[int, ...]) -> NDArray[np.uint8]:
     """What the ADC of each crossbar must resolve, (T, C, S, P); a pair that is subtracted has one ADC, on its first."""
     largest = per_tile(np.maximum, per_crossbar(np.maximum, arrays.adc_bits, starts), layer.groups_per_tile)
-    if _unit_columns(layer.cells):  # the same ADC reads it
+    if unit_columns(layer.cells):  # the same ADC reads it
         largest = np.maximum(largest, _unit_column_bits(layer))
     if largest.shape == arrays.allocated.shape:
         return np.asarray(largest)
@@ -176,7 +199,7 @@ def _index_bits(numbers: NDArray[Any] | None, lines: int) -> int:
     return 0 if numbers is None else len(numbers) * (lines - 1).bit_length()
 
 
-def _unit_columns(cells: CellFormat) -> int:
+def unit_columns(cells: CellFormat) -> int:
     """Columns of ones for each group on a crossbar: the sum of its inputs, multiplied by the centres [isaac16]."""
     return int(cells.encoding != "differential")
 
@@ -191,25 +214,27 @@ def _count_dense(layer: MappedLayer, cells: CellFormat, bits: int) -> LayerCount
     packed, starts = column_tiles(layer.rows, layer.columns, layer.groups, layer.tile_rows, layer.tile_cols)
     row_tiles, planes = -(-layer.rows // layer.tile_rows), cells.slices * cells.polarities
     crossbars = row_tiles * len(starts) * planes
+    converting = row_tiles * len(starts) * cells.slices * cells.conversions  # crossbars, of pairs the first
     groups = layer.groups if packed > 1 else len(starts)  # on all crossbars of a row tile and slice together
-    columns = row_tiles * planes * (layer.columns + groups * _unit_columns(cells))
-    per_read = int(column_widths(starts, layer.columns).max()) + (packed - 1) * _unit_columns(cells)
+    columns = row_tiles * (cells.slices * cells.conversions * layer.columns + planes * groups * unit_columns(cells))
+    per_read = int(column_widths(starts, layer.columns).max()) + (packed - 1) * unit_columns(cells)
     at_bits = np.arange(RESOLUTIONS) == bits
+    silent = np.arange(RESOLUTIONS) == 0
     activity = Activity(
         rows=layer.rows,
         groups=1,
         conversions=at_bits * np.int64(columns),
-        crossbars=at_bits * np.int64(crossbars),
+        crossbars=at_bits * np.int64(converting) + silent * np.int64(crossbars - converting),
         rows_driven=layer.rows * groups * planes,
         columns_sampled=columns,
         conversions_per_read=per_read,
         bits_per_read=per_read * bits,
     )
-    return count(layer, activity)
+    return count(layer, activity, cells)
 
 
-def count(layer: MappedLayer, activity: Activity) -> LayerCounts:
-    """From what happens in one input cycle to the counts of one inference."""
+def count(layer: MappedLayer, activity: Activity, cells: CellFormat | None = None) -> LayerCounts:
+    """From what happens in one input cycle to the counts of one inference; `cells` are those of a baseline."""
     cycles = activity.cycles(layer)
     return LayerCounts(
         name=layer.name,
@@ -220,6 +245,7 @@ def count(layer: MappedLayer, activity: Activity) -> LayerCounts:
         conversions_per_read=activity.conversions_per_read,
         bits_per_read=activity.bits_per_read,
         dac_bits=layer.dac_bits,
+        cell_bits=max((cells or layer.cells).slice_bits),
         array_rows=layer.tile_rows,
         array_cols=layer.tile_cols,
     )

@@ -13,13 +13,16 @@ import numpy as np
 
 from bsc.cost.counters import (
     CONVERSIONS,
+    OF_CELLS,
     OF_OWN_DAC,
     conversion_actions,
+    layer_actions,
     require_counters,
 )
 from bsc.cost.counts import LayerCounts
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Action, AreaBasis, AreaPart, Target
+from bsc.toml_record import Kind
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -157,7 +160,7 @@ def read_s(layer: LayerCounts, target: Target) -> float:
         converting_s = layer.conversions_per_read / adc.rate_hz.value
     else:
         converting_s = layer.bits_per_read * adc.bit_s.value
-    return max(target.timing.read_s.value, converting_s / adc.per_crossbar)
+    return max(target.timing.read_s.value, converting_s / adc.installed)
 
 
 def energy_by_action(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[str, float | None]:
@@ -169,31 +172,52 @@ def energy_by_action(layer: LayerCounts, target: Target, law: AdcLaw) -> dict[st
     def energy(action: Action) -> float | None:
         if action.energy_j is None or (action.counter in OF_OWN_DAC and layer.dac_bits != target.dac.bits):
             return None
+        if action.counter in OF_CELLS and layer.cell_bits > priced_cell_bits(action, target):
+            return None
         times = at_own_bits if action.counter == CONVERSIONS else layer.counters[action.counter]
         return times * action.energy_j.value
 
-    return {name: energy(action) for name, action in target.actions().items()}
+    return {name: energy(action) for name, action in layer_actions(target).items()}
+
+
+def price_kind(action: Action, layer: LayerCounts, target: Target) -> Kind | None:
+    """How far the price of an action can be trusted for a layer; None where there is none."""
+    wider = action.counter in OF_CELLS and layer.cell_bits > target.crossbar.bits_per_cell
+    if action.energy_j is None or (wider and action.up_to_cell_bits is None):
+        return None
+    return action.up_to_cell_bits.kind if wider and action.up_to_cell_bits is not None else action.energy_j.kind
+
+
+def priced_cell_bits(action: Action, target: Target) -> int:
+    """Most bits of a cell that the price of reading cells holds for."""
+    own = target.crossbar.bits_per_cell
+    return own if action.up_to_cell_bits is None else max(own, action.up_to_cell_bits.value)
 
 
 def _own_areas(counts: Sequence[LayerCounts], target: Target, law: AdcLaw | None) -> dict[str, list[float]] | None:
     """Areas that belong to crossbars, by name and then for each layer."""
-    if not target.areas() or law is None or any(layer.dac_bits != target.dac.bits for layer in counts):
+    parts = target.level[0].area
+    if not target.areas() or any(layer.dac_bits != target.dac.bits for layer in counts):
         return None
     used = np.flatnonzero(np.sum([layer.crossbars for layer in counts], axis=0))
-    relative = law.relative_area(used) / law.relative_area(np.array([target.adc.bits]))[0]
+    relative = np.zeros(len(used))
+    if any(part.per == "converter" for part in parts.values()):
+        if law is None:
+            return None
+        relative = law.relative_area(used) / law.relative_area(np.array([target.adc.bits]))[0]
 
     def area(layer: LayerCounts, part: AreaPart) -> float:
         crossbars = int(layer.crossbars.sum())
         numbers: dict[AreaBasis, float] = {
             "one": crossbars,
-            "converter": float(layer.crossbars[used] @ relative) * target.adc.per_crossbar,
+            "converter": float(layer.crossbars[used] @ relative) * target.adc.installed,
             "row": crossbars * layer.array_rows,
             "column": crossbars * layer.array_cols,
             "cell": crossbars * (layer.array_rows * layer.array_cols),
         }
         return numbers[part.per] * part.area_m2.value
 
-    return {name: [area(layer, part) for layer in counts] for name, part in target.level[0].area.items()}
+    return {name: [area(layer, part) for layer in counts] for name, part in parts.items()}
 
 
 def _shared_areas(target: Target, units: Mapping[str, int]) -> dict[str, float]:

@@ -36,7 +36,7 @@ NOT_THE_DESIGNS = frozenset({"BSC202", "BSC210", "BSC301", "BSC302"})
 MOST: Final = 1 << 62
 """Of anything that is counted, all layers together: sums of them are 64-bit integers."""
 _TABLES: Final = ("conversions", "crossbars")
-_AT_LEAST_1: Final = frozenset({"dac_bits", "array_rows", "array_cols"})
+_AT_LEAST_1: Final = frozenset({"dac_bits", "cell_bits", "array_rows", "array_cols"})
 
 _IMPORTED: dict[str, State] = {}
 """What was imported last, in this process: reading and calibrating a model takes longer than most pipelines."""

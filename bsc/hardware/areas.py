@@ -16,9 +16,9 @@ def unit_areas_m2(target: Target) -> dict[str, float]:
 def _own_area(level: Level, target: Target) -> float:
     """Area in m² of one of a level without the level within it."""
     crossbar = target.crossbar
-    numbers: dict[AreaBasis, int] = {
+    numbers: dict[AreaBasis, float] = {
         "one": 1,
-        "converter": target.adc.per_crossbar,
+        "converter": target.adc.installed / (2 if target.adc.of_pairs else 1),
         "row": crossbar.rows,
         "column": crossbar.cols,
         "cell": crossbar.rows * crossbar.cols,

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from bsc.errors import GateError
 from bsc.hardware.areas import unit_areas_m2
+from bsc.hardware.peak import derive
 from bsc.hardware.target import Component, Covers, Target
 from bsc.units import format_si
 
@@ -60,8 +61,8 @@ class CheckLine:
 
 
 def check(target: Target) -> list[CheckLine]:
-    """Compare sub-totals, then actions at full rate, then the areas that follow the arrays, level by level."""
-    return [*_sub_totals(target), *_full_rates(target), *_areas(target)]
+    """Compare sub-totals, actions at full rate, areas that follow the arrays level by level, and peaks."""
+    return [*_sub_totals(target), *_full_rates(target), *_areas(target), *_peaks(target)]
 
 
 def require_consistent(target: Target) -> None:
@@ -116,7 +117,7 @@ def _sub_totals(target: Target) -> Iterator[CheckLine]:
 
 
 def _full_rates(target: Target) -> Iterator[CheckLine]:
-    """One line for each component that actions say they spend the power of."""
+    """One line for each component that actions say they spend the power of, besides what it draws at rest."""
     spent: dict[str, list[tuple[str, float]]] = {}
     for name, action in target.actions().items():
         if action.component is not None and action.at_full_rate is not None and action.energy_j is not None:
@@ -124,6 +125,8 @@ def _full_rates(target: Target) -> Iterator[CheckLine]:
             spent.setdefault(action.component, []).append((name, power_w))
     for component, actions in spent.items():
         row = target.components()[component]
+        if row.static_w is not None:
+            actions.append(("static", row.static_w.value / row.shared_by))
         names, powers_w = zip(*actions, strict=True)
         yield CheckLine(
             f"{' + '.join(names)} at full rate", "W", _share(row, "power_w"), sum(powers_w), _ACTION_TOLERANCE
@@ -139,3 +142,10 @@ def _areas(target: Target) -> Iterator[CheckLine]:
         if level.component:
             name, one = f"areas of one {level.name}", ones[level.name]
             yield CheckLine(name, "m²", total(target, level.name, "area_m2"), one, _AREA_TOLERANCE)
+
+
+def _peaks(target: Target) -> Iterator[CheckLine]:
+    for entry in target.peak:
+        power_w, area_m2 = (total(target, entry.level, measure) for measure in ("power_w", "area_m2"))
+        for what, unit, printed, ours in derive(entry, target, power_w, area_m2):
+            yield CheckLine(f"{what} of {entry.name}", unit, printed, ours, entry.tolerance)

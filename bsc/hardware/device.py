@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from bsc.errors import UsageError
+from bsc.hardware.cells import Reading, Writing
 from bsc.hardware.target import Quantity
 from bsc.toml_record import Kind, Record, Text, leaves, read_record
 
@@ -253,6 +254,8 @@ class Device(Record):
         ir_drop: resistance of the wires.
         adc_offset: error of each column's converter, drawn once.
         adc_noise: error of each conversion.
+        reading: what reading a cell takes; no effect.
+        writing: what programming a cell takes; no effect.
     """
 
     name: Text
@@ -266,6 +269,8 @@ class Device(Record):
     ir_drop: IrDrop | None = None
     adc_offset: AdcError | None = None
     adc_noise: AdcError | None = None
+    reading: Reading | None = None
+    writing: Writing | None = None
 
     @classmethod
     def from_toml(cls, text: str, where: str) -> Self:
@@ -366,7 +371,8 @@ class Device(Record):
         return dict(numbers)
 
 
-EFFECTS: Final = tuple(name for name in Device.model_fields if name not in ("name", "description", "citation"))
+_NO_EFFECTS: Final = ("name", "description", "citation", "reading", "writing")
+EFFECTS: Final = tuple(name for name in Device.model_fields if name not in _NO_EFFECTS)
 """Names of the effects."""
 
 

@@ -25,6 +25,9 @@ besides the level within it."""
 AreaBasis = Literal["one", "converter", "row", "column", "cell"]
 """What an area is repeated for: one of its level or, on the level of the arrays, a converter, row, column or cell."""
 
+Topology = Literal["bus", "mesh"]
+"""How a link joins: all that is on it, or each with its neighbours in a square."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 MAX_LEVELS: Final = 16
 MAX_NUMBER: Final = 1_000_000_000
@@ -94,6 +97,8 @@ class Adc(Record):
 
     Attributes:
         per_crossbar: how many share the columns of one array.
+        arrays_each: arrays that take turns with them.
+        of_pairs: they are of two arrays, whose columns are subtracted before their conversion.
         bits: the resolution that the prices hold for.
         law: how prices follow other resolutions, by default.
         rate_hz: conversions a second of one converter.
@@ -103,12 +108,19 @@ class Adc(Record):
     """
 
     per_crossbar: Number
+    arrays_each: Number = 1
+    of_pairs: bool = False
     bits: Annotated[int, Field(ge=1, le=MAX_ADC_BITS)]
     law: Text
     rate_hz: Quantity
     bit_s: Quantity | None = None
     granularity: Offer = Offer(value="column", kind="assumed", source="the description does not say")
     source: Text
+
+    @property
+    def installed(self) -> float:
+        """Converters for each array that is read, or for each pair of them."""
+        return self.per_crossbar / self.arrays_each
 
     def offers(self, granularity: AdcFlexibility) -> bool:
         """Whether each `granularity` can have a resolution of its own; a coarser one always can where a finer can."""
@@ -136,6 +148,8 @@ class Component(Record):
         shared_by: how many of its level the row is divided over.
         spec: the row's description.
         power_w: power of the row at full activity.
+        static_w: what it draws whatever it does, a part of `power_w`; what its actions cost does not have it. None
+            where nobody published it: it is then in what actions cost.
         area_m2: area of the row.
     """
 
@@ -143,6 +157,7 @@ class Component(Record):
     shared_by: Number = 1
     spec: Text
     power_w: Quantity
+    static_w: Quantity | None = None
     area_m2: Quantity
 
 
@@ -158,6 +173,22 @@ class FullRate(Record):
     source: Text
 
 
+class CellBits(Record):
+    """Cells that a price holds for beyond the target's own, with its origin as in `Quantity`.
+
+    Attributes:
+        value: most bits of a cell.
+        kind: how far it can be trusted.
+        source: citation key and where it is said.
+        note: what a reader should know before using it.
+    """
+
+    value: Number
+    kind: Kind
+    source: Text
+    note: Text | None = None
+
+
 class Action(Record):
     """Something that takes energy.
 
@@ -167,6 +198,8 @@ class Action(Record):
         label: what reports call it; by default its name.
         component: level and name of the row whose power it spends, such as `tile.edram`.
         energy_j: of one action, at `Adc.bits` for conversions; None is unknown, and so is every sum with it.
+        energy_as: name of the action whose `energy_j` it has, as where a part is used for several purposes.
+        up_to_cell_bits: cells that the price of reading cells holds for; by default those of `Crossbar` or less.
         at_full_rate: activity that spends all of the component's power.
     """
 
@@ -175,6 +208,8 @@ class Action(Record):
     label: Text | None = None
     component: Text | None = None
     energy_j: Quantity | None = None
+    energy_as: Name | None = None
+    up_to_cell_bits: CellBits | None = None
     at_full_rate: FullRate | None = None
 
 
@@ -193,7 +228,7 @@ class AreaPart(Record):
 
 
 class Buffer(Record):
-    """A memory of one of its level. A fact so far: no cost follows from it.
+    """A memory of one of its level.
 
     Attributes:
         capacity_bit: what it holds.
@@ -207,16 +242,20 @@ class Buffer(Record):
 
 
 class Link(Record):
-    """A connection that one of its level has. A fact so far: no cost follows from it.
+    """A connection that one of its level has.
 
     Attributes:
         joins: what with what, in words.
+        topology: `bus`, it joins what is within one of its level; `mesh`, it is one of the links of a router to its
+            neighbours in a square mesh, which is shared by as many of its level as the link; None, it is a fact and
+            nothing follows from it.
         count: how many alike.
         shared_by: how many of its level have them together.
         bandwidth_bit_per_s: of one.
     """
 
     joins: Text
+    topology: Topology | None = None
     count: Number = 1
     shared_by: Number = 1
     bandwidth_bit_per_s: Quantity
@@ -277,8 +316,54 @@ class Published(Record):
     note: Text | None = None
 
 
+class Peak(Record):
+    """What the publication prints of arrays that are all read all the time, for `bsc.hardware.peak` to derive again.
+
+    Operations are two for each multiplication of an input with a weight. None is not printed.
+
+    Attributes:
+        name: what is multiplied by what.
+        level: of one of which it is.
+        input_bits: of an input, the sign left out where it costs no cycle.
+        weight_cells: cells that hold one weight, on all arrays together.
+        seconds: for one vector of inputs.
+        array_energy_j: of actions of that level and the levels within it for one vector.
+        ops_per_s: operations a second.
+        ops_per_j: operations for the energy of `array_energy_j`, or of all component rows of the level.
+        of_rows: `ops_per_j` is that of the component rows at full activity.
+        ops_per_s_m2: operations a second on an area of the component rows.
+        weights_bit_per_m2: storage on that area, of weights of `weight_bits`.
+        weight_bits: of a weight.
+        conversions_per_mac: conversions for each multiplication.
+        tolerance: largest relative difference that rounding, or what the note says, explains.
+        source: where it is printed.
+        note: what a reader should know before using it.
+    """
+
+    name: Text
+    level: Name
+    input_bits: Number
+    weight_cells: Number
+    weight_bits: Number
+    seconds: Amount | None = None
+    array_energy_j: Amount | None = None
+    ops_per_s: Amount | None = None
+    ops_per_j: Amount | None = None
+    of_rows: bool = False
+    ops_per_s_m2: Amount | None = None
+    weights_bit_per_m2: Amount | None = None
+    conversions_per_mac: Amount | None = None
+    tolerance: Tolerance
+    source: Text
+    note: Text | None = None
+
+
 class Target(Record):
-    """One hardware design; its first level is that of the arrays, its last the whole."""
+    """One hardware design; its first level is that of the arrays, its last the whole.
+
+    Prices hold for the design's own node, `node_m`. Nothing scales them: published rules for logic [stillmaker17] say
+    nothing of cells, converters and row drivers, which is most of what they are.
+    """
 
     name: Text
     description: Text
@@ -290,6 +375,7 @@ class Target(Record):
     timing: Timing
     level: Annotated[tuple[Level, ...], Field(strict=False, min_length=2, max_length=MAX_LEVELS)]
     published: Annotated[tuple[Published, ...], Field(strict=False)] = ()
+    peak: Annotated[tuple[Peak, ...], Field(strict=False)] = ()
 
     @classmethod
     def from_toml(cls, text: str, where: str) -> Self:
@@ -321,13 +407,19 @@ class Target(Record):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for wrong in (*_wrong_levels(self), *_wrong_names(self), *_wrong_areas(self)):
+        for wrong in (*_wrong_levels(self), *_wrong_names(self), *_wrong_areas(self), *_wrong_powers(self)):
             raise wrong
         return self
 
     def actions(self) -> dict[str, Action]:
-        """Every action by name, those of the arrays first."""
-        return {name: action for level in self.level for name, action in level.action.items()}
+        """Every action by name, those of the arrays first, with the energy of the one that it names."""
+        written = {name: action for level in self.level for name, action in level.action.items()}
+        return {
+            name: action
+            if action.energy_as is None
+            else action.model_copy(update={"energy_j": written[action.energy_as].energy_j})
+            for name, action in written.items()
+        }
 
     def areas(self) -> dict[str, AreaPart]:
         """Every area by name, those of the arrays first."""
@@ -379,7 +471,10 @@ def _wrong_names(target: Target) -> Iterator[Exception]:
     ):
         yield from (_twice(kind, name) for name, times in Counter(names).items() if times > 1)
     components = target.components()
-    for name, action in target.actions().items():
+    actions = {name: action for level in target.level for name, action in level.action.items()}
+    for name, action in actions.items():
+        if action.energy_as is not None:
+            yield from _wrong_price(name, action, actions)
         if action.at_full_rate is not None and action.component is None:
             yield fault(
                 f"action '{name}' has a full rate, but of no component",
@@ -393,19 +488,40 @@ def _wrong_names(target: Target) -> Iterator[Exception]:
                 fix=f"name a level and a component of it{_listed(components)}",
             )
     levels = [level.name for level in target.level]
-    for entry in target.published:
-        if entry.level not in levels:
+    for kind, name, level in (
+        *(("published", entry.name, entry.level) for entry in target.published),
+        *(("peak", entry.name, entry.level) for entry in target.peak),
+    ):
+        if level not in levels:
             yield fault(
-                f"published '{entry.name}' is of no level of this description",
-                seen=repr(entry.level),
+                f"{kind} '{name}' is of no level of this description",
+                seen=repr(level),
                 fix=f"name a level{_listed(levels)}",
             )
-        elif entry.covers == "all" and entry.level == levels[-1]:
+    for entry in target.published:
+        if entry.covers == "all" and entry.level == levels[-1]:
             yield fault(
                 f"published '{entry.name}' covers all of the last level",
                 seen=f"level = '{entry.level}', covers = 'all'",
                 fix="write covers = 'one': it is the whole",
             )
+
+
+def _wrong_price(name: str, action: Action, actions: Mapping[str, Action]) -> Iterator[Exception]:
+    """An action that has the energy of none, or of another that has that of a third."""
+    named = actions.get(action.energy_as or "")
+    if action.energy_j is not None or action.at_full_rate is not None:
+        yield fault(
+            f"action '{name}' has the energy of another, and one of its own",
+            seen=f"energy_as = '{action.energy_as}', and energy_j or at_full_rate",
+            fix="remove one of them",
+        )
+    if named is None or named.energy_as is not None:
+        yield fault(
+            f"action '{name}' has the energy of no action that has one of its own",
+            seen=f"energy_as = '{action.energy_as}'",
+            fix=f"name one of these{_listed([each for each, other in actions.items() if other.energy_as is None])}",
+        )
 
 
 def _wrong_areas(target: Target) -> Iterator[Exception]:
@@ -419,6 +535,17 @@ def _wrong_areas(target: Target) -> Iterator[Exception]:
                     fix=f"move it to level '{target.level[0].name}', which has {part.per}s, or give the area of "
                     f"one {level.name}",
                 )
+
+
+def _wrong_powers(target: Target) -> Iterator[Exception]:
+    """Components that draw more at rest than at full activity."""
+    for name, row in target.components().items():
+        if row.static_w is not None and row.static_w.value > row.power_w.value:
+            yield fault(
+                f"component '{name}' draws more at rest than at full activity",
+                seen=f"static_w {row.static_w.value:g}, power_w {row.power_w.value:g}",
+                fix="static_w is a part of power_w: correct one of them",
+            )
 
 
 def _twice(kind: str, name: str) -> Exception:

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 import hw_models
-from bsc.cost.counters import COUNTERS, counted
+from bsc.cost.counters import ALL_COUNTERS, counted
 from bsc.hardware.adc_law import AdcLaw
 from bsc.reference.markdown import table_row
 from bsc.report.document import FigureRecord, ReportDocument
@@ -33,6 +33,10 @@ WORDS = {
     "left out, every slice column read with 8 bits",
     "ISAAC offset 8 bit": "second baseline: the same weight codes in the encoding of [isaac16]; one crossbar a slice "
     "and none for a second sign, but one bit more and a unit column; read with 8 bits",
+    "RAELLA 7 bit": "third baseline: the same weight codes in pairs around centres [raella23], all rows driven, "
+    "nothing left out, subtracted before one conversion at 7 bits, which may clip: not as accurate as the others. "
+    "Slices are 4-2-2 where cells hold 4 bits, and else the target's; input slices of several bits with recovery are "
+    "not in it",
     "ADC law": "how the energy of a conversion follows its resolution; it scales the target's own price of 8 bits, so "
     "that laws differ in shape alone. The paper's is `saberi`",
     "extrapolated": "a resolution in use lies outside what the source of the ADC law vouches for",
@@ -49,7 +53,7 @@ def figures() -> str:
     sections = "".join(_section(record, found) for record, found in _records().items())
     columns = "".join(map(_column, COLUMNS))
     words = "".join(table_row(word, meaning) for word, meaning in WORDS.items())
-    counters = "".join(table_row(f"`{name}`", counted(name)) for name in COUNTERS)
+    counters = "".join(table_row(f"`{name}`", counted(name)) for name in ALL_COUNTERS)
     laws = "".join(_law(law) for law in hw_models.laws().values())
     return f"""# What the figures mean
 

@@ -5,21 +5,25 @@ and the whole plan come to is added up from the slices of layers, so that each m
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsc.chip.buffers import buffer_bits
-from bsc.chip.performance import Performance, chip_comparison
+from bsc.chip.dataflow import Dataflow
+from bsc.chip.energy import static_w_by_kind
+from bsc.chip.performance import Performance, chip_comparison, energy_by_kind, work_around
 from bsc.chip.timing import critical_path
-from bsc.cost.compare import BASELINE_BITS, Comparison, LawCosts
-from bsc.cost.counters import CONVERSIONS, counted, not_modelled
+from bsc.chip.work import KINDS, NOTHING, Work
+from bsc.cost.compare import BASELINE_BITS, RAELLA_BITS, Comparison, LawCosts
+from bsc.cost.counters import CHIP_COUNTERS, CONVERSIONS, COUNTERS, WRITING_CELLS, counted, not_modelled
 from bsc.cost.counts import LayerCounts
 from bsc.cost.crossbars import CrossbarTable, crossbar_table
-from bsc.cost.price import Cost
+from bsc.cost.device import DeviceCost
+from bsc.cost.price import Cost, add
 from bsc.hardware.target import Target, label
 from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import MappedLayer, Observed
@@ -33,8 +37,12 @@ from bsc.report.document import (
     PROVED,
     SCHEMA_VERSION,
     BitCounts,
+    CellCosts,
+    CellReads,
+    CellWrites,
     ChipFigures,
     ChipReport,
+    InferenceEnergy,
     LawSaving,
     LayerOnChip,
     LayerSpend,
@@ -42,6 +50,7 @@ from bsc.report.document import (
     MappingTotals,
     Observation,
     ObservationTotals,
+    OperatorTotals,
     PlanCost,
     PlanTotals,
     ReportDocument,
@@ -69,21 +78,37 @@ _ADDED = (
 _ADDED_BITS = ("crossbars_by_adc_bits", "proved_bits", "assigned_bits")
 
 
-def report_document(plan: Plan, comparison: Comparison) -> ReportDocument:
+def report_document(plan: Plan, comparison: Comparison, cells: CellCosts | None = None) -> ReportDocument:
     """The report of a plan.
 
     Args:
         plan: the plan; its arrays are read once.
         comparison: its cost beside the baselines.
+        cells: what a device says of it, or None.
     """
     layers = {layer.name: layer_totals(layer, plan.mapping.arrays(layer)) for layer in plan.mapping.layers}
+    chip = chip_report(plan, comparison)
+    cost = plan_cost(comparison, chip)
+    not_modelled = [
+        each if each != WRITING_CELLS else f"programming of {_cells_to_write(plan, layers)} cells (--cells)"
+        for each in cost.not_modelled
+        if each != WRITING_CELLS or cells is None or cells.writes is None
+    ]
     return ReportDocument(
         schema_version=SCHEMA_VERSION,
         plan=plan.document,
         totals=plan_totals(plan.mapping.layers, layers),
         layers=layers,
-        cost=plan_cost(comparison),
-        chip=chip_report(plan, comparison),
+        cost=cost.model_copy(update={"cells": cells, "not_modelled": not_modelled}),
+        chip=chip,
+    )
+
+
+def _cells_to_write(plan: Plan, layers: Mapping[str, LayerTotals]) -> int:
+    """Cells that hold a slice of a weight, of all copies."""
+    return sum(
+        layers[layer.name].cells_in_use * (1 if layer.placed is None else layer.placed.copies)
+        for layer in plan.mapping.layers
     )
 
 
@@ -125,33 +150,81 @@ def plan_totals(records: Sequence[MappedLayer], layers: Mapping[str, LayerTotals
     )
 
 
-def plan_cost(comparison: Comparison) -> PlanCost:
-    """Cost of a plan and its baselines."""
-    assert BASELINE_BITS == 8  # the names of the fields say so
-    target, by_kind = comparison.target, comparison.energy_by_kind()
-    known = sum(by_kind.values())
+def plan_cost(comparison: Comparison, chip: ChipReport) -> PlanCost:
+    """Cost of a plan and its baselines.
+
+    Args:
+        comparison: what crossbar layers cost.
+        chip: what more the same take on chips.
+    """
+    assert (BASELINE_BITS, RAELLA_BITS) == (8, 7)  # the names of the fields say so
+    target = comparison.target
     return PlanCost(
         target=target.name,
         target_sha256=target_sha256(target),
         citation=target.citation,
+        node_m=target.node_m.value,
         cell_bits=target.crossbar.bits_per_cell,
         adc_bits=target.adc.bits,
         adc_flexibility=target.adc.granularity.value,
         levels=_levels(target),
-        actions=_actions(target),
+        actions=_actions(target, COUNTERS),
         areas=_areas(target),
         not_modelled=list(not_modelled(target)),
         adc_law=comparison.law.name,
         plan=_spend(comparison.plan, comparison.counts),
         uniform_8_bit=_spend(comparison.uniform, comparison.uniform_counts),
         isaac_offset_8_bit=_spend(comparison.offset, comparison.offset_counts),
-        energy_by_kind_j=by_kind,
-        energy_share_by_kind={kind: energy / known for kind, energy in by_kind.items()} if known else {},
+        raella_7_bit=_spend(comparison.raella, comparison.raella_counts),
         free_adc_bound=comparison.free_adc_bound,
         adc_not_offered=list(comparison.not_offered),
         adc_law_names=[each.law.name for each in comparison.spread],
-        adc_laws={each.law.name: _law_saving(each) for each in comparison.spread},
+        adc_laws={each.law.name: _law_saving(each, chip) for each in comparison.spread},
         conversions={layer.name: _bit_counts(layer.conversions) for layer in comparison.counts},
+    )
+
+
+def cell_costs(cost: DeviceCost, comparison: Comparison, updates_per_day: float) -> CellCosts:
+    """What a device says of a plan.
+
+    Args:
+        cost: its energies.
+        comparison: the plan's cost on the hardware.
+        updates_per_day: times that the plan is written anew.
+    """
+    reads, writing = cost.reads, cost.writing
+    return CellCosts(
+        device=cost.device.name,
+        citation=cost.device.citation,
+        samples=cost.samples,
+        reads=None
+        if reads is None
+        else CellReads(
+            energy_j=reads.energy_j,
+            uniform_8_bit_j=reads.uniform_j,
+            isaac_offset_8_bit_j=reads.offset_j,
+            average_j=reads.average_j,
+            rest_j=reads.rest_j,
+            pulse_s=reads.cell.pulse_s,
+            mean_cell_j=reads.cell.mean_j,
+            cell_price_j=reads.cell_price_j,
+            over_price=reads.over_price,
+            contradicts=reads.contradicts,
+            layers=reads.layers,
+        ),
+        writes=None
+        if writing is None
+        else CellWrites(
+            cells=writing.cells,
+            pulses=writing.pulses,
+            energy_j=writing.energy_j,
+            time_s=writing.time_s,
+            parallel_s=writing.parallel_s,
+            inferences=writing.inferences(comparison.plan.total_energy_j),
+            updates=writing.updates,
+            updates_per_day=updates_per_day,
+            lifetime_s=writing.lifetime_s(updates_per_day),
+        ),
     )
 
 
@@ -166,6 +239,8 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
         starts[use.layer] = min(starts.get(use.layer, time.start_s), time.start_s)
         ends[use.layer] = max(ends.get(use.layer, time.end_s), time.end_s)
     floor = found.plan.demand.floor
+    by_kind = energy_by_kind(found.plan, comparison)
+    known = sum(by_kind.values())
 
     def on_chip(layer: MappedLayer) -> LayerOnChip:
         placed, buffer = found.plan.placed[layer.name], found.buffers[layer.name]
@@ -192,6 +267,11 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
         uniform_8_bit=_chip_figures(found.uniform),
         isaac_offset_8_bit=_chip_figures(found.offset),
         layers={layer.name: on_chip(layer) for layer in mapping.layers},
+        actions=_actions(target, CHIP_COUNTERS),
+        operators=_operators(mapping.layers, found.dataflow),
+        energy_by_kind_j=by_kind,
+        energy_share_by_kind={kind: energy / known for kind, energy in by_kind.items()} if known else {},
+        static_w_by_kind=static_w_by_kind(target, tiles=found.plan.tiles, chips=found.plan.chips),
     )
 
 
@@ -207,18 +287,57 @@ def _chip_figures(found: Performance) -> ChipFigures:
         area_m2=found.area_m2,
         latency_s=found.timing.latency_s,
         interval_s=found.interval_s,
-        io_s=found.io_s,
+        links_s={str(link): seconds for link, seconds in found.links_s.items()},
+        stall_s=found.interval_s - found.timing.interval_s,
+        busiest_link=found.busiest_link,
         bottleneck=found.timing.bottleneck,
         batch_s=found.batch_s(16),
         inferences_per_s=found.inferences_per_s,
         inferences_per_s_bound=ratio(1.0, found.interval_bound_s),
         busy_share=found.busy_share,
         power_w=found.power_w,
+        layers_power_w=found.layers_power_w,
         ops_per_s=found.ops_per_s,
         ops_per_j=found.ops_per_j,
         ops_per_s_m2=found.ops_per_s_m2,
         energy_delay_js=found.energy_delay_js,
+        energy=_inference_energy(found),
     )
+
+
+def _inference_energy(found: Performance) -> InferenceEnergy:
+    energy = found.energy
+    return InferenceEnergy(
+        total_j=energy.total_j,
+        layers_j=energy.layers_j,
+        traffic_j=energy.traffic_j,
+        work_j=energy.work_j,
+        active_j=energy.active_j,
+        static_j=energy.static_j,
+        static_w=energy.static_w,
+        at_rest_1_percent_j=energy.at_rest(0.01),
+        at_rest_5_percent_j=energy.at_rest(0.05),
+        idle_share=found.idle_share,
+        by_action_j=dict(energy.by_action_j),
+        counters=dict(found.counters),
+    )
+
+
+AROUND_CROSSBARS: Final = "scales and steps of layers"
+"""What stands in place of an operator for the digital work around crossbars."""
+
+
+def _operators(layers: Sequence[MappedLayer], dataflow: Dataflow) -> list[OperatorTotals]:
+    """Digital work by type of operator, in the order in which types are met."""
+    found: dict[tuple[str, str], list[Work | None]] = {(AROUND_CROSSBARS, ""): [work_around(each) for each in layers]}
+    for each in dataflow.work:
+        found.setdefault((each.op_type, each.reason), []).append(each.work)
+    totals = []
+    for (op_type, reason), parts in found.items():
+        work = None if None in parts else sum((part for part in parts if part is not None), NOTHING)
+        kinds = {kind: None if work is None else getattr(work, kind) for kind in KINDS}
+        totals.append(OperatorTotals(op_type=op_type, times=len(parts), reason=reason, **kinds))
+    return totals
 
 
 def target_sha256(target: Target) -> str:
@@ -352,7 +471,8 @@ def _levels(target: Target) -> list[TargetLevel]:
     return [TargetLevel(name=level.name, plural=level.several, count=level.count) for level in target.level]
 
 
-def _actions(target: Target) -> list[TargetAction]:
+def _actions(target: Target, counters: Container[str]) -> list[TargetAction]:
+    """Those that such counters count."""
     return [
         TargetAction(
             name=name,
@@ -365,6 +485,7 @@ def _actions(target: Target) -> list[TargetAction]:
         )
         for level in target.level
         for name, action in level.action.items()
+        if action.counter in counters
     ]
 
 
@@ -402,17 +523,27 @@ def _spend(cost: Cost, counts: Sequence[LayerCounts]) -> Spend:
     )
 
 
-def _law_saving(costs: LawCosts) -> LawSaving:
+def _law_saving(costs: LawCosts, chip: ChipReport) -> LawSaving:
+    beside = [_beside_layers_j(each.energy) for each in (chip.plan, chip.uniform_8_bit)]
+    ours, theirs = (
+        add((cost.total_energy_j, more)) for cost, more in zip((costs.plan, costs.uniform), beside, strict=True)
+    )
     return LawSaving(
         adc_energy_j=costs.plan.total_adc_energy_j,
         energy_j=costs.plan.total_energy_j,
         adc_ratio=costs.adc,
         total_ratio=costs.total,
+        full_ratio=ratio(theirs, ours),
         formula=costs.law.formula,
         source=costs.law.source,
         valid_bits=costs.law.valid_bits,
         extrapolated=costs.extrapolated,
     )
+
+
+def _beside_layers_j(energy: InferenceEnergy) -> float | None:
+    """What an inference takes besides crossbar layers, which is the same under every ADC law."""
+    return add((*energy.by_action_j.values(), energy.static_j or 0.0))
 
 
 def _bits_of(bits: NDArray[np.integer]) -> BitCounts:

@@ -8,6 +8,7 @@ from typing import Final
 from rich.console import Group, RenderableType
 
 from bsc.report.document import ChipFigures, LayerOnChip, ReportDocument, TargetLevel
+from bsc.report.energy import energy_notes, energy_table
 from bsc.report.table import Table
 from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
@@ -38,7 +39,7 @@ ROWS: Final = (
     Row(label="latency", value=lambda each: each.latency_s, unit="s", more_is_better=False),
     Row(label="interval", value=lambda each: each.interval_s, unit="s", more_is_better=False),
     Row(label="16 inferences", value=lambda each: each.batch_s, unit="s", more_is_better=False),
-    Row(label="dynamic power", value=lambda each: each.power_w, unit="W", more_is_better=False),
+    Row(label="power", value=lambda each: each.power_w, unit="W", more_is_better=False),
     Row(label="energy x delay", value=lambda each: each.energy_delay_js, unit="Js", more_is_better=False),
     Row(label="operations/s", value=lambda each: each.ops_per_s, unit="OPS", more_is_better=True),
     Row(label="operations/s/W", value=lambda each: each.ops_per_j, unit="OPS/W", more_is_better=True),
@@ -94,7 +95,7 @@ def chip_rows(report: ReportDocument) -> list[ChipRow]:
 def chip_section(report: ReportDocument) -> RenderableType:
     """Figures of the chip, and what stands out."""
     lines = [f"{label:<18}{words}" for label, words in chip_notes(report)]
-    return Group(chip_table(report), plain_text(*lines, ""))
+    return Group(chip_table(report), energy_table(report), plain_text(*lines, ""))
 
 
 def chip_table(report: ReportDocument) -> Table:
@@ -147,10 +148,8 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     chip, (tile, whole) = report.chip, report.cost.levels[-2:]
     plan, filled = chip.plan, chip.filled
     notes = []
-    if plan.bottleneck is not None:
-        links = f"the links of the {whole.plural}, for inputs and outputs"
-        slowest = plan.bottleneck if plan.interval_s > plan.io_s else links
-        notes.append(("slowest stage", f"{slowest}, {format_si(plan.interval_s, 's')} an inference"))
+    if plan.interval_s:
+        notes.append(("slowest stage", f"{slowest(report)}, {format_si(plan.interval_s, 's')} an inference"))
     if filled.inferences_per_s is not None and plan.interval_s > filled.interval_s:
         more = format_ratio(ratio(plan.interval_s, filled.interval_s))
         words = (
@@ -175,16 +174,37 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     if shared:
         words = "used several times, timed in the program's order, though a later use may be ready first"
         notes.append(("shared weights", f"{_and_more(shared)} {'is' if len(shared) == 1 else 'are'} {words}"))
-    words = "of crossbars and converters; other links, digital operators and buffers keep up with them"
+    words = "of crossbars, converters, links, buses and buffers; digital operators keep up with them"
     notes.append(("times", words))
-    return notes
+    return [*notes, *energy_notes(report)]
+
+
+def link_name(report: ReportDocument, link: str) -> str:
+    """What reports call a kind of link."""
+    tile, chip = report.cost.levels[-2:]
+    names = {
+        "chip links": f"the links of a {chip.name}",
+        "mesh": f"the mesh between {tile.plural}",
+        "buses": f"the bus of a {tile.name}",
+        "buffers": f"the buffer of a {tile.name}",
+    }
+    return names.get(link, link)
+
+
+def slowest(report: ReportDocument) -> str:
+    """What sets the interval."""
+    chip = report.chip.plan
+    if chip.busiest_link is None:
+        return chip.bottleneck or "nothing"
+    longer = f"{format_si(chip.stall_s, 's')} longer than {chip.bottleneck or 'any layer'}"
+    return f"{link_name(report, chip.busiest_link)}, {longer}"
 
 
 def _power_words(report: ReportDocument, budget_w: float) -> str:
     """What a power budget means, and for whom it is too small."""
     columns = zip(("this plan", "uniform 8 bit", "ISAAC offset 8 bit"), report.chip.columns, strict=True)
-    over = [name for name, each in columns if each.power_w is not None and each.power_w > budget_w * (1 + ROUNDING)]
-    words = f"{format_si(budget_w, 'W')} for copies"
+    over = [name for name, each in columns if (each.layers_power_w or 0.0) > budget_w * (1 + ROUNDING)]
+    words = f"{format_si(budget_w, 'W')} for crossbar layers of copies"
     exceed = "exceeds" if len(over) == 1 else "exceed"
     return f"{words}; {' and '.join(over)} {exceed} it with one of each layer" if over else words
 

@@ -1,14 +1,19 @@
 """Tables of what a plan costs, beside its baselines and under every ADC law."""
 
+from typing import Final
+
 from bsc.report.document import PlanCost, ReportDocument
 from bsc.report.table import Table
 from bsc.report.text import new_table
 from bsc.units import format_ratio, format_si, ratio
 
+BASELINES: Final = ("uniform 8 bit", "ISAAC 8 bit", "RAELLA 7 bit")
+"""What there is room for."""
+
 
 def cost_table(cost: PlanCost) -> Table:
     """Energy by action, latency, and area by part."""
-    names = ("one inference", "this plan", "uniform 8 bit", "ratio", "ISAAC offset 8 bit", "ratio")
+    names = ("one inference", "this plan", *(name for each in BASELINES for name in (each, "ratio")))
     table = new_table(f"Cost, ADC law '{cost.adc_law}'", names)
     spends = (cost.plan, *cost.baselines)
 
@@ -30,8 +35,8 @@ def cost_table(cost: PlanCost) -> Table:
             row(part.label, [(spend.area_by_part_m2 or {}).get(part.name) for spend in spends], "m²")
     row("area", [spend.area_m2 for spend in spends], "m²")
     levels = cost.levels[:-1]
-    ours, flat, shifted = (" / ".join(str(spend.units[level.name]) for level in levels) for spend in spends)
-    table.add_row(" / ".join(level.plural for level in levels), ours, flat, "", shifted, "")
+    ours, *others = (" / ".join(str(spend.units[level.name]) for level in levels) for spend in spends)
+    table.add_row(" / ".join(level.plural for level in levels), ours, *(cell for each in others for cell in (each, "")))
     return table
 
 
@@ -55,7 +60,7 @@ def layer_cost_table(report: ReportDocument) -> Table:
 
 def law_table(cost: PlanCost) -> Table:
     """Savings under every ADC law."""
-    names = ("ADC law", "energy of N bits", "valid range", "ADC only", "total")
+    names = ("ADC law", "energy of N bits", "valid range", "ADC only", "layers", "full total")
     table = new_table("Saving over uniform 8 bit under every ADC law", names, 3)
     for name in cost.adc_law_names:
         law = cost.adc_laws[name]
@@ -67,5 +72,6 @@ def law_table(cost: PlanCost) -> Table:
             f"{low}..{high} bit{extrapolated}",
             format_ratio(law.adc_ratio),
             format_ratio(law.total_ratio),
+            format_ratio(law.full_ratio),
         )
     return table

@@ -27,6 +27,12 @@ HARDWARE = "the hardware description"
 PLACEMENT = "copies and places of the plan, on the target's levels"
 TIMING = "rows that wait for each other, copies, and the target's times"
 BUFFERS = "rows that wait for each other, and the bits of input codes"
+TRAFFIC = "places of all crossbars, and the tensors between layers"
+WORK = "shapes of the model's digital operators"
+STATIC = "power that the hardware description gives, times the interval"
+
+BASELINES: Final = ("uniform 8 bit", "ISAAC offset 8 bit", "RAELLA 7 bit")
+"""What reports call them."""
 
 PROVED: Final = "proved"
 """What resolutions rest on that need no policy to vouch for them."""
@@ -203,7 +209,9 @@ class Spend(FigureRecord):
     conversions: Count = figure("of one inference, unit columns included", unit="conversions", source=COUNTS)
     adc_energy_j: Amount | None = figure("conversions alone", unit="J", source=PRICES)
     energy_j: Amount | None = figure(
-        "one inference, all actions below; not what `cost.not_modelled` names", unit="J", source=PRICES
+        "one inference, all actions below: crossbars and their tiles; `chip` has what they do together",
+        unit="J",
+        source=PRICES,
     )
     latency_s: Amount = figure("one inference, layer after layer, one copy of each", unit="s", source=PRICES)
     area_m2: Amount | None = figure("whole units of every level that the crossbars fill", unit="m²", source=PRICES)
@@ -224,7 +232,14 @@ class LawSaving(FigureRecord):
     adc_ratio: Amount | None = figure(
         "ADC energy of the uniform 8-bit baseline over the plan's", unit="1", source=PRICES
     )
-    total_ratio: Amount | None = figure("all energy of the baseline over the plan's", unit="1", source=PRICES)
+    total_ratio: Amount | None = figure(
+        "energy of the baseline's crossbar layers over that of the plan's", unit="1", source=PRICES
+    )
+    full_ratio: Amount | None = figure(
+        "all energy of the baseline on chips over the plan's, traffic, digital work and static power included",
+        unit="1",
+        source=PRICES,
+    )
     formula: str = Field(description="energy of a conversion at N bits; scaled to the target's own price at its bits")
     source: str = Field(description="citation key, then where it was read; keys are in hw_models/SOURCES.md")
     valid_bits: tuple[int, int] = figure(
@@ -265,19 +280,81 @@ class TargetArea(FigureRecord):
     level: str = Field(description="name of its level")
 
 
+OHM = "the plan's cells and the device's conductances, voltage and pulse, by Ohm's law"
+WRITING = "cells of the plan times what the device says of a pulse"
+
+
+class CellReads(FigureRecord):
+    """Reads of crossbars for one inference, by Ohm's law on a device."""
+
+    energy_j: Amount = figure("the plan's cells, bitlines that are not in use at level 0", unit="J", source=OHM)
+    uniform_8_bit_j: Amount = figure("the uniform 8-bit baseline's, driven with the same digits", unit="J", source=OHM)
+    isaac_offset_8_bit_j: Amount = figure("those of ISAAC's offset encoding, likewise", unit="J", source=OHM)
+    average_j: Amount | None = figure(
+        "what the target's published average says of the plan, whose total has it", unit="J", source=PRICES
+    )
+    rest_j: Amount | None = figure("all else of the plan's energy", unit="J", source=PRICES)
+    pulse_s: Amount = figure("how long a cell conducts in a read", unit="s", source="the device, or the target's read")
+    mean_cell_j: Amount = figure("a cell at mean conductance, driven every other time", unit="J", source=OHM)
+    cell_price_j: Amount | None = figure("the target's price of a cell and read", unit="J", source=HARDWARE)
+    over_price: Amount | None = figure("the former over the latter", unit="1", source=OHM)
+    contradicts: bool = Field(description="these differ by more than 10 times: the price is of other cells")
+    layers: dict[str, Amount] = figure("the plan's energy by layer", unit="J", source=OHM)
+
+
+class CellWrites(FigureRecord):
+    """Programming the plan once, all copies of its layers."""
+
+    cells: Count = figure("that hold a slice of a weight, zero or not", unit="cells", source=PLAN)
+    pulses: Amount = figure("that set or reset them", unit="pulses", source=WRITING)
+    energy_j: Amount = figure("of pulses, and of the reads that verify them", unit="J", source=WRITING)
+    time_s: Amount | None = figure(
+        "crossbars one after another; null where the device does not say", unit="s", source=WRITING
+    )
+    parallel_s: Amount | None = figure("all crossbars at the same time; null likewise", unit="s", source=WRITING)
+    inferences: Amount | None = figure(
+        "that take as much energy as writing once; writing is 1 % of 100 times as many",
+        unit="inferences",
+        source=WRITING,
+    )
+    updates: Amount | None = figure(
+        "that a cell endures; null where the device does not say", unit="updates", source=WRITING
+    )
+    updates_per_day: Amount = figure("as asked for", unit="1/d", source="--updates-per-day")
+    lifetime_s: Amount | None = figure("until cells wear out at that rate", unit="s", source=WRITING)
+
+
+class CellCosts(FigureRecord):
+    """What a device says of the plan's cells, beside the averages of the target."""
+
+    device: str = Field(description="name of the device")
+    citation: str = Field(description="the publication that it follows")
+    samples: Count | None = figure(
+        "of the data whose digits were driven; null where every row is driven with the highest digit, which no input "
+        "exceeds",
+        unit="samples",
+        source="--data",
+    )
+    reads: CellReads | None = Field(description="null where the device does not say how cells are read")
+    writes: CellWrites | None = Field(description="null where the device does not say how cells are written")
+
+
 class PlanCost(FigureRecord):
     """A plan's cost beside its baselines."""
 
     target: str = Field(description="name of the hardware description")
     target_sha256: Sha256 = Field(description="of the description as JSON; that of target.json if it is the plan's own")
     citation: str = Field(description="the publication that the description follows")
+    node_m: Amount = figure(
+        "of the target's prices, which hold for it alone: they are scaled to no other", unit="m", source=HARDWARE
+    )
     cell_bits: Count = figure("bits of the cells that the target has prices for", unit="bit", source=HARDWARE)
     adc_bits: Count = figure("resolution that prices of converters are for", unit="bit", source=HARDWARE)
     adc_flexibility: str = Field(
         description="what can have a resolution of its own: each column, tile or slice; fixed for nothing"
     )
     levels: list[TargetLevel] = Field(description="of the target, that of the crossbars first", min_length=2)
-    actions: list[TargetAction] = Field(description="of the target, in the order of reports")
+    actions: list[TargetAction] = Field(description="of crossbars and their tiles, in the order of reports")
     areas: list[TargetArea] = Field(description="of the target, in the order of reports")
     not_modelled: list[str] = Field(
         description="what costs leave out: what the model has no counter for, components that no priced action spends "
@@ -287,13 +364,8 @@ class PlanCost(FigureRecord):
     plan: Spend
     uniform_8_bit: Spend = Field(description="the same network, every slice column at 8 bits, nothing left out")
     isaac_offset_8_bit: Spend = Field(description="the same weights in ISAAC's offset encoding, at 8 bits")
-    energy_by_kind_j: dict[str, Amount] = figure(
-        "the plan's known energy by what its prices rest on: paper, survey, derived or assumed",
-        unit="J",
-        source=PRICES,
-    )
-    energy_share_by_kind: dict[str, Amount] = figure(
-        "the same over their sum; empty where that is 0", unit="1", source=PRICES
+    raella_7_bit: Spend = Field(
+        description="the same weights in pairs around centres, subtracted before a conversion at 7 bits, which may clip"
     )
     free_adc_bound: Amount | None = figure(
         "energy of the uniform baseline over the same without ADC energy: what ADCs alone could save",
@@ -308,11 +380,12 @@ class PlanCost(FigureRecord):
         unit="conversions",
         source=COUNTS,
     )
+    cells: CellCosts | None = Field(default=None, description="on the device that was asked for; null without one")
 
     @property
-    def baselines(self) -> tuple[Spend, Spend]:
-        """Both baselines."""
-        return self.uniform_8_bit, self.isaac_offset_8_bit
+    def baselines(self) -> tuple[Spend, ...]:
+        """Every baseline, in the order of `BASELINES`."""
+        return self.uniform_8_bit, self.isaac_offset_8_bit, self.raella_7_bit
 
     @model_validator(mode="after")
     def _has_its_laws(self) -> Self:
@@ -331,6 +404,55 @@ class PlanCost(FigureRecord):
             if set(spent.units) != levels or parts != areas:
                 raise ValueError("areas or units are not those of the target")
         return self
+
+
+class InferenceEnergy(FigureRecord):
+    """Where the energy of one inference of many goes."""
+
+    total_j: Amount | None = figure(
+        "all of it: crossbars and their tiles, traffic, digital work, static power", unit="J", source=PRICES
+    )
+    layers_j: Amount | None = figure(
+        "crossbars and their tiles, as in the costs of one inference", unit="J", source=PRICES
+    )
+    traffic_j: Amount | None = figure(
+        "what is carried between IMAs, tiles and chips; null too where the target has no action for it",
+        unit="J",
+        source=PRICES,
+    )
+    work_j: Amount | None = figure(
+        "digital operators, scales of results and dynamic steps; null too where the target has no action for it",
+        unit="J",
+        source=PRICES,
+    )
+    active_j: Amount | None = figure(
+        "the total without static power: the three together, but for what the target has no action for",
+        unit="J",
+        source=PRICES,
+    )
+    static_j: Amount | None = figure(
+        "power that is published to be drawn all the time, by chips and tiles in use; null where none is",
+        unit="J",
+        source=STATIC,
+    )
+    static_w: Amount | None = figure("that power", unit="W", source=HARDWARE)
+    at_rest_1_percent_j: Amount | None = figure(
+        "the total, if 1 % of the power without a published static part went on while nothing is done",
+        unit="J",
+        source=STATIC,
+    )
+    at_rest_5_percent_j: Amount | None = figure("the same for 5 %", unit="J", source=STATIC)
+    idle_share: Amount = figure(
+        "share of time in which places for crossbars in the tiles in use do nothing, mean over all",
+        unit="1",
+        source=TIMING,
+    )
+    by_action_j: dict[str, Amount | None] = figure("traffic and digital work, by action", unit="J", source=PRICES)
+    counters: dict[str, Count | None] = figure(
+        "traffic in bits and digital work in operations, by counter; null where shapes do not tell",
+        unit="actions",
+        source=TRAFFIC,
+    )
 
 
 class ChipFigures(FigureRecord):
@@ -352,15 +474,18 @@ class ChipFigures(FigureRecord):
         "one inference on an empty chip, layers following each other row by row", unit="s", source=TIMING
     )
     interval_s: Amount = figure(
-        "between inferences that follow each other without end: of the busiest layer, or of the links",
+        "between inferences that follow each other without end: of the busiest layer, or of the busiest link",
         unit="s",
         source=TIMING,
     )
-    io_s: Amount = figure(
-        "the links of the chips in use carry inputs and outputs of one inference in; 0 where the target has none",
+    links_s: dict[str, Amount] = figure(
+        "the busiest of each kind carries its bits of one inference in: links of a chip, the mesh between tiles, buses "
+        "and buffers of tiles; only those that the target gives a rate of",
         unit="s",
-        source=TIMING,
+        source=TRAFFIC,
     )
+    stall_s: Amount = figure("by how much the busiest link makes the interval longer", unit="s", source=TRAFFIC)
+    busiest_link: str | None = Field(description="the kind of link that sets the interval; null where a layer does")
     bottleneck: str | None = Field(description="the busiest layer; null where none takes time")
     batch_s: Amount = figure("sixteen inferences: the latency of one and 15 intervals", unit="s", source=TIMING)
     inferences_per_s: Amount | None = figure("one over the interval", unit="1/s", source=TIMING)
@@ -370,15 +495,17 @@ class ChipFigures(FigureRecord):
     busy_share: Amount | None = figure(
         "share of the interval in which a crossbar works, mean over all", unit="1", source=TIMING
     )
-    power_w: Amount | None = figure(
-        "energy of an inference over the interval: without all that costs leave out", unit="W", source=TIMING
+    power_w: Amount | None = figure("all energy of an inference over the interval", unit="W", source=TIMING)
+    layers_power_w: Amount | None = figure(
+        "that of crossbar layers alone, which power budgets are about", unit="W", source=TIMING
     )
     ops_per_s: Amount | None = figure(
         "two for each multiply-accumulate of layers that have crossbars", unit="1/s", source=TIMING
     )
     ops_per_j: Amount | None = figure("the same for a joule: operations a second for a watt", unit="1/J", source=PRICES)
     ops_per_s_m2: Amount | None = figure("operations a second over the area", unit="1/(s m²)", source=TIMING)
-    energy_delay_js: Amount | None = figure("energy of an inference times its latency", unit="J s", source=TIMING)
+    energy_delay_js: Amount | None = figure("all energy of an inference times its latency", unit="J s", source=TIMING)
+    energy: InferenceEnergy
 
 
 class LayerOnChip(FigureRecord):
@@ -413,6 +540,20 @@ class LayerOnChip(FigureRecord):
         return self.crossbars > 0 and self.buffer_bits is not None and self.held_bits > self.buffer_bits
 
 
+class OperatorTotals(FigureRecord):
+    """What the digital operators of one type compute in one inference."""
+
+    op_type: str = Field(description="of ONNX")
+    times: Count = figure("operators of the type", unit="operators", source=WORK)
+    reason: str = Field(description="why there is nothing to count, or why it cannot be counted; else empty")
+    products: Count | None = figure("of two values that are computed", unit="actions", source=WORK)
+    additions: Count | None = figure("subtractions and shifts included", unit="actions", source=WORK)
+    comparisons: Count | None = figure("maxima and logic included", unit="actions", source=WORK)
+    interpolations: Count | None = figure(
+        "functions of one value, products with constants included", unit="actions", source=WORK
+    )
+
+
 class ChipReport(FigureRecord):
     """A placed plan beside its baselines, which were placed by the same policy on as many crossbars.
 
@@ -424,6 +565,19 @@ class ChipReport(FigureRecord):
     uniform_8_bit: ChipFigures
     isaac_offset_8_bit: ChipFigures
     layers: dict[str, LayerOnChip] = Field(description="of the plan, by name of the layer")
+    actions: list[TargetAction] = Field(description="traffic and digital work, in the order of reports")
+    operators: list[OperatorTotals] = Field(description="digital operators by type, and what is around the crossbars")
+    energy_by_kind_j: dict[str, Amount] = figure(
+        "the plan's known energy without static power, by what its prices rest on: paper, survey, derived or assumed",
+        unit="J",
+        source=PRICES,
+    )
+    energy_share_by_kind: dict[str, Amount] = figure(
+        "the same over their sum; empty where that is 0", unit="1", source=PRICES
+    )
+    static_w_by_kind: dict[str, Amount] = figure(
+        "the plan's static power by what that rests on", unit="W", source=HARDWARE
+    )
 
     @property
     def columns(self) -> tuple[ChipFigures, ...]:

@@ -10,16 +10,18 @@ from bsc.ir.graph import ImportCheck
 from bsc.mapping.layer import MappedLayer
 from bsc.plan.document import PlanDocument
 from bsc.report.basis import basis_notes, recorded
+from bsc.report.cells import cells_section
 from bsc.report.chip import chip_section, layer_chip_table
 from bsc.report.costs import cost_table, law_table, layer_cost_table
 from bsc.report.crossbars import slice_table
 from bsc.report.document import BitCounts, LayerTotals, PlanCost, ReportDocument, SlicedTotals, SliceTotals
+from bsc.report.energy import action_table, operator_table, unpriced_actions
 from bsc.report.network import digital_operators, network_table, operators_text
 from bsc.report.places import Places
 from bsc.report.table import Table
 from bsc.report.text import new_table, plain_text
 from bsc.report.timeline import timeline_text
-from bsc.units import UNKNOWN, format_ratio
+from bsc.units import UNKNOWN, format_ratio, format_si
 
 Resolutions = Literal["assigned", "observed", "proved"]
 
@@ -187,10 +189,13 @@ def _by_bits(part: SliceTotals, kind: Resolutions) -> tuple[BitCounts, float | N
 
 def _notes(report: ReportDocument) -> RenderableType:
     layers, totals, cost = report.plan.layers, report.totals, report.cost
-    shares = sorted(cost.energy_share_by_kind.items())
+    shares = sorted(report.chip.energy_share_by_kind.items())
     basis = ", ".join(f"{kind} {share:.1%}" for kind, share in shares if share)
-    unknown = [each.label for each in cost.actions if cost.plan.energy_by_action_j.get(each.name) is None]
-    basis += f" of what is known, without {', '.join(unknown)}" if basis and unknown else ""
+    basis += " of all but static power" if basis else ""
+    unknown = unpriced_actions(report)
+    static = [kind for kind, power_w in sorted(report.chip.static_w_by_kind.items()) if power_w]
+    basis += f" that is known, without {', '.join(unknown)}" if basis and unknown else ""
+    basis += f"; static power on {', '.join(static)}" if static else ""
     policies = ", ".join(_unique(map(_assignment, layers)))
     return plain_text(
         f"ADC assignment    {policies}; {totals.lossless} of {totals.conversions} {_converted(layers)} are "
@@ -199,17 +204,10 @@ def _notes(report: ReportDocument) -> RenderableType:
         *_offer(cost),
         f"free ADCs         and no other change would save {format_ratio(cost.free_adc_bound)} of the total",
         f"prices rest on    {basis or UNKNOWN} ({cost.citation})",
-        f"not modelled      {', '.join(cost.not_modelled)}{_wider_cells(layers, cost.cell_bits)}",
+        f"node              {format_si(cost.node_m, 'm')}: prices hold for it, and are scaled to no other",
+        f"not modelled      {', '.join(cost.not_modelled)}",
         f"as recorded       {recorded([report.plan])}",
     )
-
-
-def _wider_cells(layers: Iterable[MappedLayer], priced: int) -> str:
-    """That cells store more than those the target has prices for."""
-    bits = max((layer.bits_per_cell for layer in layers), default=0)
-    if bits <= priced:
-        return ""
-    return f"; cells of up to {bits} bits have the prices of {priced}-bit cells"
 
 
 def _converted(layers: Iterable[MappedLayer]) -> str:
@@ -269,7 +267,10 @@ SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
     _resolutions,
     _costs,
     layer_cost_table,
+    cells_section,
     chip_section,
+    action_table,
+    operator_table,
     layer_chip_table,
     timeline_text,
     _laws,
@@ -278,6 +279,6 @@ SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
 """What reports show, in this order."""
 
 ONLY_WHOLE: Final[frozenset[Callable[[ReportDocument], RenderableType]]] = frozenset(
-    {_network, slice_table, layer_chip_table, timeline_text}
+    {_network, slice_table, action_table, operator_table, layer_chip_table, timeline_text}
 )
 """Sections of the longer report alone."""

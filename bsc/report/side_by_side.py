@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from bsc.report.basis import recorded
 from bsc.report.chip import ROWS as CHIP_ROWS
 from bsc.report.document import PROVED, LawSaving, LayerSpend, ReportDocument, SlicedTotals, Spend
+from bsc.report.energy import PARTS
 from bsc.report.pipelines import pipeline_difference
 from bsc.report.table import Table
 from bsc.report.text import new_table, pairs, plain_text
@@ -21,6 +22,7 @@ NOTHING_KNOWN = LawSaving(
     energy_j=None,
     adc_ratio=None,
     total_ratio=None,
+    full_ratio=None,
     formula="",
     source="",
     valid_bits=(0, 0),
@@ -128,7 +130,8 @@ def _against(first: ComparedPlan, plan: ComparedPlan) -> str:
     if theirs.plan.model.sha256 != ours.plan.model.sha256:
         parts.append(f"ANOTHER MODEL, {_model(plan)}: layers are matched by name alone")
     if theirs.cost.target_sha256 != ours.cost.target_sha256:
-        parts.append(f"other hardware, {theirs.cost.target}")
+        node = "" if theirs.cost.node_m == ours.cost.node_m else f" of {format_si(theirs.cost.node_m, 'm')}"
+        parts.append(f"other hardware, {theirs.cost.target}{node}")
     if theirs.plan.calibration != ours.plan.calibration:
         parts.append(f"other input ranges, {_ranges(plan)}")
     return "; ".join(parts) or "the same model, hardware and input ranges"
@@ -224,6 +227,8 @@ def _add_chip(rows: _Rows) -> None:
         values = [row.value(each) for each in chips]
         name = f"{row.label} on the chip" if row.label == "latency" else row.label
         rows.add(name, values, partial(format_si, unit=row.unit), more_is_better=row.more_is_better)
+    for part in PARTS:
+        rows.add(f"energy, {part.label}", [part.value(each.energy) for each in chips], _joules)
     rows.add_alone("chips", [each.chips for each in chips], _count)
     rows.add_alone("tiles", [each.tiles for each in chips], _count)
 
@@ -236,7 +241,8 @@ def _add_energies_under(rows: _Rows, law: str) -> None:
 def _add_savings_under(rows: _Rows, law: str) -> None:
     savings = [_under(law, report) for report in rows.reports]
     rows.add_alone(f"ADC saving over 8 bit, '{law}'", [each.adc_ratio for each in savings], format_ratio)
-    rows.add_alone(f"total saving, '{law}'", [each.total_ratio for each in savings], format_ratio)
+    rows.add_alone(f"saving of crossbar layers, '{law}'", [each.total_ratio for each in savings], format_ratio)
+    rows.add_alone(f"saving in full total, '{law}'", [each.full_ratio for each in savings], format_ratio)
 
 
 def _under(law: str, report: ReportDocument) -> LawSaving:
@@ -297,7 +303,7 @@ def _beside(plan: ComparedPlan, first: ComparedPlan, paper_law: str) -> dict[str
         "chip": theirs.chip.plan.model_dump(mode="json"),
         "paper_cost": {"adc_energy_j": paper.adc_energy_j, "energy_j": paper.energy_j},
         "saving_over_uniform_8_bit": {
-            name: {"adc_ratio": law.adc_ratio, "total_ratio": law.total_ratio}
+            name: {"adc_ratio": law.adc_ratio, "total_ratio": law.total_ratio, "full_ratio": law.full_ratio}
             for name, law in theirs.cost.adc_laws.items()
         },
         "ratios": {

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 
-from bsc.hardware.target import Target
+from bsc.hardware.target import Adc, Target
 from bsc.report.text import new_table, plain_text
 from bsc.units import format_si
 
@@ -25,7 +25,7 @@ class TargetReport:
         target = self.target
         sizes = (
             f"{target.crossbar.rows}x{target.crossbar.cols} crossbars of {target.crossbar.bits_per_cell}-bit cells, "
-            f"{target.dac.bits}-bit DACs, {target.adc.per_crossbar} ADC of {target.adc.bits} bit each"
+            f"{target.dac.bits}-bit DACs, {target.adc.per_crossbar} ADC of {target.adc.bits} bit {_sharing(target.adc)}"
         )
         *inner, whole = target.level
         levels = f"one {whole.name}" + ", each".join(
@@ -39,4 +39,12 @@ class TargetReport:
             unit = next((unit for suffix, unit in UNITS.items() if key.endswith(suffix)), "")
             table.add_row(key, format_si(quantity.value, unit), quantity.kind, quantity.source)
         named = f"{target.name}: {target.description}"
-        return Group(plain_text(named, sizes, levels, resolution, target.citation, ""), table)
+        node = f"{format_si(target.node_m.value, 'm')}: prices hold for this node, and are scaled to no other"
+        return Group(plain_text(named, sizes, levels, resolution, node, target.citation, ""), table)
+
+
+def _sharing(adc: Adc) -> str:
+    """What has the converters."""
+    if adc.of_pairs:
+        return "for each pair of them"
+    return "each" if adc.arrays_each == 1 else f"for {adc.arrays_each} of them"

@@ -92,7 +92,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     lines = [f"| {' | '.join(HEAD)} |", f"|{' --- |' * len(HEAD)}"]
     for row in rows:
         plan, uniform, offset = (ChipFigures(**row[key]) for key in ("plan", "uniform", "offset"))
-        slowest = plan.bottleneck if plan.interval_s > plan.io_s else "links of the chips"
+        slowest = plan.bottleneck if plan.busiest_link is None else plan.busiest_link
         cells = (
             row["network"],
             row["copies"],

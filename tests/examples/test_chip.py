@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from examples.chip.savings import main as savings_main
+from examples.chip.savings import savings
+from examples.chip.savings import table as savings_table
 from examples.chip.shapes import NETWORKS
 from examples.chip.tables import HEAD, POLICIES, main
 
@@ -31,11 +34,11 @@ def test_rows(tmp_path: Path) -> None:
     assert [(row["network"], row["copies"]) for row in rows] == [("MNIST example", policy) for policy in POLICIES]
     plan = {row["copies"]: row["plan"] for row in rows}
     assert plan["none"]["inferences_per_s"] == pytest.approx(1.25e6)
-    assert plan["throughput"]["inferences_per_s"] == pytest.approx(1 / plan["throughput"]["io_s"])
+    assert plan["throughput"]["inferences_per_s"] == pytest.approx(1 / plan["throughput"]["links_s"]["chip links"])
     head, _, first, *_ = (tmp_path / "table.md").read_text().splitlines()
     assert head == f"| {' | '.join(HEAD)} |"
     assert first.startswith(
-        "| MNIST example | none | 1 | 62 | 1.25 M/s | 32.2 M/s | 1.60 µs | 1.60 µs | fc1 | 109 mW |"
+        "| MNIST example | none | 1 | 62 | 1.25 M/s | 32.2 M/s | 1.60 µs | 1.60 µs | fc1 | 10.5 W |"
     )
 
 
@@ -47,3 +50,22 @@ def test_the_shipped_table_is_of_the_shipped_results() -> None:
         assert line.startswith(f"| {row['network']} | {row['copies']} | {row['plan']['chips']} | ")
     mnist = next(line for line in table if "MNIST example | none" in line)
     assert mnist in (SHIPPED / "README.md").read_text()
+
+
+def test_savings_of_the_example(tmp_path: Path) -> None:
+    """One copy of each layer saves nothing of the full total, since the links of the chip draw power all the time."""
+    arguments = ["--out", str(tmp_path), "--only", "MNIST example", "--kind", "lossless"]
+    result = CliRunner().invoke(savings_main, arguments)
+    assert result.exit_code == 0, result.output
+    one, many = json.loads((tmp_path / "savings.json").read_text())
+    assert [f"{each:.2f}" for each in savings(one, "uniform_8_bit")] == ["1.36", "1.34", "1.34", "1.00", "1.00", "1.00"]
+    assert [f"{each:.2f}" for each in savings(many, "uniform_8_bit")][3] == "1.07"
+    assert (list(savings(many, "isaac_offset_8_bit"))[3] or 0) < 1
+    shipped = (SHIPPED / "savings.md").read_text().splitlines()
+    assert (tmp_path / "savings.md").read_text().splitlines() == shipped[:6]
+
+
+def test_the_shipped_savings_are_of_the_shipped_results() -> None:
+    rows = json.loads((SHIPPED / "savings.json").read_text())
+    assert savings_table(rows) == (SHIPPED / "savings.md").read_text()
+    assert savings_table(rows) in (SHIPPED / "README.md").read_text()

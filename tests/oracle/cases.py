@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 XBARS = ("4x4", "8x4", "8x8", "12x6", "16x8", "16x32", "32x16", "64x64", "6x3")
-HARDWARE = ("isaac", "isaac", "examples/hardware/smallest.toml", "tests/hw_models/puma.toml")
+HARDWARE = ("isaac", "isaac", "examples/hardware/smallest.toml", "puma", "isaac-se", "raella", "neurram")
 
 
 @dataclass

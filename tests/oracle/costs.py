@@ -40,6 +40,7 @@ class Spent:
         crossbars: by the largest resolution of their ADC, 0 for one without.
         reads: of a crossbar, one after another.
         converted: most conversions of one crossbar in one read, and most bits.
+        cell_bits: most bits of a cell.
     """
 
     conversions: Counter[int] = field(default_factory=Counter)
@@ -48,6 +49,7 @@ class Spent:
     reads: int = 0
     converted: int = 0
     converted_bits: int = 0
+    cell_bits: int = 0
 
 
 @dataclass
@@ -70,6 +72,7 @@ class Cycle:
 def spent(layer: Layer) -> Spent:
     """Of the plan: crossbar by crossbar, row group by row group."""
     found, bits, exists = Spent(), layer.arrays["adc_bits"], layer.arrays["allocated"]
+    found.cell_bits = max(layer["slice_bits"])
     unit_bits = min((layer["active_rows"] * layer.highest_digit).bit_length(), MOST_BITS)
     cycle = Cycle(row_groups=0)
     summing = _summing(layer)
@@ -180,11 +183,17 @@ def _counted(layer: Layer, found: Spent, cycle: Cycle, mapped: int, numbers: int
 
 
 def baseline(layer: Layer, encoding: str, cell_bits: int) -> Spent:
-    """All rows and columns in even slices, all rows driven at once, everything read at 8 bits."""
+    """All rows and columns, all rows driven at once, everything read at 8 bits; in even slices but for RAELLA's."""
     found, cut = Spent(), layer["slice_bits"]
-    even = all(bits == cut[0] for bits in cut[:-1]) and cut[-1] <= cut[0]
+    paired, bits = encoding == "raella", 7 if encoding == "raella" else BASELINE_BITS
+    even = all(each == cut[0] for each in cut[:-1]) and cut[-1] <= cut[0]
     stored = layer["weight_bits"] + (encoding == "offset")
-    slices = len(parts(stored, cut[0] if even else cell_bits)) * (1 if encoding == "offset" else 2)
+    sizes = [len(part) for part in parts(stored, cut[0] if even else cell_bits)]
+    if paired and stored == 8 and cell_bits >= 4:
+        sizes = [2, 2, 4]
+    found.cell_bits = max(sizes)
+    slices = len(sizes) * (1 if encoding == "offset" else 2)
+    reading = len(sizes) if paired else slices  # conversions of a column
     cycle = Cycle()
     for rows in parts(layer["rows"], layer["tile_rows"]):
         for columns in column_tiles(
@@ -192,13 +201,14 @@ def baseline(layer: Layer, encoding: str, cell_bits: int) -> Spent:
         ):
             width = layer["columns"] // layer["groups"]
             on_it = len({column // width for column in columns})
-            units = on_it if encoding == "offset" else 0
+            units = 0 if encoding == "differential" else on_it
             cycle.rows += len(rows) * on_it * slices
-            cycle.sampled += (len(columns) + units) * slices
-            found.crossbars[BASELINE_BITS] += slices
+            cycle.sampled += len(columns) * reading + units * slices
+            found.crossbars[bits] += reading
+            found.crossbars[0] += slices - reading
             found.converted = max(found.converted, len(columns) + max(units - 1, 0))
-    found.converted_bits = found.converted * BASELINE_BITS
-    cycle.conversions[BASELINE_BITS] = cycle.sampled
+    found.converted_bits = found.converted * bits
+    cycle.conversions[bits] = cycle.sampled
     return _counted(layer, found, cycle, layer["rows"], 0)
 
 
@@ -213,8 +223,16 @@ def over(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole else None
 
 
+OF_CHIPS = (
+    *("repeated_bits", "partial_bits", "merges", "arriving_bits", "router_bits", "chip_link_bits"),
+    *("products", "additions", "comparisons", "interpolations"),
+)
+
+
 def actions(target: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: action for level in target["level"] for name, action in level.get("action", {}).items()}
+    """Of crossbars and their tiles."""
+    found = {name: action for level in target["level"] for name, action in level.get("action", {}).items()}
+    return {name: action for name, action in found.items() if action["counter"] not in OF_CHIPS}
 
 
 def energies(target: dict[str, Any], layer: Layer, counts: Spent, law: str) -> dict[str, float | None]:
@@ -222,7 +240,10 @@ def energies(target: dict[str, Any], layer: Layer, counts: Spent, law: str) -> d
     found: dict[str, float | None] = {}
     for name, action in actions(target).items():
         other_dac = action["counter"] == "rows_driven" and layer["dac_bits"] != target["dac"]["bits"]
-        if "energy_j" not in action or other_dac:
+        wider = action["counter"] == "cells_read" and counts.cell_bits > max(
+            target["crossbar"]["bits_per_cell"], action.get("up_to_cell_bits", {"value": 0})["value"]
+        )
+        if "energy_j" not in action or other_dac or wider:
             found[name] = None
         elif action["counter"] == "conversions":
             own = ENERGY[law](target["adc"]["bits"])
@@ -241,7 +262,10 @@ def latency(target: dict[str, Any], counts: Spent) -> float:
         converting = counts.converted_bits * adc["bit_s"]["value"]
     else:
         converting = counts.converted / adc["rate_hz"]["value"]
-    return float(counts.reads * max(target["timing"]["read_s"]["value"], converting / adc["per_crossbar"]))
+    return float(
+        counts.reads
+        * max(target["timing"]["read_s"]["value"], converting / adc["per_crossbar"] * adc.get("arrays_each", 1))
+    )
 
 
 def cost(folder: Folder, counts: dict[str, Spent], law: str) -> dict[str, Any]:
@@ -289,18 +313,22 @@ def _areas(folder: Folder, counts: dict[str, Spent], law: str, units: dict[str, 
     target = folder.target
     area_law = next((each for each in (law, target["adc"]["law"]) if each in AREA), None)
     other_dac = any(layer["dac_bits"] != target["dac"]["bits"] for layer in folder.layers.values())
-    if area_law is None or other_dac or not any("area" in level for level in target["level"]):
+    by_converter = any(part.get("per") == "converter" for part in target["level"][0].get("area", {}).values())
+    if (area_law is None and by_converter) or other_dac or not any("area" in level for level in target["level"]):
         return None, None
     own: dict[str, dict[str, float]] = {}
     for name, part in target["level"][0].get("area", {}).items():
         own[name] = {}
+        area = AREA[area_law] if area_law is not None else AREA["puma"]  # where no converter has an area of its own
         for layer_name, each in counts.items():
             layer, crossbars = folder.layers[layer_name], each.crossbars.total()
             rows, cols = layer["tile_rows"], layer["tile_cols"]
-            converters = target["adc"]["per_crossbar"] * math.fsum(
-                count * AREA[area_law](bits) / AREA[area_law](target["adc"]["bits"])
-                for bits, count in each.crossbars.items()
-                if bits
+            converters = (
+                target["adc"]["per_crossbar"]
+                / target["adc"].get("arrays_each", 1)
+                * math.fsum(
+                    count * area(bits) / area(target["adc"]["bits"]) for bits, count in each.crossbars.items() if bits
+                )
             )
             number = {"one": 1, "row": rows, "column": cols, "cell": rows * cols}.get(part.get("per", "one"))
             amount = converters if number is None else crossbars * number

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from tests.oracle.bounds import Bounds, bounds, keeps
-from tests.oracle.costs import ENERGY, actions, baseline, cost, over, spent
+from tests.oracle.costs import ENERGY, baseline, cost, over, spent
 from tests.oracle.plan import Folder, Layer, column_tiles, parts
 
 VALID_BITS = {"isaac": (4, 10), "saberi": (4, 10), "linear": (1, 9), "puma": (1, 9), "neurosim": (4, 10)}
@@ -150,13 +150,8 @@ def _cost(folder: Folder, law: str) -> dict[str, Any]:
     counts = {name: spent(layer) for name, layer in layers.items()}
     uniform = {name: baseline(layer, "differential", cell_bits) for name, layer in layers.items()}
     offset = {name: baseline(layer, "offset", cell_bits) for name, layer in layers.items()}
+    raella = {name: baseline(layer, "raella", cell_bits) for name, layer in layers.items()}
     plan, beside = cost(folder, counts, law), cost(folder, uniform, law)
-    by_kind: dict[str, float] = {}
-    for name, action in actions(target).items():
-        if "energy_j" in action:
-            kind = action["energy_j"]["kind"]
-            by_kind[kind] = by_kind.get(kind, 0.0) + (plan["energy_by_action_j"][name] or 0.0)
-    known = math.fsum(by_kind.values())
     without_adc = None
     if beside["energy_j"] is not None and beside["adc_energy_j"] is not None:
         without_adc = beside["energy_j"] - beside["adc_energy_j"]
@@ -177,8 +172,7 @@ def _cost(folder: Folder, law: str) -> dict[str, Any]:
         "plan": plan,
         "uniform_8_bit": beside,
         "isaac_offset_8_bit": cost(folder, offset, law),
-        "energy_by_kind_j": by_kind,
-        "energy_share_by_kind": {kind: energy / known for kind, energy in by_kind.items()} if known else {},
+        "raella_7_bit": cost(folder, raella, law),
         "free_adc_bound": over(beside["energy_j"], without_adc),
         "adc_laws": laws,
         "conversions": {name: histogram(each.conversions) for name, each in counts.items()},

@@ -8,8 +8,18 @@ from markupsafe import Markup
 
 from bsc.plan.document import Plan
 from bsc.report.basis import recorded
-from bsc.report.chip import chip_notes, chip_rows, place_name
-from bsc.report.document import PlanTotals, ReportDocument, SliceTotals, TargetAction, TargetArea, TargetLevel
+from bsc.report.cells import cells_lines
+from bsc.report.chip import chip_notes, chip_rows, link_name, place_name, slowest
+from bsc.report.document import (
+    BASELINES,
+    PlanTotals,
+    ReportDocument,
+    SliceTotals,
+    TargetAction,
+    TargetArea,
+    TargetLevel,
+)
+from bsc.report.energy import energy_rows, unpriced_actions
 from bsc.report.html.charts import RatioAxis, bit_histogram
 from bsc.report.html.floorplan import Floorplan, cells
 from bsc.report.html.network import network
@@ -69,12 +79,12 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "totals": report.totals,
             "cost": cost,
             "costs": (cost.plan, *cost.baselines),
+            "baselines": BASELINES,
+            "cells_text": "\n".join(cells_lines(report)[2:]),
             "law": cost.adc_laws[cost.adc_law],
             "laws": laws,
             "layers": rows,
-            "unpriced": [
-                action.label for action in cost.actions if cost.plan.energy_by_action_j.get(action.name) is None
-            ],
+            "unpriced": unpriced_actions(report),
             "policies": list(
                 dict.fromkeys(f"{each.adc_policy} per {each.adc_granularity}" for each in report.plan.layers)
             ),
@@ -92,6 +102,9 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "chip": report.chip,
             "chip_rows": chip_rows(report),
             "chip_notes": chip_notes(report),
+            "slowest": slowest(report),
+            "links": [(link_name(report, link), seconds) for link, seconds in sorted(report.chip.plan.links_s.items())],
+            "energy_rows": energy_rows(report),
             "on_chip": {row.layer.name: report.chip.layers[row.layer.name] for row in rows},
             "place_name": place_name(report),
             "timeline": timeline(report),

@@ -66,10 +66,12 @@ def test_figures_follow_from_each_other(reports: dict[str, ReportDocument]) -> N
         macs = sum(layer.rows * layer.columns * layer.vectors for layer in report.plan.layers)
         for chip, spend in zip(columns(report), spends, strict=True):
             assert chip.inferences_per_s == pytest.approx(1 / chip.interval_s)
-            assert spend.energy_j is not None
-            assert chip.power_w == pytest.approx(spend.energy_j / chip.interval_s)
-            assert chip.ops_per_j == pytest.approx(2 * macs / spend.energy_j)
-            assert chip.energy_delay_js == pytest.approx(spend.energy_j * chip.latency_s)
+            energy = chip.energy
+            assert energy.total_j is not None
+            assert energy.layers_j == spend.energy_j
+            assert chip.power_w == pytest.approx(energy.total_j / chip.interval_s)
+            assert chip.ops_per_j == pytest.approx(2 * macs / energy.total_j)
+            assert chip.energy_delay_js == pytest.approx(energy.total_j * chip.latency_s)
             assert chip.latency_s <= spend.latency_s * (1 + 1e-9)
             assert chip.inferences_per_s_bound is not None
             assert chip.inferences_per_s is not None
@@ -90,22 +92,25 @@ def test_policies_do_what_they_promise(reports: dict[str, ReportDocument]) -> No
 def test_baselines_keep_the_power_budget(policy: str, reports: dict[str, ReportDocument], tmp_path: Path) -> None:
     """At 1.5 times what one copy of the plan takes, copies are few; uniform 8 bit alone may exceed it with one."""
     single = columns(reports["none"])
-    assert all(each.power_w is not None for each in single)
-    budget = 1.5 * (single[0].power_w or 0.0)
+    assert all(each.layers_power_w is not None for each in single)
+    budget = 1.5 * (single[0].layers_power_w or 0.0)
     model = save(conv_model(), tmp_path / "conv.onnx")
     options = ("--copies", policy, "--tiles", "2", "--xbar", "32x32", "--power", budget, "-o", tmp_path / "plan")
     assert run("compile", model, *options).exit_code == 0
     found = ReportDocument.model_validate_json((tmp_path / "plan" / "report.json").read_text())
-    assert max(each.power_w or 0.0 for each in columns(reports["throughput"])) > budget
+    assert max(each.layers_power_w or 0.0 for each in columns(reports["throughput"])) > budget
     for each, alone in zip(columns(found), single, strict=True):
-        assert each.power_w is not None
+        assert each.layers_power_w is not None
         assert each.power_budget_w == budget
-        assert each.power_w <= max(budget, alone.power_w or 0.0) * (1 + 1e-9)
+        assert each.layers_power_w <= max(budget, alone.layers_power_w or 0.0) * (1 + 1e-9)
         assert each.inferences_per_s is not None
         assert each.inferences_per_s_bound is not None
         assert each.inferences_per_s <= each.inferences_per_s_bound * (1 + 1e-9)
     assert found.chip.plan.inferences_per_s_bound == pytest.approx(budget / (found.cost.plan.energy_j or 0.0))
-    assert f"power budget      {format_si(budget, 'W')} for copies" in (tmp_path / "plan" / "report.txt").read_text()
+    assert (
+        f"power budget      {format_si(budget, 'W')} for crossbar layers of copies"
+        in (tmp_path / "plan" / "report.txt").read_text()
+    )
 
 
 def test_whoever_exceeds_the_budget_with_one_copy_is_named(mnist: Path) -> None:
@@ -119,7 +124,8 @@ def test_whoever_exceeds_the_budget_with_one_copy_is_named(mnist: Path) -> None:
     }
     report = report_of(_with(plan, placed))
     assert (
-        dict(chip_notes(report))["power budget"] == "120 mW for copies; uniform 8 bit exceeds it with one of each layer"
+        dict(chip_notes(report))["power budget"]
+        == "120 mW for crossbar layers of copies; uniform 8 bit exceeds it with one of each layer"
     )
     # On other hardware as well, where it is placed anew.
     chip = ISAAC.level[-1].model_copy(update={"name": "board", "plural": "boards"})
@@ -163,11 +169,13 @@ def test_links_are_a_limit(mnist: Path) -> None:
     # 784 inputs and 10 outputs of 8 bits on four links of 51.2 Gbit/s: 31 ns, whatever the copies.
     plan = read_plan(mnist)
     report = report_of(plan)
-    assert report.chip.filled.interval_s == report.chip.filled.io_s == pytest.approx(794 * 8 / (4 * 51.2e9))
+    filled = report.chip.filled
+    assert filled.interval_s == filled.links_s["chip links"] == pytest.approx(794 * 8 / (4 * 51.2e9))
+    assert filled.busiest_link == "chip links"
     chip = ISAAC.level[-1].model_copy(update={"link": {}})
     without = ISAAC.model_copy(update={"level": (*ISAAC.level[:-1], chip)})
     without_links = report_of(plan, target=without).chip.filled
-    assert without_links.io_s == 0.0
+    assert "chip links" not in without_links.links_s
     assert without_links.interval_s < report.chip.filled.interval_s
 
 

@@ -41,14 +41,22 @@ def renamed(target: Target) -> Target:
 
     def level(each: Level) -> Level:
         actions = {
-            f"new_{key}": action.model_copy(update={"component": component(action.component), "label": None})
+            f"new_{key}": action.model_copy(
+                update={
+                    "component": component(action.component),
+                    "label": None,
+                    "energy_as": action.energy_as and f"new_{action.energy_as}",
+                }
+            )
             for key, action in each.action.items()
         }
         areas = {f"new_{key}": part.model_copy(update={"label": None}) for key, part in each.area.items()}
         return each.model_copy(update={"name": names[each.name], "action": actions, "area": areas})
 
     published = tuple(entry.model_copy(update={"level": names[entry.level]}) for entry in target.published)
-    return read(target.model_copy(update={"level": tuple(map(level, target.level)), "published": published}))
+    peak = tuple(entry.model_copy(update={"level": names[entry.level]}) for entry in target.peak)
+    levels = tuple(map(level, target.level))
+    return read(target.model_copy(update={"level": levels, "published": published, "peak": peak}))
 
 
 def test_names_change_labels_and_no_number() -> None:
@@ -133,7 +141,7 @@ def targets(draw: st.DrawFn) -> Target:
             level["count"] = draw(st.integers(1, 9))
         levels.append(level)
     levels[0]["area"] |= {per: {"per": per, "area_m2": quantity(draw(amounts))} for per in ("converter", "row", "cell")}
-    return Target.model_validate({**base, "level": levels, "published": []})
+    return Target.model_validate({**base, "level": levels, "published": [], "peak": []})
 
 
 @settings(deadline=None, max_examples=30)

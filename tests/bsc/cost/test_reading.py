@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import hw_models
-from bsc.cost.counters import buffer_bits, moved_bits
+from bsc.cost.counters import buffer_bits, layer_actions, moved_bits
 from bsc.cost.counts import count_mapping
 from bsc.cost.price import price
 from bsc.cost.reading import reading_prices
@@ -36,7 +36,7 @@ def charged(mapping: MappedModel) -> float:
     cost = price(count_mapping(mapping), ISAAC, LAW, None)
     moved = {buffer_bits.__name__, moved_bits.__name__}
     (energies,) = cost.energy_j.values()
-    known = [energies[name] for name, action in ISAAC.actions().items() if action.counter not in moved]
+    known = [energies[name] for name, action in layer_actions(ISAAC).items() if action.counter not in moved]
     return math.fsum(energy for energy in known if energy is not None)
 
 

@@ -24,6 +24,7 @@ COUNTS = LayerCounts(
     conversions_per_read=128,
     bits_per_read=900,
     dac_bits=1,
+    cell_bits=2,
     array_rows=128,
     array_cols=64,
 )

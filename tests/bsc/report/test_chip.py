@@ -16,7 +16,6 @@ from tests.bsc.plans import coded, model_plan, plan_of
 from tests.bsc.report.reports import report_of
 from tests.test_cli import EXAMPLE, run
 
-PUMA = Path(__file__).parents[2] / "hw_models" / "puma.toml"
 PLAN = plan_of(coded([[1, 2], [3, 4]], name="a", output="h"), coded([[5], [6]], name="b", input="h"))
 
 
@@ -33,7 +32,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_levels_have_the_names_of_the_target() -> None:
     """Five levels: a node of tiles of cores, and neither chips nor IMAs."""
-    puma = hw_models.load(str(PUMA))
+    puma = hw_models.load("puma")
     text = to_text(chip_section(report_of(PLAN, target=puma)))
     names = [level.several for level in puma.level[-2:]]
     assert f" {names[1]} / {names[0]} " in text
@@ -41,8 +40,8 @@ def test_levels_have_the_names_of_the_target() -> None:
     assert "IMA" not in text
 
 
-def test_power_is_dynamic() -> None:
-    assert " dynamic power " in to_text(chip_section(report_of(PLAN)))
+def test_power_is_of_the_full_total() -> None:
+    assert " power " in to_text(chip_section(report_of(PLAN)))
 
 
 @pytest.mark.parametrize("width", [80, 100, REPORT_WIDTH])
@@ -53,7 +52,7 @@ def test_no_row_of_the_table_is_wrapped(width: int, example: Path, monkeypatch: 
     lines = run("report", example).output.splitlines()
     start = next(at for at, line in enumerate(lines) if line.startswith("The chip, copies"))
     narrow = [line.split() for line in lines[start:]]
-    for row in ("dynamic power", "operations/s/mm²", "of them at work", "area, all copies", "chips / tiles"):
+    for row in ("power", "operations/s/mm²", "of them at work", "area, all copies", "chips / tiles"):
         assert next(line.split() for line in wide if line.startswith(f" {row} ")) in narrow
 
 

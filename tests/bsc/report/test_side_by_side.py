@@ -43,48 +43,58 @@ other  the same model, hardware and input ranges
 
 One inference, ADC law 'isaac'; ratios to first
 
-                                         first         other           ratio
- ───────────────────────────────────────────────────────────────────────────
- crossbars                                  16            16           1.00×
- mean ADC bits of a slice column          0.50          0.71          0.706×
- largest                                     2             3
- slice columns proved                  100.00%       100.00%
- accuracy by replay                     75.00%        50.00%   -25.00 points
+                                             first         other           ratio
+ ───────────────────────────────────────────────────────────────────────────────
+ crossbars                                      16            16           1.00×
+ mean ADC bits of a slice column              0.50          0.71          0.706×
+ largest                                         2             3
+ slice columns proved                      100.00%       100.00%
+ accuracy by replay                         75.00%        50.00%   -25.00 points
 
- conversions                                64            64           1.00×
- ADC conversions                       17.6 pJ       25.0 pJ          0.705×
- DAC row drives                        75.0 pJ       75.0 pJ           1.00×
- crossbar reads                        3.84 nJ       3.84 nJ           1.00×
- sample and hold                        188 fJ        188 fJ           1.00×
- shift and add                         1.25 pJ       1.25 pJ           1.00×
- input register                        23.3 pJ       23.3 pJ           1.00×
- output register                       1.44 pJ       1.44 pJ           1.00×
- eDRAM buffer                          3.83 pJ       3.83 pJ           1.00×
- bus                                   2.59 pJ       2.59 pJ           1.00×
- energy                                3.97 nJ       3.97 nJ          0.998×
- latency                               1.60 µs       1.60 µs           1.00×
- area                                0.223 mm²     0.223 mm²          0.999×
+ conversions                                    64            64           1.00×
+ ADC conversions                           17.6 pJ       25.0 pJ          0.705×
+ DAC row drives                            75.0 pJ       75.0 pJ           1.00×
+ crossbar reads                            3.84 nJ       3.84 nJ           1.00×
+ sample and hold                            188 fJ        188 fJ           1.00×
+ shift and add                             1.25 pJ       1.25 pJ           1.00×
+ input register                            23.3 pJ       23.3 pJ           1.00×
+ output register                           1.44 pJ       1.44 pJ           1.00×
+ eDRAM buffer                              3.83 pJ       3.83 pJ           1.00×
+ bus                                       2.59 pJ       2.59 pJ           1.00×
+ energy                                    3.97 nJ       3.97 nJ          0.998×
+ latency                                   1.60 µs       1.60 µs           1.00×
+ area                                    0.223 mm²     0.223 mm²          0.999×
 
- inferences                           1.25 M/s      1.25 M/s           1.00×
- latency on the chip                    800 ns        800 ns           1.00×
- interval                               800 ns        800 ns           1.00×
- 16 inferences                         12.8 µs       12.8 µs           1.00×
- dynamic power                         4.96 mW       4.97 mW          0.998×
- energy x delay                       3.17 fJs      3.18 fJs          0.998×
- operations/s                        12.5 MOPS     12.5 MOPS           1.00×
- operations/s/W                    2.52 GOPS/W   2.52 GOPS/W          0.998×
- operations/s/mm²                    56.1 MOPS     56.0 MOPS          0.999×
- area, all copies                    0.223 mm²     0.223 mm²          0.999×
- chips                                       1             1
- tiles                                       1             1
+ inferences                               1.25 M/s      1.25 M/s           1.00×
+ latency on the chip                        800 ns        800 ns           1.00×
+ interval                                   800 ns        800 ns           1.00×
+ 16 inferences                             12.8 µs       12.8 µs           1.00×
+ power                                      10.4 W        10.4 W           1.00×
+ energy x delay                           6.66 pJs      6.66 pJs           1.00×
+ operations/s                            12.5 MOPS     12.5 MOPS           1.00×
+ operations/s/W                        1.20 MOPS/W   1.20 MOPS/W           1.00×
+ operations/s/mm²                        56.1 MOPS     56.0 MOPS          0.999×
+ area, all copies                        0.223 mm²     0.223 mm²          0.999×
+ energy, crossbar layers                   3.97 nJ       3.97 nJ          0.998×
+ energy, traffic                           6.53 pJ       6.53 pJ           1.00×
+ energy, digital work                      1.63 pJ       1.63 pJ           1.00×
+ energy, without static power              3.97 nJ       3.98 nJ          0.998×
+ energy, static power                      8.32 µJ       8.32 µJ           1.00×
+ energy, FULL TOTAL                        8.32 µJ       8.32 µJ           1.00×
+ energy, if 1 % is static                  8.33 µJ       8.33 µJ           1.00×
+ energy, if 5 % is static                  8.33 µJ       8.33 µJ           1.00×
+ chips                                           1             1
+ tiles                                           1             1
 
- ADC conversions, law 'saberi'         4.10 pJ       5.27 pJ          0.778×
- energy, law 'saberi'                  3.95 nJ       3.95 nJ           1.00×
+ ADC conversions, law 'saberi'             4.10 pJ       5.27 pJ          0.778×
+ energy, law 'saberi'                      3.95 nJ       3.95 nJ           1.00×
 
- ADC saving over 8 bit, 'isaac'          17.0×         12.0×
- total saving, 'isaac'                   1.07×         1.07×
- ADC saving over 8 bit, 'saberi'         73.1×         56.9×
- total saving, 'saberi'                  1.08×         1.08×
+ ADC saving over 8 bit, 'isaac'              17.0×         12.0×
+ saving of crossbar layers, 'isaac'          1.07×         1.07×
+ saving in full total, 'isaac'               1.00×         1.00×
+ ADC saving over 8 bit, 'saberi'             73.1×         56.9×
+ saving of crossbar layers, 'saberi'         1.08×         1.08×
+ saving in full total, 'saberi'              1.00×         1.00×
 
 
 Layers that differ; alike in every plan: 1

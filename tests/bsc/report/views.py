@@ -20,6 +20,7 @@ from bsc.units import format_ratio, format_si, ratio
 SHOWN_AS = {
     "J": ((1, "J"),),
     "s": ((1, "s"),),
+    "m": ((1, "m"),),
     "m²": ((1, "m²"),),
     "W": ((1, "W"),),
     "J s": ((1, "Js"),),
@@ -60,7 +61,9 @@ def unexplained(text: str, report: ReportDocument) -> list[str]:
     for each in (*(each for each in reversed(strings) if re.search(r"\d", each)), "95 % confidence", "8 bit", "ISAAC"):
         text = text.replace(each, "#")
     shown = _shown(report)
-    tokens = re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?(?: [TGMkmµnpfa]?(?:Js|J|s|m²|W|B|OPS/W|OPS|/s)\b|×(?!\d)|%)?", text)
+    tokens = re.findall(
+        r"\d+(?:\.\d+)?(?:e-?\d+)?(?: [TGMkmµnpfa]?(?:Js|J|s|m²|m|W|B|OPS/W|OPS|/s)\b|×(?!\d)|%)?", text
+    )
     return [token for token in tokens if token not in shown]
 
 

@@ -71,10 +71,12 @@ def test_figures_are_those_of_the_report() -> None:
     plan = small()
     cost = compare(plan.mapping, ISAAC, LAWS["isaac"], LAWS)
     text = page(plan)
-    assert f"<b>{format_si(cost.plan.total_energy_j, 'J')}</b>an inference" in text
+    full_j = report_of(plan).chip.plan.energy.total_j
+    assert f"<b>{format_si(full_j, 'J')}</b>an inference" in text
+    assert f"{format_si(cost.plan.total_energy_j, 'J')} of it for crossbar layers" in text
     isaac = next(each for each in cost.spread if each.law.name == "isaac")
     assert f"<b>{format_ratio(isaac.adc)}</b>less ADC energy" in text
-    assert f"<b>{format_ratio(isaac.total)}</b>less energy in total" in text
+    assert f"<b>{format_ratio(isaac.total)}</b>less energy of crossbar layers" in text
     assert "<strong>24</strong> of 24 slice columns proved lossless for any input" in text
 
 
@@ -123,7 +125,7 @@ def test_unknown_costs_are_not_zero() -> None:
     assert "<b>n/a</b>an inference" in text
     assert "<b>n/a</b>area" in text
     assert "the hardware description gives no areas" in text
-    assert "of the known energy, without bus;" in text
+    assert "of the known energy without static power, without bus;" in text
 
 
 def test_rows_of_actions_say_how_they_are_counted() -> None:
