@@ -61,7 +61,9 @@ def unexplained(text: str, report: ReportDocument) -> list[str]:
     for each in (*(each for each in reversed(strings) if re.search(r"\d", each)), "95 % confidence", "8 bit", "ISAAC"):
         text = text.replace(each, "#")
     shown = _shown(report)
-    tokens = re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?(?: [TGMkmµnpfa]?(?:Js|J|s|m²|m|W|B|OPS/W|OPS|/s)\b|×(?!\d)|%)?", text)
+    tokens = re.findall(
+        r"\d+(?:\.\d+)?(?:e-?\d+)?(?: [TGMkmµnpfa]?(?:Js|J|s|m²|m|W|B|OPS/W|OPS|/s)\b|×(?!\d)|%)?", text
+    )
     return [token for token in tokens if token not in shown]
 
 
