@@ -60,6 +60,8 @@ def check_functions(model: ir.Model) -> None:
     Raises:
         ModelError: BSC301 for a circle, BSC304 for a name, BSC312 for the size.
     """
+    if not model.functions:
+        return
     calls = _all_calls(model)
     for domain, name, _ in calls:
         if domain == "" and onnx.defs.has(name, model.opset_imports.get("", onnx.defs.onnx_opset_version())):
@@ -81,7 +83,7 @@ def check_functions(model: ir.Model) -> None:
 
 def drop_uncalled_functions(model: ir.Model) -> None:
     """Drop what nothing calls: the inliner would unfold calls in there, which `check_functions` does not count."""
-    calls = _all_calls(model)
+    calls = _all_calls(model) if model.functions else Counter()
     for key in [key for key in model.functions if not calls[key]]:
         del model.functions[key]
 

@@ -29,7 +29,7 @@ def to_text(report: RenderableType, width: int = REPORT_WIDTH) -> str:
         width=width, file=io.StringIO(), color_system=None, force_terminal=False, legacy_windows=False, markup=False
     )
     with console.capture() as capture:
-        console.print(_Visible(report))
+        console.print(_Visible(report), crop=False)  # nothing is wider, and looking at every line takes time
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
