@@ -124,6 +124,7 @@ def test_column_tiles_by_hand() -> None:
 
 def test_counts_by_hand() -> None:
     target = {
+        "crossbar": {"bits_per_cell": 8},
         "dac": {"bits": 1},
         "adc": {"bits": 8},
         "level": [
