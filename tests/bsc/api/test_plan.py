@@ -225,7 +225,7 @@ def test_a_lossless_plan_that_is_not_is_refused() -> None:
         plan.verify(x)
     assert caught.value.code == "BSC501"
     assert not plan.verify(x, check=False).exact
-    assert repr(plan.verify(x, check=False)) == "<bsc.Verified NOT exact on 1 sample>"
+    assert repr(plan.verify(x, check=False)) == "<bsc.Verified not exact on 1 sample>"
 
 
 def test_cells_of_a_crossbar_by_hand() -> None:
@@ -284,8 +284,8 @@ def test_losses_are_called_losses(model: Path) -> None:
     assert cost.saving is not None
     assert cost.saving_over_isaac is not None
     assert cost.saving > 1 > cost.saving_over_isaac
-    assert f"{cost.saving:.2f}× less than uniform 8 bit" in repr(cost)
-    assert f"{1 / cost.saving_over_isaac:.2f}× more than ISAAC offset 8 bit" in repr(cost)
+    assert f"{cost.saving:.2f}× below uniform 8 bit" in repr(cost)
+    assert f"{1 / cost.saving_over_isaac:.2f}× above ISAAC offset 8 bit" in repr(cost)
 
 
 def test_layers_are_the_columns_of_the_csv_file(model: Path) -> None:
@@ -328,6 +328,18 @@ def test_notebooks_show_no_markup_of_names(tmp_path: Path) -> None:
         assert "\x1b" not in html
         assert "\x1b" not in repr(shown)
     assert "&lt;script&gt;" in plan.layers._repr_html_()
+
+
+def test_a_notebook_gets_the_text_and_nothing_else(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """rich would show what it prints by itself there."""
+    plan = bsc.compile(model)
+    wanted = str(plan)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *_: pytest.fail("rich showed something"))
+    assert str(plan) == wanted
+    assert capsys.readouterr().out == ""
 
 
 def test_a_plan_in_a_line(model: Path) -> None:
