@@ -342,7 +342,7 @@ def compile(
         chips: chips at hand.
         tiles: tiles that may be filled.
         area_mm2: area of the tiles that may be filled, in mm².
-        power_w: power that copies may bring it to, in W.
+        power_w: power that copies must not exceed, as modelled, in W.
         pack: small layers may share crossbars.
         max_accuracy_drop: points of accuracy, 0 to 100, that ADC resolutions may cost, with 95 % confidence.
         input_shape: sizes of inputs that the model leaves open, by name; None for a batch, which stays free.

@@ -57,7 +57,7 @@ class Request:
         chips: chips at hand.
         tiles: tiles that may be filled.
         area_mm2: area of the tiles that may be filled, in mm².
-        power_w: power that copies may bring it to, in W.
+        power_w: power that copies must not exceed, as modelled, in W.
         pack: small layers may share crossbars.
         calib: .npz file of inputs that set ranges, and resolutions that rest on data.
         max_accuracy_drop: points of accuracy, 0 to 100, that ADC resolutions may cost.
@@ -143,7 +143,6 @@ class Request:
 
     def _words(self) -> MappingOptions:
         """How to map and place, in words."""
-        area = self.area_mm2
         return MappingOptions(
             xbar=self.xbar if self.xbar is None or isinstance(self.xbar, str) else "x".join(map(str, self.xbar)),
             weight_bits=self.weight_bits,
@@ -165,7 +164,7 @@ class Request:
                 copies=self.copies or "none",
                 chips=self.chips,
                 tiles=self.tiles,
-                area_m2=None if area is None else area * 1e-6,
+                area_mm2=self.area_mm2,
                 power_w=self.power_w,
                 pack=bool(self.pack),
             ),

@@ -12,6 +12,7 @@ def _names(known: Callable[[], Iterable[str]], *, files: bool) -> Complete:
     """Completes what is known, and paths of files where an option takes these too."""
 
     def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """What goes on as what is typed begins."""
         items = [CompletionItem(name) for name in known() if name.startswith(incomplete)]
         return [*items, CompletionItem(incomplete, type="file")] if files else items
 

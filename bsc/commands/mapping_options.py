@@ -109,7 +109,10 @@ OPTIONS = (
         "--area", type=click.FloatRange(0, min_open=True), metavar="MM2", help="Area of the tiles that may be filled."
     ),
     click.option(
-        "--power", type=click.FloatRange(0, min_open=True), metavar="W", help="Power that copies may bring it to."
+        "--power",
+        type=click.FloatRange(0, min_open=True),
+        metavar="W",
+        help="Power that copies must not exceed, as modelled.",
     ),
     click.option("--pack", is_flag=True, help="Let small layers share crossbars, on rows and columns of their own."),
     click.option(

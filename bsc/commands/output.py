@@ -4,6 +4,7 @@ Commands print by `say`, `print_text` and `print_report` alone, which let nothin
 """
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,16 +19,20 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 STDOUT = Path("-")
+LEAST_WIDTH = 60
+"""Columns of a terminal that reports are fitted into."""
 
 
-def print_report(report: "RenderableType", text: str | None = None) -> None:
-    """To a terminal in its width and colours, else as plain text of a fixed width, `text` if that is there already."""
-    from bsc.report.text import print_to_terminal, to_text
+def print_report(report: "RenderableType") -> None:
+    """To a terminal in its width and colours, else as plain text: as wide as COLUMNS says, or as all files are."""
+    from bsc.report.text import REPORT_WIDTH, print_to_terminal, to_text
 
     if sys.stdout.isatty():
         print_to_terminal(report, new_console())
-    else:
-        print_text(to_text(report) if text is None else text)
+        return
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isascii() and columns.isdecimal() and len(columns) < 5 else 0
+    print_text(to_text(report, width if width >= LEAST_WIDTH else REPORT_WIDTH))
 
 
 def say(line: str, *, err: bool = False) -> None:

@@ -190,7 +190,7 @@ def look_at_accuracy(job: Job, state: State) -> State:
     if not quantised or job.stops_early or not job.options.import_check:
         return state
     info = state.graph.info
-    notes = quantisation_notes(state.graph, state.calibration, state.float_run)
+    notes = quantisation_notes(state.graph, state.float_run, of_data=state.calibration is not None)
     return replace(state, mapped=state.graph.with_info(replace(info, notes=(*info.notes, *notes)))) if notes else state
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bsc.chip.budget import tiles_within
+from bsc.chip.budget import tile_area_m2, tiles_within
 from bsc.compiler.layout import LayoutSearch
 from bsc.compiler.policies import PRESETS, parse_policy
 from bsc.compiler.steps import Steps
@@ -98,15 +98,15 @@ class Placing:
         copies: who chooses the copies of layers.
         chips: how many there are; None for as many as are needed.
         tiles: how many tiles may be filled; None for all.
-        area_m2: area of the tiles that may be filled; None for any.
-        power_w: modelled power that copies may bring it to; None for any.
+        area_mm2: area of the tiles that may be filled; None for any.
+        power_w: modelled power that copies must not exceed; None for any.
         pack: small layers may share crossbars.
     """
 
     copies: CopiesPolicy = "none"
     chips: int | None = None
     tiles: int | None = None
-    area_m2: float | None = None
+    area_mm2: float | None = None
     power_w: float | None = None
     pack: bool = False
 
@@ -114,16 +114,15 @@ class Placing:
         """The pass.
 
         Raises:
-            UsageError: BSC201 for an area that is smaller than a tile; BSC206 if the target gives no areas.
+            UsageError: BSC201 for an area that is not a finite number; BSC206 if the target gives no areas.
         """
-        tiles = self.tiles
-        if self.area_m2 is not None:
-            within = tiles_within(self.area_m2, target)
-            tiles = within if tiles is None else min(tiles, within)
+        if self.area_mm2 is not None:
+            tiles_within(self.area_mm2 * 1e-6, tile_area_m2(target))  # refused before any work is done
         return Place(
             copies=self.copies,
             chips=self.chips or 0,
-            tiles=tiles or 0,
+            tiles=self.tiles or 0,
+            area=self.area_mm2 or 0.0,
             power=self.power_w or 0.0,
             pack="yes" if self.pack else "no",
         )

@@ -21,8 +21,7 @@ from bsc.ir.layer import CrossbarLayer
 from bsc.ir.schedule import schedule
 from bsc.numeric.im2col import column_blocks, output_sizes, to_vectors, vector_count
 from bsc.numeric.quantizer import SMALLEST_MAXIMUM, code_limits, step_for, to_codes
-from bsc.replay.calibrate import FloatRun, float_bytes, run_float_once
-from bsc.replay.dataset import Dataset, random_dataset
+from bsc.replay.calibrate import FloatRun, float_bytes
 from bsc.replay.import_check import MOST_OUTPUT_BYTES, output_bytes
 from bsc.replay.scores import MAX_RELATIVE_RMS
 
@@ -52,20 +51,19 @@ class LayerError:
     lost: tuple[str, float] | None
 
 
-def quantisation_notes(graph: Graph, data: Dataset | None, run: FloatRun | None = None) -> tuple[str, ...]:
+def quantisation_notes(graph: Graph, run: FloatRun | None, *, of_data: bool = False) -> tuple[str, ...]:
     """One sentence each on layers whose codes are all 0, and on outputs that quantisation changes a lot.
 
     Args:
         graph: quantised.
-        data: to run it on; None for made-up inputs.
-        run: of the float model on them, if it has been run.
+        run: of the float model; None if it cannot be run, or not within reason.
+        of_data: whether that was on calibration data, and not on made-up inputs.
     """
     lost = {layer.name: words for layer in graph.layers() if (words := _lost_weights(graph, layer))}
-    if max((layer.input_values for layer in graph.layers()), default=0) > MOST_VALUES:
+    too_large = max((layer.input_values for layer in graph.layers()), default=0) > MOST_VALUES
+    if run is None or too_large:
         return tuple(lost.values())
     try:
-        if run is None:
-            run = run_float_once(graph, _feeds(graph, data))
         if output_bytes(graph, run.tensors) > MOST_OUTPUT_BYTES:
             return tuple(lost.values())
         quantised = _run_quantised(graph, run.feeds)
@@ -81,8 +79,8 @@ def quantisation_notes(graph: Graph, data: Dataset | None, run: FloatRun | None 
     if largest <= MAX_RELATIVE_RMS or not layers:
         return tuple(lost.values())
     worst = max(layers, key=lambda each: layers[each].both)
-    where = "on made-up inputs" if data is None else "on the calibration data"
-    advice = ", ".join(_advice(graph, worst, layers[worst], calibrated=data is not None))
+    where = "on the calibration data" if of_data else "on made-up inputs"
+    advice = ", ".join(_advice(graph, worst, layers[worst], calibrated=of_data))
     return (
         *lost.values(),
         f"quantisation changes output '{output}' by {largest:.1%} (relative RMS {where}); layer '{worst}' errs most, "
@@ -116,14 +114,6 @@ def _words_for_lost(name: str, what: str, largest: float) -> str:
         f"layer '{name}': all codes of its {what} are 0, since none is above {largest:.3g} and no step is finer than "
         f"that of values up to {SMALLEST_MAXIMUM:g}; scale the model, or keep the layer digital: --keep-digital {name}"
     )
-
-
-def _feeds(graph: Graph, data: Dataset | None) -> dict[str, NDArray[Any]]:
-    """One sample or, of made-up ones and where the model takes it, two."""
-    if data is not None:
-        return next(data.first(1 if data.free_batch else data.batch).batches())
-    specs = [graph.tensors[name] for name in graph.inputs]
-    return next(random_dataset(specs, dynamic_batch=graph.info.dynamic_batch, samples=1, seed=0).batches())
 
 
 def _layer_errors(graph: Graph, feeds: Mapping[str, NDArray[Any]]) -> dict[str, LayerError]:

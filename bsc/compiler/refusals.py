@@ -7,6 +7,7 @@ from bsc.compiler.steps import Steps
 from bsc.errors import BscError, DoesNotFitError, UsageError
 from bsc.hardware.target import Adc
 from bsc.ir.adc_pass import NO_MOMENTS, needs_data
+from passes.place import Place
 
 
 def refusals(steps: Steps, options: CompileOptions, adc: Adc) -> Iterator[BscError]:
@@ -24,6 +25,7 @@ def refusals(steps: Steps, options: CompileOptions, adc: Adc) -> Iterator[BscErr
     if options.max_accuracy_drop is not None and not any(step.has_noise_price for step in steps.adc):
         yield _no_budget(options.pipeline)
     yield from not_offered(run, adc)
+    yield from _never_packed(run)
     if options.adaptive_cut and options.calibration is None:
         yield _no_data_to_cut_by()
     if options.calibration is None:
@@ -34,6 +36,19 @@ def refusals(steps: Steps, options: CompileOptions, adc: Adc) -> Iterator[BscErr
 def not_offered(steps: Steps, adc: Adc) -> Iterator[DoesNotFitError]:
     """BSC403 for each pass whose resolutions differ where the target has one for all."""
     return (error for step in steps.adc if (error := step.not_offered(adc)) is not None)
+
+
+def _never_packed(steps: Steps) -> Iterator[UsageError]:
+    """BSC201 for crossbars to be shared by layers whose converters cannot tell columns apart."""
+    packs = any(isinstance(step, Place) and step.pack == "yes" for step in steps.place)
+    for step in steps.adc if packs else ():
+        if step.granularity != "column" and step.uniform_bits is None:
+            yield UsageError(
+                "BSC201",
+                "--pack needs a resolution for each column, or one for all",
+                seen=f"one for each {step.granularity}, which layers on one crossbar would have to share",
+                fix="leave --pack out, or choose --granularity column where the target's ADCs can",
+            )
 
 
 def _no_budget(pipeline: str) -> UsageError:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,12 @@ GROWING_OPS: Mapping[str, Callable[[list[NDArray[Any]]], float]] = {
     "Range": lambda read: abs(float(read[1]) - float(read[0])) / abs(float(read[2])),
     "Tile": lambda read: read[0].size * math.prod(read[1].tolist()),
 }
+
+MAKE_LISTS = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
+"""Operators that make a tensor of one axis, of any length, out of constants of a few bytes."""
+
+HIDDEN = "bsc.hidden"
+"""A domain of which shape inference knows nothing."""
 
 
 def check_functions(model: ir.Model) -> None:
@@ -102,6 +108,26 @@ def may_fold(node: ir.Node) -> bool | None:
     except (TypeError, ValueError, LookupError, ArithmeticError):  # they are not spread over each other
         values = sum(constant.size for constant in constants)
     return None if values <= MAX_FOLDED_VALUES else False
+
+
+def is_long_list(op_type: str, read: Sequence[NDArray[Any] | None]) -> bool:
+    """Whether an operator makes a list of so many numbers that ONNX's shape inference must not see it.
+
+    Sizes can follow from lists, so that inference keeps a symbol for each number of one, here and behind it.
+
+    Args:
+        op_type: of the standard domain.
+        read: values of its inputs, None for those that are no constants.
+    """
+    constants = [values for values in read if values is not None]
+    if op_type not in MAKE_LISTS or not constants or len(constants) < len(read):
+        return False
+    if op_type != "Range" and constants[-1].size != 1:
+        return False
+    try:
+        return GROWING_OPS[op_type](constants) > MAX_FOLDED_VALUES
+    except (TypeError, ValueError, LookupError, ArithmeticError):  # it makes nothing
+        return False
 
 
 def is_narrow(node: ir.Node) -> bool:

@@ -170,6 +170,8 @@ REFUSED: dict[str, list[Case]] = {
     "BSC404": [
         Case(words={"placing": Placing(chips=1)}, target=with_tiles(1, 1)),
         Case(words={"placing": Placing(tiles=1)}, target=with_tiles(1, 100)),
+        Case(words={"placing": Placing(area_mm2=0.01)}),
+        Case(words={"placing": Placing(power_w=1e-6)}),
     ],
     "BSC505": [
         Case(
@@ -245,6 +247,28 @@ def test_both_know_what_converters_offer(plan: str, offer: AdcFlexibility) -> No
     error = agreed(Case(target=with_adcs(offer), words=words, options=options))
     assert (error is None) == (offer in offered.split())
     assert error is None or error.code == "BSC403"
+
+
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        ({"granularity": "tile"}, "one for each tile"),
+        ({"granularity": "slice"}, "one for each slice"),
+        ({"granularity": "column"}, None),
+        ({"granularity": "tile", "adc": "isaac"}, None),
+        ({"granularity": "slice", "adc": "fixed=6"}, None),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_crossbars_are_shared_where_converters_can_tell_columns_apart(
+    words: Mapping[str, Any], seen: str | None
+) -> None:
+    error = agreed(Case(words={**words, "placing": Placing(pack=True)}))
+    assert (error is None) == (seen is None)
+    if error is not None:
+        assert error.code == "BSC201"
+        assert str(seen) in str(error)
+    assert agreed(Case(words=words)) is None
 
 
 @pytest.mark.usefixtures("folder")
