@@ -121,7 +121,7 @@ def _graph(
     made_constant = set_inputs(model, given.constants, sizes)
     simplify(model)
     batch = fix_batch(model, declared, sizes)
-    axes = _output_axes(model) | batch.axes  # before rewrites, which make the outputs anew
+    axes = {**_output_axes(model), **batch.axes}  # before rewrites, which make the outputs anew
     require_inputs(given.values, [value.name or "" for value in model.graph.inputs])
     ranges = input_ranges(model) | dict(given.values)
     of_the_file = set(model.graph.initializers)

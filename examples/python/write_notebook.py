@@ -23,7 +23,7 @@ MARKDOWN = " [markdown]\n"
 def notebook(source: str) -> str:
     """The notebook of a source, run."""
     names: dict[str, Any] = {}
-    cells = []
+    cells: list[dict[str, Any]] = []
     for number, (markdown, text) in enumerate(cells_of(source)):
         cell: dict[str, Any] = {"id": f"cell-{number}", "metadata": {}, "source": text.splitlines(keepends=True)}
         if markdown:

@@ -95,7 +95,7 @@ def test_what_options_do(model: Path) -> None:
 
 
 def test_accuracy_budgets_take_labels_beside_arrays(model: Path) -> None:
-    data = {"x": samples(400, 12), "labels": np.zeros(400, np.int64)}
+    data: dict[str, NDArray[Any]] = {"x": samples(400, 12), "labels": np.zeros(400, np.int64)}
     with pytest.raises(bsc.BscError) as caught:
         bsc.compile(model, calib={"x": data["x"]}, max_accuracy_drop=5)
     assert caught.value.code == "BSC308"
@@ -263,7 +263,7 @@ def test_cost_is_the_command(model: Path, tmp_path: Path) -> None:
         (["--adc-law", "saberi"], {"law": "saberi"}),
         (["--hw", "tests/hw_models/puma.toml"], {"hw": Path("tests/hw_models/puma.toml")}),
     ):
-        cost = plan.cost(**options)  # type: ignore[arg-type]
+        cost = plan.cost(**options)
         assert json.loads(cost.to_json()) == json.loads(command("report", tmp_path / "m.bsc", "--json", *words)) | {
             "plan": json.loads(cost.to_json())["plan"]
         }
@@ -322,7 +322,7 @@ def test_notebooks_show_no_markup_of_names(tmp_path: Path) -> None:
         plan.verify(X),
         plan.crossbar(plan.record.mapping.layers[0].name, 0, 0, 0),
     ):
-        html = shown._repr_html_()  # type: ignore[attr-defined]
+        html = shown._repr_html_()
         assert "<script" not in html
         assert "<b>" not in html
         assert "\x1b" not in html
