@@ -1,6 +1,7 @@
 """How many processors there are, and how much memory a step may take: hostile files are small and ask for much."""
 
 import contextlib
+import gc
 import os
 import re
 from collections.abc import Iterator
@@ -17,6 +18,21 @@ THREAD_BYTES: Final = 16 << 20
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def without_collection() -> Iterator[None]:
+    """Look for no garbage in circles meanwhile.
+
+    For work that makes very many objects and throws few away: looking at all of them again and again takes longer.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -184,8 +184,10 @@ def _temporary(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
         temporary = _beside(path)
         try:
             make(temporary)
-            with _locked(temporary, fcntl.LOCK_SH):
-                if not temporary.exists():  # removed as unused before it was locked
+            with contextlib.ExitStack() as stack:
+                with contextlib.suppress(FileNotFoundError):
+                    stack.enter_context(_locked(temporary, fcntl.LOCK_SH))
+                if not temporary.exists():  # removed as unused before it was opened or locked
                     continue
                 yield temporary
                 return

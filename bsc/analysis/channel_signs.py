@@ -4,6 +4,7 @@ What is known of a result's channels follows from those of the inputs as long as
 the results of operators that are not in the tables below nothing is known.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,13 +78,23 @@ def _through(graph: Graph, op: DigitalOp, signs: Signs) -> Carried | None:
         return None
     axis, repeats = placed
     low, high = signs.low, signs.high
-    if op.op_type == "Relu":
+    if op.op_type == "Relu" and not low.all():
         low = np.ones_like(low)
     if op.op_type == "Clip":  # to `least` first, then to `most`
         least, most = (_bound(graph, op, position) for position in (1, 2))
         low, high = (low | (least >= 0)) & (most >= 0), (high & (least <= 0)) | (most <= 0)
-    source = np.repeat(np.arange(len(low)), repeats)
+    if repeats == 1:
+        return Signs(axis, low, high), [Link(op.inputs[0], _in_order(len(low)))]
+    source = np.repeat(_in_order(len(low)), repeats)
     return Signs(axis, low[source], high[source]), [Link(op.inputs[0], source)]
+
+
+@functools.cache
+def _in_order(channels: int) -> NDArray[np.intp]:
+    """The channels of an operator that leaves them as they are; shared by very many of them."""
+    source = np.arange(channels)
+    source.flags.writeable = False
+    return source
 
 
 def _placed(graph: Graph, op: DigitalOp, signs: Signs) -> tuple[int, int] | None:

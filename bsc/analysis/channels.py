@@ -14,7 +14,7 @@ import numpy as np
 
 from bsc.analysis.channel_signs import Flags, Link, Signs, carry
 from bsc.ir.graph import DigitalOp, Graph
-from bsc.ir.layer import CrossbarLayer, LayerUse
+from bsc.ir.layer import CrossbarLayer
 from bsc.mapping.layer import Quantised
 
 
@@ -46,7 +46,7 @@ def analyse(graph: Graph) -> ChannelFacts:
     the same bits. A value that is unread where input steps are set at run time still counts as read, since it may be
     the largest of its vector, unless it is always zero. Nothing is found of layers that have `kept` already.
     """
-    state = _State(reused=frozenset(op.layer for op in graph.ops() if isinstance(op, LayerUse)))
+    state = _State(reused=frozenset(use.layer for use in graph.uses()))
     for op in graph.ops():
         if isinstance(op, CrossbarLayer):
             state.dead_rows[op.name] = _dead_rows(op, _input_signs(graph, op, state))

@@ -31,6 +31,7 @@ from bsc.ir.graph import Graph
 from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline
+from bsc.limits import without_collection
 from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import FloatRun, calibrate
@@ -343,19 +344,21 @@ def check_model(path: Path, target: Target, options: CompileOptions) -> Coverage
         found.append(error)
         nodes[node] = error
 
-    try:
-        job = _job(path, target, options, note)
-        state = State(steps=job.steps)
-        for stage in STAGES:
-            state = stage(job, state)
-            graph = state.imported
-            if found and graph is not None:  # every node has been looked at
-                break
-        else:
-            _plan(job, state)
-    except BscError as error:
-        found.append(error)
-    return Coverage(model=path.name, nodes=() if graph is None else cover(graph, nodes), refusals=tuple(found))
+    with without_collection():
+        try:
+            job = _job(path, target, options, note)
+            state = State(steps=job.steps)
+            for stage in STAGES:
+                state = stage(job, state)
+                graph = state.imported
+                if found and graph is not None:  # every node has been looked at
+                    break
+            else:
+                _plan(job, state)
+        except BscError as error:
+            found.append(error)
+        covered = () if graph is None else cover(graph, nodes)
+    return Coverage(model=path.name, nodes=covered, refusals=tuple(found))
 
 
 def _job(path: Path, target: Target, options: CompileOptions, refuse: Callable[[str, BscError], None]) -> Job:

@@ -17,10 +17,11 @@ from onnx import helper
 
 from bsc import __version__
 from bsc.errors import ModelError
+from bsc.execution.session import quiet_session
 from bsc.export.onnx_builder import GraphBuilder
 from bsc.export.onnx_layer import emulate
 from bsc.frontend.model_file import cause
-from bsc.ir.graph import UNKNOWN_DTYPE
+from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE
 from bsc.mapping.model import TensorRecord
 from bsc.output_files import require_free, write_file
 from bsc.plan.document import Plan
@@ -164,11 +165,17 @@ def _names(graph: onnx.GraphProto) -> Iterator[str]:
 
 
 def _element_types(segment: onnx.ModelProto) -> dict[str, str]:
-    """NumPy type names of the values of a segment, as far as they can be inferred."""
+    """NumPy type names of the values of a segment as far as they are known, and of all its outputs.
+
+    Those of sequences begin as `SEQUENCE` does. What ONNX's inference does not know, onnxruntime tells, which must know
+    it before it runs a segment.
+    """
     try:
         graph = onnx.shape_inference.infer_shapes(segment).graph
-        types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
-        return {name: helper.tensor_dtype_to_np_dtype(kind).name for name, kind in types.items() if kind}
+        types = {value.name: name for value in (*graph.value_info, *graph.output) if (name := _type_name(value.type))}
+        if any(output.name not in types for output in segment.graph.output):
+            told = quiet_session(segment.SerializeToString(), as_written=True).get_outputs()
+            types = {each.name: _told_name(each.type) for each in told} | types
     except Exception as error:  # ONNX raises kinds of its own for a segment that was altered
         raise ModelError(
             "BSC304",
@@ -176,6 +183,22 @@ def _element_types(segment: onnx.ModelProto) -> dict[str, str]:
             seen=cause(error),
             fix="compile the model again",
         ) from None
+    return types
+
+
+def _type_name(kind: onnx.TypeProto) -> str:
+    """What a tensor, or a sequence of tensors, holds; "" if that is not known."""
+    of_sequence = kind.HasField("sequence_type")
+    tensor = (kind.sequence_type.elem_type if of_sequence else kind).tensor_type
+    name = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else ""
+    return f"{SEQUENCE}{name}" if name and of_sequence else name
+
+
+def _told_name(kind: str) -> str:
+    """The same of a type in onnxruntime's words, such as seq(tensor(float))."""
+    element = kind.removeprefix("seq(").removeprefix("tensor(").rstrip(")").upper()
+    name = helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(element)).name
+    return f"{SEQUENCE}{name}" if kind.startswith("seq(") else name
 
 
 def _known(dtype: str | None, name: str) -> np.dtype[Any]:
@@ -194,6 +217,9 @@ def _known(dtype: str | None, name: str) -> np.dtype[Any]:
 
 
 def _value_info(tensor: TensorRecord, dtype: str | None, sizes: list[int | str | None] | None) -> onnx.ValueInfoProto:
+    if dtype is not None and dtype.startswith(SEQUENCE):
+        kind = helper.np_dtype_to_tensor_dtype(_known(dtype.removeprefix(SEQUENCE), tensor.name))
+        return helper.make_tensor_sequence_value_info(tensor.name, kind, None)
     kind = helper.np_dtype_to_tensor_dtype(_known(dtype, tensor.name))
     return helper.make_tensor_value_info(tensor.name, kind, sizes)
 

@@ -204,16 +204,19 @@ def _mark(model: ir.Model, axes: Mapping[str, int]) -> list[bool | None]:
     """
     values = [value for node in model.graph for value in node.outputs]
     shapes: list[list[tuple[int, ...] | None]] = []
+    inference = None
     for batch in (2, 1):
         for value in model.graph.inputs:
             axis = axes.get(value.name or "")
             if axis is not None:
                 value.meta[BATCH_AXES] = (axis,)
                 value.shape = ir.Shape(_with_size(list(value.shape or ()), axis, batch))
-        infer_shapes(model)
+        inference = infer_shapes(model, inference)
         shapes.append([known_shape(value) for value in values])
     for value, two, one in zip(values, *shapes, strict=True):
-        if one is not None and two is not None and len(one) == len(two):
+        if one is not None and one == two:
+            value.meta[BATCH_AXES] = ()
+        elif one is not None and two is not None and len(one) == len(two):
             value.meta[BATCH_AXES] = tuple(
                 axis for axis, sizes in enumerate(zip(one, two, strict=True)) if len(set(sizes)) > 1
             )

@@ -60,11 +60,9 @@ def check_functions(model: ir.Model) -> None:
     Raises:
         ModelError: BSC301 for a circle, BSC304 for a name, BSC312 for the size.
     """
-    order = _callees_first(model)
-    calls: Counter[ir.OperatorIdentifier] = Counter(_calls(model, model.graph))
-    for key in reversed(order):
-        for callee, count in Counter(_calls(model, model.functions[key])).items():
-            calls[callee] += calls[key] * count
+    if not model.functions:
+        return
+    calls = _all_calls(model)
     for domain, name, _ in calls:
         if domain == "" and onnx.defs.has(name, model.opset_imports.get("", onnx.defs.onnx_opset_version())):
             raise ModelError(
@@ -81,6 +79,13 @@ def check_functions(model: ir.Model) -> None:
             seen=f"{max(calls.values())} calls of one function",
             fix="export the model without functions, or with fewer calls of each",
         )
+
+
+def drop_uncalled_functions(model: ir.Model) -> None:
+    """Drop what nothing calls: the inliner would unfold calls in there, which `check_functions` does not count."""
+    calls = _all_calls(model) if model.functions else Counter()
+    for key in [key for key in model.functions if not calls[key]]:
+        del model.functions[key]
 
 
 def check_edges(model: ir.Model) -> None:
@@ -136,6 +141,16 @@ def is_narrow(node: ir.Node) -> bool:
     kinds = {value.const_value.dtype for value in node.inputs if value is not None and value.const_value is not None}
     kinds |= {ir.DataType(target.as_int())} if node.op_type == "Cast" and target is not None else set()
     return any(kind.bitwidth < 8 or kind.name.startswith(("BFLOAT", "FLOAT8")) for kind in kinds if kind.bitwidth)
+
+
+def _all_calls(model: ir.Model) -> Counter[ir.OperatorIdentifier]:
+    """How often each function is called once all are unfolded. Raises `ModelError` BSC301 for a circle."""
+    order = _callees_first(model)
+    calls: Counter[ir.OperatorIdentifier] = Counter(_calls(model, model.graph))
+    for key in reversed(order):
+        for callee, count in Counter(_calls(model, model.functions[key])).items():
+            calls[callee] += calls[key] * count
+    return calls
 
 
 def _calls(model: ir.Model, body: ir.Graph | ir.Function) -> list[ir.OperatorIdentifier]:

@@ -1,5 +1,6 @@
 """Makes the operators that take the place of one node."""
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike, DTypeLike
 
+from bsc.frontend.attributes import all_nodes, inner_graphs
 from bsc.frontend.constants import Rearrange, is_constant, rearranged, scaled, sizes_of, tensor_of
 
 MAX_NODES = 1 << 15
@@ -19,15 +21,26 @@ ORIGIN = "bsc.origin"
 
 
 class Names:
-    """Names in use, of a whole model; operators and values have spaces of their own."""
+    """Names in use, of a whole model; operators and values have spaces of their own.
+
+    Args:
+        graph: whose names are collected when one is asked for, and which gets no others from then on.
+    """
 
     def __init__(self, graph: ir.Graph) -> None:
-        nodes = list(graph.all_nodes())
-        self._nodes = {node.name or "" for node in nodes}
-        self._values = {value.name or "" for node in nodes for value in node.outputs}
-        for part in (graph, *graph.subgraphs()):
-            self._values |= set(part.initializers) | {value.name or "" for value in part.inputs}
+        self._graph = graph
         self._counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+
+    @functools.cached_property
+    def _nodes(self) -> set[str]:
+        return {node.name or "" for node in all_nodes(self._graph)}
+
+    @functools.cached_property
+    def _values(self) -> set[str]:
+        taken = {value.name or "" for node in all_nodes(self._graph) for value in node.outputs}
+        for part in (self._graph, *inner_graphs(self._graph)):
+            taken |= set(part.initializers) | {value.name or "" for value in part.inputs}
+        return taken
 
     def node(self, wanted: str) -> str:
         """A free name for an operator: `wanted`, or that with a number."""

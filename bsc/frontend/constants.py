@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -163,5 +163,5 @@ def known_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     """The sizes of a value; None if one of them is unknown."""
     if value is None or value.shape is None:
         return None
-    sizes = tuple(size for size in value.shape if isinstance(size, int))
-    return sizes if len(sizes) == len(value.shape) else None
+    sizes = value.shape.dims
+    return None if any(not isinstance(size, int) for size in sizes) else cast(tuple[int, ...], sizes)

@@ -92,18 +92,19 @@ def cover(graph: Graph, refused: Mapping[str, BscError]) -> tuple[NodeCoverage, 
         refused: why, by node name.
     """
     nodes: list[NodeCoverage] = []
+    kinds = {layer.name: layer.op_type for layer in graph.layers()}
     for op in graph.ops():
-        nodes.append(_node(graph, op, refused.get(op.name)))
+        nodes.append(_node(graph, op, refused.get(op.name), kinds))
         if isinstance(op, DigitalOp):
             nodes += _inner_nodes(op)
     return tuple(nodes)
 
 
-def _node(graph: Graph, op: Op, error: BscError | None) -> NodeCoverage:
+def _node(graph: Graph, op: Op, error: BscError | None, kinds: Mapping[str, str]) -> NodeCoverage:
+    """One node; `kinds` are the ONNX types of layers by name."""
     if isinstance(op, LayerUse):  # its multiply-accumulates are counted with those of the layer
-        operator = next(layer.op_type for layer in graph.layers() if layer.name == op.layer)
         why = f"it shares the crossbars of '{op.layer}'"
-        return NodeCoverage(name=op.name, operator=operator, place="crossbar", reason=why)
+        return NodeCoverage(name=op.name, operator=kinds[op.layer], place="crossbar", reason=why)
     if isinstance(op, CrossbarLayer):
         return NodeCoverage(name=op.name, operator=op.op_type, place="crossbar", macs=layer_macs(op))
     operator = f"{op.domain}.{op.op_type}" if op.domain else op.op_type
@@ -137,8 +138,8 @@ def _inner_nodes(op: DigitalOp) -> Iterator[NodeCoverage]:
 
 
 def advice(why: str) -> str:
-    """What the user can do about a reason for staying digital; "" if it lies in the nature of the operator."""
-    return next((fix for pattern, fix in ADVICE.items() if fnmatch(why, pattern)), "")
+    """What the user can do about a reason for staying digital; "" if there is none, or nothing can be done."""
+    return "" if not why else next((fix for pattern, fix in ADVICE.items() if fnmatch(why, pattern)), "")
 
 
 ADVICE: Mapping[str, str] = {

@@ -174,6 +174,8 @@ class Folder:
 
 def constant_part(node: ir.Node) -> list[ir.Node]:
     """A node that reads constants alone, behind the nodes that make its sequences of them; empty for any other."""
+    if not all(value is None or may_be_known(value) for value in node.inputs):
+        return []
     part: dict[int, ir.Node] = {}
     waiting = [node]
     while waiting:
@@ -190,6 +192,12 @@ def constant_part(node: ir.Node) -> list[ir.Node]:
             if id(source) not in part:
                 waiting.append(source)
     return list(part.values())[::-1] if any(each.inputs for each in part.values()) else []
+
+
+def may_be_known(value: ir.Value) -> bool:
+    """Whether a value is a constant, or one that an operator on sequences may make of constants."""
+    source = None if is_constant(value) else value.producer()
+    return is_constant(value) or (source is not None and source.op_type in SEQUENCES)
 
 
 def reaches_product(value: ir.Value) -> bool:

@@ -25,9 +25,10 @@ def learn_shapes(model: ir.Model) -> bool:
     """Give shapes and types to what the operators make whose inputs are all known; whether there were any."""
     learnt = False
     for node in model.graph:
-        unknown = [value for value in node.outputs if value.name and known_shape(value) is None]
         counts_words = node.op_type == "TfIdfVectorizer" and node.domain in ("", "ai.onnx")
-        if unknown and (node.domain == DOMAIN or counts_words):
+        if not counts_words and node.domain != DOMAIN:
+            continue
+        if any(value.name and known_shape(value) is None for value in node.outputs):
             with contextlib.suppress(Exception):  # its result is not a tensor, or it cannot be run
                 learnt |= _learn(model, _before(node) if counts_words else [node], node)
     return learnt

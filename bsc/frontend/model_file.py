@@ -5,12 +5,14 @@ import errno
 import hashlib
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
 from bsc.errors import ModelError, UsageError
 from bsc.file_kinds import refuse_mistaken
+from bsc.frontend.attributes import all_nodes, inner_graphs
 from bsc.frontend.large_tensors import InFileTensor, put_in_place, read_without_large
 from bsc.frontend.plain import make_plain
 
@@ -18,12 +20,45 @@ MOST_PACKED = 8
 """Bytes of a tensor for one byte of the file: small numbers, each in a field of its own, take one byte."""
 
 
-def load_model(path: Path) -> ir.Model:
-    """Read an ONNX file; its external data is not touched yet.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ModelFile:
+    """An ONNX file that was read.
+
+    Attributes:
+        path: of the file.
+        model: what is in it; its external data is not touched yet.
+        external: every tensor that lies in another file.
+    """
+
+    path: Path
+    model: ir.Model
+    external: tuple[ir.ExternalTensor, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The model file, then its external data files in order of their names."""
+        folders = {str(each.location): Path(each.base_dir) for each in self.external}
+        return (self.path, *(folders[name] / name for name in sorted(folders)))
+
+    def digest(self) -> str:
+        """SHA-256 of the model file, then of its external data files in order of their names."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()
+
+    def size(self) -> int:
+        """Bytes of all these files."""
+        return sum(file.stat().st_size for file in self.files)
+
+
+def load_model(path: Path) -> ModelFile:
+    """Read an ONNX file and see whether the files of its external data are there.
 
     Raises:
         UsageError: BSC202 if it cannot be opened.
-        ModelError: BSC301 if it is not an ONNX model.
+        ModelError: BSC301 if it is not an ONNX model, BSC302 if its external data is not as it should be.
     """
     try:
         size = path.stat().st_size
@@ -43,28 +78,30 @@ def load_model(path: Path) -> ir.Model:
         raise _unreadable(path, "an empty file")
     try:
         with quiet():
-            model = _parsed(path)
+            file = _parsed(path)
     except ModelError:
         raise
     except Exception as error:  # protobuf, onnx-ir and NumPy each raise their own kinds on hostile bytes
         refuse_mistaken(path, "model")
         raise _unreadable(path, cause(error)) from None
-    if len(model.graph) == 0:
+    if len(file.model.graph) == 0:
         raise _unreadable(path, f"a model without operators in {size} bytes")
-    if not all(isinstance(name, str) for name in _names(model)):
+    if not all(isinstance(name, str) for name in _names(file.model)):
         raise _unreadable(path, "a name that is not UTF-8 text")
-    return model
+    _check_external_data(file)
+    return file
 
 
-def _parsed(path: Path) -> ir.Model:
+def _parsed(path: Path) -> ModelFile:
     """The model, its external data not read; raises whatever protobuf and onnx-ir raise."""
     proto, places = read_without_large(path)
     make_plain(proto)
     model = ir.serde.deserialize_model(proto)
     put_in_place(model, places, path)
-    for tensor in _external_tensors(model):
+    external = tuple(_external_tensors(model))
+    for tensor in external:
         tensor.base_dir = folder_of(path, str(tensor.location))
-    return model
+    return ModelFile(path=path, model=model, external=external)
 
 
 def folder_of(path: Path, location: str) -> Path:
@@ -77,28 +114,18 @@ def folder_of(path: Path, location: str) -> Path:
 
 
 def model_digest(path: Path) -> str:
-    """The digest that `ModelInfo.sha256` holds for this file. Raises as `import_model`."""
-    model = load_model(path)
-    check_external_data(model, path)
-    return digest(model, path)
+    """The digest that `ModelInfo.sha256` holds for this file. Raises as `load_model`."""
+    return load_model(path).digest()
 
 
-def digest(model: ir.Model, path: Path) -> str:
-    """SHA-256 of the model file, then of its external data files in order of their names."""
-    digest = hashlib.sha256()
-    for file in _files(model, path):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
-
-
-def check_external_data(model: ir.Model, path: Path) -> None:
+def _check_external_data(model_file: ModelFile) -> None:
     """Every external tensor must lie whole in a file below the model's folder, or below that of the file it links to.
 
     Hubs lay models out so: links with names in one folder, and the files that they lead to side by side in another.
     """
+    path = model_file.path
     allowed = {path.parent.resolve(), path.resolve().parent}
-    for tensor in _external_tensors(model):
+    for tensor in model_file.external:
         location = str(tensor.location)
         problem = f"model '{path.name}': external data of tensor '{tensor.name}'"
         try:
@@ -138,17 +165,6 @@ def check_external_data(model: ir.Model, path: Path) -> None:
             )
 
 
-def size_on_disk(model: ir.Model, path: Path) -> int:
-    """Bytes of the model file and of its external data files."""
-    return sum(file.stat().st_size for file in _files(model, path))
-
-
-def _files(model: ir.Model, path: Path) -> tuple[Path, ...]:
-    """The model file, then its external data files in order of their names."""
-    folders = {str(each.location): Path(each.base_dir) for each in _external_tensors(model)}
-    return (path, *(folders[name] / name for name in sorted(folders)))
-
-
 def check_own_data(model: ir.Model) -> None:
     """Tensors must have about as much data as they say: ONNX's inference allocates what they say. Raises BSC301."""
     for tensor in _tensors(model):
@@ -173,18 +189,18 @@ def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
 def _tensors(model: ir.Model) -> list[object]:
     """Tensors wherever a file can hold them: initialisers and attributes, in functions too, and other attributes."""
     tensors: list[object] = []
-    for graph in (model.graph, *model.graph.subgraphs()):
+    for graph in (model.graph, *inner_graphs(model.graph)):
         tensors += [value.const_value for value in graph.initializers.values()]
-    for attr in (attr for node in nodes(model) for attr in node.attributes.values()):
+    for attr in (attr for node in nodes(model) if node.attributes for attr in node.attributes.values()):
         tensors += (attr.value or ()) if attr.type == ir.AttributeType.TENSORS else [attr.value]
     return tensors
 
 
 def nodes(model: ir.Model) -> Iterator[ir.Node]:
     """The nodes of the graph and of all functions, those in bodies too."""
-    yield from model.graph.all_nodes()
+    yield from all_nodes(model.graph)
     for function in model.functions.values():
-        yield from function.all_nodes()
+        yield from all_nodes(function)
 
 
 def _unreadable(path: Path, seen: str) -> ModelError:
@@ -201,8 +217,11 @@ def _names(model: ir.Model) -> Iterator[object]:
     values = [*model.graph.inputs, *model.graph.outputs]
     yield from model.opset_imports
     for node in nodes(model):
-        yield from (node.name or "", node.op_type, node.domain, *node.attributes)
-        values += [value for value in (*node.inputs, *node.outputs) if value is not None]
+        yield from (node.name or "", node.op_type, node.domain)
+        if node.attributes:
+            yield from node.attributes
+        values += node.outputs
+        values += [value for value in node.inputs if value is not None]
     yield from (value.name or "" for value in values)
 
 

@@ -5,6 +5,7 @@ becomes is decided in `bsc.frontend.crossbar_view`.
 """
 
 import difflib
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,12 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from bsc.errors import ModelError, UsageError
+from bsc.frontend.attributes import bodies, write_node
 from bsc.frontend.batch import fix_batch
-from bsc.frontend.constants import OwnArrays, is_constant, mapped_array, values_of
+from bsc.frontend.constants import OwnArrays, known_shape, mapped_array, values_of
 from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
 from bsc.frontend.input_ranges import input_ranges
-from bsc.frontend.model_file import cause, check_external_data, check_own_data, digest, load_model, size_on_disk
+from bsc.frontend.model_file import cause, check_own_data, load_model
 from bsc.frontend.rewrite import WHY, rewrite
 from bsc.frontend.rewrites.control_flow import DEPENDS
 from bsc.frontend.set_inputs import set_inputs
@@ -31,7 +33,7 @@ from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, M
 from bsc.ir.input_values import Values, require_inputs
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.sidetable import ArraySource
-from bsc.limits import bounded_memory
+from bsc.limits import bounded_memory, without_collection
 from bsc.mapping.arrays import SPECS, array_key
 
 OPSETS = range(11, 26)
@@ -39,6 +41,12 @@ DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
 
 GROWTH = 4
 """Bytes that the import may take for each byte of the model's files."""
+
+NODE_BYTES = 1 << 13
+"""That it may take for each operator, however few bytes of the file say what it is."""
+
+READ_ONCE = 1 << 10
+"""Bytes of a constant up to which its values are kept as an array; protobuf makes a larger one anew at every look."""
 
 Refuse = Callable[[str, ModelError], object]
 """Told of a node that cannot be compiled: its name and why."""
@@ -76,16 +84,19 @@ def import_model(
             of a name in `keep_digital`; BSC202 if the file cannot be opened.
         ModelError: BSC301 to BSC306.
     """
-    model = load_model(path)
-    check_external_data(model, path)
-    check_own_data(model)
-    sha256 = digest(model, path)  # folding may drop external tensors, so it comes first
-    size = size_on_disk(model, path)
-    model = upgraded(model, path)
+    given = _Given(input_shapes or {}, constants or {}, values or {}, frozenset(keep_digital))
+    with without_collection():
+        return _imported(path, given, refuse or _raise, as_written=as_written)
+
+
+def _imported(path: Path, given: "_Given", refuse: Refuse, *, as_written: bool) -> Graph:
+    file = load_model(path)
+    check_own_data(file.model)
+    sha256, size = file.digest(), file.size()
+    model = upgraded(file.model, path)
     try:
-        with bounded_memory(GROWTH * size):
-            given = _Given(input_shapes or {}, constants or {}, values or {}, frozenset(keep_digital))
-            return _graph(model, path, sha256, given, refuse or _raise, as_written=as_written)
+        with bounded_memory(GROWTH * size + NODE_BYTES * len(model.graph)):
+            return _graph(model, path, sha256, given, refuse, as_written=as_written)
     except MemoryError:
         raise ModelError(
             "BSC312",
@@ -186,10 +197,11 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
             arrays[name] = tensor
         elif tensor is not None:
             try:
-                values_of(tensor)
+                values = values_of(tensor)
             except Exception as error:
                 raise inconsistent(f"constant '{name}': {cause(error)}") from None
-            arrays[name] = values_of(tensor) if tensor.dtype == ir.DataType.STRING else tensor
+            small = values.nbytes <= READ_ONCE or tensor.dtype == ir.DataType.STRING
+            arrays[name] = values if small else tensor
     return arrays
 
 
@@ -250,11 +262,20 @@ def _kept_digital(ops: list[Op], nodes: Sequence[ir.Node], names: Collection[str
 
 def _mark_unfolded(model: ir.Model) -> None:
     """Note at every operator that follows from constants alone which one was not folded: itself, or one before it."""
+    first: dict[ir.Node, ir.Node] = {}
     for node in model.graph:
-        sources = [value.producer() for value in node.inputs if value is not None and not is_constant(value)]
-        before = [source and source.meta.get(UNFOLDED) for source in sources]
-        if all(before) and node.op_type != "If":
-            node.meta[UNFOLDED] = before[0] if before else node
+        found: ir.Node | None = None
+        for value in node.inputs:
+            if value is None or value.is_initializer():
+                continue
+            source = value.producer()
+            before = None if source is None else first.get(source)
+            if before is None:
+                break
+            found = found or before
+        else:
+            if node.op_type != "If":
+                node.meta[UNFOLDED] = first[node] = found or node
 
 
 def _apart(ops: list[Op], arrays: Mapping[str, ArraySource], own: OwnArrays, of_the_file: Collection[str]) -> list[Op]:
@@ -291,13 +312,19 @@ def _unique(name: str, taken: set[str]) -> str:
 
 def _check_known(node: ir.Node, opsets: Mapping[str, int]) -> None:
     domain = "" if node.domain == "ai.onnx" else node.domain
+    arity = None if domain else _arity(node.op_type, opsets[""])
     if domain not in DOMAINS:
         problem, seen = "operator domain is not supported", f"domain '{domain}'"
-    elif not domain and not onnx.defs.has(node.op_type, opsets[""], ""):
+    elif not domain and arity is None:
         problem, seen = "operator is unknown to ONNX", f"opset {opsets['']}"
     else:
-        if not domain:
-            _check_arity(node, opsets[""])
+        if arity is not None and not (len(node.inputs) in arity[0] and len(node.outputs) in arity[1]):
+            raise ModelError(
+                "BSC301",
+                f"node '{node.name}' ({node.op_type}): it has too few or too many inputs or outputs",
+                seen=f"{len(node.inputs)} inputs and {len(node.outputs)} outputs",
+                fix="check the file with onnx.checker.check_model and export it again",
+            )
         return
     raise ModelError(
         "BSC304",
@@ -307,50 +334,41 @@ def _check_known(node: ir.Node, opsets: Mapping[str, int]) -> None:
     )
 
 
-def _check_arity(node: ir.Node, opset: int) -> None:
-    schema = onnx.defs.get_schema(node.op_type, opset, "")
-    reads, writes = len(node.inputs), len(node.outputs)
-    if schema.min_input <= reads <= schema.max_input and schema.min_output <= writes <= schema.max_output:
-        return
-    raise ModelError(
-        "BSC301",
-        f"node '{node.name}' ({node.op_type}): it has too few or too many inputs or outputs",
-        seen=f"{reads} inputs and {writes} outputs",
-        fix="check the file with onnx.checker.check_model and export it again",
-    )
+@functools.cache
+def _arity(op_type: str, opset: int) -> tuple[range, range] | None:
+    """How many inputs and outputs an operator of the standard domain may have; None if there is no such operator."""
+    if not onnx.defs.has(op_type, opset, ""):
+        return None
+    schema = onnx.defs.get_schema(op_type, opset, "")
+    return range(schema.min_input, schema.max_input + 1), range(schema.min_output, schema.max_output + 1)
 
 
 def _digital(node: ir.Node, name: str, why: str) -> DigitalOp:
     attributes: dict[str, Attribute] = {}
-    for attr in node.attributes.values():
+    for attr in node.attributes.values() if node.attributes else ():
         if isinstance(attr, ir.Attr) and isinstance(attr.value, int | float | str | tuple):
             attributes[attr.name] = attr.value
+    proto = onnx.NodeProto()
     try:
-        serialised = ir.serde.serialize_node(node).SerializeToString(deterministic=True)
+        write_node(node, proto)
     except Exception as error:
         raise inconsistent(f"node '{name}': {cause(error)}") from None
     return DigitalOp(
         name=name,
         op_type=node.op_type,
         domain="" if node.domain == "ai.onnx" else node.domain,
-        inputs=(*(value.name or "" if value else "" for value in node.inputs), *_captured(node)),
-        outputs=tuple(value.name or "" for value in node.outputs),
+        inputs=(*[value.name or "" if value is not None else "" for value in node.inputs], *_captured(node)),
+        outputs=tuple([value.name or "" for value in node.outputs]),
         attributes=attributes,
-        node=serialised,
+        node=proto.SerializeToString(deterministic=True),
         why=why,
     )
 
 
 def _captured(node: ir.Node) -> list[str]:
     """Outer tensors that the bodies of an If, Loop or Scan read."""
-    bodies = [
-        graph
-        for attr in node.attributes.values()
-        if isinstance(attr, ir.Attr) and attr.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-        for graph in ([attr.value] if attr.type == ir.AttributeType.GRAPH else attr.value)
-    ]
     outer: dict[str, None] = {}
-    for body in bodies:
+    for body in bodies(node):
         own = {id(value) for value in (*body.inputs, *body.initializers.values())}
         inner = list(body.all_nodes())
         own |= {id(value) for child in inner for value in child.outputs}
@@ -378,11 +396,15 @@ def _tensor_types(
 
 
 def _tensor_type(value: ir.Value) -> TensorType:
-    sizes = None if value.shape is None else tuple(value.shape)
-    known = sizes is not None and all(isinstance(size, int) and size >= 0 for size in sizes)
-    untyped = value.dtype in (None, ir.DataType.UNDEFINED)
-    dtype = UNKNOWN_DTYPE if untyped or value.dtype is None else str(np.dtype(value.dtype.numpy()))
-    shape = tuple(int(size) for size in sizes if isinstance(size, int)) if known and sizes is not None else None
-    if is_sequence(value) and dtype != UNKNOWN_DTYPE:
+    dtype = UNKNOWN_DTYPE if value.dtype is None else _numpy_name(value.dtype)
+    shape = known_shape(value)
+    if shape is not None and min(shape, default=0) < 0:
+        shape = None
+    if dtype != UNKNOWN_DTYPE and is_sequence(value):
         dtype, shape = SEQUENCE + dtype, None
     return TensorType(name=value.name or "", shape=shape, dtype=dtype)
+
+
+@functools.cache
+def _numpy_name(dtype: ir.DataType) -> str:
+    return UNKNOWN_DTYPE if dtype == ir.DataType.UNDEFINED else str(np.dtype(dtype.numpy()))

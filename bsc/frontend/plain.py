@@ -17,8 +17,9 @@ MAX_DENSE_VALUES = 1 << 26
 def make_plain(model: onnx.ModelProto) -> None:
     """Change a model in place.
 
-    Sparse initialisers and constants become dense, texts become tensors, values that are maps have no type, and the
-    standard domain has its short name where functions are in it, as it will have where they are called.
+    Sparse initialisers and constants become dense, texts become tensors, constants of the outermost graph become
+    initialisers, values that are maps have no type, and the standard domain has its short name where functions are in
+    it, as it will have where they are called.
 
     Raises:
         ModelError: BSC301 for a sparse tensor that contradicts itself, BSC312 for one that is too large once dense.
@@ -35,6 +36,39 @@ def make_plain(model: onnx.ModelProto) -> None:
         for value in (*graph.input, *graph.output, *graph.value_info):
             if _has_map(value.type):
                 value.ClearField("type")
+    _make_initialisers(model.graph)
+
+
+def _make_initialisers(graph: onnx.GraphProto) -> None:
+    """Make initialisers of `Constant` nodes; onnx-ir can do so too, at the price of reading ten other nodes.
+
+    Nodes without a name get one that tells their place, which is another afterwards.
+    """
+    taken = {"", *(each.name for each in (*graph.output, *graph.input, *graph.initializer))}
+    nodes: list[onnx.NodeProto] = []
+    constants: dict[str, onnx.TensorProto] = {}
+    for node in graph.node:
+        if _is_tensor(node) and node.output[0] not in taken and node.output[0] not in constants:
+            constants[node.output[0]] = node.attribute[0].t
+        else:
+            nodes.append(node)
+    if not constants or not nodes:
+        return
+    for number, node in enumerate(graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    for name, tensor in constants.items():
+        graph.initializer.append(tensor)
+        graph.initializer[-1].name = name
+    kept = onnx.GraphProto(node=nodes)
+    graph.ClearField("node")
+    graph.node.MergeFrom(kept.node)
+
+
+def _is_tensor(node: onnx.NodeProto) -> bool:
+    """Whether a node does nothing but give a tensor a name."""
+    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.attribute) != 1:
+        return False
+    return node.attribute[0].name == "value" and node.attribute[0].HasField("t") and len(node.output) == 1
 
 
 def _plain_constant(node: onnx.NodeProto) -> None:

@@ -6,9 +6,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from bsc.errors import BscError
+from bsc.frontend.attributes import inner_graphs
 from bsc.frontend.builder import Builder, Names
 from bsc.frontend.constants import check_bytes
-from bsc.frontend.folding import Folder
+from bsc.frontend.folding import Folder, may_be_known
 from bsc.frontend.rewrites import (
     blocks,
     control_flow,
@@ -82,7 +83,7 @@ MAX_ROUNDS = 8
 def rewrite(model: ir.Model) -> None:
     """Apply the rules of `RULES` to every operator of the main graph; shapes are inferred before and after."""
     opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
-    if any(model.graph.subgraphs()):
+    if any(True for _ in inner_graphs(model.graph)):
         common.LiftSubgraphInitializersToMainGraphPass()(model)
     names, folder = Names(model.graph), Folder(model.opset_imports)
     for _ in range(MAX_ROUNDS):
@@ -95,6 +96,8 @@ def rewrite(model: ir.Model) -> None:
 
 def _apply(graph: ir.Graph, node: ir.Node, opset: int, names: Names, folder: Folder) -> bool:
     """Rewrite one node; whether anything came of it."""
+    if not _concerns(node):
+        return False
     builder = Builder(graph, node, opset, names)
     results = _rewritten(builder)
     if results is None or isinstance(results, str):
@@ -119,6 +122,13 @@ def _apply(graph: ir.Graph, node: ir.Node, opset: int, names: Names, folder: Fol
         _replace(old, new, rename=id(new) in made or old.is_graph_output())
     graph.remove(node, safe=True)
     return True
+
+
+def _concerns(node: ir.Node) -> bool:
+    """Whether a rule may do something about an operator, or folding: most read no constant."""
+    if node.op_type in RULES.get(node.domain, {}):
+        return True
+    return any(value is not None and may_be_known(value) for value in node.inputs)
 
 
 def _rewritten(builder: Builder) -> Sequence[ir.Value] | str | None:

@@ -2,16 +2,17 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from bsc.errors import UsageError
 from bsc.execution.session import quiet_session
+from bsc.frontend.attributes import all_nodes, inner_graphs
 from bsc.frontend.bounds import HIDDEN, MAKE_LISTS, MAX_FOLDED_VALUES, is_long_list, may_fold
 from bsc.frontend.constants import known_shape, serialised
+from bsc.frontend.inference import Inference
 from bsc.frontend.ml_shapes import learn_shapes
 from bsc.frontend.model_file import quiet
 
@@ -132,49 +133,45 @@ def is_sequence(value: ir.Value) -> bool:
     return bool(value.meta.get(IS_SEQUENCE)) or (node is not None and node.op_type in SEQUENCE_OPS)
 
 
-def infer_shapes(model: ir.Model) -> None:
-    """Infer all shapes anew for the inputs' sizes; a value that no inference can tell keeps none."""
+def infer_shapes(model: ir.Model, again: Inference | None = None) -> Inference | None:
+    """Infer all shapes anew for the inputs' sizes; a value that no inference can tell keeps none.
+
+    Args:
+        model: functions inlined.
+        again: what this returned for the same model and other sizes of inputs.
+
+    Returns:
+        What spares the next call to read the model again; None where more than ONNX's own inference was asked.
+    """
     for node in model.graph:
         for value in node.outputs:
             value.shape = None
             if is_sequence(value):
                 value.type = None  # of which onnx-ir keeps the element type only
     forget_inner_shapes(model)
-    _infer(model)
+    first = inference = _infer(model, again)
     while learn_shapes(model):
-        _infer(model)
+        inference = _infer(model)
     unknown = [value for node in model.graph for value in node.outputs if value.name and known_shape(value) is None]
     if unknown:
         with quiet(), contextlib.suppress(Exception):
             _ask_onnxruntime(model, unknown)
+    return None if unknown or inference is not first else inference
 
 
-@contextlib.contextmanager
-def _with_its_inputs(model: ir.Model) -> Iterator[None]:
-    """Forget what is raised; and that onnx-ir, which makes inputs of constants, leaves them so if it fails early."""
-    graph = model.graph
-    inputs, constants = list(graph.inputs), [(value, value.const_value) for value in graph.initializers.values()]
-    with contextlib.suppress(Exception):
-        yield
-    if list(graph.inputs) != inputs:
-        graph.inputs.clear()
-        graph.inputs.extend(inputs)
-        for value, held in constants:
-            value.const_value = held
-            graph.initializers.add(value)
-
-
-def _infer(model: ir.Model) -> None:
+def _infer(model: ir.Model, again: Inference | None = None) -> Inference | None:
     """What ONNX's own inference knows; where it fails, everything stays as it is."""
-    hidden = [node for node in model.graph.all_nodes() if _is_hidden(node)]
+    hidden = [] if again else [node for node in all_nodes(model.graph) if _is_hidden(node)]
     domains = [node.domain for node in hidden]
     for node in hidden:
         node.domain = HIDDEN
     if hidden:
         model.opset_imports[HIDDEN] = 1
+    inference = again
     try:
-        with quiet(), _with_its_inputs(model):
-            common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        with quiet(), contextlib.suppress(Exception):
+            inference = again or Inference(model)
+            inference.run()
     finally:
         for node, domain in zip(hidden, domains, strict=True):
             node.domain = domain
@@ -182,6 +179,7 @@ def _infer(model: ir.Model) -> None:
             if kind is not None:
                 node.outputs[0].dtype = kind
         model.opset_imports.pop(HIDDEN, None)
+    return inference
 
 
 def _is_hidden(node: ir.Node) -> bool:
@@ -216,7 +214,7 @@ def _is_long(value: ir.Value) -> bool:
 
 def forget_inner_shapes(model: ir.Model) -> None:
     """Forget the sizes that bodies of If, Loop and Scan declare, though not their number: they run with any batch."""
-    for body in model.graph.subgraphs():
+    for body in inner_graphs(model.graph):
         inner = [value for node in body for value in node.outputs]
         for value in (*body.inputs, *inner):
             value.shape = None if value.shape is None else ir.Shape([None] * len(value.shape))

@@ -10,57 +10,88 @@ from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from bsc.errors import ModelError
-from bsc.frontend.bounds import check_edges, check_functions, is_narrow, may_fold
+from bsc.frontend.attributes import all_nodes, bodies, inner_graphs
+from bsc.frontend.bounds import check_edges, check_functions, drop_uncalled_functions, is_narrow, may_fold
 from bsc.frontend.model_file import cause, quiet
 
 # Folding these never makes a constant larger, so weights of any size may pass through them.
 LAYOUT_OPS = frozenset({"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Identity"})
 NO_SIZE_LIMIT = 1 << 40
+FOLDED_FROM = "pkg.onnxscript.optimizer.folded_from"
+"""Key under which the optimiser notes of a constant all that it was made of, which grows from step to step."""
 AS_ATTRIBUTE = {"Split": "split", "Squeeze": "axes", "Unsqueeze": "axes"}
 """What is an attribute of these before opset 13, and an input from then on."""
 
 
 def simplify(model: ir.Model) -> None:
     """Inline functions, fold constants, drop inner `Identity` and what nothing reads."""
-    cleanup = ir.passes.Sequential(
-        common.RemoveInitializersFromInputsPass(),
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.RemoveUnusedNodesPass(),
-    )
     for index, node in enumerate(model.graph):  # now, as the passes below would name what they touch "node_1"
         node.name = node.name or f"{node.op_type}_{index}"
     check_functions(model)
     check_edges(model)
+    drop_uncalled_functions(model)
     with quiet():
         try:
-            common.InlinePass()(model)
-            common.TopologicalSortPass()(model)
+            if model.functions:
+                common.InlinePass()(model)
+            if not _is_ordered(model.graph):
+                common.TopologicalSortPass()(model)
         except Exception as error:
             raise inconsistent(cause(error)) from None
         _check_connected(model)
         _drop_identities(model)
-        _clean(model, cleanup)
+        _clean(model)
         # A fold that fails leaves its operator digital, where onnxruntime judges it.
         with contextlib.suppress(Exception):
-            optimizer.fold_constants(model, should_fold=may_fold)
-        with contextlib.suppress(Exception):
-            optimizer.fold_constants(
-                model,
-                input_size_limit=NO_SIZE_LIMIT,
-                output_size_limit=NO_SIZE_LIMIT,
-                should_fold=lambda node: None if node.op_type in LAYOUT_OPS and not is_narrow(node) else False,
-            )
+            optimizer.fold_constants(model, output_size_limit=NO_SIZE_LIMIT, should_fold=_should_fold)
         _in_own_opset(model)
         _drop_identities(model)
-        _clean(model, cleanup)
+        _clean(model)
     _separate_constant_outputs(model)
 
 
-def _clean(model: ir.Model, cleanup: ir.passes.Sequential) -> None:
+def _should_fold(node: ir.Node) -> bool | None:
+    """Whether to fold an operator on constants; None to leave it to the optimiser's limit on what is read."""
+    for value in node.inputs:
+        if value is not None:
+            value.meta.pop(FOLDED_FROM, None)
+    return True if node.op_type in LAYOUT_OPS and not is_narrow(node) else may_fold(node)
+
+
+def _is_ordered(graph: ir.Graph) -> bool:
+    """Whether every operator comes after those it reads from; of operators with bodies that is not known."""
+    made: set[int] = set()
+    for node in graph:
+        for value in node.inputs:
+            if value is not None and value.producer() is not None and id(value) not in made:
+                return False
+        if bodies(node):
+            return False
+        made.update(map(id, node.outputs))
+    return True
+
+
+def _clean(model: ir.Model) -> None:
+    """Make initialisers of constants, and drop what nothing reads."""
     try:
-        cleanup(model)
+        common.RemoveInitializersFromInputsPass()(model)
+        if any(node.op_type == "Constant" for node in all_nodes(model.graph)):
+            common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        if _has_unused(model):
+            common.RemoveUnusedNodesPass()(model)
     except Exception as error:
         raise inconsistent(cause(error)) from None
+
+
+def _has_unused(model: ir.Model) -> bool:
+    """Whether nobody reads some constant or result, or the last input of some node is none."""
+    for node in all_nodes(model.graph):
+        for value in node.outputs:
+            if not (value.uses() or value.is_graph_output()):
+                return True
+        if node.inputs and node.inputs[-1] is None:
+            return True
+    return not all(value.uses() or value.is_graph_output() for value in model.graph.initializers.values())
 
 
 def inconsistent(seen: str) -> ModelError:
@@ -75,11 +106,11 @@ def inconsistent(seen: str) -> ModelError:
 
 def _check_connected(model: ir.Model) -> None:
     """Every tensor that is read, by an operator or by the user, must come from somewhere."""
-    for node in model.graph.all_nodes():
+    for node in all_nodes(model.graph):
         for value in node.inputs:
             if value is not None and _from_nowhere(value):
                 raise inconsistent(f"nothing makes tensor '{value.name}', which node '{node.name}' reads")
-    for graph in (model.graph, *model.graph.subgraphs()):
+    for graph in (model.graph, *inner_graphs(model.graph)):
         for value in graph.outputs:
             if _from_nowhere(value):
                 raise inconsistent(f"nothing makes tensor '{value.name}', an output of graph '{graph.name}'")
@@ -92,7 +123,7 @@ def _from_nowhere(value: ir.Value) -> bool:
 def _in_own_opset(model: ir.Model) -> None:
     """Bring what the optimiser writes for operators on sequences, as of opset 18, into the form of the model's own."""
     opset = model.opset_imports.get("") or model.opset_imports.get("ai.onnx", 0)
-    for node in model.graph.all_nodes() if opset < 18 else ():
+    for node in all_nodes(model.graph) if opset < 18 else ():
         if node.op_type == "Split":
             node.attributes.pop("num_outputs", None)  # all pieces are as long
         name = AS_ATTRIBUTE.get(node.op_type) if opset < 13 and len(node.inputs) == 2 else None

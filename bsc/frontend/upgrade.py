@@ -4,6 +4,7 @@
 are written in opset 11 as they were in opset 6. Nodes in bodies of If, Loop and Scan are converted like all others.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from onnx_ir.passes import common
 
 from bsc.errors import ModelError
 from bsc.frontend.attributes import integer, integers, real, reals, text
 from bsc.frontend.builder import Names, rank_of
 from bsc.frontend.constants import is_constant, sizes_of, tensor_of
+from bsc.frontend.inference import Inference
 from bsc.frontend.model_file import cause, quiet
 
 CONVERTED = range(6, 11)
@@ -37,8 +38,8 @@ def upgraded(model: ir.Model, path: Path) -> ir.Model:
     names = Names(model.graph)
     try:
         if version < 7:  # broadcasting by axis numbers needs the number of axes
-            with quiet():
-                common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+            with quiet(), contextlib.suppress(Exception):  # what is not told stays unknown
+                Inference(model).run()
         for node in list(model.graph.all_nodes()):
             below, convert = CHANGED.get(node.op_type, (0, None)) if node.domain in ("", "ai.onnx") else (0, None)
             if convert is not None and version < below:

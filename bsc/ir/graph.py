@@ -5,7 +5,8 @@ side table of arrays, large ones in files; records hold keys of it.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -225,11 +226,8 @@ class Graph:
                 seen="an operator that needs its own result",
                 fix="export the model again; ONNX graphs must be acyclic",
             ) from None
-        self._readers: dict[str, list[Op]] = {}
-        for op in self._ops.values():
-            for tensor in dict.fromkeys(op.inputs):
-                self._readers.setdefault(tensor, []).append(op)
-        self._reused_inputs = _reused_inputs(self.ops())
+        self._layers = {name: op for name, op in self._ops.items() if isinstance(op, CrossbarLayer)}
+        self._uses = tuple(op for op in self._ops.values() if isinstance(op, LayerUse))
 
     def op(self, name: str) -> Op:
         """The operator of that name. Raises `KeyError` for an unknown one."""
@@ -241,7 +239,11 @@ class Graph:
 
     def layers(self) -> Iterator[CrossbarLayer]:
         """The crossbar layers, in the order of `ops`."""
-        return (op for op in self.ops() if isinstance(op, CrossbarLayer))
+        return iter(self._layers.values())
+
+    def uses(self) -> Iterator[LayerUse]:
+        """The further uses of layers' crossbars, in the order of `ops`."""
+        return iter(self._uses)
 
     def layer_inputs(self, layer: CrossbarLayer) -> tuple[str, ...]:
         """Every activation that the layer's crossbars are driven with, its own first."""
@@ -254,7 +256,7 @@ class Graph:
 
     def consumers(self, tensor: str) -> list[Op]:
         """The operators that read `tensor`, in the order of `ops`."""
-        return list(self._readers.get(tensor, ()))
+        return [self._ops[name] for name in self._readers.get(tensor, ())]
 
     def array(self, key: str) -> NDArray[Any]:
         """The array that a record names; large ones are mapped for as long as the array is there."""
@@ -281,7 +283,13 @@ class Graph:
         self, layers: Mapping[str, CrossbarLayer], arrays: Mapping[str, ArraySource] | None = None
     ) -> "Graph":
         """A graph with some layers replaced and some arrays added."""
-        return self._rebuilt((layers.get(op.name, op) for op in self.ops()), arrays or {})
+        if not all(_is_connected_as(layer, self._layers.get(name)) for name, layer in layers.items()):
+            return self._rebuilt((layers.get(op.name, op) for op in self.ops()), arrays or {})
+        other = copy.copy(self)  # most passes leave the edges alone, and so do most operators
+        other._ops = {**self._ops, **layers}
+        other._layers = {**self._layers, **layers}
+        other._own = self._with_own(arrays or {})
+        return other
 
     def without(
         self, removed: set[str], layers: Mapping[str, CrossbarLayer], arrays: Mapping[str, ArraySource]
@@ -309,21 +317,42 @@ class Graph:
 
     def with_demand(self, demand: ChipDemand) -> "Graph":
         """A graph that knows what it asks of the chip."""
-        other = self._rebuilt(self.ops(), {})
+        other = copy.copy(self)
         other.demand = demand
         return other
 
+    @functools.cached_property
+    def _readers(self) -> Mapping[str, Sequence[str]]:
+        """Names of the operators that read a tensor."""
+        readers: dict[str, list[str]] = {}
+        for name, op in self._ops.items():
+            for tensor in dict.fromkeys(op.inputs):
+                readers.setdefault(tensor, []).append(name)
+        return readers
+
+    @functools.cached_property
+    def _reused_inputs(self) -> Mapping[str, Sequence[str]]:
+        """Activations of the further operators that drive a layer's crossbars, by the layer's name."""
+        inputs: dict[str, list[str]] = {}
+        for use in self._uses:
+            inputs.setdefault(use.layer, []).append(use.input)
+        return inputs
+
+    def _with_own(self, arrays: Mapping[str, ArraySource]) -> Mapping[str, ArraySource]:
+        """Arrays of the compiler's own with further ones."""
+        if not arrays:
+            return self._own
+        named = {key for layer in self.layers() for key in (layer.weight, layer.bias) if key not in self._own}
+        for key in named & arrays.keys():  # a pass that is not ours; the import sees to it that no other meets any
+            raise ModelError(
+                "BSC301",
+                f"model '{self.info.name}': a constant has a name that bsc gives to an array of its own",
+                seen=repr(key),
+                fix="rename the constant",
+            )
+        return {**self._own, **SideTable(arrays)}
+
     def _rebuilt(self, ops: Iterable[Op], arrays: Mapping[str, ArraySource]) -> "Graph":
-        if arrays:
-            layers = (op for op in self.ops() if isinstance(op, CrossbarLayer))
-            named = {key for layer in layers for key in (layer.weight, layer.bias) if key not in self._own}
-            for key in named & arrays.keys():  # a pass that is not ours; the import sees to it that no other meets any
-                raise ModelError(
-                    "BSC301",
-                    f"model '{self.info.name}': a constant has a name that bsc gives to an array of its own",
-                    seen=repr(key),
-                    fix="rename the constant",
-                )
         return Graph(
             info=self.info,
             ops=ops,
@@ -331,7 +360,7 @@ class Graph:
             inputs=self.inputs,
             outputs=self.outputs,
             arrays=self._constants,
-            own={**self._own, **SideTable(arrays)},
+            own=self._with_own(arrays),
             ranges=self.ranges,
             prices=self.prices,
             demand=self.demand,
@@ -354,6 +383,9 @@ class _LayerView(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         return np.asarray(self._arrays[array_key(self._layer, name)])
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in SPECS and array_key(self._layer, name) in self._arrays
+
     def __iter__(self) -> Iterator[str]:
         return (name for name in SPECS if array_key(self._layer, name) in self._arrays)
 
@@ -361,7 +393,7 @@ class _LayerView(Mapping[str, NDArray[Any]]):
         return sum(1 for _ in self)
 
 
-def _ordered(ops: Mapping[str, Op], producers: Mapping[str, str]) -> Mapping[str, Op]:
+def _ordered(ops: dict[str, Op], producers: Mapping[str, str]) -> dict[str, Op]:
     """The operators, each after those it reads from; ties as they come. Raises `NetworkXUnfeasible` for a cycle."""
     seen: set[str] = set()
     for op in ops.values():
@@ -379,10 +411,5 @@ def _ordered(ops: Mapping[str, Op], producers: Mapping[str, str]) -> Mapping[str
     return {name: ops[name] for name in nx.lexicographical_topological_sort(net, key=position.__getitem__)}
 
 
-def _reused_inputs(ops: Iterable[Op]) -> dict[str, list[str]]:
-    """Activations of the further operators that drive a layer's crossbars, by the layer's name."""
-    inputs: dict[str, list[str]] = {}
-    for op in ops:
-        if isinstance(op, LayerUse):
-            inputs.setdefault(op.layer, []).append(op.input)
-    return inputs
+def _is_connected_as(layer: CrossbarLayer, other: CrossbarLayer | None) -> bool:
+    return other is not None and (layer.name, layer.inputs, layer.outputs) == (other.name, other.inputs, other.outputs)

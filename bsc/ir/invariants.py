@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from bsc.ir.graph import Graph
-from bsc.ir.layer import CrossbarLayer, LayerUse
+from bsc.ir.layer import CrossbarLayer
 from bsc.ir.passbase import PassResult
 from bsc.ir.stages import layer_record
 from bsc.mapping.arrays import SPECS, misfits
@@ -42,10 +42,8 @@ def check_graph(graph: Graph, changed: Iterable[str] | None = None) -> None:
         layer = graph.op(name)
         assert isinstance(layer, CrossbarLayer)
         _check_layer(graph, layer)
-    for op in graph.ops():
-        assert not isinstance(op, LayerUse) or op.layer in names, (
-            f"'{op.name}' reuses layer '{op.layer}', which is gone"
-        )
+    for use in graph.uses():
+        assert use.layer in names, f"'{use.name}' reuses layer '{use.layer}', which is gone"
 
 
 def _check_layer(graph: Graph, layer: CrossbarLayer) -> None:

@@ -4,6 +4,7 @@ Counted is what matrix products and convolutions do, digital ones too; an elemen
 cannot be told from the shapes is None and never 0.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +36,8 @@ def digital_macs(graph: Graph, op: DigitalOp) -> int | None:
     if op.op_type in BODIES and not op.domain:
         outer = {name: _known(graph, name) for name in op.inputs if name}
         return _with_bodies(onnx.NodeProto.FromString(op.node), outer, graph.info.opsets)
+    if op.op_type not in PRODUCTS.get(op.domain, {}) and not may_multiply(op.op_type):
+        return 0  # as most are, whatever their shapes
     if any(op.inputs[at] for at in _PAST.get((op.domain, op.op_type), ()) if at < len(op.inputs)):
         return None
     inputs, outputs = ([_known(graph, name).shape for name in names] for names in (op.inputs, op.outputs))
@@ -72,6 +75,7 @@ def macs_of(
         return None
 
 
+@functools.cache
 def may_multiply(op_type: str) -> bool:
     """Whether an operator multiplies matrices or holds others that may, as far as its name tells."""
     return bool(_MAY_MULTIPLY.search(op_type))

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 
 from bsc.ir.graph import Graph
-from bsc.ir.schedule import schedule
+from bsc.ir.schedule import DigitalPart, planned
 from bsc.ir.sidetable import SideTable
 from bsc.ir.stages import layer_record
 from bsc.mapping.arrays import SAVED, LayerArrays
@@ -14,7 +14,7 @@ from bsc.mapping.model import LayerStep, MappedModel, MappingRecord, StepRecord,
 
 
 def mapping_of(graph: Graph) -> MappedModel:
-    """The mapping; its arrays stay in the graph until they are asked for.
+    """The mapping; its arrays and digital operators stay in the graph until they are asked for.
 
     Args:
         graph: every layer quantised, sliced, tiled and assigned.
@@ -25,14 +25,14 @@ def mapping_of(graph: Graph) -> MappedModel:
         DoesNotFitError: BSC402 when constants of digital operators do not fit into an ONNX file.
     """
     layers = tuple(layer_record(MappedLayer, layer, "plan") for layer in graph.layers())
-    segments = SideTable()
+    parts: dict[str, DigitalPart] = {}
     steps: list[StepRecord] = []
-    for step in schedule(graph):
+    for step in planned(graph):
         if isinstance(step, LayerStep):
             steps.append(StepRecord(layer=step.layer, inputs=step.inputs, outputs=step.outputs))
         else:
-            file = f"digital/{len(segments):04}.onnx"
-            segments[file] = np.frombuffer(step.model, np.uint8)
+            file = f"digital/{len(parts):04}.onnx"
+            parts[file] = step
             steps.append(
                 StepRecord(digital=file, operators=dict(step.operators), inputs=step.inputs, outputs=step.outputs)
             )
@@ -43,11 +43,14 @@ def mapping_of(graph: Graph) -> MappedModel:
         layers=layers,
         free_batch=graph.info.dynamic_batch,
     )
-    return MappedModel(
-        record=record,
-        arrays=lambda layer: _layer_arrays(graph, layer),
-        digital=lambda name: np.asarray(segments[name]).tobytes(),
-    )
+    models = SideTable()
+
+    def digital(name: str) -> bytes:
+        if name not in models:
+            models[name] = np.frombuffer(parts[name].model(), np.uint8)
+        return np.asarray(models[name]).tobytes()
+
+    return MappedModel(record=record, arrays=lambda layer: _layer_arrays(graph, layer), digital=digital)
 
 
 def _tensor_record(graph: Graph, name: str) -> TensorRecord:

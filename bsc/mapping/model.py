@@ -1,6 +1,7 @@
 """A whole mapped model: its layers, their arrays, and the program that runs layers and digital operators."""
 
 import difflib
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -191,16 +192,19 @@ class MappedModel:
         Raises:
             UsageError: BSC201 for an unknown name.
         """
-        by_name = {layer.name: layer for layer in self.layers}
-        if name not in by_name:
-            close = difflib.get_close_matches(name, by_name, n=1)
+        if name not in self._by_name:
+            close = difflib.get_close_matches(name, self._by_name, n=1)
             raise UsageError(
                 "BSC201",
                 f"the plan has no layer '{name}'",
-                seen=f"layers {', '.join(by_name)}",
+                seen=f"layers {', '.join(self._by_name)}",
                 fix=f"did you mean '{close[0]}'?" if close else "use one of these names",
             )
-        return by_name[name]
+        return self._by_name[name]
+
+    @functools.cached_property
+    def _by_name(self) -> Mapping[str, MappedLayer]:
+        return {layer.name: layer for layer in self.layers}
 
     def program(self) -> tuple[Step, ...]:
         """The steps, ready to run."""

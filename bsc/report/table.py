@@ -73,18 +73,44 @@ class Table:
             yield newline
         yield Segment(shape.get_row(widths, "head"))
         yield newline
-        for number, row in enumerate(self.rows):
-            if number in self.sections:
-                yield Segment(shape.get_row(widths, "row"))
-                yield newline
-            edges = (shape.mid_left, shape.mid_vertical, shape.mid_right)
-            if number + 1 == len(self.rows):
-                edges = (shape.foot_left, shape.foot_vertical, shape.foot_right)
-            for line in self._lines(console, widths, row):
-                yield Segment(f"{edges[0]}{edges[1].join(line)}{edges[2]}")
-                yield newline
+        yield Segment("".join(self._rows(console, widths, shape)))
         yield Segment(shape.get_bottom(widths))
         yield newline
+
+    def _rows(self, console: Console, widths: Sequence[int], shape: box.Box) -> Iterator[str]:
+        """Every line below the headings, ended."""
+        middle = (shape.mid_left, shape.mid_vertical, shape.mid_right)
+        at_once = self._format(widths, middle)
+        doubtful = [column for column, width in enumerate(widths) if not self._fits(column, width)]
+        for number, row in enumerate(self.rows):
+            if number in self.sections:
+                yield f"{shape.get_row(widths, 'row')}\n"
+            last = number + 1 == len(self.rows)
+            if not last and all(_is_plain(row[column], self._room(column, widths[column])) for column in doubtful):
+                yield at_once % row
+                continue
+            left, between, right = (shape.foot_left, shape.foot_vertical, shape.foot_right) if last else middle
+            for line in self._lines(console, widths, row):
+                yield f"{left}{between.join(line)}{right}\n"
+
+    def _format(self, widths: Sequence[int], edges: tuple[str, str, str]) -> str:
+        """What makes a line of a row whose cells all fit."""
+        cells = []
+        for column, (width, justify) in enumerate(zip(widths, self.justify, strict=True)):
+            left, right = self._padding(column)
+            side = "-" if justify == "left" else ""
+            cells.append(f"{'':{left}}%{side}{self._room(column, width)}s{'':{right}}")
+        left_edge, between, right_edge = (edge.replace("%", "%%") for edge in edges)
+        return f"{left_edge}{between.join(cells)}{right_edge}\n"
+
+    def _fits(self, column: int, width: int) -> bool:
+        """Whether every cell of a column is one line as it is."""
+        room = self._room(column, width)
+        return all(_is_plain(cell, room) for cell in {row[column] for row in self.rows})
+
+    def _room(self, column: int, width: int) -> int:
+        """Of a column's width, what is left for text."""
+        return width - sum(self._padding(column))
 
     def _padding(self, column: int) -> tuple[int, int]:
         """Blanks left and right of a column's cells."""
@@ -136,13 +162,18 @@ class Table:
         columns = []
         for column, (cell, width, justify) in enumerate(zip(cells, widths, self.justify, strict=True)):
             left, right = self._padding(column)
-            lines = _set(console, cell, width - left - right, justify)
+            lines = _set(console, cell, self._room(column, width), justify)
             columns.append([f"{'':{left}}{line}{'':{right}}" for line in lines])
         height = max(map(len, columns))
         for lines, width in zip(columns, widths, strict=True):
             blank = [" " * width] * (height - len(lines))
             lines[:] = [*blank, *lines] if at_bottom else [*lines, *blank]
         return zip(*columns, strict=True)
+
+
+def _is_plain(cell: str, room: int) -> bool:
+    """Whether a cell is one line that needs nothing but blanks behind it, or before it."""
+    return len(cell) <= room and cell.isascii() and cell.isprintable() and not cell.endswith(" ")
 
 
 def _width(cell: str) -> int:

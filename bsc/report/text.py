@@ -35,7 +35,7 @@ def to_text(report: RenderableType, width: int = REPORT_WIDTH) -> str:
         markup=False,
     )
     with console.capture() as capture:
-        console.print(_Visible(report))
+        console.print(_Visible(report), crop=False)  # nothing is wider, and looking at every line takes time
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 

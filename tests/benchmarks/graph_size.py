@@ -31,6 +31,42 @@ def relus(size: int) -> onnx.ModelProto:
     return _model([helper.make_node("MatMul", ["x", "w"], ["t0"]), *nodes], f"t{size}", {"w": _weights(0)})
 
 
+def adds(size: int) -> onnx.ModelProto:
+    """One layer, and a chain of Relu and Add, each of these with a constant of its own."""
+    nodes, arrays = [helper.make_node("MatMul", ["x", "w"], ["t0"])], {"w": _weights(0)}
+    for index in range(size):
+        if index % 2:
+            arrays[f"c{index}"] = np.full(SIDE, 0.5, np.float32)
+            nodes.append(helper.make_node("Add", [f"t{index}", f"c{index}"], [f"t{index + 1}"]))
+        else:
+            nodes.append(helper.make_node("Relu", [f"t{index}"], [f"t{index + 1}"]))
+    return _model(nodes, f"t{size}", arrays)
+
+
+def shapes(size: int) -> onnx.ModelProto:
+    """One layer, and a chain of what exporters write for a Reshape to a computed shape: seven nodes each."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["t0"])]
+    for index in range(size // 7):
+        zero, rest = (numpy_helper.from_array(np.array([value])) for value in (0, -1))
+        nodes += [
+            helper.make_node("Shape", [f"t{index}"], [f"shape{index}"]),
+            helper.make_node("Constant", [], [f"zero{index}"], value=zero),
+            helper.make_node("Gather", [f"shape{index}", f"zero{index}"], [f"batch{index}"]),
+            helper.make_node("Constant", [], [f"rest{index}"], value=rest),
+            helper.make_node("Concat", [f"batch{index}", f"rest{index}"], [f"sizes{index}"], axis=0),
+            helper.make_node("Reshape", [f"t{index}", f"sizes{index}"], [f"same{index}"]),
+            helper.make_node("Identity", [f"same{index}"], [f"t{index + 1}"]),
+        ]
+    return _model(nodes, f"t{size // 7}", {"w": _weights(0)})
+
+
+def folds(size: int) -> onnx.ModelProto:
+    """One layer, and a chain of operators on a constant."""
+    nodes = [helper.make_node("Neg" if index % 2 else "Abs", [f"c{index}"], [f"c{index + 1}"]) for index in range(size)]
+    ends = [helper.make_node("MatMul", ["x", "w"], ["t0"]), helper.make_node("Add", ["t0", f"c{size}"], ["y"])]
+    return _model([*nodes, *ends], "y", {"w": _weights(0), "c0": np.full(SIDE, 0.5, np.float32)})
+
+
 def constants(size: int) -> onnx.ModelProto:
     """One layer, and constants that nobody reads."""
     unused = {f"c{index}": np.full(SIDE, 0.5, np.float32) for index in range(size)}
@@ -47,9 +83,19 @@ def layers(size: int) -> onnx.ModelProto:
     return _model(nodes, f"t{size}", weights)
 
 
-KINDS: Mapping[str, Callable[[int], onnx.ModelProto]] = {"relus": relus, "constants": constants, "layers": layers}
+KINDS: Mapping[str, Callable[[int], onnx.ModelProto]] = {
+    "relus": relus,
+    "adds": adds,
+    "shapes": shapes,
+    "folds": folds,
+    "constants": constants,
+    "layers": layers,
+}
 SIZES: Mapping[str, tuple[int, ...]] = {
     "relus": (10_000, 20_000, 40_000),
+    "adds": (10_000, 20_000, 40_000),
+    "shapes": (10_000, 20_000, 40_000),
+    "folds": (2_000, 4_000, 8_000),
     "constants": (20_000, 40_000, 80_000),
     "layers": (250, 500, 1000),
 }

@@ -128,3 +128,21 @@ def test_a_swap_where_the_system_has_none(tmp_path: Path, monkeypatch: pytest.Mo
         with new_folder(tmp_path / "output", force=True) as folder:
             (folder / content).write_text(content)
     assert [path.name for path in tmp_path.rglob("*")] == ["output", "new"]
+
+
+def test_a_file_that_another_process_takes_for_unused_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may do so between making the file and opening it to lock it."""
+    touch, made = Path.touch, []
+
+    def touched(path: Path) -> None:
+        made.append(path)
+        if len(made) > 1:
+            touch(path)
+
+    monkeypatch.setattr(Path, "touch", touched)
+    write_file(tmp_path / "out", b"new")
+    assert (tmp_path / "out").read_bytes() == b"new"
+    assert len(made) == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]

@@ -480,3 +480,14 @@ def test_only_an_export_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         write_emulation(plan, path)
     assert caught.value.seen == "an exported model"
+
+
+def test_an_output_that_is_a_sequence(tmp_path: Path) -> None:
+    text = "(float[N,4] x) => (seq(float[]) y) { h = MatMul(x, w)  y = SplitToSequence <axis = 1> (h, two) }"
+    plan = model_plan(tiny_model(text, {"w": random_weights(4, 4), "two": np.array(2)}), tmp_path)
+    feeds = {"x": normal(3, 4)}
+    (replayed,), (result,) = (
+        each.values() for each in (Replayer(plan.mapping).replayed(feeds), emulated(emulation_model(plan), feeds))
+    )
+    assert [part.tobytes() for part in result] == [np.ascontiguousarray(part).tobytes() for part in replayed]
+    assert [part.shape for part in result] == [(3, 2), (3, 2)]

@@ -20,6 +20,9 @@ from tests.bsc.plans import model_plan
 SUFFIXES = ("", "", "", "/whole", "/codes", "/sums", "/cast", "/adc-lsb", "/turned", "_2", "/whole_2")
 """Behind the names of operators, so that they meet those of an export's own operators."""
 
+UNTOLD = ("com.microsoft", "GroupNormalization", "Sequence")
+"""Operators whose sizes ONNX's inference does not tell; behind them products of integers do not compile."""
+
 
 @dataclass
 class Writer:
@@ -33,6 +36,7 @@ class Writer:
         names: of the operators so far.
         last: the newest feature map.
         shapes: (channels, size) of every feature map so far.
+        opset: of the model.
     """
 
     draw: st.DrawFn
@@ -42,6 +46,7 @@ class Writer:
     names: set[str] = field(default_factory=set)
     last: str = "x"
     shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    opset: int = 17
 
     def weight(self, *shape: int, dtype: str = "float32") -> str:
         name = f"w{len(self.weights)}"
@@ -62,6 +67,10 @@ class Writer:
         self.names.add(name)
         self.body.append(f'["{name}"] t{index} = {call}')
         return f"t{index}"
+
+    def has(self, *words: str) -> bool:
+        """Whether an operator so far has one of these words."""
+        return any(word in op for op in self.body for word in words)
 
     def done(self, name: str, channels: int, size: int) -> None:
         self.last = name
@@ -88,6 +97,8 @@ def conv_transpose(writer: Writer) -> None:
 
 def conv_integer(writer: Writer) -> None:
     channels, size = writer.shapes[writer.last]
+    if writer.has(*UNTOLD):
+        return
     filters = writer.draw(st.integers(1, 3))
     zero, scale = writer.constant(np.uint8(128)), writer.constant(np.float32(0.05))
     codes = writer.op(f"QuantizeLinear ({writer.last}, {scale}, {zero})")
@@ -99,6 +110,8 @@ def conv_integer(writer: Writer) -> None:
 
 def matmul_integer(writer: Writer) -> None:
     channels, size = writer.shapes[writer.last]
+    if writer.has(*UNTOLD):
+        return
     columns = writer.draw(st.integers(1, 4))
     turned = writer.op(f"Transpose <perm = [0, 2, 3, 1]> ({writer.last})")
     zero, scale = writer.constant(np.uint8(100)), writer.constant(np.float32(0.05))
@@ -157,9 +170,39 @@ def fake_quantised(writer: Writer) -> None:
     writer.done(writer.op(f"DequantizeLinear ({codes}, {scale}, {zero})"), *writer.shapes[writer.last])
 
 
+def group_normalization(writer: Writer) -> None:
+    """ONNX's inference does not tell its type."""
+    channels, size = writer.shapes[writer.last]
+    if writer.opset < 21 or writer.has("Integer"):
+        return
+    groups = writer.draw(st.sampled_from([1, channels]))
+    scale, bias = writer.weight(channels), writer.weight(channels)
+    call = f"GroupNormalization <num_groups = {groups}> ({writer.last}, {scale}, {bias})"
+    writer.done(writer.op(call), channels, size)
+
+
+def microsoft(writer: Writer) -> None:
+    """Of a domain that ONNX's inference does not know."""
+    if writer.has("Integer"):
+        return
+    writer.done(writer.op(f"com.microsoft.FastGelu ({writer.last})"), *writer.shapes[writer.last])
+
+
+def sequence(writer: Writer) -> None:
+    """A sequence that is read behind a layer, and its first tensor in front of one."""
+    channels, size = writer.shapes[writer.last]
+    if channels == 1 or writer.has("Integer"):  # the size of one channel is known at run time only
+        return
+    parts = writer.op(f"SplitToSequence <axis = 1> ({writer.last}, {writer.constant(np.int64(1))})")
+    first = writer.op(f"SequenceAt ({parts}, {writer.constant(np.int64(0))})")
+    layer = writer.op(f"Conv ({first}, {writer.weight(channels, 1, 1, 1)})")
+    whole = writer.op(f"ConcatFromSequence <axis = 1> ({parts})")
+    writer.done(writer.op(f"Add ({layer}, {whole})"), channels, size)
+
+
 BLOCKS: tuple[Callable[[Writer], None], ...] = (
     conv, conv_transpose, conv_integer, matmul_integer, shared_weights, branch, loop, pointwise, add_earlier,
-    fake_quantised,
+    fake_quantised, group_normalization, microsoft, sequence,
 )  # fmt: skip
 
 
@@ -169,6 +212,7 @@ def models(draw: st.DrawFn) -> tuple[onnx.ModelProto, NDArray[Any]]:
     writer = Writer(draw, np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     channels, size, batch = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
     writer.shapes["x"] = channels, size
+    writer.opset = draw(st.sampled_from([17, 21]))
     for block in [conv, *draw(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=6))]:
         block(writer)
     made = [name for name in writer.shapes if name != "x"]
@@ -177,7 +221,7 @@ def models(draw: st.DrawFn) -> tuple[onnx.ModelProto, NDArray[Any]]:
     heads = ", ".join(f"float[] {name}" for name in sorted(outputs))
     text = f"(float[{'N' if free else batch},{channels},{size},{size}] x) => ({heads}) {{ {'  '.join(writer.body)} }}"
     x = writer.random.standard_normal((batch, channels, size, size)).astype(np.float32)
-    return tiny_model(text, writer.weights), x
+    return tiny_model(text, writer.weights, opset=writer.opset, domains=("com.microsoft",)), x
 
 
 @settings(deadline=None, max_examples=60)

@@ -217,6 +217,13 @@ def test_words_for_bytes_that_do_not_fit_a_shape(tmp_path: Path) -> None:
     )
 
 
+def test_functions_that_nothing_calls_are_not_unfolded(tmp_path: Path) -> None:
+    """The graph calls the last but one of a chain that doubles thirty times."""
+    model = doubling(30)
+    model.graph.node[0].op_type = "F28"
+    assert len(list(imported(model, tmp_path).ops())) == 2**2 + 1
+
+
 LONG = bounds.MAX_FOLDED_VALUES
 """Numbers of the longest list that inference sees."""
 
