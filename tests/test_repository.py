@@ -176,13 +176,15 @@ def test_ci_runs_the_readme_commands() -> None:
     assert text(".ci/run").splitlines().count(commands[1]) == 1
 
 
-def test_readme_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```$", text("README.md"), re.MULTILINE | re.DOTALL)
-    monkeypatch.chdir(ROOT)
-    names: dict[str, object] = {}
-    exec(code, names)
-    compiled = names["compiled"]
-    assert compiled.plan is not None  # type: ignore[attr-defined]
+def test_readme_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"^```python\n(import bsc\n.*?)^```$", text("README.md"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    ours, golden = (
+        json.loads((folder / "plan.json").read_text()) for folder in (tmp_path / "model.bsc", GOLDEN / "mnist")
+    )
+    assert ours | {"calibration": golden["calibration"]} == golden  # which has labels in its file
 
 
 def test_own_pass_example(capsys: pytest.CaptureFixture[str]) -> None:

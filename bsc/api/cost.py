@@ -184,4 +184,4 @@ def _gain(saving: float | None) -> str:
 
     if saving is None:
         return "unknown beside"
-    return f"{format_ratio(saving)} less than" if saving >= 1 else f"{format_ratio(1 / saving)} more than"
+    return f"{format_ratio(saving)} below" if saving >= 1 else f"{format_ratio(1 / saving)} above"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bsc.api.cost import Cost
+    from bsc.api.exporting import Form
     from bsc.api.table import Table
     from bsc.ir.input_values import Values
     from bsc.mapping.model import TensorRecord
@@ -262,6 +263,26 @@ class Plan(Shown):
             UsageError: BSC203 for a folder that exists, BSC204 for one that cannot be written.
         """
         return save(self.record, self._cost, Path(path), force=force, html=html)
+
+    def export(self, to: "Form", path: StrPath | None = None, *, force: bool = False) -> Path:
+        """Write the plan for other tools, as `bsc export` does.
+
+        Args:
+            to: "onnx", "cells", "model-explorer", "csv" or "parquet".
+            path: the file or folder; None for one in this folder, called like the model.
+            force: replace an earlier export.
+
+        Returns:
+            Where it was written.
+
+        Raises:
+            UsageError: BSC203 for what exists, BSC204 for what cannot be written, BSC208 for a package that is missing.
+        """
+        from bsc.api.exporting import default_path, export_plan
+
+        place = default_path(Path(self.model).stem, to) if path is None else Path(path)
+        export_plan(self.record, lambda: self._cost.document, to, place, force=force)
+        return place
 
     @cached_property
     def _cost(self) -> "Cost":

@@ -15,7 +15,8 @@ from bsc.report.csv_line import Cell, csv_table
 if TYPE_CHECKING:
     import pandas
 
-Row = dict[str, Cell]
+Row = dict[str, Any]
+"""Cells by column: text, numbers, or None where a figure is unknown."""
 MOST_ROWS = 60
 """Rows that a notebook shows."""
 

@@ -59,7 +59,8 @@ class Verified(Shown):
         return VerificationReport(plan=self._plan, found=self.found, proofs=self.proofs)
 
     def _line(self) -> str:
-        words = [f"{'exact' if self.exact else 'NOT exact'} on {self.samples} samples"]
+        samples = "1 sample" if self.samples == 1 else f"{self.samples} samples"
+        words = [f"{'exact' if self.exact else 'not exact'} on {samples}"]
         if self.accuracy is not None:
             words.append(f"accuracy {self.accuracy.replayed:.2%}, quantised {self.accuracy.quantised:.2%}")
             if self.accuracy.float_model is not None:

@@ -36,11 +36,14 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     from bsc.api.plan import save
     from bsc.api.pricing import plan_report
     from bsc.compiler.driver import compile_model
+    from bsc.file_kinds import refuse_mistaken
     from bsc.plan.folder import check_free, to_json
 
     asked = request(ctx, options)
     target, settings = asked.resolve()
     output = options["output"] or Path(f"{model.stem}.bsc")
+    if model.is_dir():  # a plan, whose name is that of the output too
+        refuse_mistaken(model, "model")
     if settings.stop_after is None:
         check_free(output, force=options["force"])  # before the work, and once more when writing
     compiled = compile_model(model, target, settings)

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, StrictBool, ValidationInfo, field_valida
 from bsc.compiler.options import ADAPTIVE, SEARCH, MappingOptions, parse_xbar
 from bsc.compiler.policies import PRESETS, budget_words, parse_policy
 from bsc.errors import UsageError
+from bsc.file_kinds import refuse_mistaken
 from bsc.numeric.encoding import Encoding, Subtraction
 from bsc.numeric.quantizer import Scale
 from bsc.toml_record import Record, Text, read_record, record_of
@@ -171,6 +172,7 @@ def read_space(source: Path | Mapping[str, Any]) -> Space:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # not UTF-8, or a zero byte in the path
+        refuse_mistaken(path, "space")
         seen = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise UsageError(
             "BSC202", f"space '{path.name}' cannot be read", seen=seen, fix="give the path of a TOML file"

@@ -31,13 +31,14 @@ PRODUCER = "bsc export"
 BATCH = "N"
 
 
-def write_emulation(plan: Plan, path: Path, *, force: bool = False) -> None:
+def write_emulation(plan: Plan, path: Path, *, force: bool = False, figures: Mapping[str, str] | None = None) -> None:
     """Write `emulation_model(plan)` to a file; the same plan gives the same bytes.
 
     Args:
         plan: what to export.
         path: the file; only one that an export wrote is ever replaced.
         force: replace it.
+        figures: further metadata of the model.
 
     Raises:
         UsageError: BSC203 if the file exists and may not be replaced; BSC204 if it cannot be written.
@@ -45,7 +46,9 @@ def write_emulation(plan: Plan, path: Path, *, force: bool = False) -> None:
     """
     check_free(path, force=force)
     try:
-        content = emulation_model(plan).SerializeToString(deterministic=True)
+        model = emulation_model(plan)
+        helper.set_model_props(model, {each.key: each.value for each in model.metadata_props} | dict(figures or {}))
+        content = model.SerializeToString(deterministic=True)
     except (DecodeError, UnicodeDecodeError) as error:
         raise _contradiction("digital operators", f"a file that is no ONNX model: {error}") from None
     write_file(path, content, force=force)

@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from bsc.errors import ModelError, UsageError
+from bsc.file_kinds import refuse_mistaken
 from bsc.frontend.attributes import all_nodes, inner_graphs
 from bsc.frontend.large_tensors import InFileTensor, put_in_place, read_without_large
 from bsc.frontend.plain import make_plain
@@ -66,6 +67,7 @@ def load_model(path: Path) -> ModelFile:
         with path.open("rb"):
             pass
     except OSError as error:
+        refuse_mistaken(path, "model")
         raise UsageError(
             "BSC202",
             f"model '{path.name}' cannot be opened",
@@ -80,6 +82,7 @@ def load_model(path: Path) -> ModelFile:
     except ModelError:
         raise
     except Exception as error:  # protobuf, onnx-ir and NumPy each raise their own kinds on hostile bytes
+        refuse_mistaken(path, "model")
         raise _unreadable(path, cause(error)) from None
     if len(file.model.graph) == 0:
         raise _unreadable(path, f"a model without operators in {size} bytes")

@@ -132,6 +132,7 @@ def _graph(
     made_constant = set_inputs(model, given.constants, sizes)
     simplify(model)
     batch = fix_batch(model, declared, sizes)
+    axes = {**_output_axes(model), **batch.axes}  # before rewrites, which make the outputs anew
     require_inputs(given.values, [value.name or "" for value in model.graph.inputs])
     ranges = input_ranges(model) | dict(given.values)
     of_the_file = set(model.graph.initializers)
@@ -161,7 +162,7 @@ def _graph(
     return Graph(
         info=info,
         ops=ops,
-        tensors=_tensor_types(model, batch.axes, ranges),
+        tensors=_tensor_types(model, axes, ranges),
         inputs=inputs,
         outputs=tuple(value.name or "" for value in model.graph.outputs),
         arrays=arrays,
@@ -377,16 +378,20 @@ def _captured(node: ir.Node) -> list[str]:
     return list(outer)
 
 
+def _output_axes(model: ir.Model) -> dict[str, int]:
+    """The axis that samples lie along, of outputs where it is known."""
+    grown = {value.name or "": value.meta.get(BATCH_AXES, ()) for value in model.graph.outputs}
+    return {name: axes[0] for name, axes in grown.items() if len(axes) == 1}
+
+
 def _tensor_types(
     model: ir.Model, batch_axes: Mapping[str, int], ranges: Mapping[str, Values]
 ) -> dict[str, TensorType]:
-    """Every tensor; `batch_axes` and `ranges` are those of inputs."""
+    """Every tensor; `batch_axes` are those of inputs and outputs, `ranges` those of inputs."""
     values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
     types = {kind.name: kind for kind in map(_tensor_type, values)}
-    grown = {value.name or "": value.meta.get(BATCH_AXES, ()) for value in model.graph.outputs}
-    axes = {name: each[0] for name, each in grown.items() if len(each) == 1} | dict(batch_axes)
-    for name in {*axes, *ranges}:
-        types[name] = replace(types[name], batch_axis=axes.get(name), values=ranges.get(name))
+    for name in {*batch_axes, *ranges}:
+        types[name] = replace(types[name], batch_axis=batch_axes.get(name), values=ranges.get(name))
     return types
 
 

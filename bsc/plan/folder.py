@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from bsc.errors import ModelError, UsageError
+from bsc.file_kinds import refuse_mistaken
 from bsc.hardware.target import Target
 from bsc.ir.onnx_walk import tensors
 from bsc.mapping.arrays import SAVED, LayerArrays, misfits
@@ -87,6 +88,7 @@ def read_plan(folder: Path) -> Plan:
     """
     with _input_errors(folder):
         if not folder.is_dir():
+            refuse_mistaken(folder, "plan")
             raise _unopened(folder, "no such folder")
         document = _read_document(folder)
         try:
@@ -190,6 +192,7 @@ def _altered(folder: Path, seen: str) -> ModelError:
 def _read_document(folder: Path) -> PlanDocument:
     path = folder / DOCUMENT
     if not path.is_file():
+        refuse_mistaken(folder, "plan")
         raise _altered(folder, f"no {DOCUMENT} in the folder")
     if path.stat().st_size > MAX_JSON_BYTES:
         raise _altered(folder, f"{DOCUMENT} has {path.stat().st_size} bytes, more than {MAX_JSON_BYTES}")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
+from bsc.file_kinds import refuse_mistaken
 from bsc.ir.input_values import MAX_MADE_VALUES, InputSpec, Values, made_up
 from bsc.limits import bounded_memory
 
@@ -337,8 +338,12 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("a single array, not a .npz archive")
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            if not all(isinstance(each, np.ndarray) for each in arrays.values()):
+                raise ValueError("files that are no arrays")
+            return arrays
     except OSError as error:
+        refuse_mistaken(path, "data")
         raise UsageError(
             "BSC202",
             f"data file '{path.name}' cannot be opened",
@@ -346,6 +351,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             fix="give the path of a .npz file",
         ) from None
     except Exception as error:  # zipfile, zlib and NumPy each raise their own kinds on hostile bytes
+        refuse_mistaken(path, "data")
         seen = (str(error).splitlines() or [type(error).__name__])[0]
         raise _unfit(
             f"data file '{path.name}'", "format", seen, "write it with numpy.savez, without object arrays"

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bsc.errors import ModelError, UsageError
+from bsc.file_kinds import refuse_mistaken
 from bsc.report.document import ReportDocument
 from bsc.toml_record import first_mistake
 
@@ -26,11 +27,14 @@ def read_report(path: Path) -> ReportDocument:
             content = stream.read(MAX_REPORT_BYTES + 1)
     except OSError as error:
         raise _unopened(path, error.strerror or str(error)) from None
+    if content[:1] != b"{":
+        refuse_mistaken(path, "report")
     if len(content) > MAX_REPORT_BYTES:
         raise _malformed(path, f"more than {MAX_REPORT_BYTES} bytes")
     try:
         return ReportDocument.model_validate_json(content)
     except ValidationError as error:
+        refuse_mistaken(path, "report")
         raise _malformed(path, first_mistake(error)) from None
 
 

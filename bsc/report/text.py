@@ -26,7 +26,13 @@ REPORT_WIDTH = 110
 def to_text(report: RenderableType, width: int = REPORT_WIDTH) -> str:
     """The report without colours, lines stripped on the right."""
     console = Console(
-        width=width, file=io.StringIO(), color_system=None, force_terminal=False, legacy_windows=False, markup=False
+        width=width,
+        file=io.StringIO(),
+        color_system=None,
+        force_terminal=False,
+        force_jupyter=False,  # or a notebook would show an empty line of its own
+        legacy_windows=False,
+        markup=False,
     )
     with console.capture() as capture:
         console.print(_Visible(report), crop=False)  # nothing is wider, and looking at every line takes time
