@@ -161,25 +161,32 @@ class ProgrammedCrossbar:
 
 
 def program(
-    levels: NDArray[np.integer[Any]], max_level: int, device: Device, generator: Generator, *, max_digit: int = 1
+    levels: NDArray[np.integer[Any]],
+    max_level: int,
+    device: Device,
+    generator: Generator,
+    *,
+    max_digit: int = 1,
+    chip: float = 0.0,
 ) -> ProgrammedCrossbar:
     """Program the cells of one crossbar.
 
-    Deviations beyond 0 conductance are cut off there. Stuck cells keep the on or off conductance exactly and do not
-    drift. Drift exponents below 0 count as 0.
+    Deviations beyond 0 conductance are cut off there. Whatever follows the conductance follows a cell's target. Stuck
+    cells keep the on or off conductance exactly, do not drift and are not warmed.
 
     Args:
         levels: (R, C), each in 0..max_level, of the wordlines and bitlines that are in use; row R - 1 is next to
             the converters and column 0 next to the row drivers.
         max_level: level of the on conductance, 1 or more.
         device: its effects.
-        generator: four children of it draw stuck cells, programming errors and drift exponents, each (R, C + 1),
-            and converter offsets (C,), so that no effect shifts the deviates of another.
+        generator: children of it draw stuck cells, programming errors and drift exponents, each (R, C + 1), converter
+            offsets (C,), errors of rows (R,) and of columns (C + 1,), so that no effect shifts the deviates of another.
         max_digit: largest digit that `sums` will be given.
+        chip: standard normal deviate of the chip that the crossbar is on.
     """
     assert max_level >= 1, max_level
     assert levels.size == 0 or 0 <= levels.min() <= levels.max() <= max_level, levels
-    stuck, deviation, exponent, offset = generator.spawn(4)
+    stuck, deviation, exponent, offset, row, column = generator.spawn(6)
     reference = device.off_current is not None and device.off_current.reference_column
     off = 0.0 if device.off_current is None else max_level / (device.off_current.on_off_ratio.value - 1)
     on = max_level + off
@@ -187,14 +194,27 @@ def program(
     drawn = (levels.shape[0], levels.shape[1] + 1)
     used = np.s_[:, : levels.shape[1] + reference]
 
-    cells = np.pad(levels.astype(np.float64), ((0, 0), (0, int(reference)))) + off
+    targets = np.pad(levels.astype(np.float64), ((0, 0), (0, int(reference)))) + off
+    cells = targets.copy()
     if device.programming_error is not None:
-        sigma = np.sqrt(device.programming_error.variance(cells, on=on, off=off))
-        cells = np.maximum(cells + sigma * deviation.standard_normal(drawn)[used], 0)
+        cells += device.programming_error.deviations(targets, deviation.standard_normal(drawn)[used], on=on, off=off)
+    for shared, deviates in (
+        (device.chip_error, np.array(chip)),
+        (device.row_error, row.standard_normal((drawn[0], 1))),
+        (device.column_error, column.standard_normal(drawn[1])[used[1]]),
+    ):
+        if shared is not None:
+            cells += np.sqrt(shared.variance(targets, on=on, off=off)) * deviates
+    np.maximum(cells, 0, out=cells)
+    voltage = 1.0
     if device.drift is not None and not device.drift.is_zero:
-        spread = 0.0 if device.drift.nu_spread is None else device.drift.nu_spread.value
-        nu = np.maximum(device.drift.nu.value + spread * exponent.standard_normal(drawn)[used], 0)
-        cells *= np.exp(-nu * device.drift.log_time)
+        exponents = device.drift.exponents(targets / on, exponent.standard_normal(drawn)[used])
+        before = cells.sum()
+        cells *= np.exp(-exponents * device.drift.log_time)
+        if device.drift.compensated and cells.sum() > 0:
+            voltage = float(before / cells.sum())
+    if device.temperature is not None and not device.temperature.is_zero:
+        cells *= device.temperature.factors(targets / on)
     if device.stuck_at is not None:
         chance = stuck.random(drawn)[used]
         cells[chance < (0.0 if device.stuck_at.on is None else device.stuck_at.on.value)] = on
@@ -211,6 +231,9 @@ def program(
             kept = _wordline_share(cells, device.ir_drop.wordline_ohm.value * segment)
             cells *= kept
             variances = None if variances is None else variances * kept**2
+    cells *= voltage
+    bitline /= voltage  # of a column's own current, which the voltage has raised with the load of its cells
+    variances = None if variances is None else variances * voltage**2
     adc_offset = np.zeros(levels.shape[1])
     if device.adc_offset is not None:
         adc_offset += device.adc_offset.sigma_cells.value * offset.standard_normal(levels.shape[1])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from bsc.hardware.device import Device
@@ -66,13 +67,22 @@ class NoisyLayer:
         device: the effects.
         seed: of the run.
         key: what tells this trial and layer from others.
+        chip: standard normal deviate of the chip that the layer is on.
     """
 
     def __init__(
-        self, layer: MappedLayer, arrays: LayerArrays, device: Device, seed: int, key: tuple[int, ...]
+        self,
+        layer: MappedLayer,
+        arrays: LayerArrays,
+        device: Device,
+        seed: int,
+        key: tuple[int, ...],
+        *,
+        chip: float = 0.0,
     ) -> None:
         self.layer = layer
         self.arrays = arrays
+        self._chip = chip
         self._cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
         self._crossbars = [self._program(device, read, seed, key) for read in self._read_together()]
         whole = np.repeat(corrections(layer, arrays), layer.active_rows, axis=0)[: layer.mapped_rows]
@@ -146,6 +156,7 @@ class NoisyLayer:
                     device,
                     streams_.programming,
                     max_digit=layer.max_digit,
+                    chip=self._chip,
                 )
                 for each, streams_ in zip(indices, random, strict=True)
             ),
@@ -168,13 +179,14 @@ class NoisyReplayer:
         loaded: the plan; trials may share it.
         device: the effects.
         seed: of the run.
-        trial: which trial; each has cells and noise of its own.
+        trial: which trial; each has cells and noise of its own, and all its crossbars are of one chip.
     """
 
     def __init__(self, loaded: PlanRunner, device: Device, *, seed: int, trial: int = 0) -> None:
         self._loaded = loaded
+        chip = float(np.random.default_rng(SeedSequence(seed, spawn_key=(trial,))).standard_normal())
         self._layers = {
-            name: NoisyLayer(layer, arrays, device, seed, (trial, number))
+            name: NoisyLayer(layer, arrays, device, seed, (trial, number), chip=chip)
             for number, (name, (layer, arrays)) in enumerate(loaded.layers.items())
         }
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from rich.console import Group, RenderableType
 
-from bsc.hardware.device import Curve, Device
+from bsc.hardware.device import Device
+from bsc.hardware.device_tables import DeviceTable
 from bsc.plan.document import Plan
 from bsc.replay.simulation import Simulation
 from bsc.replay.tally import ColumnTally
@@ -30,7 +31,7 @@ class DeviceReport:
     def __rich__(self) -> RenderableType:
         shown = new_table("Numbers", ("key", "value", "kind", "source"), 4, numbers={1})
         for key, number in self.device.sources().items():
-            value = f"{len(number.points)} points" if isinstance(number, Curve) else f"{number.value:g}"
+            value = number.size if isinstance(number, DeviceTable) else f"{number.value:g}"
             shown.add_row(key, value, number.kind, number.source)
         head = plain_text(
             f"{self.device.name}: {self.device.description}",
