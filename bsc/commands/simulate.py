@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--only", multiple=True, metavar="EFFECT", help="Leave out all other effects of the device.")
 @click.option("--scale", multiple=True, metavar="EFFECT=FACTOR", help="Make an effect larger or smaller.")
 @click.option("--read-at", type=float, metavar="SECONDS", help="Time of the read after programming, for drift.")
+@click.option("--temperature", type=float, metavar="KELVIN", help="Of the read, for devices that say what it changes.")
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Program the crossbars N times.  [default: 10]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of trials and random inputs.")
 @click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda", help="Where columns are read.")
@@ -74,7 +75,7 @@ def _noise(options: dict[str, Any]) -> "Device | None":
     import hw_models
 
     if options["noise"] is None:
-        needing = [name for name in ("only", "scale", "read_at", "trials") if options[name]]
+        needing = [name for name in ("only", "scale", "read_at", "temperature", "trials") if options[name]]
         if needing:
             flag = f"--{needing[0].replace('_', '-')}"
             raise UsageError(
@@ -94,4 +95,6 @@ def _noise(options: dict[str, Any]) -> "Device | None":
             ) from None
     if options["read_at"] is not None:
         device = device.read_at(options["read_at"])
+    if options["temperature"] is not None:
+        device = device.read_at_temperature(options["temperature"])
     return device

@@ -1,14 +1,14 @@
 """What a device description must say: how far the cells and converters of one technology are from ideal.
 
-Every effect is a table of a TOML file and optional; one that is left out is zero. hw_models/devices/generic.toml
-has all of them. What the effects do to a crossbar is in `bsc.replay.analog`. Citation keys in brackets, in the
-files, are in hw_models/SOURCES.md.
+Every effect is a table of a TOML file and optional; one that is left out is zero. Numbers that follow the conductance
+are in `bsc.hardware.device_tables`; `bsc.fit` makes descriptions from measurements. What the effects do to a crossbar
+is in `bsc.replay.analog`. Citation keys in brackets, in the files, are in hw_models/SOURCES.md.
 """
 
 import difflib
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ class Spread(Effect):
         by_conductance: standard deviation as a curve, where a publication has one.
     """
 
-    MAGNITUDES: ClassVar = ("independent", "proportional", "by_conductance")
+    MAGNITUDES: ClassVar[tuple[str, ...]] = ("independent", "proportional", "by_conductance")
 
     independent: Quantity | None = None
     proportional: Quantity | None = None
@@ -429,8 +429,15 @@ class Device(Record):
         """The device read at another temperature.
 
         Raises:
-            UsageError: BSC206, for a device that does not say what temperature changes.
+            UsageError: BSC206, for one that cannot be, or a device that does not say what temperature changes.
         """
+        if not 0 < kelvin < math.inf:
+            raise UsageError(
+                "BSC206",
+                f"device '{self.name}' cannot be read at that temperature",
+                seen=f"{kelvin:g} K",
+                fix="give a temperature above 0 in kelvin, such as 358 for 85 degrees Celsius",
+            )
         if self.temperature is None:
             raise UsageError(
                 "BSC206",

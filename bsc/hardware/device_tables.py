@@ -70,7 +70,7 @@ class _Points(DeviceTable):
     @property
     def largest(self) -> float:
         """Largest magnitude of what it gives."""
-        return max(abs(value) for point in self.points for value in point[1:])
+        return float(max(abs(value) for point in self.points for value in point[1:]))
 
     @property
     def size(self) -> str:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from bsc.errors import UsageError
 from bsc.hardware.device import EFFECTS, Device
 from bsc.hardware.device_tables import ErrorTable
+from bsc.hardware.target import Quantity
 
 FULL = """
 name = "full"
@@ -175,7 +176,8 @@ def test_a_temperature_that_the_device_does_not_know() -> None:
 
 def numbers(device: Device) -> dict[str, object]:
     return {
-        path: number.value if hasattr(number, "value") else number.points for path, number in device.sources().items()
+        path: number.value if isinstance(number, Quantity) else number.model_dump()["points"]
+        for path, number in device.sources().items()
     }
 
 
@@ -415,6 +417,12 @@ reference_column = true
         (
             lambda device: device.scaled("name", 2),
             f"no effect of that name\n  seen: 'name'\n  fix:  effects: {', '.join(EFFECTS)}",
+        ),
+        (
+            lambda device: device.read_at_temperature(0),
+            "device 'full' cannot be read at that temperature\n"
+            "  seen: 0 K\n"
+            "  fix:  give a temperature above 0 in kelvin, such as 358 for 85 degrees Celsius",
         ),
         (
             lambda device: device.read_at(19.9),

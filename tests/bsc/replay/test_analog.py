@@ -213,7 +213,7 @@ def test_compensated_drift_restores_the_sum_of_all_cells() -> None:
 
 
 def test_compensation_raises_read_noise_and_leaves_the_loss_of_wires() -> None:
-    """Half of everything is left and the voltage twice as high: the noise of the cells is what it was, 0.02 of range."""
+    """Half of everything is left and the voltage twice as high: noise is what it was."""
     effects: dict[str, dict[str, Any]] = {
         "drift": {"nu": 1, "start_s": 1, "read_s": 2, "compensated": True},
         "read_noise": {"proportional": 0.02},
