@@ -113,6 +113,12 @@ OPTIONS = (
         metavar="FILE.npz",
         help="Labelled data to test the drop on.  [default: every other sample of --calib]",
     ),
+    click.option(
+        "--faults",
+        type=click.Path(path_type=Path),
+        metavar="MAP.csv",
+        help="Stuck cells (crossbar,row,column,stuck): rows and columns are moved to where they do least harm.",
+    ),
     shape_option,
     set_option,
     keep_option,
@@ -174,6 +180,7 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
         max_accuracy_drop=None if options["max_accuracy_drop"] is None else options["max_accuracy_drop"] / 100,
         adc_law=law,
         adaptive_cut=adaptive,
+        faults=options["faults"],
     )
 
 

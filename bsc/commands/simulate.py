@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 @click.option("--stats", is_flag=True, help="Count the column sums of every layer; implies --every-conversion.")
 @click.option("--every-conversion", is_flag=True, help="Carry out conversions that are proved lossless too.")
 @click.option("--noise", metavar="NAME|FILE.toml", help="Run trials with the effects of this device.")
+@click.option(
+    "--faults",
+    type=click.Path(path_type=Path),
+    metavar="MAP.csv",
+    help="Cells that are stuck in every trial: crossbar,row,column,stuck.",
+)
 @click.option("--only", multiple=True, metavar="EFFECT", help="Leave out all other effects of the device.")
 @click.option("--scale", multiple=True, metavar="EFFECT=FACTOR", help="Make an effect larger or smaller.")
 @click.option("--read-at", type=float, metavar="SECONDS", help="Time of the read after programming, for drift.")
@@ -36,13 +42,19 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
 def simulate(plan: Path, **options: Any) -> None:
     """Replay a plan, count its column sums, and try it on real devices."""
+    import hw_models
+    from bsc.mapping.fault_map import read_fault_map
     from bsc.plan.folder import read_plan, to_json
     from bsc.replay.simulation import simulate as run
     from bsc.report.simulation import SimulationReport, simulation_json
 
+    faults = None if options["faults"] is None else read_fault_map(options["faults"])
     device = _noise(options)
-    trials = (options["trials"] or 10) if device is not None else 0
+    # Without other effects, stuck cells leave nothing to chance.
+    trials = (options["trials"] or 10) if device is not None else int(faults is not None)
     opened = read_plan(plan)
+    if faults is not None:
+        faults.require_fit(opened.mapping.record)
     data, source = open_data(
         opened,
         options["data"],
@@ -59,9 +71,10 @@ def simulate(plan: Path, **options: Any) -> None:
             options=replay_options(
                 options["device"], every_conversion=options["every_conversion"], statistics=options["stats"]
             ),
-            device=device,
+            device=hw_models.load_device("ideal") if device is None and faults is not None else device,
             trials=trials,
             seed=options["seed"],
+            faults=faults,
             advance=advance,
         )
     if options["as_json"]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import hw_models
 from bsc.chip.demand import chip_demand
 from bsc.compile.accuracy_budget import budget_record, keep_budget, measure_accuracy, require_held_out, require_labels
+from bsc.compile.fault_avoidance import MOMENT_VECTORS, avoid_faults
 from bsc.compile.input_moments import with_moments
 from bsc.compile.layout import LayoutChoice, choose_layout
 from bsc.compile.observation import with_observations
@@ -31,6 +32,7 @@ from bsc.ir.graph import Graph
 from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline
+from bsc.mapping.fault_map import read_fault_map
 from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import FloatRun, calibrate
@@ -165,6 +167,8 @@ def calibrate_inputs(_job: Job, state: State) -> State:
 def note_moments(job: Job, state: State) -> State:
     """Note moments: attach mean and covariance of layer inputs, for passes that change codes by them."""
     vectors = max((step.input_vectors() for step in job.to_run(state.steps).all), default=0)
+    if job.options.faults is not None and state.calibration is not None:
+        vectors = max(vectors, MOMENT_VECTORS)
     if not vectors:
         return state
     assert state.calibration is not None
@@ -240,6 +244,21 @@ def place(job: Job, state: State) -> State:
     return _with_passes(job, replace(state, mapped=state.graph.with_demand(demand)), passes)
 
 
+def move_off_faults(job: Job, state: State) -> State:
+    """Move: with a fault map, put rows and columns where stuck cells do least harm."""
+    if job.options.faults is None or job.stops_early:
+        return state
+    faults = read_fault_map(job.options.faults)
+    graph, before, after = avoid_faults(state.graph, faults)
+    info = graph.info
+    note = (
+        f"stuck cells of {faults.file}, SHA-256 {faults.sha256[:12]}...: {before.cells} in use, of which {after.wrong} "
+        f"should hold another level, {before.wrong} before rows and columns were moved; their squared error in weight "
+        f"codes, weighted by inputs, is {after.squared:.3g}, {before.squared:.3g} before"
+    )
+    return replace(state, mapped=graph.with_info(replace(info, notes=(*info.notes, note))))
+
+
 def test_accuracy(job: Job, state: State) -> State:
     """Test: replay the plan beside the quantised model on held-out data, unless a budget has just done so."""
     if state.held_out is None or state.accuracy is not None or job.stops_early:
@@ -262,6 +281,7 @@ STAGES: Sequence[Stage] = (
     observe,
     assign,
     place,
+    move_off_faults,
     test_accuracy,
 )
 """The way from an ONNX file to a plan."""

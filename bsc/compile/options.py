@@ -69,6 +69,7 @@ class CompileOptions:
             the noise price that the pipeline says. Needs `test_accuracy`.
         adc_law: by which conversions are priced; None for the target's own.
         adaptive_cut: cut every layer into slices by measured error [raella23]; needs calibration data.
+        faults: file of stuck cells that rows and columns are moved around, or None.
     """
 
     pipeline: str
@@ -87,6 +88,7 @@ class CompileOptions:
     max_accuracy_drop: float | None = None
     adc_law: AdcLaw | None = None
     adaptive_cut: bool = False
+    faults: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

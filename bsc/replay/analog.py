@@ -168,6 +168,7 @@ def program(
     *,
     max_digit: int = 1,
     chip: float = 0.0,
+    stuck_levels: NDArray[np.int64] | None = None,
 ) -> ProgrammedCrossbar:
     """Program the cells of one crossbar.
 
@@ -183,6 +184,7 @@ def program(
             offsets (C,), errors of rows (R,) and of columns (C + 1,), so that no effect shifts the deviates of another.
         max_digit: largest digit that `sums` will be given.
         chip: standard normal deviate of the chip that the crossbar is on.
+        stuck_levels: levels (R, C) that cells are known to be stuck at, below 0 where they are not.
     """
     assert max_level >= 1, max_level
     assert levels.size == 0 or 0 <= levels.min() <= levels.max() <= max_level, levels
@@ -219,6 +221,9 @@ def program(
         chance = stuck.random(drawn)[used]
         cells[chance < (0.0 if device.stuck_at.on is None else device.stuck_at.on.value)] = on
         cells[chance >= 1 - (0.0 if device.stuck_at.off is None else device.stuck_at.off.value)] = off
+    if stuck_levels is not None:
+        known = np.s_[:, : levels.shape[1]]
+        cells[known] = np.where(stuck_levels >= 0, stuck_levels + off, cells[known])
 
     variances = None
     if device.read_noise is not None and not device.read_noise.is_zero:

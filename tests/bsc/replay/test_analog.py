@@ -149,6 +149,21 @@ def test_more_faults_are_the_same_ones_and_others() -> None:
     np.testing.assert_array_equal(more[few != 1], few[few != 1])
 
 
+def test_known_faults_hold_their_level_whatever_else_happens() -> None:
+    """Ratio 4 of 3 levels: level c conducts c + 1. Cells that are known to be stuck neither drift nor deviate."""
+    effects: dict[str, dict[str, Any]] = {
+        "off_current": off_current(4, reference=True),
+        "programming_error": {"proportional": 0.1},
+        "drift": {"nu": 0.1, "start_s": 1, "read_s": 1e6},
+    }
+    stuck = np.full((20, 3), -1)
+    stuck[3, 1], stuck[4, 2] = 2, 0
+    cells = program(np.full((20, 3), 3), 3, device(**effects), rng(), stuck_levels=stuck).cells
+    assert (cells[3, 1], cells[4, 2]) == (3, 1)
+    others = program(np.full((20, 3), 3), 3, device(**effects), rng()).cells
+    assert (cells != others).sum() == 2  # no deviate of another cell moves
+
+
 def drifting(read_s: float, spread: float = 0.0) -> Device:
     return device(drift={"nu": 0.05, "nu_spread": spread, "start_s": 20, "read_s": read_s})
 
