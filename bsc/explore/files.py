@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bsc.explore.designs import FIGURES, Design, Exploration
+from bsc.explore.designs import FIGURES, NOISE_FIGURES, Design, Exploration
 from bsc.report.csv_line import Cell, csv_line
 
 _SUFFIXES = {"J": "_j", "s": "_s", "m²": "_m2"}
@@ -18,6 +18,8 @@ def exploration_json(found: Exploration) -> dict[str, Any]:
         "axes": {name: list(values) for name, values in found.axes.items()},
         "objectives": list(found.objectives),
         "data": found.data,
+        "noise": list(found.noise),
+        "trials": found.trials,
         "front": [design.number for design in found.best],
         "designs": [
             {
@@ -25,7 +27,7 @@ def exploration_json(found: Exploration) -> dict[str, Any]:
                 "choices": dict(design.choices),
                 "pipeline": design.pipeline,
                 "command": design.command,
-                "figures": {column(name): design.figures.get(name) for name in FIGURES},
+                "figures": {column(name): design.figures.get(name) for name in _figures(found)},
                 "on_front": design.number in found.front,
                 "error": None if design.code is None else {"code": design.code, "problem": design.problem},
             }
@@ -36,7 +38,7 @@ def exploration_json(found: Exploration) -> dict[str, Any]:
 
 def exploration_csv(found: Exploration) -> str:
     """All designs, one a line."""
-    figures = [column(name) for name in FIGURES]
+    figures = [column(name) for name in _figures(found)]
     header = ["number", *found.axes, *figures, "on_front", "error", "problem", "pipeline", "command"]
     return "".join([csv_line(header), *(csv_line(_row(found, design)) for design in found.designs)])
 
@@ -46,8 +48,12 @@ def column(figure: str) -> str:
     return figure.replace("-", "_") + _SUFFIXES.get(FIGURES[figure].unit, "")
 
 
+def _figures(found: Exploration) -> list[str]:
+    return [name for name in FIGURES if found.noise or name not in NOISE_FIGURES]
+
+
 def _row(found: Exploration, design: Design) -> list[Cell]:
     chosen = [design.choices[axis] for axis in found.axes]
-    figures = [design.figures.get(name) for name in FIGURES]
+    figures = [design.figures.get(name) for name in _figures(found)]
     on_front = "yes" if design.number in found.front else "no"
     return [design.number, *chosen, *figures, on_front, design.code, design.problem, design.pipeline, design.command]
