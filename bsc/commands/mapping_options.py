@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bsc.commands.input_options import check_option, keep_option, model_inputs, set_option, shape_option, values_option
+from bsc.commands.output import require_together
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
     from bsc.compile.options import CompileOptions, Placing
+    from bsc.hardware.device import Device
     from bsc.hardware.target import Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -114,6 +116,13 @@ OPTIONS = (
         help="Labelled data to test the drop on.  [default: every other sample of --calib]",
     ),
     click.option(
+        "--noise",
+        metavar="NAME|FILE.toml",
+        help="Test accuracy on chips of this device, a chip drawn anew for each held-out sample: the drop then holds "
+        "for chips and samples alike.",
+    ),
+    click.option("--read-at", type=float, metavar="SECONDS", help="With --noise: time of the read after programming."),
+    click.option(
         "--faults",
         type=click.Path(path_type=Path),
         metavar="MAP.csv",
@@ -168,6 +177,7 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
         words = MappingOptions(**said | {"adc": _policy(ctx, options), "placing": _placing(options)})
         found = resolve(words, target, law)
         text, search, adaptive = found.pipeline, found.search, found.adaptive_cut
+    tested = options["held_out"] is not None or options["max_accuracy_drop"] is not None
     return target, CompileOptions(
         pipeline=text,
         **model_inputs(options),
@@ -175,13 +185,26 @@ def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Targe
         dump_ir=options.get("dump_ir"),
         stop_after=options.get("stop_after"),
         search=search,
-        test_accuracy=options["held_out"] is not None or options["max_accuracy_drop"] is not None,
+        test_accuracy=tested,
         held_out=options["held_out"],
         max_accuracy_drop=None if options["max_accuracy_drop"] is None else options["max_accuracy_drop"] / 100,
         adc_law=law,
         adaptive_cut=adaptive,
         faults=options["faults"],
+        noise=_noise(options, tested=tested),
     )
+
+
+def _noise(options: dict[str, Any], *, tested: bool) -> "Device | None":
+    """The device on whose chips accuracy is tested, or None."""
+    import hw_models
+
+    require_together("--read-at", options["read_at"], "--noise", options["noise"])
+    if options["noise"] is None:
+        return None
+    require_together("--noise", True, "--max-accuracy-drop or --held-out", tested)
+    device = hw_models.load_device(options["noise"])
+    return device if options["read_at"] is None else device.read_at(options["read_at"])
 
 
 def _placing(options: dict[str, Any]) -> "Placing":

@@ -229,6 +229,7 @@ def assign(job: Job, state: State) -> State:
             calibration=state.calibration,
             held_out=state.held_out,
             max_drop=max_drop,
+            device=job.options.noise,
         )
         state = replace(state, steps=replace(state.steps, assign=passes), accuracy=accuracy)
     return _with_passes(job, state, job.to_run(state.steps).assign)
@@ -260,10 +261,10 @@ def move_off_faults(job: Job, state: State) -> State:
 
 
 def test_accuracy(job: Job, state: State) -> State:
-    """Test: replay the plan beside the quantised model on held-out data, unless a budget has just done so."""
+    """Test: run the plan beside the quantised model on held-out data, unless a budget has just done so."""
     if state.held_out is None or state.accuracy is not None or job.stops_early:
         return state
-    return replace(state, accuracy=measure_accuracy(state.graph, state.held_out))
+    return replace(state, accuracy=measure_accuracy(state.graph, state.held_out, job.options.noise))
 
 
 STAGES: Sequence[Stage] = (
@@ -412,7 +413,9 @@ def _plan(job: Job, state: State) -> Plan | None:
     if state.accuracy is not None:
         assert state.held_out is not None
         split, max_drop = job.options.held_out is None, job.options.max_accuracy_drop
-        budget = budget_record(state.accuracy, state.held_out, job.law.name, split=split, max_drop=max_drop)
+        budget = budget_record(
+            state.accuracy, state.held_out, job.law.name, split=split, max_drop=max_drop, device=job.options.noise
+        )
     calibration = None if data is None else CalibrationRecord(sha256=data.sha256, samples=data.samples)
     return make_plan(state.graph, job.target, format_pipeline(state.steps.all), calibration, budget)
 

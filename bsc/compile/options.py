@@ -10,6 +10,7 @@ from bsc.compile.policies import PRESETS, parse_policy
 from bsc.compile.steps import Steps
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
+from bsc.hardware.device import Device
 from bsc.hardware.target import Target
 from bsc.ir.input_values import Values
 from bsc.ir.passbase import Pass
@@ -70,6 +71,7 @@ class CompileOptions:
         adc_law: by which conversions are priced; None for the target's own.
         adaptive_cut: cut every layer into slices by measured error [raella23]; needs calibration data.
         faults: file of stuck cells that rows and columns are moved around, or None.
+        noise: device on whose chips accuracy is tested; None for exact replays. Needs `test_accuracy`.
     """
 
     pipeline: str
@@ -89,6 +91,7 @@ class CompileOptions:
     adc_law: AdcLaw | None = None
     adaptive_cut: bool = False
     faults: Path | None = None
+    noise: Device | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,18 +45,17 @@ class _Drawn:
 
     def __init__(self, found: DeviceFit) -> None:
         self._device, self._on = found.device, found.on_s
-        self._targets = np.array([level.target for level in found.levels])[:, None]
+        self._targets = np.array([level.target for level in found.levels])
         self._random = np.random.default_rng(0)
         shape = (len(self._targets), _CHIPS, _CELLS)
-        targets = np.broadcast_to(self._targets[:, :, None], shape)
-        cells = targets.copy()
-        sizes = {"on": self._on, "off": float(self._targets[0, 0])}
-        if self._device.programming_error is not None:
-            cells += self._device.programming_error.deviations(targets, self._random.standard_normal(shape), **sizes)
-        if self._device.chip_error is not None:
-            cells += np.sqrt(self._device.chip_error.variance(targets, **sizes)) * self._random.standard_normal(
-                (1, _CHIPS, 1)
-            )
+        levels = np.broadcast_to(np.arange(shape[0])[:, None, None], shape)
+        cells = self._targets[levels]
+        sizes = {"on": self._on, "off": float(self._targets[0])}
+        if (error := self._device.programming_error) is not None:
+            cells += error.deviations(self._targets, levels, self._random.standard_normal(shape), **sizes)
+        if (common := self._device.chip_error) is not None:
+            chips = self._random.standard_normal((1, _CHIPS, 1))
+            cells += np.sqrt(common.variance(self._targets, **sizes))[levels] * chips
         self.cells = np.maximum(cells, 0).reshape(shape[0], -1)
         self._deviates = self._random.standard_normal(self.cells.shape)
 
@@ -65,7 +64,8 @@ class _Drawn:
         drift = self._device.drift
         if drift is None:
             return np.asarray(self.cells)
-        exponents = drift.exponents(np.broadcast_to(self._targets / self._on, self.cells.shape), self._deviates)
+        levels = np.broadcast_to(np.arange(len(self.cells))[:, None], self.cells.shape)
+        exponents = drift.exponents(self._targets / self._on, levels, self._deviates)
         return np.asarray(self.cells * (seconds / drift.start_s.value) ** -exponents)
 
 

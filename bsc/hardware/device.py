@@ -103,24 +103,31 @@ class ProgrammingError(Spread):
         return self
 
     def deviations(
-        self, targets: NDArray[np.float64], deviates: NDArray[np.float64], *, on: float, off: float
+        self,
+        ladder: NDArray[np.float64],
+        levels: NDArray[np.intp],
+        deviates: NDArray[np.float64],
+        *,
+        on: float,
+        off: float,
     ) -> NDArray[np.float64]:
         """Deviation of each cell.
 
         Args:
-            targets: conductances, any shape and unit.
+            ladder: target conductance of each level (L,), any unit.
+            levels: of the cells, any shape.
             deviates: standard normal ones, same shape.
             on: on conductance, in that unit.
             off: off conductance, in that unit.
 
         Returns:
-            Same shape and unit.
+            Shape of `levels`, in that unit.
         """
         if self.empirical is None:
-            deviations = np.sqrt(self.variance(targets, on=on, off=off)) * deviates
+            deviations = np.sqrt(self.variance(ladder, on=on, off=off))[levels] * deviates
         else:
-            deviations = self.empirical.at(targets / on, deviates) * on
-        return deviations if self.shift is None else deviations + self.shift.at(targets / on) * on
+            deviations = self.empirical.at(ladder[levels] / on, deviates) * on
+        return deviations if self.shift is None else deviations + (self.shift.at(ladder / on) * on)[levels]
 
 
 class StuckAt(Effect):
@@ -186,15 +193,19 @@ class Drift(Effect):
         """Whether it changes nothing."""
         return super().is_zero or self.log_time == 0
 
-    def exponents(self, conductance: NDArray[np.float64], deviates: NDArray[np.float64]) -> NDArray[np.float64]:
+    def exponents(
+        self, ladder: NDArray[np.float64], levels: NDArray[np.intp], deviates: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Drift exponent of each cell.
 
         Args:
-            conductance: targets over the on conductance, any shape.
+            ladder: target of each level (L,) over the on conductance.
+            levels: of the cells, any shape.
             deviates: standard normal ones, same shape.
         """
         if self.by_conductance is not None:
-            return self.by_conductance.at(conductance) + self.by_conductance.at(conductance, 2) * deviates
+            table = self.by_conductance
+            return np.asarray(table.at(ladder)[levels] + table.at(ladder, 2)[levels] * deviates)
         assert self.nu is not None
         return np.maximum(self.nu.value + magnitude(self.nu_spread) * deviates, 0)
 

@@ -7,9 +7,10 @@ Applied Statistics 1, 2007, section 3). Student's t with T - 1 degrees of freedo
 chips for roughly normal: where most are good and a few fail, few chips say too little.
 """
 
+import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,13 @@ from bsc.mapping.model import MappedModel
 from bsc.replay.dataset import Dataset
 from bsc.replay.loaded import PlanRunner
 from bsc.replay.noisy import NoisyReplayer
-from bsc.replay.scored import scored_outputs
+from bsc.replay.scored import Batch, scored_outputs
+from bsc.replay.scores import scored_output
 from bsc.replay.trials import student_t_quantile
 
 CONFIDENCE = 0.95
+CHIP_SEED = 0x63686970
+"""Of chips that a budget is tested on; those that `bsc simulate` draws are others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,35 @@ def noise_accuracy(
     return NoiseAccuracy(
         device=device.name, mean=mean, low=max(mean - half_width, 0.0), high=min(mean + half_width, 1.0)
     )
+
+
+def outputs_on_chips_of_their_own(
+    mapping: MappedModel, data: Dataset, device: Device, *, seed: int = CHIP_SEED
+) -> NDArray[Any]:
+    """Outputs (samples, classes), every sample on a chip that no other sample sees.
+
+    Pairs of a sample and a chip are then drawn independently of each other, so that whatever holds of independent
+    samples holds of them, chips included. Samples that share a chip would fail together, and a bound that allows for
+    that needs as many chips: with T of them it cannot rule out that one in T / 3 fails altogether.
+
+    Args:
+        mapping: what is run.
+        data: samples; a model that takes several at once gets each block once for every sample in it.
+        device: effects.
+        seed: of the chips.
+    """
+    runner, chips = PlanRunner(mapping), itertools.count()
+    name = scored_output(mapping.outputs)
+
+    def run(batch: Batch) -> dict[str, NDArray[Any]]:
+        found = []
+        for row in range(data.rows(batch)):
+            chip = NoisyReplayer(runner, device, seed=seed, trial=next(chips))
+            found.append(chip.replayed(batch)[name][row : row + 1])
+        return {name: np.concatenate(found)}
+
+    single = replace(data, batch=1) if data.free_batch else data
+    return np.concatenate(scored_outputs(mapping, single, run))
 
 
 def mean_over_both(values: NDArray[Any], *, confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -124,7 +124,7 @@ def test_a_skewed_distribution_becomes_a_table_that_draws_it_again() -> None:
     error = found.device.programming_error
     assert error is not None
     deviates = np.random.default_rng(1).standard_normal(100_000)
-    drawn = error.deviations(np.full(100_000, 50.0), deviates, on=50.0, off=10.0)
+    drawn = error.deviations(np.array([10.0, 50.0]), np.ones(100_000, np.intp), deviates, on=50.0, off=10.0)
     # Exponential of mean and deviation 1 µS: skewness 2, median ln 2. 4000 cells know the mean within 0.016.
     assert abs(drawn.mean() - 1) < 4 * 0.016
     assert abs(drawn.std() - 1) < 4 * math.sqrt(8 / 4 / 4000)
