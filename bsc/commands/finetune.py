@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bsc.commands.input_options import keep_option, set_option, shape_option
-from bsc.commands.output import new_console, print_text, say
+from bsc.commands.output import new_console, print_text, require_together, say
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
+    from bsc.hardware.device import Device
     from bsc.ir.graph import Graph
     from bsc.train.options import FinetuneOptions
     from bsc.train.workers import Workers
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
 )
 @click.option("--project", is_flag=True, default=None, help="With adc: keep to the budget, provably.")
 @click.option("--headroom", type=int, metavar="N", help="With --project: steps coarser by 2**N.  [default: 0]")
+@click.option(
+    "--noise", metavar="NAME|FILE.toml", help="Train on this device: weights and reads are disturbed as on it."
+)
+@click.option("--read-at", type=float, metavar="SECONDS", help="With --noise: time of the read after programming.")
 @click.option("--augment", type=click.Choice(["none", "crop", "flip-crop"]), help="[default: none]")
 @click.option("--rows", type=int, help="Wordlines of a crossbar.  [default: 128]")
 @click.option("--seed", type=int, help="[default: 0]")
@@ -138,7 +143,8 @@ def _run(
     specs = [graph.tensors[name] for name in graph.inputs]
     train = load_samples(data[0], specs, "train")
     judge = data[1] or (data[0] if has_test_split(data[0]) else None)
-    trainer = Trainer(graph, train, None if judge is None else load_samples(judge, specs, "test"), options, workers)
+    test = None if judge is None else load_samples(judge, specs, "test")
+    trainer = Trainer(graph, train, test, options, workers, noise=_noise(options))
     with_parameters(model, graph, trainer.parameters())  # what has no place in the file is told before the work
     first, quiet = workers.rank == 0, as_json or workers.rank > 0
     checkpoint = output.with_name(f"{output.name}.checkpoint")
@@ -176,6 +182,17 @@ def _run(
     checkpoint.unlink(missing_ok=True)  # last: with it, whatever could not be written is made again by --resume
 
 
+def _noise(options: "FinetuneOptions") -> "Device | None":
+    """The device that training runs on, or None."""
+    import hw_models
+
+    require_together("--read-at", options.read_at, "--noise", options.noise)
+    if options.noise is None:
+        return None
+    device = hw_models.load_device(options.noise)
+    return device if options.read_at is None else device.read_at(options.read_at)
+
+
 EPOCH_HEAD = "epoch    loss  objective  accuracy   % cells above 0, top slice first   ADC bits proved, max and mean"
 
 PER_LAYER: Mapping[str, tuple[str, Callable[[str], Any]]] = {
@@ -188,12 +205,14 @@ PER_LAYER: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 def epoch_line(record: Mapping[str, Any]) -> str:
     """One record of `Trainer.history` as a line under `EPOCH_HEAD`."""
     accuracy = "n/a" if record["accuracy"] is None else f"{record['accuracy']:.2%}"
+    noisy = record.get("noise_accuracy")
+    noisy = "" if noisy is None else f"   {noisy:.2%} with noise"
     density = " ".join(f"{100 * value:5.2f}" for value in record["density"])
     highest = " ".join(map(str, record["bits_max"]))
     means = " ".join(f"{value:.2f}" for value in record["bits_mean"])
     return (
         f"{record['epoch']:5} {record['loss']:7.4f} {record['objective']:10.4f} {accuracy:>9}   {density:31}   "
-        f"{highest}   {means}"
+        f"{highest}   {means}{noisy}"
     )
 
 
