@@ -153,8 +153,8 @@ def test_accuracy_with_noise_is_that_of_simulate_and_judged_by_its_lower_end() -
         assert 0 <= figures["accuracy"] < figures["mean_accuracy"]
     rows = list(csv.DictReader(Path("all.csv").read_text(encoding="utf-8").splitlines()))
     assert float(rows[0]["mean_accuracy"]) == sweep["designs"][0]["figures"]["mean_accuracy"]
-    arguments = ("--jobs", 2, "--json", "--data", "data.npz", "--output", "two.sqlite")
-    parallel = subprocess.run(command("space.toml", *arguments), capture_output=True, check=True, text=True)
+    side_by_side = ("--jobs", 2, "--json", "--data", "data.npz", "--output", "two.sqlite")
+    parallel = subprocess.run(command("space.toml", *side_by_side), capture_output=True, check=True, text=True)
     assert json.loads(parallel.stdout) == sweep
     assert designs("one.sqlite") == designs("two.sqlite")
     text = run("explore", "mlp.onnx", "space.toml", "--data", "data.npz", "--output", "one.sqlite").stdout

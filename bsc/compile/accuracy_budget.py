@@ -100,9 +100,8 @@ def keep_budget(
     Raises:
         GateError: BSC505 if not even the safest candidate stays within the budget.
     """
-    ahead_by, samples = AHEAD, CALIBRATION_SAMPLES
-    if device is not None:
-        ahead_by, samples = AHEAD_ON_CHIPS, CALIBRATION_SAMPLES_ON_CHIPS
+    ahead_by: tuple[int, ...] = AHEAD if device is None else AHEAD_ON_CHIPS
+    samples = CALIBRATION_SAMPLES if device is None else CALIBRATION_SAMPLES_ON_CHIPS
     rough, final = Judge(calibration.spread(samples), device), Judge(held_out, device)
 
     def judged(judge: Judge, noise_price: float) -> PairedAccuracy:

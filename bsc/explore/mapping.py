@@ -96,7 +96,7 @@ class MappingJob:
     def key(self) -> str:
         """SHA-256 of everything that the counts follow from: the same key means the same counts, in any sweep."""
         priced = self.recipe.needs_prices
-        explicit_values = {
+        explicit_values: dict[str, Any] = {
             "bsc": self.version,
             "model": self.model.sha256,
             "recipe": asdict(self.recipe),

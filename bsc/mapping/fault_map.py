@@ -15,7 +15,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class FaultMap:
         """
         assert layer.placed is not None
         index = np.argwhere(arrays.allocated)
-        places = np.arange(len(index))
+        places: NDArray[Any] = np.arange(len(index))
         sharing = [
             each
             for each in record.layers

@@ -193,7 +193,9 @@ def program(
     off = 0.0 if device.off_current is None else max_level / (device.off_current.on_off_ratio.value - 1)
     on = max_level + off
     index = np.pad(levels.astype(np.intp), ((0, 0), (0, int(reference))))
-    ladder = np.arange(max_level + 1) + off  # what follows the target is computed once for each level
+    ladder: NDArray[np.float64] = (
+        np.arange(max_level + 1, dtype=np.float64) + off
+    )  # what follows the target is computed once for each level
     draws = _Draws(random=_children(generator, 6), columns=levels.shape[1], chip=chip)
     cells = ladder[index] + _deviations(device, ladder, index, draws)
     np.maximum(cells, 0, out=cells)

@@ -353,7 +353,8 @@ class Trainer:
             return None
         with torch.no_grad():
             for feeds in self._batches(self._test_inputs, len(self._test_inputs[self._graph.inputs[0]])):
-                scores = self._network.run(feeds, self._layers.prepare if quantised else None)[first]
+                hooks = (self._layers.prepare, self._layers.disturb) if quantised else (None, None)
+                scores = self._network.run(feeds, *hooks)[first]
                 if scores.ndim != 2:
                     return None
                 if reference is not None:

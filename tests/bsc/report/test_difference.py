@@ -107,6 +107,7 @@ def test_an_accuracy_test() -> None:
         drop_bound=0.3,
         confidence=0.95,
         adc_law="isaac",
+        device=None,
     )
     (fact,) = between(LOSSLESS, changed(LOSSLESS, "plan.budget", budget)).facts
     assert fact == Change(
@@ -287,6 +288,7 @@ def everything(folder: Path) -> Plan:
         drop_bound=0.146,
         confidence=0.95,
         adc_law="isaac",
+        device=None,
     )
     write_plan(replace(plan, provenance=plan.provenance.model_copy(update={"budget": budget})), folder / "plan.bsc")
     return read_plan(folder / "plan.bsc")

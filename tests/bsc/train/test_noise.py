@@ -141,6 +141,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save(mlp_model(*SIZES), tmp_path / "mlp.onnx")
     data = samples()
+    assert data.labels is not None
     np.savez("data.npz", x=data.inputs["x"], label=data.labels)
     arguments = ["finetune", "mlp.onnx", "--data", "data.npz", "--epochs", "1", "--threads", "1"]
     result = CliRunner().invoke(main, [*arguments, "--noise", "pcm-nandakumar19", "--read-at", "3600"])
