@@ -21,7 +21,9 @@ from bsc.commands.finetune import finetune
 from bsc.commands.hw import hw
 from bsc.commands.inspect import inspect
 from bsc.commands.output import print_text, say
+from bsc.commands.passes import passes_command
 from bsc.commands.report import report
+from bsc.commands.run import run
 from bsc.commands.simulate import simulate
 from bsc.commands.verify import verify
 from bsc.errors import BscError, UsageError
@@ -124,10 +126,12 @@ for command in (
     diff,
     explore,
     verify,
+    run,
     simulate,
     export,
     finetune,
     hw,
+    passes_command,
 ):
     main.add_command(command)
 

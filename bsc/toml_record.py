@@ -3,7 +3,7 @@
 import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
@@ -92,6 +92,21 @@ def read_record(record: type[R], text: str, *, where: str, code: str) -> R:
         elif not isinstance(error, tomllib.TOMLDecodeError):
             seen = "a number of too many digits"
         raise UsageError(code, f"{where}: not TOML", seen=seen, fix="correct the syntax there") from error
+    return record_of(record, table, where=where, code=code)
+
+
+def record_of(record: type[R], table: Mapping[str, Any], *, where: str, code: str) -> R:
+    """A table as a record.
+
+    Args:
+        record: what the table must describe.
+        table: as TOML has it.
+        where: what to call it in messages.
+        code: code of the error, `BSC2..`.
+
+    Raises:
+        UsageError: for the first thing that is wrong with the table.
+    """
     try:
         return record.model_validate(table)
     except ValidationError as error:

@@ -1,6 +1,7 @@
 """SI values and ratios to text: the only place where prefixes such as pJ or mm² exist."""
 
 import math
+from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 UNKNOWN: Final = "n/a"
@@ -55,13 +56,24 @@ def prefixed(largest: float, unit: str) -> tuple[float, str]:
 
 
 def ratio(baseline: float | None, value: float | None) -> float | None:
-    """How many times smaller `value` is; None when either is unknown or `value` is 0."""
-    return baseline / value if baseline is not None and value else None
+    """How many times smaller `value` is; None when either is unknown, `value` is 0, or it is beyond all floats."""
+    found = baseline / value if baseline is not None and value else math.inf
+    return found if math.isfinite(found) else None
 
 
 def format_ratio(ratio: float | None) -> str:
     """A factor with three significant digits and a multiplication sign; None reads `n/a`."""
     return UNKNOWN if ratio is None else f"{_rounded(ratio, 3)}{_TIMES}"
+
+
+def rounded_up(value: float) -> str:
+    """Three significant digits, the last one rounded up: a limit that the value keeps, but for rounding of floats.
+
+    Args:
+        value: above 0.
+    """
+    exact = Decimal(value * (1 - 1e-12))  # 0.2 + 1e-17 is 0.2
+    return f"{exact.quantize(Decimal(1).scaleb(exact.adjusted() - 2), ROUND_CEILING).normalize():f}"
 
 
 def _rounded(number: float, digits: int) -> str:

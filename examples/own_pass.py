@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import hw_models
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions
 from bsc.cost.compare import compare
 from bsc.ir.graph import Graph
 from bsc.ir.passbase import Pass, PassResult, required

@@ -6,10 +6,12 @@
 Layers lie in the order they run. `copies` says who chooses how many of each: `none` has one, `throughput` makes the
 interval between inferences as short as the crossbars at hand allow, `latency` shortens the time of a single one, and
 `isaac` is the rule of [isaac16] section VI. At hand are the chips that one copy of each layer needs, or `chips` of
-them, and no more than `tiles` tiles altogether. Copies are not bought with which the energy of an inference over the
-interval comes to more than `power` watts, which one copy of each layer may, nor where the links of the chips cannot
-carry more inputs and outputs. With `pack`, small layers lie on the same crossbars, each on rows and columns of its own,
-so that one converter serves all of them within a read; energies and areas of arrays are as if each had them to itself.
+them, and no more than `tiles` tiles altogether, or those of `area` mm². Copies are not bought with which the energy of
+an inference over the interval comes to more than `power` watts, nor where the links of the chips cannot carry more
+inputs and outputs. With `pack`, small layers lie on the same crossbars, each on rows and columns of its own, so that
+one converter serves all of them within a read; energies and areas of arrays are as if each had them to itself.
+
+A tile is one unit of the level below the chip, whatever the target calls it.
 """
 
 from dataclasses import dataclass, replace
@@ -17,12 +19,11 @@ from typing import Literal
 
 from bsc.chip.copies import Room, choose_copies
 from bsc.chip.dataflow import dataflow_of
-from bsc.chip.fit import slots_at_hand
-from bsc.errors import UsageError
+from bsc.chip.fit import require_power, slots_at_hand
 from bsc.ir.graph import Graph
 from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass, PassResult, check_options, required
-from bsc.mapping.placement import CopiesPolicy, lay_down
+from bsc.mapping.placement import CopiesPolicy, Rules, lay_down
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Place(Pass):
         copies: who chooses how many copies of each layer there are.
         chips: how many there are; 0 for as many as one copy of each layer needs.
         tiles: how many tiles of them may be filled; 0 for all.
+        area: mm² of the tiles that may be filled; 0 for any.
         power: watts that copies may bring the modelled energy over the interval to; 0 for any.
         pack: layers that follow each other may share crossbars, on other rows and columns.
     """
@@ -43,6 +45,7 @@ class Place(Pass):
     copies: CopiesPolicy = "none"
     chips: int = 0
     tiles: int = 0
+    area: float = 0.0
     power: float = 0.0
     pack: Literal["no", "yes"] = "no"
 
@@ -51,6 +54,7 @@ class Place(Pass):
             self,
             ("chips", 0 <= self.chips <= MOST, f"0 to {MOST}"),
             ("tiles", 0 <= self.tiles <= MOST, f"0 to {MOST}"),
+            ("area", 0 <= self.area < float("inf"), "0 or more"),
             ("power", 0 <= self.power < float("inf"), "0 or more"),
         )
 
@@ -58,37 +62,26 @@ class Place(Pass):
         """See the module docstring.
 
         Raises:
-            DoesNotFitError: BSC404 if one copy of each layer needs more crossbars than there are.
-            UsageError: BSC206 for a power budget where the target does not give all energies.
+            DoesNotFitError: BSC404 if one copy of each layer needs more crossbars or power than there are.
+            UsageError: BSC206 for an area or a power where the target does not give all areas or energies.
             ModelError: BSC309 if a pass before it is missing.
         """
         layers = list(graph.layers())
         if all(layer.placed is not None for layer in layers):
             return PassResult(graph, ())
         demand = replace(required(graph.demand, layers[0].name, self.name, "assign-adc"), pack=self.pack == "yes")
-        slots = slots_at_hand(demand, chips=self.chips, tiles=self.tiles)
-        room = Room(
-            demand=demand,
-            slots=slots,
-            fastest_s=demand.io_s(demand.chips(slots)),
-            shortest_s=self._shortest_s(demand.energy_j),
+        if self.power:
+            require_power(demand, self.power)
+        rules = Rules(
+            policy=self.copies,
+            slots=slots_at_hand(demand, chips=self.chips, tiles=self.tiles, area_m2=self.area * 1e-6),
+            power_w=self.power or None,
+            pack=demand.pack,
         )
-        copies = choose_copies(self.copies, room, lambda: dataflow_of(mapping_of(graph)))
-        placed = lay_down(demand, self.copies, copies, slots)
+        copies = choose_copies(self.copies, Room.of(demand, rules), lambda: dataflow_of(mapping_of(graph)))
+        placed = lay_down(demand, rules, copies)
         changed = {layer.name: replace(layer, placed=placed[layer.name]) for layer in layers}
         return PassResult(graph.with_layers(changed), tuple(changed))
-
-    def _shortest_s(self, energy_j: float | None) -> float:
-        if not self.power:
-            return 0.0
-        if energy_j is None:
-            raise UsageError(
-                "BSC206",
-                f"pass '{self.name}': a power budget needs the energy of an inference",
-                seen="a target that does not price every action",
-                fix="leave --power out, or add the missing energy_j to the hardware description",
-            )
-        return energy_j / self.power
 
 
 MOST = 1_000_000_000

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions
 from bsc.numeric.tolerance import share_beyond
 from bsc.testing import mlp_model, save
 from hw_models import load

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from safetensors.numpy import load_file
 
-import bsc.compile.driver
+import bsc.compiler.driver
 import bsc.plan.folder
 import hw_models
 from bsc.cli import main
@@ -450,7 +450,7 @@ def test_internal_error_shows_no_traceback(model: Path, monkeypatch: pytest.Monk
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(bsc.compile.driver, "compile_model", broken)
+    monkeypatch.setattr(bsc.compiler.driver, "compile_model", broken)
     result = run("compile", model.name)
     assert (result.exit_code, result.stderr) == (
         1,

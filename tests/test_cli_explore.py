@@ -25,7 +25,7 @@ import pytest
 from click.testing import CliRunner, Result
 from markupsafe import escape
 
-import bsc.compile.driver
+import bsc.compiler.driver
 from bsc.cli import main
 from bsc.testing import mlp_model, save
 
@@ -216,13 +216,13 @@ def test_words_for_noise_that_cannot_be_measured(space: str, options: tuple[obje
 
 def test_each_mapping_is_compiled_once_and_priced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[object] = []
-    original = bsc.compile.driver.compile_model
+    original = bsc.compiler.driver.compile_model
 
     def counting(*arguments: Any) -> object:
         compiled.append(arguments)
         return original(*arguments)
 
-    monkeypatch.setattr("bsc.explore.mapping.compile_model", counting)
+    monkeypatch.setattr("bsc.exploration.mapping.compile_model", counting)
     first = found()
     assert len(compiled) == 24  # 48 designs, two laws
     assert found() == first
@@ -435,9 +435,9 @@ def test_one_clear_error(name: str, monkeypatch: pytest.MonkeyPatch, folder: Pat
     text, arguments, message = ERRORS[name]
     if name == "address":
         pytest.importorskip("distributed")
-        import bsc.explore.cluster
+        import bsc.exploration.cluster
 
-        monkeypatch.setattr(bsc.explore.cluster, "CONNECT_S", 1)
+        monkeypatch.setattr(bsc.exploration.cluster, "CONNECT_S", 1)
     write_space(text)
     result = run("explore", "mlp.onnx", *(arguments or ("space.toml",)))
     assert (result.stderr, result.stdout) == (message, "")
@@ -463,18 +463,18 @@ def test_extras_that_are_missing(option: str, package: str, monkeypatch: pytest.
 
 
 def test_a_file_that_changes_under_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = bsc.compile.driver.import_calibrated
+    original = bsc.compiler.driver.import_calibrated
 
     def replaced(path: Path, *arguments: Any) -> object:
         save(mlp_model(12, 9, 3), Path("mlp.onnx"))
         return original(path, *arguments)
 
-    monkeypatch.setattr("bsc.explore.mapping.import_calibrated", replaced)
+    monkeypatch.setattr("bsc.exploration.mapping.import_calibrated", replaced)
     result = run("explore", "mlp.onnx", "space.toml", "--jobs", 1)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error [BSC210] a worker reads another 'mlp.onnx'\n  seen: SHA-256 ")
     assert all(row[-2] for row in designs("mlp.explore.sqlite"))  # none but the refused ones
-    monkeypatch.setattr("bsc.explore.mapping.import_calibrated", lambda *_: original(Path("none.onnx"), *_[1:]))
+    monkeypatch.setattr("bsc.exploration.mapping.import_calibrated", lambda *_: original(Path("none.onnx"), *_[1:]))
     result = run("explore", "mlp.onnx", "space.toml", "--jobs", 1, "-o", "other.sqlite")
     assert result.stderr.startswith("error [BSC202] model 'none.onnx' cannot be opened\n")
 
@@ -581,7 +581,7 @@ def test_a_worker_that_dies_is_one_clear_error() -> None:
 
 def deadly(connection: Connection) -> None:
     """A worker that does not live through the designs on small crossbars."""
-    from bsc.explore.mapping import count
+    from bsc.exploration.mapping import count
 
     with contextlib.suppress(EOFError):
         while True:
@@ -592,7 +592,7 @@ def deadly(connection: Connection) -> None:
 
 
 def test_a_design_that_always_loses_its_worker_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bsc.explore.local._serve", deadly)
+    monkeypatch.setattr("bsc.exploration.local._serve", deadly)
     write_space('[axes]\nxbar = ["16x16", "8x8", "32x32"]\nadc-law = ["isaac", "saberi"]\n')
     arguments = ("explore", "mlp.onnx", "space.toml", "--jobs", 2)
     first = run(*arguments)

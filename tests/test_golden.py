@@ -9,8 +9,8 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
+from bsc.api.pricing import plan_report
 from bsc.cli import main
-from bsc.commands.output import plan_report
 from bsc.plan.folder import read_plan
 from bsc.report.plan import PlanReport
 from bsc.report.reading import read_report

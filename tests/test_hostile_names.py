@@ -21,8 +21,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from bsc.api.pricing import plan_report
 from bsc.cli import main
-from bsc.commands.output import plan_report
 from bsc.plan.folder import read_plan
 from bsc.printable import INVISIBLE, csv_text, json_text, visible, visible_lines
 from bsc.report.csv_line import csv_line

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions
 from bsc.errors import DoesNotFitError
 from bsc.plan.document import Plan
 from bsc.replay.engine import Replayer

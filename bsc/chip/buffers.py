@@ -1,18 +1,19 @@
 """What the tile buffers must hold so that layers can follow each other row by row.
 
 A layer needs the rows of its input that one of its windows covers: kernel rows of a line buffer, and the whole tensor
-where an operator before it needs everything. A result that is used again later, as the skip of a residual block is,
-must also be kept for as long as the other way takes: for the rows that the first way is ahead of the second. What
-digital operators alone hold, such as the factors of a product of two activations, and what only an output of the model
-waits for, is not counted.
+where an operator before it needs everything. Where two ways join, as behind the skip of a residual block, what came the
+faster way must be kept for as long as the other one takes: for the rows that it is ahead. Factors of a product of two
+activations, such as keys and values of attention, are kept where they are made, and so is what waits for nothing but an
+output of the model. What other digital operators hold, such as the rows that pooling goes over, is not counted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bsc.chip.dataflow import Dataflow
+from bsc.chip.dataflow import Dataflow, Read
 from bsc.chip.windows import Rows
 from bsc.hardware.target import Target
 from bsc.mapping.placement import Floor, Placed
@@ -25,59 +26,72 @@ class LayerBuffer:
     Attributes:
         line_values: values of its input that it needs at once.
         skip_values: further values of results of earlier layers that wait for it.
+        kept_values: values of its own result that wait for a product of two activations, or an output of the model.
     """
 
     line_values: int
     skip_values: int
+    kept_values: int
+
+    @property
+    def values(self) -> int:
+        """All of them."""
+        return self.line_values + self.skip_values + self.kept_values
 
 
 def layer_buffers(dataflow: Dataflow) -> dict[str, LayerBuffer]:
     """By layer; of several uses of one layer, which run one after another, the largest."""
-    skips = _skips(dataflow)
+    skips, kept = Counter[int](), Counter(dataflow.factors)
+    for (source, reader), rows in _rows_ahead(dataflow).items():
+        values = rows * dataflow.uses[source].row_values
+        if reader < len(dataflow.uses):
+            skips[reader] += values
+        else:
+            kept[source] += values
     found: dict[str, LayerBuffer] = {}
     for number, use in enumerate(dataflow.uses):
-        known = found.get(use.layer, LayerBuffer(line_values=0, skip_values=0))
+        known = found.get(use.layer, LayerBuffer(line_values=0, skip_values=0, kept_values=0))
         found[use.layer] = LayerBuffer(
             line_values=max(known.line_values, use.window_rows * use.input_row_values),
-            skip_values=max(known.skip_values, skips.get(number, 0)),
+            skip_values=max(known.skip_values, skips[number]),
+            kept_values=max(known.kept_values, kept[number]),
         )
     return found
 
 
-def _skips(dataflow: Dataflow) -> dict[int, int]:
-    """Values that wait for each use, beyond its own window."""
-    readers: dict[int, list[int]] = {}
-    for number, use in enumerate(dataflow.uses):
-        for read in use.reads:
-            readers.setdefault(read.source, []).append(number)
-    waiting: dict[int, int] = {}
-    for source, users in readers.items():
-        if len(users) < 2:
-            continue
-        reach = _reach(dataflow, source, users)
-        for number in users:
-            read = next(read for read in dataflow.uses[number].reads if read.source == source)
-            ahead = int((reach[number] - np.maximum(read.last, read.first)).max(initial=0))
-            if ahead > 0:
-                waiting[number] = waiting.get(number, 0) + ahead * dataflow.uses[source].row_values
-    return waiting
+def _rows_ahead(dataflow: Dataflow) -> dict[tuple[int, int], int]:
+    """Rows of a use that wait beyond the window of a reader, by the numbers of both; outputs of the model come last.
+
+    Where ways part behind a use, each row of what follows needs rows of it, on the slowest way. Of the results on a
+    faster way, those that need no more than that are there by then, if that holds for all uses that ways part behind.
+    """
+    readers = [*(use.reads for use in dataflow.uses), *dataflow.results]
+    last_reader = {read.source: number for number, reads in enumerate(readers) for read in reads}
+    times_read = Counter(read.source for reads in readers for read in reads)
+    ahead: dict[tuple[int, int], NDArray[np.float64]] = {}
+    for start in (source for source, times in times_read.items() if times > 1):
+        reach = {start: np.arange(1, dataflow.uses[start].rows + 1)}
+        for number in range(start + 1, len(readers)):
+            reads = [read for read in readers[number] if read.source in reach]
+            if not reads:
+                continue
+            needs = [_reached(read, reach[read.source]) for read in reads]
+            slowest = np.maximum.reduce(needs)
+            for read, own in zip(reads, needs, strict=True):
+                there = np.searchsorted(reach[read.source], slowest, side="right")
+                rows = np.where(slowest > own, there - np.maximum(read.last, read.first), np.inf)
+                ahead[read.source, number] = np.minimum(ahead.get((read.source, number), np.inf), rows)
+            if number < len(dataflow.uses) and slowest.any():
+                reach[number] = slowest
+            if sum(last_reader.get(each, 0) > number for each in reach) < 2:  # all ways have joined
+                break
+    most = {way: float(rows[np.isfinite(rows)].max(initial=0)) for way, rows in ahead.items()}
+    return {way: int(rows) for way, rows in most.items() if rows > 0}
 
 
-def _reach(dataflow: Dataflow, source: int, users: Sequence[int]) -> Mapping[int, Rows]:
-    """For each row of later uses, the rows of `source` that must be there, on whatever way."""
-    reach: dict[int, Rows] = {}
-    for number in range(min(users), max(users) + 1):
-        use = dataflow.uses[number]
-        needed = np.zeros(use.rows, np.int64)
-        for read in use.reads:
-            if read.source == source:
-                needed = np.maximum(needed, read.last)
-            elif read.source in reach:
-                behind = reach[read.source]
-                needed = np.maximum(needed, np.where(read.last > 0, behind[np.maximum(read.last, 1) - 1], 0))
-        if needed.any():
-            reach[number] = needed
-    return reach
+def _reached(read: Read, reach: Rows) -> Rows:
+    """For each row of a reader, the rows of a first use that rows of a later one need, which it needs in turn."""
+    return np.where(read.last > 0, reach[np.maximum(read.last, 1) - 1], 0)
 
 
 def buffer_bits(placed: Placed, floor: Floor, target: Target) -> int | None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from bsc.chip.dataflow import Dataflow
-from bsc.chip.timing import critical_path, time_of
-from bsc.mapping.placement import ChipDemand, CopiesPolicy, LayerDemand, crossbars_of
+from bsc.chip.timing import critical_path, interval_with, time_of
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, LayerDemand, Rules, crossbars_of
 
 Copies = dict[str, int]
 
@@ -40,6 +40,16 @@ class Room:
     fastest_s: float = 0.0
     shortest_s: float = 0.0
 
+    @classmethod
+    def of(cls, demand: ChipDemand, rules: Rules) -> "Room":
+        """What rules leave to a model; where its energy is unknown, a power budget leaves everything."""
+        return cls(
+            demand=demand,
+            slots=rules.slots,
+            fastest_s=demand.io_s(demand.chips(rules.slots)),
+            shortest_s=demand.shortest_s(rules.power_w),
+        )
+
     @property
     def layers(self) -> tuple[LayerDemand, ...]:
         """Demands of the layers."""
@@ -66,11 +76,6 @@ def choose_copies(policy: CopiesPolicy, room: Room, dataflow: Callable[[], Dataf
     if policy == "latency":
         return shortest_latency(room, dataflow())
     return balanced(room) if policy == "isaac" else single(room.layers)
-
-
-def interval_with(demands: Sequence[LayerDemand], copies: Mapping[str, int]) -> float:
-    """The interval of the busiest layer, in seconds."""
-    return max((demand.busy_s / copies[demand.name] for demand in demands), default=0.0)
 
 
 def single(demands: Sequence[LayerDemand]) -> Copies:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from bsc.chip.windows import Rows, Shape, Site, Window, everything, identity, sliding, stream_axis, window_of
+from bsc.frontend.bounds import HIDDEN, MAKE_LISTS, is_long_list
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import LayerStep, MappedModel, Segment
 from bsc.numeric.im2col import output_sizes
@@ -25,6 +26,8 @@ from bsc.numeric.im2col import output_sizes
 MAX_ROWS: Final = 1 << 17
 """Of a tensor that is followed row by row."""
 MAX_VALUES: Final = 1 << 40
+PRODUCTS: Final = frozenset({"Attention", "Einsum", "Gemm", "MatMul", "MultiHeadAttention"})
+"""Operators that multiply matrices of activations, which must be there whole."""
 OF_ALL_OUTPUTS: Final = frozenset({"MaxPool", "Split"})
 """Operators whose further outputs have windows too."""
 
@@ -66,6 +69,11 @@ class Use:
     window_rows: int
     input_row_values: int
 
+    @property
+    def values(self) -> int:
+        """Of the whole output."""
+        return self.rows * self.row_values
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dataflow:
@@ -74,10 +82,14 @@ class Dataflow:
     Attributes:
         uses: in the order of the program; each waits for earlier ones only.
         outputs: numbers of the uses that the outputs of the model need the last rows of.
+        results: of each output of the model, the rows of uses that each of its rows needs.
+        factors: values of a use's result that products of two activations need at once, by number of the use.
     """
 
     uses: tuple[Use, ...]
     outputs: tuple[int, ...]
+    results: tuple[tuple[Read, ...], ...] = ()
+    factors: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -120,12 +132,15 @@ class _Walk:
         uses: so far.
         steps_left: steps of each layer that are still to come.
         vectors_left: input vectors that they have together.
+        factors: of tensors that are multiplied with each other, the use that gives the last of each, and values of it
+            that are needed at once.
     """
 
     steps_left: dict[str, int]
     vectors_left: dict[str, int]
     flows: dict[str, _Flow] = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
+    factors: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def dataflow_of(mapping: MappedModel) -> Dataflow:
@@ -143,8 +158,20 @@ def dataflow_of(mapping: MappedModel) -> Dataflow:
             _use(walk, layers[step.layer], step)
         else:
             _segment(walk, step)
-    needed = {source for tensor in mapping.outputs for source in walk.flows[tensor.name].needs}
-    return Dataflow(uses=tuple(walk.uses), outputs=tuple(sorted(needed)))
+    results = [_reads(walk.flows[tensor.name].needs) for tensor in mapping.outputs]
+    factors = Counter[int]()
+    for number, values in walk.factors.values():
+        factors[number] += values
+    return Dataflow(
+        uses=tuple(walk.uses),
+        outputs=tuple(sorted({read.source for reads in results for read in reads})),
+        results=tuple(results),
+        factors={number: min(values, walk.uses[number].values) for number, values in factors.items()},
+    )
+
+
+def _reads(needs: Mapping[int, tuple[Rows, Rows]]) -> tuple[Read, ...]:
+    return tuple(Read(source=each, first=first, last=last) for each, (first, last) in needs.items())
 
 
 def _whole(shape: Shape | None) -> _Flow:
@@ -177,10 +204,7 @@ def _use(walk: _Walk, layer: MappedLayer, step: LayerStep) -> None:
             vectors=vectors,
             rows=rows,
             row_values=vectors * layer.columns // max(rows, 1),
-            reads=tuple(
-                Read(source=each, first=first, last=last)
-                for each, (first, last) in _through(source.needs, window).items()
-            ),
+            reads=_reads(_through(source.needs, window)),
             window_rows=int((window.last - window.first).max(initial=0)),
             input_row_values=source.row_values if source.shape else min(layer.input_values, MAX_VALUES),
         )
@@ -277,7 +301,8 @@ def _shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape | None]) -> dict[
             kind = value.type.tensor_type.elem_type
             value.CopyFrom(helper.make_tensor_value_info(value.name, kind, shape))
     graph = model.graph
-    with contextlib.suppress(Exception):  # a shape that cannot be inferred is unknown, whatever the reason
+    # A shape that cannot be inferred is unknown, whatever the reason.
+    with contextlib.suppress(Exception), _long_lists_hidden(model):
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes: dict[str, Shape] = {}
     for value in (*graph.value_info, *graph.output):
@@ -286,6 +311,37 @@ def _shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape | None]) -> dict[
             shape = _manageable(tuple(size.dim_value for size in sizes))
             shapes |= {} if shape is None else {value.name: shape}
     return shapes
+
+
+@contextlib.contextmanager
+def _long_lists_hidden(model: onnx.ModelProto) -> Iterator[None]:
+    """Hide operators from shape inference that it would take any time for, `bounds.is_long_list`."""
+    graphs = list(_graphs(model.graph))
+    nodes = [node for graph in graphs for node in graph.node]
+    makers = [node for node in nodes if node.op_type in MAKE_LISTS]
+    read = {name for node in makers for name in node.input}
+    constants = {
+        each.name: numpy_helper.to_array(each) for graph in graphs for each in graph.initializer if each.name in read
+    }
+    constants |= {node.output[0]: _constant(node) for node in nodes if node.op_type == "Constant"}
+    hidden = [node for node in makers if is_long_list(node.op_type, [constants.get(name) for name in node.input])]
+    domains = [node.domain for node in hidden]
+    for node in hidden:
+        node.domain = HIDDEN
+    model.opset_import.append(helper.make_opsetid(HIDDEN, 1))
+    try:
+        yield
+    finally:
+        model.opset_import.pop()
+        for node, domain in zip(hidden, domains, strict=True):
+            node.domain = domain
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the bodies within it."""
+    yield graph
+    for body in (attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")):
+        yield from _graphs(body)
 
 
 def _result(walk: _Walk, node: onnx.NodeProto, number: int, output: Shape | None, known: _Constants) -> _Flow:
@@ -304,10 +360,14 @@ def _result(walk: _Walk, node: onnx.NodeProto, number: int, output: Shape | None
     axis = max((window.axis for window in windows.values()), key=output.__getitem__, default=stream_axis(output))
     rows = output[axis] if output else 1
     needs = _all_of(walk, captured, rows)
+    multiplied = node.op_type in PRODUCTS and sum(bool(walk.flows[name].needs) for _, name in read) > 1
     for position, name in read:
         flow, window = walk.flows[name], windows.get(position)
         if window is None or window.axis != axis:
             window = everything(axis, rows, flow.rows)
+        if multiplied and flow.needs:
+            values = int((window.last - window.first).max(initial=0)) * flow.row_values
+            walk.factors[name] = max(flow.needs), max(values, walk.factors.get(name, (0, 0))[1])
         needs = _joined(needs, _through(flow.needs, window))
     return _Flow(output, axis, needs)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bsc.chip.budget import tile_area_m2
 from bsc.cost.counts import LayerCounts
 from bsc.cost.price import add, energy_by_action, read_s
 from bsc.hardware.adc_law import AdcLaw
@@ -47,12 +48,15 @@ def chip_demand(
         )
 
     carried = sum(math.prod(tensor.shape) for tensor in (*mapping.inputs, *mapping.outputs) if tensor.shape is not None)
+    tile = target.level[-2]
     links = [link.count * link.bandwidth_bit_per_s.value / link.shared_by for link in target.level[-1].link.values()]
     return ChipDemand(
         floor=floor_of(target),
         layers=tuple(demand(layer, each) for layer, each in zip(mapping.layers, counts, strict=True)),
         io_bits=carried * max((layer.input_bits for layer in mapping.layers), default=0),
         link_bits_per_s=math.fsum(links) or None,
+        tile=(tile.name, tile.several),
+        tile_m2=tile_area_m2(target),
     )
 
 

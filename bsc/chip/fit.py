@@ -1,8 +1,11 @@
-"""Whether a model fits the chips at hand, and what would make it fit."""
+"""Whether a model fits the chips, the area and the power at hand, and what would make it fit."""
 
-from bsc.chip.copies import single
-from bsc.errors import DoesNotFitError
+from bsc.chip.budget import tiles_within
+from bsc.chip.copies import ROUNDING, single
+from bsc.chip.timing import interval_with
+from bsc.errors import DoesNotFitError, UsageError
 from bsc.mapping.placement import ChipDemand
+from bsc.units import format_si, ratio, rounded_up
 
 
 def slots_needed(demand: ChipDemand) -> int:
@@ -10,38 +13,76 @@ def slots_needed(demand: ChipDemand) -> int:
     return demand.slots(single(demand.layers))
 
 
-def slots_at_hand(demand: ChipDemand, *, chips: int = 0, tiles: int = 0) -> int:
+def power_needed_w(demand: ChipDemand) -> float | None:
+    """Modelled power of one copy of each layer, as busy as can be; None where it is unknown or takes no time."""
+    copies = single(demand.layers)
+    interval_s = max(interval_with(demand.layers, copies), demand.io_s(demand.chips(demand.slots(copies))))
+    return ratio(demand.energy_j, interval_s)
+
+
+def slots_at_hand(demand: ChipDemand, *, chips: int = 0, tiles: int = 0, area_m2: float = 0.0) -> int:
     """Places that may be filled.
 
     Args:
         demand: of the model.
         chips: how many there are; 0 for as many as one copy of each layer needs.
         tiles: how many of their tiles may be filled; 0 for all.
+        area_m2: of those tiles; 0 for any.
 
     Raises:
         DoesNotFitError: BSC404 if one copy of each layer does not find room.
+        UsageError: BSC206 for an area where the target gives none.
     """
     floor, need = demand.floor, slots_needed(demand)
-    limits = [chips * floor.slots_per_chip] if chips else []
-    limits += [tiles * floor.slots_per_tile] if tiles else []
-    slots = min(limits, default=demand.chips(need) * floor.slots_per_chip)
+    tiles_needed = -(-need // floor.slots_per_tile)
+    limits: dict[str, int] = {}
+    if chips:
+        limits[f"--chips {demand.chips(need)}"] = chips * floor.slots_per_chip
+    if tiles:
+        limits[f"--tiles {tiles_needed}"] = tiles * floor.slots_per_tile
+    if area_m2:
+        within = tiles_within(area_m2, demand.tile_m2) * floor.slots_per_tile
+        limits[f"--area {rounded_up(tiles_needed * (demand.tile_m2 or 0.0) * 1e6)}"] = within
+    slots = min(limits.values(), default=demand.chips(need) * floor.slots_per_chip)
     if need > slots:
+        options = " ".join(option for option, limit in limits.items() if limit < need)
         largest = max(demand.layers, key=lambda layer: layer.crossbars)
-        options = [f"--chips {demand.chips(need)}"] if chips else []
-        options += [f"--tiles {-(-need // floor.slots_per_tile)}"] if tiles else []
         raise DoesNotFitError(
             "BSC404",
             "the model needs more crossbars than there are",
             seen=f"one copy of each layer takes {_places(need, demand)}, and {_places(slots, demand)} are at hand; "
             f"the largest layer is '{largest.name}' with {largest.crossbars} crossbars",
-            fix=f"give it {' '.join(options)}, or map fewer weight bits or --encoding offset",
+            fix=f"give it {options}, or map fewer weight bits or --encoding offset",
         )
-    return slots
+    return slots or floor.slots_per_tile
+
+
+def require_power(demand: ChipDemand, power_w: float) -> None:
+    """Refuse a power budget that one copy of each layer exceeds.
+
+    Raises:
+        DoesNotFitError: BSC404.
+        UsageError: BSC206 where the target does not give all energies.
+    """
+    if demand.energy_j is None:
+        raise UsageError(
+            "BSC206",
+            "a power budget needs the energy of an inference",
+            seen="a target that does not price every action",
+            fix="leave --power out, or add the missing energy_j to the hardware description",
+        )
+    need = power_needed_w(demand)
+    if need is not None and need > power_w * (1 + ROUNDING):
+        raise DoesNotFitError(
+            "BSC404",
+            "the model needs more power than there is",
+            seen=f"one copy of each layer takes {format_si(need, 'W')} at an inference every "
+            f"{format_si(demand.energy_j / need, 's')}, and {format_si(power_w, 'W')} are at hand",
+            fix=f"give it --power {rounded_up(need)}, or leave --power out and run an inference every "
+            f"{format_si(demand.energy_j / power_w, 's')} or less often",
+        )
 
 
 def _places(slots: int, demand: ChipDemand) -> str:
-    return f"{slots} crossbars in {_tiles(-(-slots // demand.floor.slots_per_tile))}"
-
-
-def _tiles(number: int) -> str:
-    return "1 tile" if number == 1 else f"{number} tiles"
+    tiles = -(-slots // demand.floor.slots_per_tile)
+    return f"{slots} crossbars in {tiles} {demand.tile[tiles != 1]}"

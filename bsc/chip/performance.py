@@ -4,7 +4,6 @@ Energy is what `bsc.cost` charges for an inference, whatever the number of copie
 interval, and leaves out whatever the costs leave out.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,8 +19,9 @@ from bsc.cost.price import area_with_copies
 from bsc.hardware.target import Target
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
-from bsc.mapping.placement import ChipDemand, CopiesPolicy, Placed, crossbars_of, lay_down
+from bsc.mapping.placement import ChipDemand, Placed, Rules, crossbars_of, lay_down
 from bsc.numeric.encoding import Encoding
+from bsc.units import ratio
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,21 +29,19 @@ class Performance:
     """A model on chips.
 
     Attributes:
-        policy: who chose the copies.
+        rules: by which the copies were chosen.
         placed: copies and places, by layer.
         demand: what was placed.
         timing: of an inference, and of many.
-        slots_at_hand: places that copies were chosen for.
-        macs: multiply-accumulates on crossbars in one inference.
+        macs: multiply-accumulates on crossbars in one inference, those of layers without any left out.
         energy_j: of one inference; None is unknown.
         area_m2: of what all copies fill on every level but the last; None where the target gives none.
     """
 
-    policy: CopiesPolicy
+    rules: Rules
     placed: Mapping[str, Placed]
     demand: ChipDemand
     timing: Timing
-    slots_at_hand: int
     macs: int
     energy_j: float | None
     area_m2: float | None
@@ -93,27 +91,27 @@ class Performance:
     @property
     def inferences_per_s(self) -> float | None:
         """Of many inferences that follow each other; None where no layer takes time."""
-        return quotient(1.0, self.interval_s)
+        return ratio(1.0, self.interval_s)
 
     @property
     def power_w(self) -> float | None:
         """Average power of what is modelled."""
-        return None if self.energy_j is None else quotient(self.energy_j, self.interval_s)
+        return None if self.energy_j is None else ratio(self.energy_j, self.interval_s)
 
     @property
     def ops_per_s(self) -> float | None:
-        """Operations on crossbars a second, two for each multiply-accumulate."""
-        return quotient(2.0 * self.macs, self.interval_s)
+        """Operations on crossbars a second, two for each multiply-accumulate; None where there are none."""
+        return ratio(2.0 * self.macs or None, self.interval_s)
 
     @property
     def ops_per_j(self) -> float | None:
         """Operations on crossbars for a joule, which is operations a second for a watt."""
-        return None if self.energy_j is None else quotient(2.0 * self.macs, self.energy_j)
+        return None if self.energy_j is None else ratio(2.0 * self.macs or None, self.energy_j)
 
     @property
     def ops_per_s_m2(self) -> float | None:
         """Operations a second on an area."""
-        return None if self.area_m2 is None or self.ops_per_s is None else quotient(self.ops_per_s, self.area_m2)
+        return None if self.area_m2 is None or self.ops_per_s is None else ratio(self.ops_per_s, self.area_m2)
 
     @property
     def energy_delay_js(self) -> float | None:
@@ -127,13 +125,17 @@ class Performance:
         for group in self.demand.groups:
             busiest = max(self.timing.busy_s[layer.name] for layer in group)
             working += busiest * self.placed[group[0].name].copies * crossbars_of(group)
-        return quotient(working, self.interval_s * self.crossbars)
+        return ratio(working, self.interval_s * self.crossbars)
 
     @property
     def interval_bound_s(self) -> float:
-        """An interval that no placement on these crossbars undercuts, and no links."""
-        of_links = self.demand.io_s(self.demand.chips(self.slots_at_hand))
-        return max(interval_bound(self.demand, self.slots_at_hand), of_links)
+        """An interval that no placement by the same rules undercuts: of crossbars, of links, and of power.
+
+        Where one copy of each layer exceeds the power, that is one.
+        """
+        slots = self.rules.slots
+        of_links, of_power = self.demand.io_s(self.demand.chips(slots)), self.demand.shortest_s(self.rules.power_w)
+        return max(interval_bound(self.demand, slots), of_links, min(of_power, self.interval_s))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -162,60 +164,53 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
 
     Args:
         mapping: of the plan.
-        own: the hardware it was compiled for; on another one it is placed anew, by the same policy.
+        own: the hardware it was compiled for; on another one it is placed anew, by the same rules on whole chips.
         comparison: its costs, and the hardware.
     """
     dataflow, target = dataflow_of(mapping), comparison.target
     placed = {layer.name: layer.placed for layer in mapping.layers if layer.placed is not None}
     whole = len(placed) == len(mapping.layers) and floor_of(own) == floor_of(target)
-    first = next(iter(placed.values()), None)
-    policy: CopiesPolicy = "none" if first is None else first.copies_policy
-    slots = first.slots_at_hand if whole and first is not None else 0
-    pack = any(each.row for each in placed.values())
+    chip = floor_of(target).slots_per_chip
+    rules = next((each.rules for each in placed.values()), Rules(policy="none", slots=chip, power_w=None, pack=False))
+    if not whole:
+        rules = rules.model_copy(update={"slots": chip})
 
     def perform(
         counts: Sequence[LayerCounts],
-        policy: CopiesPolicy,
-        slots: int,
+        rules: Rules,
         *,
         own: Mapping[str, Placed] | None = None,
         baseline: Encoding | None = None,
     ) -> Performance:
-        demand = replace(chip_demand(mapping, counts, target, comparison.law, baseline), pack=pack)
+        demand = replace(chip_demand(mapping, counts, target, comparison.law, baseline), pack=rules.pack)
         need = slots_needed(demand)
-        if need > slots or not slots:
-            slots = demand.chips(need) * demand.floor.slots_per_chip
+        if need > rules.slots:
+            rules = rules.model_copy(update={"slots": demand.chips(need) * chip})
         places = own
         if places is None:
-            room = Room(demand=demand, slots=slots, fastest_s=demand.io_s(demand.chips(slots)))
-            places = lay_down(demand, policy, choose_copies(policy, room, lambda: dataflow), slots)
+            places = lay_down(demand, rules, choose_copies(rules.policy, Room.of(demand, rules), lambda: dataflow))
         copies = {name: each.copies for name, each in places.items()}
+        on_crossbars = {layer.name for layer in demand.layers if layer.crossbars}
         return Performance(
-            policy=policy,
+            rules=rules,
             placed=places,
             demand=demand,
             timing=time_of(dataflow, demand.layers, copies),
-            slots_at_hand=slots,
-            macs=macs_of(mapping.layers),
+            macs=sum(macs_of(layer) for layer in mapping.layers if layer.name in on_crossbars),
             energy_j=demand.energy_j,
             area_m2=area_with_copies(counts, target, comparison.area_law, copies, crossbars_in(places.values())),
         )
 
-    plan = perform(comparison.counts, policy, slots, own=placed if whole else None)
+    plan = perform(comparison.counts, rules, own=placed if whole else None)
+    filled = plan.rules.model_copy(update={"policy": "throughput"})
     return ChipComparison(
         plan=plan,
-        filled=perform(comparison.counts, "throughput", plan.slots_at_hand),
-        uniform=perform(comparison.uniform_counts, policy, plan.slots_at_hand, baseline="differential"),
-        offset=perform(comparison.offset_counts, policy, plan.slots_at_hand, baseline="offset"),
+        filled=perform(comparison.counts, filled),
+        uniform=perform(comparison.uniform_counts, plan.rules, baseline="differential"),
+        offset=perform(comparison.offset_counts, plan.rules, baseline="offset"),
         dataflow=dataflow,
         buffers=layer_buffers(dataflow),
     )
-
-
-def quotient(part: float, whole: float) -> float | None:
-    """`part` over `whole`; None over 0, and beyond all floats."""
-    value = part / whole if whole else math.inf
-    return value if math.isfinite(value) else None
 
 
 def crossbars_in(placed: Iterable[Placed]) -> int:
@@ -225,6 +220,6 @@ def crossbars_in(placed: Iterable[Placed]) -> int:
     )
 
 
-def macs_of(layers: Sequence[MappedLayer]) -> int:
+def macs_of(layer: MappedLayer) -> int:
     """Multiply-accumulates of one inference, zero or not."""
-    return sum(layer.rows * layer.columns * layer.vectors for layer in layers)
+    return layer.rows * layer.columns * layer.vectors

@@ -66,6 +66,11 @@ class Timing:
     bottleneck: str | None
 
 
+def interval_with(demands: Sequence[LayerDemand], copies: Mapping[str, int]) -> float:
+    """The interval of the busiest layer, in seconds."""
+    return max((demand.busy_s / copies[demand.name] for demand in demands), default=0.0)
+
+
 def time_of(dataflow: Dataflow, demands: Sequence[LayerDemand], copies: Mapping[str, int]) -> Timing:
     """Time an inference.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from bsc.commands.mapping_options import compile_options, mapping_options
+from bsc.commands.mapping_options import mapping_options, request
 from bsc.commands.output import print_report, print_text
 
 
@@ -19,11 +19,11 @@ def check(ctx: click.Context, /, model: Path, **options: Any) -> None:
 
     The model is compiled, and nothing is written.
     """
-    from bsc.compile.driver import check_model
+    from bsc.compiler.driver import check_model
     from bsc.plan.folder import to_json
     from bsc.report.coverage import CoverageReport, coverage_json
 
-    found = check_model(model, *compile_options(ctx, options))
+    found = check_model(model, *request(ctx, options).resolve())
     if options["as_json"]:
         print_text(to_json(coverage_json(found)))
     else:

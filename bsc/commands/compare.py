@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.completion import hardware_names, law_names
 from bsc.commands.output import print_report, print_text, progress
-from bsc.commands.replay_data import open_data
 from bsc.commands.reports import Reported, open_reported, require_plan
 from bsc.errors import UsageError
 
@@ -19,9 +19,15 @@ PAPER_LAW = "saberi"
 
 @click.command(short_help="Show plans side by side.")
 @click.argument("plans", type=click.Path(path_type=Path), nargs=-1, metavar="PLAN PLAN...")
-@click.option("--hw", metavar="NAME|FILE.toml", help="Hardware to price them on.  [default: each plan's own]")
+@click.option(
+    "--hw",
+    shell_complete=hardware_names,
+    metavar="NAME|FILE.toml",
+    help="Hardware to price them on.  [default: each plan's own]",
+)
 @click.option(
     "--adc-law",
+    shell_complete=law_names,
     metavar="NAME|FILE.toml",
     help="How ADC cost follows its bits.  [default: as in the first report.json, else the first target's]",
 )
@@ -96,6 +102,7 @@ def _accuracy(name: str, plan: "Plan", path: Path, limit: int | None) -> float:
     Raises:
         ModelError: BSC308 if the data have no labels, or do not fit the model.
     """
+    from bsc.api.data import open_data
     from bsc.errors import ModelError
     from bsc.replay.verification import verify
 

@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.completion import pass_names
 from bsc.commands.input_options import said_of_import
-from bsc.commands.mapping_options import compile_options, mapping_options
-from bsc.commands.output import plan_report, print_report, print_text, say
+from bsc.commands.mapping_options import mapping_options, request
+from bsc.commands.output import print_report, print_text, say
 
 if TYPE_CHECKING:
-    from bsc.compile.layout import LayoutChoice
-    from bsc.plan.document import PlanDocument
-
-REPORT = "report.json"
+    from bsc.compiler.layout import LayoutChoice
 
 
 @click.command("compile")
@@ -23,19 +21,25 @@ REPORT = "report.json"
 @click.option("--force", is_flag=True, help="Replace a plan folder that exists.")
 @click.option("--html", is_flag=True, help="Write the report as a page too: report.html in the plan folder.")
 @click.option("--dump-ir", type=click.Path(path_type=Path), metavar="DIR", help="Write the graph after every pass.")
-@click.option("--stop-after", metavar="PASS", help="Stop after that pass, print the graph, write no plan.")
+@click.option(
+    "--stop-after",
+    shell_complete=pass_names,
+    metavar="PASS",
+    help="Stop after that pass, print the graph, write no plan.",
+)
 @click.option("--time-passes", is_flag=True, help="Print the time of every pass to stderr.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     """Compile MODEL.onnx into a plan folder and print its report."""
-    from bsc.compile.driver import compile_model
-    from bsc.plan.folder import check_free, to_json, write_plan
-    from bsc.report.html.plan_page import plan_page
-    from bsc.report.plan import PlanReport
-    from bsc.report.text import to_text
+    from bsc.api.cost import Cost
+    from bsc.api.plan import save
+    from bsc.api.pricing import plan_report
+    from bsc.compiler.driver import compile_model
+    from bsc.plan.folder import check_free, to_json
 
-    target, settings = compile_options(ctx, options)
+    asked = request(ctx, options)
+    target, settings = asked.resolve()
     output = options["output"] or Path(f"{model.stem}.bsc")
     if settings.stop_after is None:
         check_free(output, force=options["force"])  # before the work, and once more when writing
@@ -51,21 +55,12 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
     if plan is None:
         print_text(str(compiled.graph))
         return
-    report = plan_report(plan, target, options["adc_law"])
-    shown = PlanReport(report=report)
-    text = to_text(shown)
-
-    def views(document: "PlanDocument") -> dict[str, str]:
-        """Files beside the plan; `document` is the one that names all other files."""
-        whole = report.model_copy(update={"plan": document})
-        texts = {"report.txt": text, REPORT: to_json(whole)}
-        return texts | {"report.html": plan_page(plan, whole)} if options["html"] else texts
-
-    document = write_plan(plan, output, views=views, force=options["force"])
+    cost = Cost(plan, plan_report(plan, target, asked.law))
+    document = save(plan, cost, output, force=options["force"], html=options["html"])
     if options["as_json"]:
-        print_text(to_json(report.model_copy(update={"plan": document})))
+        print_text(to_json(cost.document.model_copy(update={"plan": document})))
     else:
-        print_report(shown, text)
+        print_report(cost)
         say("", err=True)
         say(f"wrote {output}/", err=True)
 

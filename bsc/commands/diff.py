@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from bsc.commands.completion import hardware_names, law_names
 from bsc.commands.output import print_report, print_text
 from bsc.commands.reports import open_reported
 from bsc.errors import UsageError
@@ -23,9 +24,15 @@ DIFFERENT = 1
     metavar="PART",
     help="Change of a figure that does not count, as 2% or 0.02.",
 )
-@click.option("--hw", metavar="NAME|FILE.toml", help="Hardware to price folders on.  [default: each plan's own]")
+@click.option(
+    "--hw",
+    shell_complete=hardware_names,
+    metavar="NAME|FILE.toml",
+    help="Hardware to price folders on.  [default: each plan's own]",
+)
 @click.option(
     "--adc-law",
+    shell_complete=law_names,
     metavar="NAME|FILE.toml",
     help="How ADC cost follows its bits, for folders.  [default: that of a report beside it, else the target's]",
 )

@@ -1,20 +1,13 @@
 """`bsc explore`."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from bsc.commands.input_options import check_option, keep_option, model_inputs, set_option, shape_option, values_option
 from bsc.commands.output import check_outputs, print_report, print_text, progress, require_together, say, write_text
 from bsc.errors import UsageError
-
-if TYPE_CHECKING:
-    from bsc.explore.scheduler import Scheduler
-    from bsc.explore.store import Store
-    from bsc.explore.sweep import Sweep
 
 
 @click.command(
@@ -27,8 +20,8 @@ if TYPE_CHECKING:
     '  variants = ["sparse.onnx"]          # beside MODEL; paths from the space file\n'
     '  xbar = ["64x64", "128x128"]\n'
     '  adc = ["lossless", "fixed=6"]\n'
-    "Others: weight-bits, cell-bits, dac-bits, encoding, subtract, flip, cut, active-rows, permute, granularity,\n"
-    "hw, adc-law.",
+    "Others: weight-bits, activation-bits, scale, per-channel, cell-bits, dac-bits, encoding, subtract, flip, cut,\n"
+    "active-rows, permute, granularity, hw, adc-law.",
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("space", type=click.Path(path_type=Path), metavar="SPACE.toml")
@@ -71,13 +64,10 @@ def explore(model: Path, space: Path, **options: Any) -> None:
     Results land in a SQLite file one by one: a sweep that was stopped goes on where it was when the same command is run
     again.
     """
-    from bsc.compile.options import ModelOptions
-    from bsc.explore.files import exploration_csv, exploration_json
-    from bsc.explore.page import explore_page, explore_picture
-    from bsc.explore.report import ExplorationReport
-    from bsc.explore.store import open_store
-    from bsc.explore.sweep import Inputs, Sweep
-    from bsc.plan.folder import to_json
+    from bsc.api.exploring import require_results, run_sweep
+    from bsc.compiler.options import ModelOptions
+    from bsc.exploration.page import explore_picture
+    from bsc.limits import cores
 
     require_together("--limit", options["limit"], "--data", options["data"])
     if options["jobs"] and options["scheduler"]:
@@ -92,72 +82,40 @@ def explore(model: Path, space: Path, **options: Any) -> None:
     views = {"--csv": options["csv_file"], "--html": options["html"], "--svg": options["svg"]}
     inputs = (model, space, options["data"], options["calib"])
     printing = check_outputs({"--output": output.absolute(), **views}, filter(None, inputs), printed=as_json)
-    if output.exists() and not output.is_file():
-        raise UsageError(
-            "BSC204", f"results cannot be kept in '{output}'", seen="no regular file", fix="choose another --output"
-        )
-    sweep = Sweep(
-        Inputs(
-            model=model,
-            space=space,
-            data=options["data"],
-            limit=options["limit"],
-            calibration=options["calib"],
-            given=ModelOptions(**model_inputs(options)),
-        )
+    require_results(output)
+
+    def stopped(done: int, total: int) -> None:
+        """Say how to go on."""
+        say(f"{done} of {total} designs are in {output}; the same command goes on from there", err=True)
+
+    words = model_inputs(options)
+    explored = run_sweep(
+        model,
+        space,
+        output,
+        data=options["data"],
+        limit=options["limit"],
+        calib=options["calib"],
+        given=ModelOptions(input_shapes=words.pop("input_shape"), **words),
+        jobs=options["jobs"] or cores(),
+        scheduler=options["scheduler"],
+        force=options["force"],
+        progress=progress,
+        stopped=stopped,
     )
-    with open_store(output, sweep.identity, force=options["force"]) as store:
-        _run(sweep, store, options)
-        found = sweep.explored(store)
     if options["csv_file"] is not None:
-        write_text(options["csv_file"], exploration_csv(found))
+        write_text(options["csv_file"], explored.designs.to_csv())
     if options["html"] is not None:
-        write_text(options["html"], explore_page(found))
+        write_text(options["html"], explored.page())
     if options["svg"] is not None:
-        picture = explore_picture(found)
+        picture = explore_picture(explored.found)
         if picture:
             write_text(options["svg"], picture)
         else:
             say(f"{options['svg']} is not written: no design has figures to draw", err=True)
     if as_json:
-        print_text(to_json(exploration_json(found)))
+        print_text(explored.to_json())
     elif not printing:
-        print_report(ExplorationReport(found=found))
+        print_report(explored)
         say("", err=True)
         say(f"results are in {output}", err=True)
-
-
-def _run(sweep: "Sweep", store: "Store", options: dict[str, Any]) -> None:
-    """Try what is left; one who stops it is told how to go on."""
-    done = len(store.designs())
-    left = sweep.total - done
-    what = "trying designs" if not done else f"trying designs, {done} were done"
-    try:
-        with _scheduler(options, left) as scheduler, progress(what, left) as advance:
-            sweep.run(store, scheduler, advance)
-    except (KeyboardInterrupt, SystemExit):
-        done = len(store.designs())
-        say(f"{done} of {sweep.total} designs are in {store.path}; the same command goes on from there", err=True)
-        raise
-
-
-@contextlib.contextmanager
-def _scheduler(options: dict[str, Any], left: int) -> "Iterator[Scheduler]":
-    """Where the work is done."""
-    from bsc.explore.extra import require
-    from bsc.explore.local import Processes
-    from bsc.explore.scheduler import InProcess
-    from bsc.limits import cores
-
-    jobs = min(options["jobs"] or cores(), left)
-    if options["scheduler"] is not None:
-        require("distributed", "--scheduler")
-        from bsc.explore.cluster import Cluster
-
-        with Cluster(options["scheduler"]) as cluster:
-            yield cluster
-    elif jobs > 1:
-        with Processes(jobs) as processes:
-            yield processes
-    else:
-        yield InProcess()

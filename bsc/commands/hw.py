@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from bsc.commands.completion import device_names, hardware_names
 from bsc.commands.output import check_outputs, print_report, print_text, say, write_text
 from bsc.errors import UsageError
 
@@ -24,7 +25,7 @@ def hw_list() -> None:
 
 
 @hw.command("show")
-@click.argument("name", metavar="NAME|FILE.toml")
+@click.argument("name", metavar="NAME|FILE.toml", shell_complete=hardware_names)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
 def hw_show(name: str, *, as_json: bool) -> None:
     """Show a hardware description: every number with its kind and source."""
@@ -40,7 +41,7 @@ def hw_show(name: str, *, as_json: bool) -> None:
 
 
 @hw.command("devices")
-@click.argument("name", metavar="[NAME|FILE.toml]", required=False)
+@click.argument("name", metavar="[NAME|FILE.toml]", required=False, shell_complete=device_names)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text; needs a name.")
 def hw_devices(name: str | None, *, as_json: bool) -> None:
     """Name the shipped devices for 'bsc simulate --noise', or show one: every number with its kind and source."""
@@ -62,7 +63,7 @@ def hw_devices(name: str | None, *, as_json: bool) -> None:
 
 
 @hw.command("check")
-@click.argument("name", metavar="NAME|FILE.toml")
+@click.argument("name", metavar="NAME|FILE.toml", shell_complete=hardware_names)
 def hw_check(name: str) -> None:
     """Re-add the published totals of a hardware description from its parts."""
     import hw_models

@@ -42,18 +42,24 @@ check_option = click.option(
 
 
 def model_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the options above say, as `CompileOptions` takes it. Raises `UsageError` BSC201."""
+    """What the options above say, as `Request` takes it. Raises `UsageError` BSC201."""
     from bsc.frontend.set_inputs import parse_set
     from bsc.frontend.shapes import parse_input_shape
     from bsc.ir.input_values import parse_input
 
     return {
-        "input_shapes": dict(map(parse_input_shape, options["input_shape"])),
+        "input_shape": dict(map(parse_input_shape, options["input_shape"])),
         "constants": dict(map(parse_set, options["constants"])),
         "input_values": dict(map(parse_input, options["values"])),
-        "keep_digital": options["keep_digital"],
+        "keep_digital": tuple(options["keep_digital"]),
         "import_check": options["import_check"],
     }
+
+
+def finetune_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of them that `bsc finetune` has. Raises `UsageError` BSC201."""
+    whole = model_inputs({**options, "values": (), "import_check": True})
+    return {name: whole[name] for name in ("input_shape", "constants", "keep_digital")}
 
 
 def said_of_import(info: "ModelInfo") -> list[str]:

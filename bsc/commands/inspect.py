@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bsc.commands.output import plan_report, print_report, print_text
+from bsc.commands.output import print_report, print_text
 from bsc.errors import UsageError
 
 
@@ -15,25 +15,27 @@ from bsc.errors import UsageError
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the tables.")
 def inspect(plan: Path, layer: str | None, crossbar: str | None, *, as_json: bool) -> None:
     """Show a plan, one of its layers, or one crossbar."""
+    import bsc
     from bsc.plan.cells import CrossbarIndex
-    from bsc.plan.folder import read_plan, to_json
+    from bsc.plan.folder import to_json
     from bsc.report.build import layer_totals
     from bsc.report.crossbars import CrossbarReport
     from bsc.report.places import Places
-    from bsc.report.plan import LayerReport, PlanReport
+    from bsc.report.plan import LayerReport
 
-    opened = read_plan(plan)
+    opened = bsc.open(plan)
     if layer is None:
         if crossbar is not None:
             raise UsageError("BSC201", "--crossbar needs --layer", seen=crossbar, fix="add --layer NAME")
-        report = plan_report(opened, opened.target, None)
+        found = opened.cost()
         if as_json:
-            print_text(to_json(report))
+            print_text(found.to_json())
         else:
-            print_report(PlanReport(report=report))
+            print_report(found)
         return
-    record = opened.mapping.layer(layer)
-    arrays, places = opened.mapping.arrays(record), Places(levels=opened.target.level)
+    mapping = opened.record.mapping
+    record = mapping.layer(layer)
+    arrays, places = mapping.arrays(record), Places(levels=opened.record.target.level)
     if crossbar is not None:
         index = CrossbarIndex.parse(crossbar, record, arrays)
         print_report(CrossbarReport(layer=record, arrays=arrays, index=index, places=places))

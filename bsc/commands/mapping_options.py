@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bsc.commands.completion import hardware_names, law_names, policy_names
 from bsc.commands.input_options import check_option, keep_option, model_inputs, set_option, shape_option, values_option
-from bsc.commands.output import require_together
-from bsc.errors import UsageError
 
 if TYPE_CHECKING:
-    from bsc.compile.options import CompileOptions, Placing
-    from bsc.hardware.device import Device
-    from bsc.hardware.target import Target
+    from bsc.api.request import Request
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,7 +20,7 @@ class PolicyOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """As of any option."""
-        from bsc.compile.policies import policy_help
+        from bsc.compiler.policies import policy_help
 
         self.help = policy_help()
         return super().get_help_record(ctx)
@@ -31,8 +28,27 @@ class PolicyOption(click.Option):
 
 OPTIONS = (
     click.option("--xbar", metavar="ROWSxCOLS", help="Crossbar size, such as 128x128.  [default: the target's]"),
-    click.option("--hw", default="isaac", show_default=True, metavar="NAME|FILE.toml", help="Hardware description."),
-    click.option("--adc", cls=PolicyOption, metavar="POLICY", help="ADC resolution."),
+    click.option("--weight-bits", type=click.IntRange(1, 15), help="Bits of a weight beside its sign.  [default: 8]"),
+    click.option(
+        "--activation-bits", type=click.IntRange(2, 16), help="Bits of an input code with its sign.  [default: 8]"
+    ),
+    click.option(
+        "--scale",
+        type=click.Choice(["power-of-two", "max-abs"]),
+        help="How scales of codes are chosen.  [default: power-of-two]",
+    ),
+    click.option("--per-channel", is_flag=True, help="Give the weights of each output channel a scale of their own."),
+    click.option("--cell-bits", type=click.IntRange(1, 8), help="Bits that one cell stores.  [default: the target's]"),
+    click.option("--dac-bits", type=click.IntRange(1, 8), help="Input bits driven at a time.  [default: the target's]"),
+    click.option(
+        "--hw",
+        shell_complete=hardware_names,
+        default="isaac",
+        show_default=True,
+        metavar="NAME|FILE.toml",
+        help="Hardware description.",
+    ),
+    click.option("--adc", shell_complete=policy_names, cls=PolicyOption, metavar="POLICY", help="ADC resolution."),
     click.option(
         "--granularity",
         type=click.Choice(["column", "tile", "slice"]),
@@ -93,10 +109,18 @@ OPTIONS = (
         "--area", type=click.FloatRange(0, min_open=True), metavar="MM2", help="Area of the tiles that may be filled."
     ),
     click.option(
-        "--power", type=click.FloatRange(0, min_open=True), metavar="W", help="Power that copies may bring it to."
+        "--power",
+        type=click.FloatRange(0, min_open=True),
+        metavar="W",
+        help="Power that copies must not exceed, as modelled.",
     ),
     click.option("--pack", is_flag=True, help="Let small layers share crossbars, on rows and columns of their own."),
-    click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]"),
+    click.option(
+        "--adc-law",
+        shell_complete=law_names,
+        metavar="NAME|FILE.toml",
+        help="How ADC cost follows its bits.  [default: the target's]",
+    ),
     click.option(
         "--calib",
         type=click.Path(path_type=Path),
@@ -144,100 +168,23 @@ def mapping_options(command: Command) -> Command:
     return command
 
 
-def compile_options(ctx: click.Context, options: dict[str, Any]) -> "tuple[Target, CompileOptions]":
-    """The hardware, and what the compiler must be told.
+def request(ctx: click.Context, options: dict[str, Any]) -> "Request":
+    """What was said on the command line; all that was not is left to bsc.
 
     Args:
         ctx: of the command.
         options: values of `OPTIONS`, and of `--dump-ir` and `--stop-after` where the command has them.
 
     Raises:
-        UsageError: for values that cannot be read or go together.
+        UsageError: for values that cannot be read.
     """
-    import hw_models
-    from bsc.compile.options import ADAPTIVE, CompileOptions, MappingOptions, resolve
+    from bsc.api.request import OPTIONS as NAMES
+    from bsc.api.request import Request, flag
 
-    target = hw_models.load(options["hw"])
-    law = hw_models.load_law(options["adc_law"] or target.adc.law)
-    text = options["passes"]
-    choosing = ("xbar", "adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute", "cap")
-    placing = ("copies", "chips", "tiles", "area", "power", "pack")
-    replaced = [name for name in (*choosing, *placing) if _given(ctx, name)]
-    if text is not None and replaced:
-        flag = f"--{replaced[0].replace('_', '-')}"
-        raise UsageError(
-            "BSC201",
-            f"--passes and {flag} cannot be used together",
-            seen=f"--passes {text!r}",
-            fix=f"write what {flag} says into the pipeline text, or leave --passes out",
-        )
-    search, adaptive = None, options["cut"] == ADAPTIVE
-    if text is None:
-        said = {name: options[name] for name in choosing if _given(ctx, name)}
-        words = MappingOptions(**said | {"adc": _policy(ctx, options), "placing": _placing(options)})
-        found = resolve(words, target, law)
-        text, search, adaptive = found.pipeline, found.search, found.adaptive_cut
-    tested = options["held_out"] is not None or options["max_accuracy_drop"] is not None
-    return target, CompileOptions(
-        pipeline=text,
-        **model_inputs(options),
-        calibration=options["calib"],
-        dump_ir=options.get("dump_ir"),
-        stop_after=options.get("stop_after"),
-        search=search,
-        test_accuracy=tested,
-        held_out=options["held_out"],
-        max_accuracy_drop=None if options["max_accuracy_drop"] is None else options["max_accuracy_drop"] / 100,
-        adc_law=law,
-        adaptive_cut=adaptive,
-        faults=options["faults"],
-        noise=_noise(options, tested=tested),
-    )
-
-
-def _noise(options: dict[str, Any], *, tested: bool) -> "Device | None":
-    """The device on whose chips accuracy is tested, or None."""
-    import hw_models
-
-    require_together("--read-at", options["read_at"], "--noise", options["noise"])
-    if options["noise"] is None:
-        return None
-    require_together("--noise", True, "--max-accuracy-drop or --held-out", tested)
-    device = hw_models.load_device(options["noise"])
-    return device if options["read_at"] is None else device.read_at(options["read_at"])
-
-
-def _placing(options: dict[str, Any]) -> "Placing":
-    from bsc.compile.options import Placing
-
-    area_mm2 = options["area"]
-    return Placing(
-        copies=options["copies"],
-        chips=options["chips"],
-        tiles=options["tiles"],
-        area_m2=None if area_mm2 is None else area_mm2 * 1e-6,
-        power_w=options["power"],
-        pack=options["pack"],
-    )
-
-
-def _policy(ctx: click.Context, options: dict[str, Any]) -> str | None:
-    """The ADC policy that was said, which an accuracy budget implies and which needs one."""
-    from bsc.compile.policies import budget_words
-
-    budgeted, words = options["max_accuracy_drop"] is not None, budget_words()
-    if budgeted and not _given(ctx, "adc"):
-        return words[0]
-    policy: str | None = options["adc"] or None
-    if budgeted == (policy in words):
-        return policy
-    raise UsageError(
-        "BSC201",
-        f"--adc {' or '.join(words)} and --max-accuracy-drop belong together",
-        seen=f"--adc {policy} {'with' if budgeted else 'without'} --max-accuracy-drop",
-        fix="give the points of accuracy that may be lost, as --max-accuracy-drop 0.5, and no other --adc",
-    )
-
-
-def _given(ctx: click.Context, option: str) -> bool:
-    return ctx.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
+    by_flag = {option: parameter.name for parameter in ctx.command.params for option in parameter.opts}
+    said = {}
+    for name in NAMES:
+        parameter = by_flag.get(flag(name))
+        if parameter and ctx.get_parameter_source(parameter) is click.core.ParameterSource.COMMANDLINE:
+            said[name] = options[parameter]
+    return Request(**said | model_inputs(options))

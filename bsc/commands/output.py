@@ -1,9 +1,10 @@
-"""What the commands share: pricing a plan, its report, printing, and progress bars.
+"""What the commands share: printing, writing and progress bars.
 
 Commands print by `say`, `print_text` and `print_report` alone, which let nothing invisible through (`bsc.printable`).
 """
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,51 +18,21 @@ from bsc.printable import visible, visible_lines
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from bsc.cost.compare import Comparison
-    from bsc.hardware.target import Target
-    from bsc.plan.document import Plan
-    from bsc.report.document import ReportDocument
-
 STDOUT = Path("-")
+LEAST_WIDTH = 60
+"""Columns of a terminal that reports are fitted into."""
 
 
-def compare_plan(plan: "Plan", target: "Target", law: str | None) -> "Comparison":
-    """The plan priced on a target; `law` is a name or file, None for the target's own.
-
-    Raises:
-        UsageError: BSC207 for a law that cannot be read or used, or two of one name.
-    """
-    import hw_models
-    from bsc.cost.compare import compare
-
-    own, chosen = (hw_models.load_law(each) for each in (target.adc.law, law or target.adc.law))
-    if own.name == chosen.name and not own.equals(chosen):
-        raise UsageError(
-            "BSC207",
-            f"two ADC laws are called '{own.name}'",
-            seen=f"{own.formula} of the target, and {chosen.formula}",
-            fix="give one of them another name",
-        )
-    laws = hw_models.laws()
-    laws.setdefault(target.adc.law, own)
-    return compare(plan.mapping, target, chosen, laws)
-
-
-def plan_report(plan: "Plan", target: "Target", law: str | None) -> "ReportDocument":
-    """The report of a plan, priced as by `compare_plan`."""
-    from bsc.report.build import report_document
-
-    return report_document(plan, compare_plan(plan, target, law))
-
-
-def print_report(report: "RenderableType", text: str | None = None) -> None:
-    """To a terminal in its width and colours, else as plain text of a fixed width, `text` if that is there already."""
-    from bsc.report.text import print_to_terminal, to_text
+def print_report(report: "RenderableType") -> None:
+    """To a terminal in its width and colours, else as plain text: as wide as COLUMNS says, or as all files are."""
+    from bsc.report.text import REPORT_WIDTH, print_to_terminal, to_text
 
     if sys.stdout.isatty():
         print_to_terminal(report, new_console())
-    else:
-        print_text(to_text(report) if text is None else text)
+        return
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isascii() and columns.isdecimal() and len(columns) < 5 else 0
+    print_text(to_text(report, width if width >= LEAST_WIDTH else REPORT_WIDTH))
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -173,3 +144,16 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=new_console(stderr=True), transient=True) as bar:
         task = bar.add_task(visible(what), total=total)
         yield lambda done: bar.advance(task, done)
+
+
+@contextlib.contextmanager
+def step_progress(what: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """The same for work whose length shows as it goes: what it gives is called with steps done and steps in all."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=new_console(stderr=True), transient=True) as bar:
+        task = bar.add_task(visible(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

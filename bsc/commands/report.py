@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
+from bsc.commands.completion import hardware_names, law_names
 from bsc.commands.output import (
     check_outputs,
-    plan_report,
     print_report,
     print_text,
     require_together,
@@ -18,8 +18,18 @@ from bsc.errors import UsageError
 
 @click.command(short_help="Show the whole report of a plan, or write it as a page or CSV.")
 @click.argument("plan", type=click.Path(path_type=Path))
-@click.option("--hw", metavar="NAME|FILE.toml", help="Hardware to price it on.  [default: the plan's own]")
-@click.option("--adc-law", metavar="NAME|FILE.toml", help="How ADC cost follows its bits.  [default: the target's]")
+@click.option(
+    "--hw",
+    shell_complete=hardware_names,
+    metavar="NAME|FILE.toml",
+    help="Hardware to price it on.  [default: the plan's own]",
+)
+@click.option(
+    "--adc-law",
+    shell_complete=law_names,
+    metavar="NAME|FILE.toml",
+    help="How ADC cost follows its bits.  [default: the target's]",
+)
 @click.option(
     "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as a page that needs no network."
 )
@@ -42,10 +52,7 @@ def report(plan: Path, **options: Any) -> None:
 
     FIGURES.md says what each figure and each column of the CSV file includes, and where it comes from.
     """
-    import hw_models
-    from bsc.plan.folder import read_plan, to_json
-    from bsc.report.html.plan_page import MAX_BYTES, plan_page
-    from bsc.report.layer_csv import layer_csv
+    import bsc
     from bsc.report.plan import PlanReport
 
     csv_file, html, size = options["csv_file"], options["html"], options["html_size"]
@@ -54,18 +61,16 @@ def report(plan: Path, **options: Any) -> None:
         raise UsageError(
             "BSC201", "--html-size is out of range", seen=f"{size:g}", fix="give megabytes from 0.1 to 1000"
         )
-    opened = read_plan(plan)
-    kept = [plan / name for name in ("plan.json", *opened.document.files)]
+    opened = bsc.open(plan)
+    kept = [plan / name for name in ("plan.json", *opened.record.document.files)]
     as_json = ["--json"] if options["as_json"] else []
     printing = check_outputs({"--html": html, "--csv": csv_file}, kept, printed=as_json)
-    target = opened.target if options["hw"] is None else hw_models.load(options["hw"])
-    document = plan_report(opened, target, options["adc_law"])
+    found = opened.cost(hw=options["hw"], law=options["adc_law"])
     if html is not None:
-        limit = MAX_BYTES if size is None else int(size * 1e6)
-        write_text(html, plan_page(opened, document, max_bytes=limit))
+        write_text(html, found.page(None if size is None else int(size * 1e6)))
     if csv_file is not None:
-        write_text(csv_file, layer_csv(document))
+        write_text(csv_file, found.layers.to_csv())
     if as_json:
-        print_text(to_json(document))
+        print_text(found.to_json())
     elif not printing:
-        print_report(PlanReport(report=document, whole=True))
+        print_report(PlanReport(report=found.document, whole=True))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bsc.commands.output import plan_report
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ def open_reported(
         ModelError: BSC307 for a folder that is not a plan, BSC313 for a file that is not a report.
     """
     import hw_models
+    from bsc.api.pricing import plan_report
     from bsc.plan.folder import read_plan
     from bsc.report.reading import read_report
 

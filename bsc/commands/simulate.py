@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.completion import device_names
 from bsc.commands.input_options import values_option
 from bsc.commands.output import print_report, print_text, progress
-from bsc.commands.replay_data import open_data, replay_options
 from bsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Run N samples together.  [default: 256]")
 @click.option("--stats", is_flag=True, help="Count the column sums of every layer; implies --every-conversion.")
 @click.option("--every-conversion", is_flag=True, help="Carry out conversions that are proved lossless too.")
-@click.option("--noise", metavar="NAME|FILE.toml", help="Run trials with the effects of this device.")
 @click.option(
     "--faults",
     type=click.Path(path_type=Path),
     metavar="MAP.csv",
     help="Cells that are stuck in every trial: crossbar,row,column,stuck.",
+)
+@click.option(
+    "--noise", shell_complete=device_names, metavar="NAME|FILE.toml", help="Run trials with the effects of this device."
 )
 @click.option("--only", multiple=True, metavar="EFFECT", help="Leave out all other effects of the device.")
 @click.option("--scale", multiple=True, metavar="EFFECT=FACTOR", help="Make an effect larger or smaller.")
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 def simulate(plan: Path, **options: Any) -> None:
     """Replay a plan, count its column sums, and try it on real devices."""
     import hw_models
+    from bsc.api.data import open_data, replay_options
+    from bsc.ir.input_values import parse_input
     from bsc.mapping.fault_map import read_fault_map
     from bsc.plan.folder import read_plan, to_json
     from bsc.replay.simulation import simulate as run
@@ -61,7 +65,7 @@ def simulate(plan: Path, **options: Any) -> None:
         limit=options["limit"],
         batch=options["batch"],
         seed=options["seed"],
-        given=options["values"],
+        given=dict(map(parse_input, options["values"])),
     )
     with progress("replaying", data.samples * (1 + trials)) as advance:
         found = run(

@@ -7,7 +7,6 @@ import click
 
 from bsc.commands.input_options import values_option
 from bsc.commands.output import print_report, print_text, progress
-from bsc.commands.replay_data import open_data, replay_options
 
 
 @click.command(short_help="Replay a plan and compare it with its models.")
@@ -25,39 +24,26 @@ from bsc.commands.replay_data import open_data, replay_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
 def verify(plan: Path, **options: Any) -> None:
     """Replay a plan bit by bit and compare it with the quantised and the float model."""
-    from bsc.errors import UsageError
-    from bsc.plan.folder import read_plan, to_json
-    from bsc.replay.proofs import check_proofs, check_records, check_vectors
-    from bsc.replay.verification import verify as run
-    from bsc.report.verification import VerificationReport, verification_json
+    import bsc
+    from bsc.ir.input_values import parse_input
 
-    if options["per_layer"] and options["model"] is None:
-        raise UsageError(
-            "BSC201",
-            "--per-layer has nothing to compare layers with",
-            seen="no --model",
-            fix="add --model with the ONNX file that was compiled",
-        )
-    opened = read_plan(plan)
-    proofs = check_proofs(opened.mapping, options["seed"]) if options["proofs"] else None
-    data, source = open_data(
-        opened,
+    opened = bsc.open(plan)
+    found = opened.verify(
         options["data"],
-        limit=options["limit"],
+        model=options["model"],
+        per_layer=options["per_layer"],
+        proofs=options["proofs"],
+        every_conversion=options["every_conversion"],
         batch=options["batch"],
+        limit=options["limit"],
         seed=options["seed"],
-        given=options["values"],
+        device=options["device"],
+        input_values=dict(map(parse_input, options["values"])),
+        check=False,
+        progress=progress,
     )
-    if options["proofs"]:
-        check_records(opened)
-        check_vectors(opened.mapping, next(data.first(1).batches()))
-    how = replay_options(options["device"], every_conversion=options["every_conversion"], statistics=False)
-    with progress("replaying", data.samples) as advance:
-        found = run(
-            opened, data, source, options["model"], per_layer=options["per_layer"], options=how, advance=advance
-        )
     if options["as_json"]:
-        print_text(to_json(verification_json(found, proofs)))
+        print_text(found.to_json())
     else:
-        print_report(VerificationReport(plan=opened, found=found, proofs=proofs))
-    found.require_lossless(opened)
+        print_report(found)
+    found.found.require_lossless(opened.record)

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,12 @@ GROWING_OPS: Mapping[str, Callable[[list[NDArray[Any]]], float]] = {
     "Tile": lambda read: read[0].size * math.prod(read[1].tolist()),
 }
 
+MAKE_LISTS = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
+"""Operators that make a tensor of one axis, of any length, out of constants of a few bytes."""
+
+HIDDEN = "bsc.hidden"
+"""A domain of which shape inference knows nothing."""
+
 
 def check_functions(model: ir.Model) -> None:
     """Refuse functions that call each other in a circle, or that unfold to more operators than anyone exports.
@@ -54,11 +60,7 @@ def check_functions(model: ir.Model) -> None:
     Raises:
         ModelError: BSC301 for a circle, BSC304 for a name, BSC312 for the size.
     """
-    order = _callees_first(model)
-    calls: Counter[ir.OperatorIdentifier] = Counter(_calls(model, model.graph))
-    for key in reversed(order):
-        for callee, count in Counter(_calls(model, model.functions[key])).items():
-            calls[callee] += calls[key] * count
+    calls = _all_calls(model)
     for domain, name, _ in calls:
         if domain == "" and onnx.defs.has(name, model.opset_imports.get("", onnx.defs.onnx_opset_version())):
             raise ModelError(
@@ -75,6 +77,13 @@ def check_functions(model: ir.Model) -> None:
             seen=f"{max(calls.values())} calls of one function",
             fix="export the model without functions, or with fewer calls of each",
         )
+
+
+def drop_uncalled_functions(model: ir.Model) -> None:
+    """Drop what nothing calls: the inliner would unfold calls in there, which `check_functions` does not count."""
+    calls = _all_calls(model)
+    for key in [key for key in model.functions if not calls[key]]:
+        del model.functions[key]
 
 
 def check_edges(model: ir.Model) -> None:
@@ -104,12 +113,42 @@ def may_fold(node: ir.Node) -> bool | None:
     return None if values <= MAX_FOLDED_VALUES else False
 
 
+def is_long_list(op_type: str, read: Sequence[NDArray[Any] | None]) -> bool:
+    """Whether an operator makes a list of so many numbers that ONNX's shape inference must not see it.
+
+    Sizes can follow from lists, so that inference keeps a symbol for each number of one, here and behind it.
+
+    Args:
+        op_type: of the standard domain.
+        read: values of its inputs, None for those that are no constants.
+    """
+    constants = [values for values in read if values is not None]
+    if op_type not in MAKE_LISTS or not constants or len(constants) < len(read):
+        return False
+    if op_type != "Range" and constants[-1].size != 1:
+        return False
+    try:
+        return GROWING_OPS[op_type](constants) > MAX_FOLDED_VALUES
+    except (TypeError, ValueError, LookupError, ArithmeticError):  # it makes nothing
+        return False
+
+
 def is_narrow(node: ir.Node) -> bool:
     """Whether a node reads constants of a type that NumPy lacks, or casts to one: onnxruntime rounds in its own way."""
     target = node.attributes.get("to")
     kinds = {value.const_value.dtype for value in node.inputs if value is not None and value.const_value is not None}
     kinds |= {ir.DataType(target.as_int())} if node.op_type == "Cast" and target is not None else set()
     return any(kind.bitwidth < 8 or kind.name.startswith(("BFLOAT", "FLOAT8")) for kind in kinds if kind.bitwidth)
+
+
+def _all_calls(model: ir.Model) -> Counter[ir.OperatorIdentifier]:
+    """How often each function is called once all are unfolded. Raises `ModelError` BSC301 for a circle."""
+    order = _callees_first(model)
+    calls: Counter[ir.OperatorIdentifier] = Counter(_calls(model, model.graph))
+    for key in reversed(order):
+        for callee, count in Counter(_calls(model, model.functions[key])).items():
+            calls[callee] += calls[key] * count
+    return calls
 
 
 def _calls(model: ir.Model, body: ir.Graph | ir.Function) -> list[ir.OperatorIdentifier]:

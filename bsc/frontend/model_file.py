@@ -13,6 +13,9 @@ from bsc.errors import ModelError, UsageError
 from bsc.frontend.large_tensors import InFileTensor, put_in_place, read_without_large
 from bsc.frontend.plain import make_plain
 
+MOST_PACKED = 8
+"""Bytes of a tensor for one byte of the file: small numbers, each in a field of its own, take one byte."""
+
 
 def load_model(path: Path) -> ir.Model:
     """Read an ONNX file; its external data is not touched yet.
@@ -143,14 +146,35 @@ def _files(model: ir.Model, path: Path) -> tuple[Path, ...]:
     return (path, *(folders[name] / name for name in sorted(folders)))
 
 
+def check_own_data(model: ir.Model) -> None:
+    """Tensors must have about as much data as they say: ONNX's inference allocates what they say. Raises BSC301."""
+    for tensor in _tensors(model):
+        if not isinstance(tensor, ir.serde.TensorProtoTensor) or tensor.dtype == ir.DataType.UNDEFINED:
+            continue
+        held = tensor.raw.ByteSize()
+        if tensor.nbytes > MOST_PACKED * held:
+            raise ModelError(
+                "BSC301",
+                f"constant '{tensor.name}' has less data than it says",
+                seen=f"sizes {list(tensor.shape.numpy())}, and {held} bytes in the file",
+                fix="check the file with onnx.checker.check_model and export it again",
+            )
+
+
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
-    """External tensors wherever a file can hold them: initialisers and attributes, in functions too."""
+    """External tensors of a model."""
+    tensors = _tensors(model)
+    return (each for each in tensors if isinstance(each, ir.ExternalTensor) and not isinstance(each, InFileTensor))
+
+
+def _tensors(model: ir.Model) -> list[object]:
+    """Tensors wherever a file can hold them: initialisers and attributes, in functions too, and other attributes."""
     tensors: list[object] = []
     for graph in (model.graph, *model.graph.subgraphs()):
         tensors += [value.const_value for value in graph.initializers.values()]
     for attr in (attr for node in nodes(model) for attr in node.attributes.values()):
         tensors += (attr.value or ()) if attr.type == ir.AttributeType.TENSORS else [attr.value]
-    return (each for each in tensors if isinstance(each, ir.ExternalTensor) and not isinstance(each, InFileTensor))
+    return tensors
 
 
 def nodes(model: ir.Model) -> Iterator[ir.Node]:

@@ -19,7 +19,7 @@ from bsc.frontend.batch import fix_batch
 from bsc.frontend.constants import OwnArrays, is_constant, mapped_array, values_of
 from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
 from bsc.frontend.input_ranges import input_ranges
-from bsc.frontend.model_file import cause, check_external_data, digest, load_model, size_on_disk
+from bsc.frontend.model_file import cause, check_external_data, check_own_data, digest, load_model, size_on_disk
 from bsc.frontend.rewrite import WHY, rewrite
 from bsc.frontend.rewrites.control_flow import DEPENDS
 from bsc.frontend.set_inputs import set_inputs
@@ -78,6 +78,7 @@ def import_model(
     """
     model = load_model(path)
     check_external_data(model, path)
+    check_own_data(model)
     sha256 = digest(model, path)  # folding may drop external tensors, so it comes first
     size = size_on_disk(model, path)
     model = upgraded(model, path)

@@ -18,6 +18,8 @@ SPATIAL = ("height", "width", "h", "w")
 SEQUENCE = ("seq", "len", "time", "frame")
 PAST = ("past", "cache")
 """Parts of names of sizes that may be 0, as nothing has gone before."""
+LEAST_AXES = {"Conv": 2, "Gemm": 2}
+"""Axes of weights that sizes of inputs follow from; a file can have fewer."""
 CARRIED = frozenset({"Cast", "Identity", "Relu", "Clip", "Sub", "Add", "Mul", "Div", "Neg", "Abs", "Sqrt", "Log"})
 """Operators that hand their first input on in its shape, as far as one step is concerned."""
 
@@ -117,9 +119,9 @@ def _demanded(value: ir.Value) -> list[tuple[int, int, int]]:
     found = []
     for product, order in _products(value):
         weight = product.inputs[1] if len(product.inputs) > 1 else None
-        if not is_constant(weight) or not sizes_of(weight):
+        shape = sizes_of(weight) if is_constant(weight) else ()
+        if len(shape) < LEAST_AXES.get(product.op_type, 1):
             continue
-        shape = sizes_of(weight)
         if product.op_type == "Conv":
             rank, axis, size = len(shape), 1, shape[1] * integer(product, "group", 1)
         elif product.op_type == "Gemm":
@@ -128,7 +130,7 @@ def _demanded(value: ir.Value) -> list[tuple[int, int, int]]:
             rank, axis, size = 0, -1, shape[-2] if len(shape) > 1 else shape[0]
         if order is None:
             found.append((rank, axis, size))
-        elif rank in (0, len(order)):
+        elif order and rank in (0, len(order)):
             found.append((len(order), order[axis], size))
     return found
 

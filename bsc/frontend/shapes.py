@@ -10,7 +10,7 @@ from onnx_ir.passes import common
 
 from bsc.errors import UsageError
 from bsc.execution.session import quiet_session
-from bsc.frontend.bounds import may_fold
+from bsc.frontend.bounds import HIDDEN, MAKE_LISTS, MAX_FOLDED_VALUES, is_long_list, may_fold
 from bsc.frontend.constants import known_shape, serialised
 from bsc.frontend.ml_shapes import learn_shapes
 from bsc.frontend.model_file import quiet
@@ -25,8 +25,6 @@ IS_SEQUENCE = "bsc.sequence"
 """Key of a value's metadata: it is a sequence of tensors of its type; onnx-ir takes these for tensors."""
 MAKE_MAPS = frozenset({"CastMap", "ZipMap"})
 """Operators of ai.onnx.ml with maps, whose type onnx-ir does not read: inference does not see them."""
-HIDDEN = "bsc.hidden"
-"""A domain of which inference knows nothing."""
 SEQUENCE_OPS = frozenset({
     "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence",
 })  # fmt: skip
@@ -168,19 +166,52 @@ def _with_its_inputs(model: ir.Model) -> Iterator[None]:
 
 def _infer(model: ir.Model) -> None:
     """What ONNX's own inference knows; where it fails, everything stays as it is."""
-    makers = [node for node in model.graph.all_nodes() if node.op_type in MAKE_MAPS]
-    domains = [node.domain for node in makers]
-    for node in makers:
+    hidden = [node for node in model.graph.all_nodes() if _is_hidden(node)]
+    domains = [node.domain for node in hidden]
+    for node in hidden:
         node.domain = HIDDEN
-    if makers:
+    if hidden:
         model.opset_imports[HIDDEN] = 1
     try:
         with quiet(), _with_its_inputs(model):
             common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     finally:
-        for node, domain in zip(makers, domains, strict=True):
+        for node, domain in zip(hidden, domains, strict=True):
             node.domain = domain
+            kind = _kind_of_list(node) if node.op_type in MAKE_LISTS and node.outputs else None
+            if kind is not None:
+                node.outputs[0].dtype = kind
         model.opset_imports.pop(HIDDEN, None)
+
+
+def _is_hidden(node: ir.Node) -> bool:
+    """Whether inference must not see a node."""
+    if node.op_type in MAKE_MAPS:
+        return True
+    if node.op_type not in MAKE_LISTS | {"Cast"}:
+        return False
+    if node.op_type == "Cast":
+        return any(value is not None and _is_long(value) for value in node.inputs)
+    constants = [None if value is None else value.const_value for value in node.inputs]
+    try:
+        values = [None if constant is None else constant.numpy() for constant in constants]
+    except (TypeError, ValueError):  # a tensor that is not what it says
+        return True
+    return node.domain in ("", "ai.onnx") and is_long_list(node.op_type, values)
+
+
+def _kind_of_list(node: ir.Node) -> ir.DataType | None:
+    """The type of what one of `MAKE_LISTS` makes: of its first input, or of the value that a window is filled with."""
+    if node.op_type != "ConstantOfShape":
+        return None if node.inputs[0] is None else node.inputs[0].dtype
+    filled = node.attributes.get("value")
+    return ir.DataType.FLOAT if filled is None else filled.as_tensor().dtype
+
+
+def _is_long(value: ir.Value) -> bool:
+    """Whether a tensor that nothing makes is known to have one axis, and more numbers than sizes could follow from."""
+    shape = known_shape(value) if value.producer() is None else None
+    return shape is not None and len(shape) == 1 and shape[0] > MAX_FOLDED_VALUES
 
 
 def forget_inner_shapes(model: ir.Model) -> None:

@@ -10,7 +10,7 @@ from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from bsc.errors import ModelError
-from bsc.frontend.bounds import check_edges, check_functions, is_narrow, may_fold
+from bsc.frontend.bounds import check_edges, check_functions, drop_uncalled_functions, is_narrow, may_fold
 from bsc.frontend.model_file import cause, quiet
 
 # Folding these never makes a constant larger, so weights of any size may pass through them.
@@ -31,6 +31,7 @@ def simplify(model: ir.Model) -> None:
         node.name = node.name or f"{node.op_type}_{index}"
     check_functions(model)
     check_edges(model)
+    drop_uncalled_functions(model)
     with quiet():
         try:
             common.InlinePass()(model)

@@ -25,7 +25,7 @@ class InputMoments:
         vectors: how many were looked at.
         mean: key of their mean, float64 (G, K).
         covariance: key of their covariance, float32 (G, K, K); of their variances alone, (G, K), in layers of more rows
-            than `bsc.compile.input_moments.MOST_ROWS`.
+            than `bsc.compiler.input_moments.MOST_ROWS`.
     """
 
     vectors: int

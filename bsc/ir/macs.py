@@ -118,7 +118,7 @@ def _of_node(node: onnx.NodeProto, known: Mapping[str, Known], opsets: Mapping[s
         return None
     nothing = Known(shape=None)
     inputs, outputs = ([known.get(name, nothing).shape for name in names] for names in (node.input, node.output))
-    attributes = {attr.name: onnx.helper.get_attribute_value(attr) for attr in node.attribute}
+    attributes = {attr.name: onnx.helper.get_attribute_value(attr) for attr in node.attribute if not attr.ref_attr_name}
     return macs_of(node.op_type, attributes, inputs, outputs, domain=domain)
 
 

@@ -140,11 +140,12 @@ def _parse_value(name: str, key: str, text: str, kind: Any) -> object:
 
 def _format_step(step: Pass) -> str:
     values = ((field.name.replace("_", "-"), getattr(step, field.name)) for field in fields(step))
-    options = " ".join(f"{name}={_format_value(value)}" for name, value in values if value != ())
+    options = " ".join(f"{name}={format_value(value)}" for name, value in values if value != ())
     return f"{step.name}{{{options}}}" if options else step.name
 
 
-def _format_value(value: object) -> str:
+def format_value(value: object) -> str:
+    """The value of an option as a pipeline text has it."""
     if isinstance(value, tuple):
         return ";".join(quote(name, safe="/.:") for name in value)
     return str(value)

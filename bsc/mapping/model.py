@@ -82,7 +82,7 @@ class MappingRecord(Record):
         placed = [layer.placed for layer in self.layers if layer.placed is not None]
         if not placed:
             return self
-        if len(placed) < len(self.layers) or len({(each.copies_policy, each.slots_at_hand) for each in placed}) > 1:
+        if len(placed) < len(self.layers) or any(each.rules != placed[0].rules for each in placed):
             raise ValueError("layers are not placed together")
         taken = sorted({(each.first_slot, each.end_slot) for each in placed if each.crossbars_per_copy})
         if any(end > start for (_, end), (start, _) in pairwise(taken)):
@@ -93,7 +93,7 @@ class MappingRecord(Record):
                 sharing.setdefault(layer.placed.first_slot, []).append(layer)
         if not all(map(_lie_apart, sharing.values())):
             raise ValueError("two layers have rows or columns of a crossbar in one place")
-        if taken and taken[-1][1] > placed[0].slots_at_hand:
+        if taken and taken[-1][1] > placed[0].rules.slots:
             raise ValueError("crossbars lie beyond the places at hand")
         return self
 

@@ -25,6 +25,17 @@ Slot = Annotated[int, Field(ge=0, le=MAX_SLOTS)]
 Line = Annotated[int, Field(ge=0, le=MAX_LINES)]
 
 
+class Rules(Record):
+    """What copies of all layers are chosen by; baselines, and reports on other hardware, are placed by the same."""
+
+    policy: CopiesPolicy = Field(description="who chose the number of copies")
+    slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = Field(description="places for crossbars at hand")
+    power_w: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        description="modelled power that no copies were to exceed; null for any"
+    )
+    pack: bool = Field(description="small layers may share crossbars")
+
+
 class Placed(Record):
     """Copies of a layer and where they lie, set by `place`.
 
@@ -33,10 +44,7 @@ class Placed(Record):
     columns of them, and have a place for each slice and polarity, so that each converter reads one significance.
     """
 
-    copies_policy: CopiesPolicy = Field(description="who chose the number of copies")
-    slots_at_hand: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = Field(
-        description="places for crossbars that copies of all layers were chosen for"
-    )
+    rules: Rules = Field(description="the same for all layers")
     first_slot: Slot = Field(description="place of the first crossbar of the first copy, counted through all chips")
     copies: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = Field(description="one behind the other")
     crossbars_per_copy: NonNegativeInt = Field(description="places that a copy takes")
@@ -152,6 +160,8 @@ class ChipDemand:
         io_bits: of inputs and outputs of one inference.
         link_bits_per_s: that the links of one chip carry; None where the design has none.
         pack: small layers may share crossbars.
+        tile: what the target calls one unit of the level below the chip, and several.
+        tile_m2: area of one, all of its places filled; None where the target gives none.
     """
 
     floor: Floor
@@ -159,6 +169,8 @@ class ChipDemand:
     io_bits: int = 0
     link_bits_per_s: float | None = None
     pack: bool = False
+    tile: tuple[str, str] = ("tile", "tiles")
+    tile_m2: float | None = None
 
     @cached_property
     def groups(self) -> tuple[tuple[LayerDemand, ...], ...]:
@@ -197,6 +209,10 @@ class ChipDemand:
         """Time in which the links of so many chips carry inputs and outputs; 0 where the design has no links."""
         return self.io_bits / (self.link_bits_per_s * chips) if self.link_bits_per_s else 0.0
 
+    def shortest_s(self, power_w: float | None) -> float:
+        """The interval over which the energy of an inference comes to a power; 0 for any power, or unknown energy."""
+        return self.energy_j / power_w if power_w is not None and self.energy_j is not None else 0.0
+
     def slots(self, copies: Mapping[str, int]) -> int:
         """Places up to the last one that is taken, those left free between layers included."""
         return self.starts(copies)[-1]
@@ -206,22 +222,20 @@ class ChipDemand:
         return self.floor.first_slots(crossbars_of(group) * copies[group[0].name] for group in self.groups)
 
 
-def lay_down(demand: ChipDemand, policy: CopiesPolicy, copies: Mapping[str, int], slots: int) -> dict[str, Placed]:
+def lay_down(demand: ChipDemand, rules: Rules, copies: Mapping[str, int]) -> dict[str, Placed]:
     """Put the copies of every layer onto the chips.
 
     Args:
         demand: of the model.
-        policy: who chose the copies.
+        rules: by which the copies were chosen.
         copies: by layer.
-        slots: places at hand.
     """
     placed = {}
     for group, start in zip(demand.groups, demand.starts(copies), strict=False):
         row = column = 0
         for layer in group:
             placed[layer.name] = Placed(
-                copies_policy=policy,
-                slots_at_hand=slots,
+                rules=rules,
                 first_slot=start,
                 copies=copies[layer.name],
                 crossbars_per_copy=crossbars_of(group),

@@ -10,7 +10,7 @@ shifts and signs as driven,
     squared error   sum_c 4**shift_c Var[e_c] + mean**2
 
 in squares of cell units. Errors of different cycles count as independent, which they are only about: how far that and
-everything behind the column is off is for a measurement to say (`bsc.compile.sensitivity`). All sums are of whole
+everything behind the column is off is for a measurement to say (`bsc.compiler.sensitivity`). All sums are of whole
 numbers below 2**53 and so the same on every machine.
 """
 

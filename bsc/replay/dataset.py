@@ -2,7 +2,9 @@
 
 import errno
 import hashlib
+import io
 import math
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +31,7 @@ class Dataset:
         inputs: by model input.
         labels: class of each sample, int64 (samples,), or None.
         batch: samples that are run together; a divisor of their number if the model fixes it.
-        sha256: of the file; "" for made-up data.
+        sha256: of the file; "" for data that are in none.
         free_batch: fewer samples may be run together.
         axes: the axis that samples lie along, of inputs where it is not the first.
         shared: inputs that are not samples: the whole array goes with every batch.
@@ -156,16 +158,53 @@ def load_dataset(
         UsageError: BSC202 if the file cannot be opened.
         ModelError: BSC308 if it does not fit the model.
     """
-    arrays = _read(path)
-    taken = {spec.name for spec in specs}
-    labels = next((arrays.pop(name) for name in LABEL_NAMES if name in arrays and name not in taken), None)
+    data = dataset_of(
+        _read(path),
+        specs,
+        dynamic_batch=dynamic_batch,
+        limit=limit,
+        given=given,
+        called=f"data file '{path.name}'",
+    )
+    with path.open("rb") as stream:
+        return replace(data, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def dataset_of(
+    arrays: Mapping[str, NDArray[Any]],
+    specs: Sequence[InputSpec],
+    *,
+    labels: NDArray[Any] | None = None,
+    dynamic_batch: bool,
+    limit: int | None = None,
+    given: Mapping[str, Values] | None = None,
+    called: str = "the data",
+) -> Dataset:
+    """Arrays as a data set, without a digest.
+
+    Args:
+        arrays: as in the file of `load_dataset`.
+        specs: the model's inputs.
+        labels: class of each sample; None for those that the arrays have, if any.
+        dynamic_batch: the model takes any number of samples at once.
+        limit: use only the first so many samples.
+        given: values of inputs that are not there, where lowest and highest are one.
+        called: what messages call the arrays.
+
+    Raises:
+        ModelError: BSC308 if they do not fit the model.
+    """
+    arrays, taken = dict(arrays), {spec.name for spec in specs}
+    name = next((each for each in LABEL_NAMES if each in arrays and each not in taken), None)
+    own = None if name is None else arrays.pop(name)
+    labels = own if labels is None else labels
     if len(specs) == 1 and len(arrays) == 1 and specs[0].name not in arrays:
         arrays = {specs[0].name: next(iter(arrays.values()))}
     for spec in specs:
         low, high = (given or {}).get(spec.name, (0.0, 1.0))
         if spec.name not in arrays and low == high and spec.batch_axis is None and spec.shape is not None:
             arrays[spec.name] = np.full(spec.shape, low).astype(spec.dtype)
-    inputs = {spec.name: _fit(path, spec, arrays) for spec in specs}
+    inputs = {spec.name: _fit(called, spec, arrays) for spec in specs}
     axes = {spec.name: spec.batch_axis for spec in specs if spec.batch_axis is not None}
     single = frozenset(
         spec.name
@@ -181,22 +220,20 @@ def load_dataset(
         counts["labels"] = labels.shape[0] if labels.ndim else 0
         if labels.dtype.kind not in "iu" or labels.ndim != 1 or (labels.size and labels.min() < 0):
             seen = f"{labels.dtype} of shape {labels.shape}"
-            raise _unfit(path, "array of labels", seen, "give class numbers from 0, one a sample")
+            raise _unfit(called, "array of labels", seen, "give class numbers from 0, one a sample")
     if len(set(counts.values())) > 1 or 0 in counts.values():
         listing = ", ".join(f"{name}: {count}" for name, count in counts.items())
-        raise _unfit(path, "numbers of samples", listing, "give every array the same number of samples, at least one")
+        raise _unfit(called, "numbers of samples", listing, "give every array the same number of samples, at least one")
     keep = min(limit or samples, samples)
     if keep % size:
         fix = f"use a multiple of {size} samples, or export the model with a free batch axis"
-        raise _unfit(path, "number of samples", f"{keep} samples, the model takes {size} at a time", fix)
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        raise _unfit(called, "number of samples", f"{keep} samples, the model takes {size} at a time", fix)
     free = dynamic_batch and not single
     whole = Dataset(
         inputs=inputs,
         labels=None if labels is None else labels.astype(np.int64),
         batch=DEFAULT_BATCH if free else size,
-        sha256=digest,
+        sha256="",
         free_batch=free,
         axes=axes,
         shared=frozenset(inputs) - axes.keys() - single,
@@ -263,6 +300,17 @@ def _known_sizes(spec: InputSpec) -> tuple[int, ...]:
     return spec.shape
 
 
+def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Arrays as `numpy.savez` writes them, whatever they are called; texts get a width, as pickles are not read."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, values in arrays.items():
+            plain = values.astype(str) if values.dtype.kind == "O" else values
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(plain), allow_pickle=False)
+    return stream.getvalue()
+
+
 def require_finite(values: NDArray[Any], what: str) -> None:
     """Refuse NaN and infinity, which no code stands for.
 
@@ -299,18 +347,20 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         ) from None
     except Exception as error:  # zipfile, zlib and NumPy each raise their own kinds on hostile bytes
         seen = (str(error).splitlines() or [type(error).__name__])[0]
-        raise _unfit(path, "format", seen, "write it with numpy.savez, without object arrays") from None
+        raise _unfit(
+            f"data file '{path.name}'", "format", seen, "write it with numpy.savez, without object arrays"
+        ) from None
 
 
-def _fit(path: Path, spec: InputSpec, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+def _fit(called: str, spec: InputSpec, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """The array of an input: of any number of samples, of its own shape, or of that with a first axis of runs."""
     if spec.name not in arrays:
         seen = f"arrays {', '.join(sorted(arrays)) or 'none'}"
-        raise _unfit(path, f"input '{spec.name}'", seen, "name the arrays like the inputs")
+        raise _unfit(called, f"input '{spec.name}'", seen, "name the arrays like the inputs")
     values = arrays[spec.name]
     if not _can_cast(values.dtype, spec.dtype):
         seen = f"type {values.dtype}, the model takes {spec.dtype}"
-        raise _unfit(path, f"input '{spec.name}'", seen, "convert the array")
+        raise _unfit(called, f"input '{spec.name}'", seen, "convert the array")
     shape, axis = spec.shape, spec.batch_axis
     if shape is None:
         fits = axis is None or values.ndim > axis
@@ -327,9 +377,9 @@ def _fit(path: Path, spec: InputSpec, arrays: Mapping[str, NDArray[Any]]) -> NDA
         fix = f"give shape ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
         if axis is None:
             fix += ": it has no batch; or one axis more in front, with an entry for every run"
-        raise _unfit(path, f"input '{spec.name}'", f"shape {values.shape}", fix)
+        raise _unfit(called, f"input '{spec.name}'", f"shape {values.shape}", fix)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise _unfit(path, f"input '{spec.name}'", "NaN or infinity", "remove the samples that are not finite")
+        raise _unfit(called, f"input '{spec.name}'", "NaN or infinity", "remove the samples that are not finite")
     return values.astype(spec.dtype, copy=False)
 
 
@@ -340,5 +390,5 @@ def _can_cast(dtype: np.dtype[Any], name: str) -> bool:
         return False
 
 
-def _unfit(path: Path, what: str, seen: str, fix: str) -> ModelError:
-    return ModelError("BSC308", f"data file '{path.name}': {what} does not fit", seen=seen, fix=fix)
+def _unfit(called: str, what: str, seen: str, fix: str) -> ModelError:
+    return ModelError("BSC308", f"{called}: {what} does not fit", seen=seen, fix=fix)

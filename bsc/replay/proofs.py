@@ -68,15 +68,16 @@ def check_proofs(mapping: MappedModel, seed: int = 0) -> dict[str, LayerProof]:
 
 
 def check_records(plan: Plan) -> None:
-    """Derive what plan.json says of digital operators, calibration and held-out data, as far as it follows from others.
+    """Derive what plan.json says of digital operators, places and data, as far as it follows from others.
 
     Raises:
-        GateError: BSC504 for operators that are not those of their file, conversions that are not those of the observed
-            vectors, layers that were observed on more samples than there are, a drop that is not that of the samples
-            lost and gained, or one beyond the budget.
+        GateError: BSC504 for operators that are not those of their file, crossbars that are not where the copies before
+            them end, conversions that are not those of the observed vectors, layers that were observed on more samples
+            than there are, a drop that is not that of the samples lost and gained, or one beyond the budget.
     """
     document = plan.document
     _check_operators(plan.mapping)
+    _check_first_slots(plan)
     samples = 0 if document.calibration is None else document.calibration.samples
     for layer in document.layers:
         if layer.observed is not None:
@@ -117,6 +118,34 @@ def _check_operators(mapping: MappedModel) -> None:
                     f"the recorded digital operators before tensor '{step.outputs[0]}' are not those of their file",
                     f"{dict(step.operators)} recorded, {dict(found)} in the file",
                 )
+
+
+def _check_first_slots(plan: Plan) -> None:
+    """Layers lie in their order, each from the next smallest part on, or beside the one before it on its crossbars."""
+    counts = [level.count for level in plan.target.level if level.count is not None]
+    part, tile = counts[0] if len(counts) > 1 else 1, math.prod(counts[:-1])
+    start = end = row = column = 0
+    for layer in plan.document.layers:
+        placed = layer.placed
+        if placed is None:
+            continue
+        if placed.rules.slots % tile:
+            raise _refused(layer, "the places at hand are not those of whole tiles", f"{placed.rules.slots} places")
+        if placed.rules.policy == "none" and placed.copies > 1:
+            raise _refused(layer, "it has copies that nobody chose", f"{placed.copies} copies")
+        shares = placed.rules.pack and placed.row > 0
+        if not shares:
+            start, row, column = math.ceil(end / part) * part, 0, 0
+        recorded = placed.first_slot, placed.row, placed.column
+        if recorded != (start, row, column) or (shares and placed.end_slot != end):
+            raise _refused(
+                layer,
+                "it is not where the layers before it end",
+                f"place {recorded[0]}, row {recorded[1]}, column {recorded[2]} recorded, place {start}, row {row}, "
+                f"column {column} derived",
+            )
+        end, row = placed.end_slot, row + layer.mapped_rows
+        column += layer.mapped_columns + (layer.encoding != "differential")
 
 
 def check_vectors(mapping: MappedModel, feeds: Mapping[str, NDArray[Any]]) -> None:

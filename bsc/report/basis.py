@@ -19,6 +19,7 @@ def recorded(plans: Iterable[PlanDocument]) -> str:
         ("the check of the import", any(plan.model.check is not None for plan in documents)),
         ("where input steps come from", any(plan.calibration is not None for plan in documents)),
         ("observed sums", any(layer.observed is not None for plan in documents for layer in plan.layers)),
+        ("how copies were chosen", any(layer.placed is not None for plan in documents for layer in plan.layers)),
         ("the accuracy test", any(plan.budget is not None for plan in documents)),
     ]
     return f"{', '.join(name for name, there in shown if there)}: nothing in a plan can show that they are true"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.chip.buffers import buffer_bits
-from bsc.chip.performance import Performance, chip_comparison, quotient
+from bsc.chip.performance import Performance, chip_comparison
 from bsc.chip.timing import critical_path
 from bsc.cost.compare import BASELINE_BITS, Comparison, LawCosts
 from bsc.cost.counters import CONVERSIONS, counted, not_modelled
@@ -51,6 +51,7 @@ from bsc.report.document import (
     TargetArea,
     TargetLevel,
 )
+from bsc.units import ratio
 
 _ADDED = (
     "weights",
@@ -180,7 +181,8 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
             busy_s=found.plan.timing.busy_s[layer.name],
             line_bits=buffer.line_values * layer.input_bits,
             skip_bits=buffer.skip_values * layer.input_bits,
-            held_bits=(buffer.line_values + buffer.skip_values) * layer.input_bits,
+            kept_bits=buffer.kept_values * layer.input_bits,
+            held_bits=buffer.values * layer.input_bits,
             buffer_bits=buffer_bits(placed, floor, target),
         )
 
@@ -195,10 +197,11 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
 
 def _chip_figures(found: Performance) -> ChipFigures:
     return ChipFigures(
-        copies_policy=found.policy,
+        copies_policy=found.rules.policy,
         chips=found.chips,
         tiles=found.tiles,
-        slots_at_hand=found.slots_at_hand,
+        slots_at_hand=found.rules.slots,
+        power_budget_w=found.rules.power_w,
         slots_taken=found.slots_taken,
         crossbars=found.crossbars,
         area_m2=found.area_m2,
@@ -208,7 +211,7 @@ def _chip_figures(found: Performance) -> ChipFigures:
         bottleneck=found.timing.bottleneck,
         batch_s=found.batch_s(16),
         inferences_per_s=found.inferences_per_s,
-        inferences_per_s_bound=quotient(1.0, found.interval_bound_s),
+        inferences_per_s_bound=ratio(1.0, found.interval_bound_s),
         busy_share=found.busy_share,
         power_w=found.power_w,
         ops_per_s=found.ops_per_s,

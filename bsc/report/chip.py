@@ -1,15 +1,19 @@
 """The chip in a report: how much of it a plan takes, and what it does over time, beside the baselines."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Group, RenderableType
 
-from bsc.report.document import ChipFigures, LayerOnChip, ReportDocument
+from bsc.report.document import ChipFigures, LayerOnChip, ReportDocument, TargetLevel
 from bsc.report.table import Table
-from bsc.report.text import counted, new_table, plain_text
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
+
+ROUNDING: Final = 1e-9
+"""By how much a power budget may be exceeded, relatively, before it is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +38,12 @@ ROWS: Final = (
     Row(label="latency", value=lambda each: each.latency_s, unit="s", more_is_better=False),
     Row(label="interval", value=lambda each: each.interval_s, unit="s", more_is_better=False),
     Row(label="16 inferences", value=lambda each: each.batch_s, unit="s", more_is_better=False),
-    Row(label="power", value=lambda each: each.power_w, unit="W", more_is_better=False),
+    Row(label="dynamic power", value=lambda each: each.power_w, unit="W", more_is_better=False),
     Row(label="energy x delay", value=lambda each: each.energy_delay_js, unit="Js", more_is_better=False),
     Row(label="operations/s", value=lambda each: each.ops_per_s, unit="OPS", more_is_better=True),
     Row(label="operations/s/W", value=lambda each: each.ops_per_j, unit="OPS/W", more_is_better=True),
     Row(label="operations/s/mm²", value=lambda each: _per_mm2(each.ops_per_s_m2), unit="OPS", more_is_better=True),
-    Row(label="area of all copies", value=lambda each: each.area_m2, unit="m²", more_is_better=False),
+    Row(label="area, all copies", value=lambda each: each.area_m2, unit="m²", more_is_better=False),
 )
 
 
@@ -111,8 +115,8 @@ def chip_table(report: ReportDocument) -> Table:
 
 def layer_chip_table(report: ReportDocument) -> Table:
     """Copies, places and times by layer."""
-    names = ("layer", "copies", "crossbars", f"first {place_name(report)}", "works from", "to", "busy", "holds", "of")
-    table = new_table("Layers on the chip, one inference", names)
+    names = ("layer", "copies", "crossbars", "place", "works from", "to", "busy", "holds")
+    table = new_table(f"Layers on the chip, one inference; places are {place_name(report)}", names)
     for layer in report.plan.layers:
         on = report.chip.layers[layer.name]
         table.add_row(
@@ -123,8 +127,7 @@ def layer_chip_table(report: ReportDocument) -> Table:
             format_si(on.start_s, "s"),
             format_si(on.end_s, "s"),
             format_si(on.busy_s, "s"),
-            bytes_text(on.held_bits),
-            UNKNOWN if on.buffer_bits is None else bytes_text(on.buffer_bits),
+            held_text(on),
         )
     return table
 
@@ -135,36 +138,73 @@ def place_name(report: ReportDocument) -> str:
 
 
 def place_text(layer: LayerOnChip) -> str:
-    """Where a layer begins: "0 / 21 / 4", the place in the smallest unit left out."""
-    return " / ".join(map(str, layer.first_place[:-1]))
+    """Where a layer begins: "0/21/4", the place in the smallest unit left out."""
+    return "/".join(map(str, layer.first_place[:-1]))
 
 
 def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     """What stands out: a label, and the words about it."""
-    chip, tile = report.chip, report.cost.levels[-2]
+    chip, (tile, whole) = report.chip, report.cost.levels[-2:]
     plan, filled = chip.plan, chip.filled
     notes = []
     if plan.bottleneck is not None:
-        slowest = plan.bottleneck if plan.interval_s > plan.io_s else "the links of the chips, for inputs and outputs"
+        links = f"the links of the {whole.plural}, for inputs and outputs"
+        slowest = plan.bottleneck if plan.interval_s > plan.io_s else links
         notes.append(("slowest stage", f"{slowest}, {format_si(plan.interval_s, 's')} an inference"))
     if filled.inferences_per_s is not None and plan.interval_s > filled.interval_s:
         more = format_ratio(ratio(plan.interval_s, filled.interval_s))
         words = (
             f"{format_si(filled.inferences_per_s, '/s')}, {more}, on "
-            f"{counted(filled.tiles, tile.name)}: --copies throughput; no copies give more than "
+            f"{_units(filled.tiles, tile)}: --copies throughput; no copies give more than "
             f"{format_si(filled.inferences_per_s_bound, '/s')}"
         )
         notes.append(("with more copies", words))
     over = [layer.name for layer in report.plan.layers if chip.layers[layer.name].overflows]
     if over:
-        first = over[0] if len(over) == 1 else f"{over[0]} and {len(over) - 1} more"
-        notes.append(("BUFFERS", f"{first} must hold more than the buffers of their {tile.plural} can"))
+        words = f"{_and_more(over)} must hold more than the buffers of {_its(over)} {tile.plural} can"
+        notes.append(("BUFFERS", words))
+    if plan.power_budget_w is not None:
+        notes.append(("power budget", _power_words(report, plan.power_budget_w)))
+    placed = [layer.placed for layer in report.plan.layers if layer.placed is not None]
+    if any(each.rules.pack for each in placed) and not any(each.row for each in placed):
+        notes.append(("--pack", "no two layers that follow each other fit onto the same crossbars"))
     more_chips = max(chip.uniform_8_bit.chips, chip.isaac_offset_8_bit.chips)
     if more_chips > plan.chips:
-        notes.append(("baselines", f"that do not fit have more chips: up to {more_chips}"))
+        notes.append(("baselines", f"that do not fit have more {whole.plural}: up to {more_chips}"))
+    shared = [name for name, uses in Counter(step.layer for step in report.plan.steps).items() if name and uses > 1]
+    if shared:
+        words = "used several times, timed in the program's order, though a later use may be ready first"
+        notes.append(("shared weights", f"{_and_more(shared)} {'is' if len(shared) == 1 else 'are'} {words}"))
     words = "of crossbars and converters; other links, digital operators and buffers keep up with them"
     notes.append(("times", words))
     return notes
+
+
+def _power_words(report: ReportDocument, budget_w: float) -> str:
+    """What a power budget means, and for whom it is too small."""
+    columns = zip(("this plan", "uniform 8 bit", "ISAAC offset 8 bit"), report.chip.columns, strict=True)
+    over = [name for name, each in columns if each.power_w is not None and each.power_w > budget_w * (1 + ROUNDING)]
+    words = f"{format_si(budget_w, 'W')} for copies"
+    exceed = "exceeds" if len(over) == 1 else "exceed"
+    return f"{words}; {' and '.join(over)} {exceed} it with one of each layer" if over else words
+
+
+def _and_more(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _its(names: Sequence[str]) -> str:
+    return "its" if len(names) == 1 else "their"
+
+
+def _units(number: int, level: TargetLevel) -> str:
+    return f"{number} {level.name if number == 1 else level.plural}"
+
+
+def held_text(layer: LayerOnChip) -> str:
+    """What a layer holds in buffers, and where that is too much, of how much."""
+    held = bytes_text(layer.held_bits)
+    return f"{held} of {bytes_text(layer.buffer_bits or 0)}" if layer.overflows else held
 
 
 def bytes_text(bits: int) -> str:

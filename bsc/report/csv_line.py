@@ -6,7 +6,7 @@ begins with a quote.
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bsc.printable import csv_text
 
@@ -20,3 +20,8 @@ def csv_line(cells: Sequence[Cell]) -> str:
         [csv_text(cell) if isinstance(cell, str) else cell for cell in cells]
     )
     return text.getvalue()
+
+
+def csv_table(columns: Mapping[str, Sequence[Cell]]) -> str:
+    """Columns of one length under their names."""
+    return "".join([csv_line(list(columns)), *map(csv_line, zip(*columns.values(), strict=True))])

@@ -22,6 +22,39 @@ from bsc.units import UNKNOWN
 HASH_DIGITS = 12
 NOT_COMPARED = {"name", "arrays"}
 """Of a layer's record: what it is found by, and the name of a file whose hash is compared."""
+CHIP: Final = {
+    "inferences_per_s": ("inferences", "/s"),
+    "inferences_per_s_bound": ("bound of inferences", "/s"),
+    "latency_s": ("latency on the chip", "s"),
+    "interval_s": ("interval", "s"),
+    "io_s": ("inputs and outputs", "s"),
+    "batch_s": ("16 inferences", "s"),
+    "power_w": ("dynamic power", "W"),
+    "energy_delay_js": ("energy x delay", "Js"),
+    "ops_per_s": ("operations/s", "OPS"),
+    "ops_per_j": ("operations/s/W", "OPS/W"),
+    "ops_per_s_m2": ("operations/s/m²", "OPS"),
+    "area_m2": ("area, all copies", "m²"),
+    "crossbars": ("crossbars, all copies", "crossbars"),
+    "slots_taken": ("places taken", "places"),
+    "tiles": ("{tiles} in use", "units"),
+    "chips": ("{chips} in use", "units"),
+    "busy_share": ("crossbars at work", "1"),
+}
+"""Figures of the plan on chips by their field: what they are called, and their unit; the target names its levels."""
+LAYER_ON_CHIP: Final = {
+    "copies": ("copies", "copies"),
+    "crossbars": ("crossbars, all copies", "crossbars"),
+    "start_s": ("works from", "s"),
+    "end_s": ("works to", "s"),
+    "busy_s": ("busy", "s"),
+    "critical_s": ("adds to the latency", "s"),
+    "held_bits": ("holds in buffers", "bits"),
+    "line_bits": ("of its input", "bits"),
+    "skip_bits": ("waits for it", "bits"),
+    "kept_bits": ("of its result", "bits"),
+}
+"""The same of layers."""
 FREE: Final = ("plan.bsc_version", "plan.model.file")
 """What may be another without a difference."""
 SECTIONS: Final = (
@@ -32,6 +65,8 @@ SECTIONS: Final = (
     *(f"cost.plan.{key}" for key in ("conversions", "energy_j", "latency_s", "area_m2", "crossbars")),
     *("cost.plan.energy_by_action_j.*", "cost.plan.area_by_part_m2.**"),
     *(f"cost.plan.layers.*.{key}" for key in ("conversions", "energy_j", "adc_energy_j", "latency_s", "area_m2")),
+    *(f"chip.plan.{key}" for key in CHIP),
+    *(f"chip.layers.*.{key}" for key in LAYER_ON_CHIP),
     *("totals.mean_adc_bits", "totals.proved_share"),
     *(f"layers.*.{key}" for key in ("crossbars", "mean_adc_bits", "proved_share")),
 )
@@ -425,6 +460,7 @@ def _totals(report: ReportDocument) -> list[_Figure]:
             for level in cost.levels[1:-1]
         ),
         *_resolutions(report.totals, spent),
+        *_on_chip(report, "chip", report.chip.plan, CHIP),
     ]
 
 
@@ -437,7 +473,17 @@ def _of_layer(report: ReportDocument, name: str) -> list[_Figure]:
         _Figure(key="area_m2", label="area", unit="m²", value=spend.area_m2),
         _Figure(key="crossbars", label="crossbars", unit="crossbars", value=totals.crossbars),
         *_resolutions(totals, spend),
+        *_on_chip(report, "on_chip", report.chip.layers[name], LAYER_ON_CHIP),
     ]
+
+
+def _on_chip(
+    report: ReportDocument, prefix: str, record: Record, fields: Mapping[str, tuple[str, str]]
+) -> Iterator[_Figure]:
+    tiles, chips = (level.plural for level in report.cost.levels[-2:])
+    for key, (words, unit) in fields.items():
+        label = words.format(tiles=tiles, chips=chips)
+        yield _Figure(key=f"{prefix}.{key}", label=label, unit=unit, value=getattr(record, key))
 
 
 def _action(spend: Spend, action: TargetAction) -> _Figure:

@@ -14,6 +14,8 @@ from bsc.units import UNKNOWN, format_si
 
 ABSENT = "-"
 MOST_DIGITS = 12
+SI = ("J", "s", "m²", "W", "Js", "/s", "OPS", "OPS/W")
+"""Units that take prefixes."""
 MOST_OTHERS = 12
 """Values without a table of their own that are shown one by one."""
 
@@ -136,7 +138,7 @@ def _shown(figure: FigureChange) -> tuple[str, str]:
 def _value(value: float | None, unit: str, digits: int) -> str:
     if value is None:
         return UNKNOWN
-    if unit in ("J", "s", "m²"):
+    if unit in SI:
         return format_si(value, unit, digits=digits)
     if unit == "1":
         return f"{value:.{digits - 2}%}"

@@ -340,6 +340,9 @@ class ChipFigures(FigureRecord):
     chips: Count = figure("chips with a crossbar in use", unit="chips", source=PLACEMENT)
     tiles: Count = figure("units of the level below the chip with one", unit="tiles", source=PLACEMENT)
     slots_at_hand: Count = figure("places that copies were chosen for", unit="crossbars", source=PLACEMENT)
+    power_budget_w: Amount | None = figure(
+        "power that no copies were to exceed, as recorded; null for any", unit="W", source=PLACEMENT
+    )
     slots_taken: Count = figure("places up to the last one in use", unit="crossbars", source=PLACEMENT)
     crossbars: Count = figure("crossbars of all copies", unit="crossbars", source=PLACEMENT)
     area_m2: Amount | None = figure(
@@ -371,7 +374,7 @@ class ChipFigures(FigureRecord):
         "energy of an inference over the interval: without all that costs leave out", unit="W", source=TIMING
     )
     ops_per_s: Amount | None = figure(
-        "on crossbars, two for each multiply-accumulate of the model", unit="1/s", source=TIMING
+        "two for each multiply-accumulate of layers that have crossbars", unit="1/s", source=TIMING
     )
     ops_per_j: Amount | None = figure("the same for a joule: operations a second for a watt", unit="1/J", source=PRICES)
     ops_per_s_m2: Amount | None = figure("operations a second over the area", unit="1/(s m²)", source=TIMING)
@@ -394,7 +397,12 @@ class LayerOnChip(FigureRecord):
     busy_s: Amount = figure("work of each copy for one inference, on average", unit="s", source=TIMING)
     line_bits: Count = figure("of its input that one row of its output needs at once", unit="bit", source=BUFFERS)
     skip_bits: Count = figure("of earlier results that wait for it beside its input", unit="bit", source=BUFFERS)
-    held_bits: Count = figure("both together", unit="bit", source=BUFFERS)
+    kept_bits: Count = figure(
+        "of its result that wait for a product of two activations, or for an output of the model",
+        unit="bit",
+        source=BUFFERS,
+    )
+    held_bits: Count = figure("all together", unit="bit", source=BUFFERS)
     buffer_bits: Count | None = figure(
         "capacity of the buffers of its tiles; null where the target gives none", unit="bit", source=HARDWARE
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bsc.report.csv_line import Cell, csv_line
+from bsc.report.csv_line import Cell, csv_table
 from bsc.report.document import COUNTS, PLAN, PRICES, PROOF, ReportDocument, SliceTotals
 from bsc.report.layer_rows import LayerRow, layer_rows
 
@@ -145,17 +145,35 @@ COLUMNS: tuple[LayerColumn | ActionColumn | SliceColumn, ...] = (
 )
 
 
-def layer_csv(report: ReportDocument) -> str:
-    """One row a layer; there are as many columns of slices as the layer with most has."""
-    names, values = [], []
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReportedColumn:
+    """A column of one report.
+
+    Attributes:
+        name: in the header.
+        unit: SI, or what is counted; empty for text.
+        cells: one a layer, in the order of the plan.
+    """
+
+    name: str
+    unit: str
+    cells: list[Cell]
+
+
+def layer_columns(report: ReportDocument) -> list[ReportedColumn]:
+    """All columns, those of slices as often as the layer with most slices has them."""
+    rows = layer_rows(report)
     actions = [action.name for action in report.cost.actions if not action.converts]
-    for column in COLUMNS:
-        for name, value in _written_out(column, actions, len(report.totals.slices)):
-            names.append(name)
-            values.append(value)
-    lines = [csv_line(names)]
-    lines += [csv_line([value(row) for value in values]) for row in layer_rows(report)]
-    return "".join(lines)
+    return [
+        ReportedColumn(name=name, unit=column.unit, cells=[value(row) for row in rows])
+        for column in COLUMNS
+        for name, value in _written_out(column, actions, len(report.totals.slices))
+    ]
+
+
+def layer_csv(report: ReportDocument) -> str:
+    """One row a layer."""
+    return csv_table({column.name: column.cells for column in layer_columns(report)})
 
 
 def _written_out(

@@ -4,7 +4,7 @@ rich renders every cell as a document of its own, half a millisecond a row, and 
 Here a cell is text: one that fits into its column is padded, and only those that do not fit are left to rich to wrap.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -91,18 +91,42 @@ class Table:
         return PADDING if column else 0, PADDING if column + 1 < len(self.columns) else 0
 
     def _widths(self, available: int) -> list[int]:
-        """Of every column with its padding; the widest become narrower until the table fits."""
+        """Of every column with its padding, narrower until the table fits.
+
+        First headings are wrapped, then text, then numbers and their units; only then are words broken.
+        """
         room = available - len(self.columns) - 1
-        widths = []
-        for column, heading in enumerate(self.columns):
-            widest = max(map(_width, {heading, *(row[column] for row in self.rows)}))
-            widths.append(min(widest + sum(self._padding(column)), room) or 1)
+        cells = [{row[column] for row in self.rows} for column in range(len(self.columns))]
+        padding = [sum(self._padding(column)) for column in range(len(self.columns))]
+
+        def widest(texts: Sequence[Iterable[str]]) -> list[int]:
+            return [
+                min(max(map(_width, {"", *each})) + more, room) or 1 for each, more in zip(texts, padding, strict=True)
+            ]
+
+        widths = widest([{heading, *each} for heading, each in zip(self.columns, cells, strict=True)])
+        if sum(widths) <= room:
+            return widths
+        headings = [heading.split() for heading in self.columns]
+        words = [{word for cell in each for word in cell.split()} for each in cells]
+        is_text = [justify == "left" for justify in self.justify]
+        for least in (
+            widest([[*names, *each] for names, each in zip(headings, cells, strict=True)]),
+            widest(
+                [
+                    [*names, *(each if text else whole)]
+                    for names, each, whole, text in zip(headings, words, cells, is_text, strict=True)
+                ]
+            ),
+            widest([[*names, *each] for names, each in zip(headings, words, strict=True)]),
+        ):
+            _narrow(widths, least, room)
         while (excess := sum(widths) - room) > 0:
-            widest = max(widths)
-            next_widest = max((width for width in widths if width < widest), default=0)
-            if not next_widest:  # all alike
+            largest = max(widths)
+            next_largest = max((width for width in widths if width < largest), default=0)
+            if not next_largest:  # all alike
                 return _reduced(widths, [True] * len(widths), excess, room)
-            widths = _reduced(widths, [width == widest for width in widths], excess, widest - next_widest)
+            widths = _reduced(widths, [width == largest for width in widths], excess, largest - next_largest)
         return widths
 
     def _lines(
@@ -128,6 +152,15 @@ def _width(cell: str) -> int:
     return max((cell_len(line) for line in Text(cell).plain.splitlines()), default=0)
 
 
+def _narrow(widths: list[int], least: Sequence[int], room: int) -> None:
+    """Take from the widest columns that may be narrower, one by one, until all fit."""
+    while sum(widths) > room:
+        wide = [column for column, width in enumerate(widths) if width > least[column]]
+        if not wide:
+            return
+        widths[max(wide, key=widths.__getitem__)] -= 1
+
+
 def _reduced(widths: Sequence[int], which: Sequence[bool], excess: int, most: int) -> list[int]:
     """Take an excess from some of the widths, as evenly as whole numbers go, and `most` from each at most."""
     result, left = [], sum(which)
@@ -142,5 +175,5 @@ def _set(console: Console, cell: str, width: int, justify: Justify) -> list[str]
     """A cell as lines of a width."""
     if cell.isascii() and cell.isprintable() and len(cell) <= width:
         return [cell.ljust(width) if justify == "left" else cell.rstrip().rjust(width)]
-    lines = Text(cell).wrap(console, width, justify=justify, overflow="fold")
+    lines = Text(cell).wrap(console, max(width, 1), justify=justify, overflow="fold")
     return [line.plain + " " * (width - cell_len(line.plain)) for line in lines] or [" " * width]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bsc.errors import ModelError, UsageError
 from bsc.ir.input_values import InputSpec
-from bsc.replay.dataset import load_dataset
+from bsc.replay.dataset import dataset_of, load_dataset
 
 Split = Literal["train", "test"]
 CIFAR_RECORD = 1 + 3 * 32 * 32
@@ -42,11 +42,11 @@ class Samples:
         return len(next(iter(self.inputs.values())))
 
 
-def load_samples(source: str, specs: Sequence[InputSpec], split: Split) -> Samples:
+def load_samples(source: str | Mapping[str, NDArray[Any]], specs: Sequence[InputSpec], split: Split) -> Samples:
     """Read training or test data.
 
     Args:
-        source: as in the module docstring.
+        source: as in the module docstring; or arrays as in a .npz file.
         specs: the model's inputs.
         split: which half of a folder that holds both.
 
@@ -57,6 +57,9 @@ def load_samples(source: str, specs: Sequence[InputSpec], split: Split) -> Sampl
     for spec in specs:
         if spec.batch_axis != 0:
             raise _samples_elsewhere(spec)
+    if isinstance(source, Mapping):
+        found = dataset_of(source, specs, dynamic_batch=True)
+        return Samples(inputs=found.inputs, labels=found.labels, source="arrays")
     path = Path(source)
     if path.is_dir():
         images, labels = _folder(path, split)
@@ -68,9 +71,9 @@ def load_samples(source: str, specs: Sequence[InputSpec], split: Split) -> Sampl
     return Samples(inputs=data.inputs, labels=data.labels, source=path.name)
 
 
-def has_test_split(source: str) -> bool:
+def has_test_split(source: str | Mapping[str, NDArray[Any]]) -> bool:
     """Whether the source is a folder, which holds a test split beside the training data."""
-    return Path(source).is_dir()
+    return isinstance(source, str) and Path(source).is_dir()
 
 
 def _folder(path: Path, split: Split) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

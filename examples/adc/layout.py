@@ -15,9 +15,9 @@ import onnx
 from onnx import numpy_helper
 
 import hw_models
-from bsc.compile.driver import compile_model
-from bsc.compile.layout import LayoutSearch
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import compile_model
+from bsc.compiler.layout import LayoutSearch
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.cost.compare import compare
 from passes.permute import RowOrder
 from passes.tile import Tile

@@ -17,8 +17,8 @@ import click
 import numpy as np
 
 import hw_models
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.cost.compare import compare
 from bsc.errors import GateError
 from bsc.frontend.onnx_import import import_model

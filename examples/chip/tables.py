@@ -15,8 +15,8 @@ import click
 import onnx
 
 import hw_models
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, MappingOptions, Placing, resolve
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, MappingOptions, Placing, resolve
 from bsc.cost.compare import compare
 from bsc.mapping.placement import CopiesPolicy
 from bsc.report.build import report_document

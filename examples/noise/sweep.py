@@ -20,8 +20,8 @@ import click
 import numpy as np
 
 import hw_models
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.hardware.device import Device
 from bsc.plan.document import Plan
 from bsc.plan.folder import read_plan, write_plan

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import hw_models
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.cost.compare import compare
 from bsc.frontend.onnx_import import import_model
 from bsc.hardware.adc_law import MAX_ADC_BITS

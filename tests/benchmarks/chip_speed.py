@@ -20,11 +20,11 @@ from bsc.chip.dataflow import dataflow_of
 from bsc.chip.demand import chip_demand
 from bsc.chip.fit import slots_needed
 from bsc.chip.timing import time_of
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.cost.counts import count_mapping
 from bsc.mapping.model import MappedModel
-from bsc.mapping.placement import CopiesPolicy, lay_down
+from bsc.mapping.placement import CopiesPolicy, Rules, lay_down
 from tests.benchmarks.models import resnet50, vgg19
 
 # Source of the bars: issue 16, "Speed".
@@ -73,7 +73,7 @@ def _measure(mapping: MappedModel, policy: CopiesPolicy, factor: float) -> tuple
         start = time.process_time()
         flow = dataflow_of(mapping)
         copies = choose_copies(policy, room, lambda: flow)  # noqa: B023
-        lay_down(demand, policy, copies, room.slots)
+        lay_down(demand, Rules(policy=policy, slots=room.slots, power_w=None, pack=False), copies)
         timing = time_of(flow, demand.layers, copies)
         spent.append(time.process_time() - start)
     bound = timing.interval_s / interval_bound(demand, room.slots)

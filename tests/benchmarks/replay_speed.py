@@ -182,8 +182,8 @@ def _compile(model: "onnx.ModelProto", folder: Path, feeds: "dict[str, NDArray[A
     import numpy as np
 
     import hw_models
-    from bsc.compile.driver import compile_model
-    from bsc.compile.options import CompileOptions, default_pipeline
+    from bsc.compiler.driver import compile_model
+    from bsc.compiler.options import CompileOptions, default_pipeline
     from bsc.testing import save
 
     target = hw_models.load("isaac")

@@ -42,8 +42,8 @@ Task = Callable[[Path, Path], dict[str, float]]
 def bsc_task() -> Task:
     """What `bsc compile` does by default up to the plan folder; no cost and no report."""
     import hw_models
-    from bsc.compile.driver import compile_model
-    from bsc.compile.options import CompileOptions, default_pipeline
+    from bsc.compiler.driver import compile_model
+    from bsc.compiler.options import CompileOptions, default_pipeline
     from bsc.plan.folder import write_plan
 
     target = hw_models.load("isaac")

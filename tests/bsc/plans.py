@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 import hw_models
 from bsc import __version__
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.hardware.target import Target
 from bsc.ir.layer import CrossbarLayer
 from bsc.ir.mapped import mapping_of

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsc.units import format_ratio, format_si, ratio
+from bsc.units import format_ratio, format_si, ratio, rounded_up
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -65,6 +65,15 @@ def test_unknown_ratio() -> None:
     assert format_ratio(None) == "n/a"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.2, "0.2"), (0.2 + 1e-16, "0.2"), (0.3721, "0.373"), (0.999501, "1"), (1234.0, "1240"), (1e-7, "0.0000001")],
+)
+def test_rounded_up(value: float, text: str) -> None:
+    assert rounded_up(value) == text
+    assert float(text) >= value * (1 - 1e-9)
+
+
 @given(st.floats(1e-18, 1e12))
 def test_text_is_the_value_to_three_digits(value: float) -> None:
     number, _, unit = format_si(value, "J").partition(" ")
@@ -75,7 +84,8 @@ def test_text_is_the_value_to_three_digits(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("baseline", "value", "expected"), [(6, 3, 2), (0, 3, 0), (6, 0, None), (None, 3, None), (6, None, None)]
+    ("baseline", "value", "expected"),
+    [(6, 3, 2), (0, 3, 0), (6, 0, None), (None, 3, None), (6, None, None), (1e308, 1e-10, None), (1e300, 1e-8, 1e308)],
 )
 def test_how_many_times_smaller(baseline: float | None, value: float | None, expected: float | None) -> None:
     assert ratio(baseline, value) == expected

@@ -11,8 +11,8 @@ import onnx
 from numpy.typing import NDArray
 
 import hw_models
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.errors import BscError
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.replay.engine import Replayer

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from bsc.cli import main
-from bsc.explore.space import Grid, Space, read_space
+from bsc.exploration.space import Grid, Space, read_space
 from bsc.units import format_si
 
 EXPLORE = Path(__file__).parents[2] / "examples" / "explore"

@@ -16,7 +16,8 @@ from bsc.cli import main
 
 MESSAGE_LINES = 3
 LOADED = (
-    "bsc.compile.driver", "bsc.export.cells", "bsc.export.onnx_emulation", "bsc.explore.sweep", "bsc.explore.page",
+    "bsc.compiler.driver", "bsc.export.cells", "bsc.export.onnx_emulation", "bsc.exploration.sweep",
+    "bsc.exploration.page",
     "bsc.report.build", "bsc.report.html.plan_page", "bsc.report.plan", "bsc.train.export", "bsc.train.trainer",
 )  # fmt: skip
 """What commands import when they run: here once, so that their own time is what they are killed in."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import hw_models
-from bsc.compile.observation import with_observations
+from bsc.compiler.observation import with_observations
 from bsc.ir.adc_pass import AdcPass, Observation
 from bsc.ir.graph import Graph, ReadingPrices
 from bsc.ir.stages import layer_record

@@ -7,7 +7,7 @@ import pytest
 from bsc.errors import DoesNotFitError, ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.pipeline import parse_pipeline
-from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand, Part
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand, Part, Rules
 from passes import PASSES
 from passes.assign_adc import AssignAdc
 from passes.place import Place
@@ -46,7 +46,8 @@ def test_by_hand() -> None:
     assert places(Place(copies="isaac"), graph()) == {"a": (10, 0), "b": (1, 56)}
     placed = next(Place(copies="throughput").run(graph()).graph.layers()).placed
     assert placed is not None
-    assert (placed.slots_at_hand, placed.crossbars_per_copy, placed.end_slot) == (96, 5, 70)
+    assert placed.rules == Rules(policy="throughput", slots=96, power_w=None, pack=False)
+    assert (placed.crossbars_per_copy, placed.end_slot) == (5, 70)
     assert str(placed) == "placed at 0, 14 x 5 crossbars"
 
 
@@ -57,13 +58,56 @@ def test_power_ends_the_search() -> None:
 
 @pytest.mark.parametrize("policy", ["isaac", "throughput", "latency"])
 @pytest.mark.parametrize(
-    ("power", "throughput", "isaac"), [(0.9, 4, 2), (1.0, 5, 5), (1.19, 5, 5), (1.2, 6, 5), (0.1, 1, 1)]
+    ("power", "throughput", "isaac"), [(0.9, 4, 2), (1.0, 5, 5), (1.19, 5, 5), (1.2, 6, 5), (0.2, 1, 1)]
 )
 def test_copies_do_not_exceed_the_power(policy: CopiesPolicy, power: float, throughput: int, isaac: int) -> None:
     # 2 uJ an inference every 10 us / copies: 0.2 W a copy. ISAAC's rule halves ten copies of a: 5, 2, 1.
     copies = places(Place(copies=policy, power=power), graph())["a"][0]
     assert copies <= throughput
     assert copies == {"isaac": isaac, "throughput": throughput}.get(policy, copies)
+
+
+@pytest.mark.parametrize("policy", ["none", "isaac", "throughput", "latency"])
+def test_power_that_one_copy_exceeds_is_refused(policy: CopiesPolicy) -> None:
+    with pytest.raises(DoesNotFitError) as caught:
+        Place(copies=policy, power=0.199).run(graph())
+    assert str(caught.value) == (
+        "[BSC404] the model needs more power than there is\n"
+        "  seen: one copy of each layer takes 200 mW at an inference every 10.0 µs, and 199 mW are at hand\n"
+        "  fix:  give it --power 0.2, or leave --power out and run an inference every 10.1 µs or less often"
+    )
+    placed = next(Place(copies=policy, power=0.2).run(graph()).graph.layers()).placed
+    assert placed is not None
+    assert placed.rules.power_w == 0.2
+
+
+def test_links_lower_the_power_that_is_needed() -> None:
+    given = graph()
+    assert given.demand is not None
+    slow = given.with_demand(replace(given.demand, io_bits=40, link_bits_per_s=1e6))  # 40 us, and 2 uJ
+    assert places(Place(power=0.05), slow) == {"a": (1, 0), "b": (1, 8)}
+    with pytest.raises(DoesNotFitError, match=r"takes 50\.0 mW at an inference every 40\.0 µs"):
+        Place(power=0.049).run(slow)
+
+
+def test_an_area_is_that_of_whole_tiles_and_what_is_needed_is_enough() -> None:
+    given = graph()
+    assert given.demand is not None
+    tiled = given.with_demand(replace(given.demand, tile=("core", "cores"), tile_m2=0.3721e-6))
+    assert places(Place(copies="throughput", area=0.7442), tiled) == {"a": (6, 0), "b": (1, 32)}  # as with two tiles
+    assert places(Place(copies="throughput", area=0.744), tiled) == {"a": (1, 0), "b": (1, 8)}
+    assert places(Place(copies="throughput", tiles=1, area=9.0), tiled) == {"a": (1, 0), "b": (1, 8)}
+    with pytest.raises(DoesNotFitError) as caught:
+        Place(area=0.3, chips=1).run(tiled)
+    assert str(caught.value) == (
+        "[BSC404] the model needs more crossbars than there are\n"
+        "  seen: one copy of each layer takes 18 crossbars in 1 core, and 0 crossbars in 0 cores are at hand; the "
+        "largest layer is 'b' with 10 crossbars\n"
+        "  fix:  give it --area 0.373, or map fewer weight bits or --encoding offset"
+    )
+    assert places(Place(area=0.373, chips=1), tiled) == {"a": (1, 0), "b": (1, 8)}
+    with pytest.raises(UsageError, match="--area needs a target that gives areas"):
+        Place(area=1.0).run(given)
 
 
 def test_tiles_and_chips() -> None:
@@ -110,12 +154,15 @@ def test_contract() -> None:
 
 
 def test_round_trip() -> None:
-    text = "place{copies=latency chips=2 tiles=40 power=1.5}"
+    text = "place{copies=latency chips=2 tiles=40 area=2.5 power=1.5}"
     (step,) = parse_pipeline(text, PASSES)
-    assert step == Place(copies="latency", chips=2, tiles=40, power=1.5)
+    assert step == Place(copies="latency", chips=2, tiles=40, area=2.5, power=1.5)
 
 
-@pytest.mark.parametrize("options", [{"chips": -1}, {"tiles": -1}, {"power": -1.0}, {"power": float("inf")}])
+@pytest.mark.parametrize(
+    "options",
+    [{"chips": -1}, {"tiles": -1}, {"area": -1.0}, {"area": float("nan")}, {"power": -1.0}, {"power": float("inf")}],
+)
 def test_impossible_options(options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="pass 'place'"):
         Place(**options)  # type: ignore[arg-type]

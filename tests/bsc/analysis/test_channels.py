@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
 from bsc.analysis.channels import ChannelFacts, analyse
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions
 from bsc.ir.graph import DigitalOp, Graph
 from bsc.numeric.im2col import ConvGeometry
 from bsc.plan.document import Plan

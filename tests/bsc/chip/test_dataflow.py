@@ -150,7 +150,7 @@ def test_a_segment_that_cannot_be_read_needs_everything() -> None:
     segment = StepRecord(digital="digital/0000.onnx", operators={"Relu": 1}, inputs=("h",), outputs=("g",))
     steps = (first, segment, second.model_copy(update={"inputs": ("g",)}))
     record = mapping.record.model_copy(update={"steps": steps})
-    for file in (b"no model", b"", wrong_attribute()):
+    for file in (b"no model", b"", wrong_attribute(), long_list()):
         flow = dataflow_of(replace(mapping, record=record, digital={"digital/0000.onnx": file}.__getitem__))
         assert [(read.source, read.last.tolist()) for read in flow.uses[1].reads] == [(0, [1])]
 
@@ -161,3 +161,17 @@ def wrong_attribute() -> bytes:
     value = onnx.helper.make_tensor_value_info("h", onnx.TensorProto.FLOAT, [1, 2, 4, 4])
     out = onnx.ValueInfoProto(name="g")
     return bytes(onnx.helper.make_model(onnx.helper.make_graph([node], "s", [value], [out])).SerializeToString())
+
+
+def long_list() -> bytes:
+    """What counts to 2^44, which shape inference would do number by number."""
+    numbers = [onnx.numpy_helper.from_array(np.array(n), name) for name, n in {"a": 0, "b": 1 << 44, "c": 1}.items()]
+    nodes = [
+        onnx.helper.make_node("Range", ["a", "b", "c"], ["r"]),
+        onnx.helper.make_node("Cast", ["r"], ["f"], to=1),
+        onnx.helper.make_node("ReduceMax", ["f"], ["m"], keepdims=0),
+        onnx.helper.make_node("Add", ["h", "m"], ["g"]),
+    ]
+    value = onnx.helper.make_tensor_value_info("h", onnx.TensorProto.FLOAT, [1, 2])
+    graph = onnx.helper.make_graph(nodes, "s", [value], [onnx.ValueInfoProto(name="g")], numbers)
+    return bytes(onnx.helper.make_model(graph).SerializeToString())

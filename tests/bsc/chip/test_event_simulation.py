@@ -12,7 +12,7 @@ from bsc.chip.buffers import layer_buffers
 from bsc.chip.copies import Room, choose_copies
 from bsc.chip.dataflow import Dataflow, dataflow_of
 from bsc.chip.timing import time_of
-from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand, lay_down
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand, Rules, lay_down
 from tests.bsc.chip import networks
 from tests.bsc.chip.event_simulation import Chip, Slide, Stage, Way, interval, latency, whole
 from tests.bsc.plans import model_plan
@@ -254,12 +254,56 @@ def test_two_of_the_networks_exceed_the_buffer_of_a_tile(
     assert line + skip > TILE_BYTES
 
 
+def lines_needed(stages: Sequence[Stage], number: int, line: int) -> set[tuple[int, int]]:
+    """All lines of stages that a line of a stage needs, on whatever way; itself left out."""
+    needed: set[tuple[int, int]] = set()
+    for way in stages[number].ways:
+        for each in range(way.last(line) + 1):
+            needed |= {(way.source, each)} | lines_needed(stages, way.source, each)
+    return needed
+
+
+def lines_ahead(stages: Sequence[Stage], number: int, source: int) -> int:
+    """Lines of a source that are there before a line of a stage needs them, since the other ways take longer.
+
+    Those are the lines that the other ways read themselves; if they read none, all those whose inputs they read.
+    """
+    most, stage = 0, stages[number]
+    for line in range(stage.lines):
+        others: set[tuple[int, int]] = set()
+        for way in stage.ways:
+            if way.source != source:
+                for each in range(way.last(line) + 1):
+                    others |= {(way.source, each)} | lines_needed(stages, way.source, each)
+        own = max(way.last(line) for way in stage.ways if way.source == source)
+        later = range(own + 1, stages[source].lines)
+        if any(each == source for each, _ in others):
+            there = sum((source, each) in others for each in later)
+        else:
+            there = sum(set() < lines_needed(stages, source, each) <= others for each in later)
+        most = max(most, there)
+    return most
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("lstm", "skip buffer too large")])
+def test_skips_hold_the_lines_that_are_there_too_early(name: str, tmp_path: Path) -> None:
+    stages, uses = CASES[name].stages, timed(CASES[name], tmp_path).dataflow.uses
+    values = [use.row_values for use in uses]
+    expected: dict[str, int] = {}
+    for number, stage in enumerate(stages):
+        waiting = sum(lines_ahead(stages, number, way.source) * values[way.source] for way in stage.ways)
+        expected[uses[number].layer] = max(expected.get(uses[number].layer, 0), waiting)
+    found = layer_buffers(timed(CASES[name], tmp_path).dataflow)
+    assert {name: buffer.skip_values for name, buffer in found.items()} == expected
+
+
 def test_one_of_the_networks_lies_on_two_chips(tmp_path: Path) -> None:
     case = CASES["over two chips"]
     found = timed(case, tmp_path)
     demand = found.demand
     copies = choose_copies("throughput", Room(demand=demand, slots=case.slots), lambda: found.dataflow)
-    placed = lay_down(demand, "throughput", copies, case.slots)
+    rules = Rules(policy="throughput", slots=case.slots, power_w=None, pack=False)
+    placed = lay_down(demand, rules, copies)
     assert {
         case.floor.position(slot)[0] for each in placed.values() for slot in (each.first_slot, each.end_slot - 1)
     } == {0, 1}

@@ -9,12 +9,14 @@ from onnx import numpy_helper
 
 import hw_models
 from bsc.cost.compare import compare
-from bsc.mapping.placement import Placed
+from bsc.mapping.placement import Placed, Rules
 from bsc.plan.document import Plan
 from bsc.plan.folder import read_plan
 from bsc.report.build import report_document
+from bsc.report.chip import chip_notes
 from bsc.report.document import ChipFigures, ReportDocument
 from bsc.testing import conv_model, mlp_model, save
+from bsc.units import format_si
 from tests.bsc.plans import ISAAC, coded, plan_of
 from tests.bsc.report.reports import report_of
 from tests.test_cli import EXAMPLE, run
@@ -84,6 +86,70 @@ def test_policies_do_what_they_promise(reports: dict[str, ReportDocument]) -> No
         assert report.chip.filled.interval_s == pytest.approx(plan["throughput"].interval_s)
 
 
+@pytest.mark.parametrize("policy", ["isaac", "throughput", "latency"])
+def test_baselines_keep_the_power_budget(policy: str, reports: dict[str, ReportDocument], tmp_path: Path) -> None:
+    """At 1.5 times what one copy of the plan takes, copies are few; uniform 8 bit alone may exceed it with one."""
+    single = columns(reports["none"])
+    assert all(each.power_w is not None for each in single)
+    budget = 1.5 * (single[0].power_w or 0.0)
+    model = save(conv_model(), tmp_path / "conv.onnx")
+    options = ("--copies", policy, "--tiles", "2", "--xbar", "32x32", "--power", budget, "-o", tmp_path / "plan")
+    assert run("compile", model, *options).exit_code == 0
+    found = ReportDocument.model_validate_json((tmp_path / "plan" / "report.json").read_text())
+    assert max(each.power_w or 0.0 for each in columns(reports["throughput"])) > budget
+    for each, alone in zip(columns(found), single, strict=True):
+        assert each.power_w is not None
+        assert each.power_budget_w == budget
+        assert each.power_w <= max(budget, alone.power_w or 0.0) * (1 + 1e-9)
+        assert each.inferences_per_s is not None
+        assert each.inferences_per_s_bound is not None
+        assert each.inferences_per_s <= each.inferences_per_s_bound * (1 + 1e-9)
+    assert found.chip.plan.inferences_per_s_bound == pytest.approx(budget / (found.cost.plan.energy_j or 0.0))
+    assert f"power budget      {format_si(budget, 'W')} for copies" in (tmp_path / "plan" / "report.txt").read_text()
+
+
+def test_whoever_exceeds_the_budget_with_one_copy_is_named(mnist: Path) -> None:
+    """One copy takes 109 mW here, 148 mW with uniform 8 bit, and 94 mW in ISAAC's encoding, of which two fit."""
+    plan = read_plan(mnist)
+    rules = Rules(policy="throughput", slots=16128, power_w=0.12, pack=False)
+    placed = {
+        layer.name: layer.placed.model_copy(update={"rules": rules})
+        for layer in plan.mapping.layers
+        if layer.placed is not None
+    }
+    report = report_of(_with(plan, placed))
+    assert (
+        dict(chip_notes(report))["power budget"] == "120 mW for copies; uniform 8 bit exceeds it with one of each layer"
+    )
+    # On other hardware as well, where it is placed anew.
+    chip = ISAAC.level[-1].model_copy(update={"name": "board", "plural": "boards"})
+    levels = (*ISAAC.level[:-2], ISAAC.level[-2].model_copy(update={"count": 7}), chip)
+    elsewhere = report_of(_with(plan, placed), target=ISAAC.model_copy(update={"level": levels}))
+    assert elsewhere.chip.plan.slots_at_hand == 7 * 96
+    assert [each.power_budget_w for each in columns(elsewhere)] == [0.12] * 4
+    assert elsewhere.chip.plan.copies_policy == "throughput"
+    assert elsewhere.chip.plan.power_w == report.chip.plan.power_w
+
+
+@pytest.mark.parametrize("zeros", [(0,), (0, 1)])
+def test_operations_are_those_of_crossbars(zeros: tuple[int, ...], tmp_path: Path) -> None:
+    """A layer of zeros has none, and a network of zeros has neither operations nor operations for a joule."""
+    network = mlp_model(8, 4, 2)
+    weights = [each for each in network.graph.initializer if len(each.dims) == 2]
+    for at in zeros:
+        shape = tuple(weights[at].dims)
+        weights[at].CopyFrom(numpy_helper.from_array(np.zeros(shape, np.float32), weights[at].name))
+    model = save(network, tmp_path / "zeros.onnx")
+    assert run("compile", model, "-o", tmp_path / "plan").exit_code == 0
+    chip = ReportDocument.model_validate_json((tmp_path / "plan" / "report.json").read_text()).chip
+    assert chip.uniform_8_bit.ops_per_s == pytest.approx(2 * (8 * 4 + 4 * 2) * 1.25e6)
+    if len(zeros) == 2:
+        assert chip.plan.crossbars == 0
+        assert (chip.plan.ops_per_s, chip.plan.ops_per_j, chip.plan.ops_per_s_m2) == (None, None, None)
+    else:
+        assert chip.plan.ops_per_s == pytest.approx(2 * 4 * 2 * 1.25e6)
+
+
 def test_one_copy_has_the_area_that_the_cost_says(reports: dict[str, ReportDocument]) -> None:
     report = reports["none"]
     assert report.chip.plan.area_m2 == pytest.approx(report.cost.plan.area_m2)
@@ -110,8 +176,7 @@ def test_places_are_those_of_the_plan() -> None:
     crossbars = {name: layer.crossbars_per_copy for name, layer in report_of(plan).chip.layers.items()}
     placed = {
         name: Placed(
-            copies_policy="none",
-            slots_at_hand=96,
+            rules=Rules(policy="throughput", slots=96, power_w=None, pack=False),
             first_slot=slot,
             copies=2,
             crossbars_per_copy=crossbars[name],

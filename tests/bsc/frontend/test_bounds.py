@@ -1,6 +1,7 @@
 """Small files that would become large graphs or large constants."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -214,3 +215,90 @@ def test_words_for_bytes_that_do_not_fit_a_shape(tmp_path: Path) -> None:
         "  seen: constant 'w': ValueError: cannot reshape array of size 17 into shape (4,4)\n"
         "  fix:  check the file with onnx.checker.check_model and export it again"
     )
+
+
+def test_functions_that_nothing_calls_are_not_unfolded(tmp_path: Path) -> None:
+    """The graph calls the last but one of a chain that doubles thirty times."""
+    model = doubling(30)
+    model.graph.node[0].op_type = "F28"
+    assert len(list(imported(model, tmp_path).ops())) == 2**2 + 1
+
+
+LONG = bounds.MAX_FOLDED_VALUES
+"""Numbers of the longest list that inference sees."""
+
+
+@pytest.mark.parametrize(
+    ("op_type", "read", "long"),
+    [
+        ("Range", (0, LONG, 1), False),
+        ("Range", (0, LONG + 1, 1), True),
+        ("Range", (0, 2 * LONG, 2), False),
+        ("Range", (0, LONG, 0), False),
+        ("ConstantOfShape", ([LONG + 1],), True),
+        ("ConstantOfShape", ([LONG, 2],), False),
+        ("Tile", ([1, 2], [LONG]), True),
+        ("Expand", ([1], [LONG]), False),
+        ("Expand", ([1], [LONG + 1]), True),
+        ("Expand", (None, [LONG + 1]), False),
+        ("Relu", ([LONG + 1],), False),
+    ],
+)
+def test_long_lists(op_type: str, read: tuple[Any, ...], long: bool) -> None:
+    values = [None if each is None else np.array(each) for each in read]
+    assert bounds.is_long_list(op_type, values) is long
+
+
+LISTS = {
+    "range": "g = Range(zero, many, one)",
+    "range in a body": "g = If (yes) <then_branch = a () => (int64[k] t) { t = Range(zero, many, one) }, "
+    "else_branch = b () => (int64[l] e) { e = Cast <to = 7> (ones) }>",
+    "filled": "g = ConstantOfShape <value = int64[1] {1}> (size)",
+    "repeated": "g = Tile(ones, size)",
+    "spread": "g = Expand(ones, size)",
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_inference_does_not_see_long_lists(kind: str, tmp_path: Path) -> None:
+    """ONNX's own inference makes a symbol for each of their numbers: minutes and all memory, here 2^44 of them."""
+    text = f"(float[N,4] x) => (float[] y) {{ {LISTS[kind]} f = Cast <to = 1> (g) m = ReduceMax(f) h = MatMul(x, w) "
+    many = {"zero": 0, "many": 1 << 44, "one": 1, "ones": [1], "size": [1 << 44]}
+    weights = W | {name: np.array(value) for name, value in many.items()} | {"yes": np.array(True)}
+    graph = imported(tiny_model(text + "y = Add(h, m) }", weights), tmp_path)
+    assert graph.tensors["h"].shape == (1, 4)
+
+
+def test_a_long_list_that_is_given(tmp_path: Path) -> None:
+    """The same for inputs."""
+    model = tiny_model(
+        "(float[N,4] x, int64[17592186044416] g) => (float[] y) "
+        "{ f = Cast <to = 1> (g) m = ReduceMax(f) h = MatMul(x, w) y = Add(h, m) }",
+        W,
+    )
+    assert imported(model, tmp_path).tensors["h"].shape == (1, 4)
+
+
+@pytest.mark.parametrize("values", ["raw", "fields"])
+def test_words_for_a_constant_that_says_more_than_it_has(values: str, tmp_path: Path) -> None:
+    model = tiny_model("(float[N,4] x) => (float[] y) { h = MatMul(x, w) y = Slice(h, start, start) }", W)
+    start = numpy_helper.from_array(np.zeros(1, np.int64), "start")
+    if values == "fields":
+        start.ClearField("raw_data")
+        start.int64_data.append(0)
+    start.dims[0] = (1 << 63) - 1
+    model.graph.initializer.append(start)
+    with pytest.raises(ModelError) as caught:
+        imported(model, tmp_path)
+    assert str(caught.value) == (
+        "[BSC301] constant 'start' has less data than it says\n"
+        f"  seen: sizes [9223372036854775807], and {start.ByteSize()} bytes in the file\n"
+        "  fix:  check the file with onnx.checker.check_model and export it again"
+    )
+
+
+def test_small_numbers_take_a_byte_each(tmp_path: Path) -> None:
+    """Where they have fields of their own, eight times less than in memory: that is as much as they say."""
+    model = tiny_model("(float[N,4] x) => (float[] y) { h = MatMul(x, w) y = Gather <axis = 1> (h, at) }", W)
+    model.graph.initializer.append(helper.make_tensor("at", onnx.TensorProto.INT64, [5000], [0] * 5000))
+    assert imported(model, tmp_path).tensors["y"].shape == (1, 5000)

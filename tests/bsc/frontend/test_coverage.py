@@ -8,8 +8,8 @@ import onnx
 import pytest
 
 import hw_models
-from bsc.compile.driver import check_model, compile_model
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import check_model, compile_model
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.errors import ModelError
 from bsc.frontend.coverage import ADVICE, Coverage, advice
 from bsc.testing import conv_model, mlp_model, random_weights, save, tiny_model

@@ -142,3 +142,13 @@ def test_words_for_open_sizes(tmp_path: Path) -> None:
         "  seen: x [N,S,16]; past [N,P,8]\n"
         "  fix:  give them as numbers, for example: --input-shape x:N,16,16 --input-shape past:N,0,8"
     )
+
+
+@pytest.mark.parametrize("product", ["Conv (x, v)", "Gemm (x, v)", "MatMul (x, r)", "MatMul (t, w)"])
+def test_weights_of_too_few_axes_demand_nothing(product: str, tmp_path: Path) -> None:
+    """Nor do inputs that are turned over without having an axis."""
+    text = f"(float[N] x) => (float[] y) {{ t = Transpose <perm : ints = []> (x) y = {product} }}"
+    model = declared(tiny_model(text, {"v": random_weights(4), "r": np.array(1, np.float32), "w": W}), x=["T"])
+    with pytest.raises(ModelError) as caught:
+        imported(model, tmp_path)
+    assert caught.value.seen == "x [T]"

@@ -94,3 +94,17 @@ def test_crossbar_layers_count_the_weights_of_the_model(tmp_path: Path) -> None:
     """Grouped convolution 4 to 6 channels, 3x3 without padding on 8x8: 36 places, 6 filters of 2 channels."""
     graph = imported(conv_model(channels=4, filters=6, groups=2), tmp_path)
     assert [layer_macs(layer) for layer in graph.layers()] == [36 * 6 * 2 * 9]
+
+
+def test_attributes_of_a_function_that_is_none(tmp_path: Path) -> None:
+    """Outside of functions a reference to an attribute of theirs says nothing."""
+    model = tiny_model(
+        "(float[N,4] x, bool c) => (float[] y) { h = MatMul(x, w) y = If (c) "
+        "<then_branch = a () => (t) { t = MatMul(h, v) }, else_branch = b () => (e) { e = MatMul(h, v) }> }",
+        {"w": random_weights(4, 4), "v": random_weights(4, 4)},
+    )
+    body = model.graph.node[1].attribute[0].g
+    body.node[0].attribute.add(name="then_branch", ref_attr_name="whose")
+    graph = imported(model, tmp_path)
+    (op,) = (op for op in graph.ops() if isinstance(op, DigitalOp))
+    assert digital_macs(graph, op) == 4 * 4

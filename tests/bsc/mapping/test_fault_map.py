@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions
 from bsc.errors import ModelError, UsageError
 from bsc.mapping.fault_map import WORKING, FaultMap, fault_map_from_csv, read_fault_map
 from bsc.mapping.model import MappedModel

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bsc.mapping.placement import MAX_SLOTS, ChipDemand, Floor, LayerDemand, Placed, lay_down
+from bsc.mapping.placement import MAX_SLOTS, ChipDemand, Floor, LayerDemand, Placed, Rules, lay_down
 
 ISAAC = Floor(levels=(8, 12, 168), shared=8)
 
@@ -58,13 +58,12 @@ def test_layers_neither_overlap_nor_leave_a_whole_part_free(crossbars: list[int]
 
 def test_copies_follow_each_other_and_take_no_more_memory_for_being_many() -> None:
     demand = demand_of(5, 2)
-    placed = lay_down(demand, "throughput", {"0": 3, "1": 4}, 96)
-    assert placed["0"] == Placed(
-        copies_policy="throughput", slots_at_hand=96, first_slot=0, copies=3, crossbars_per_copy=5, row=0, column=0
-    )
+    rules = Rules(policy="throughput", slots=96, power_w=None, pack=False)
+    placed = lay_down(demand, rules, {"0": 3, "1": 4})
+    assert placed["0"] == Placed(rules=rules, first_slot=0, copies=3, crossbars_per_copy=5, row=0, column=0)
     assert (placed["0"].end_slot, placed["1"].first_slot, placed["1"].end_slot) == (15, 16, 24)
     assert demand.slots({"0": 3, "1": 4}) == 24
-    many = lay_down(demand, "throughput", {"0": 10**9, "1": 10**9}, MAX_SLOTS)
+    many = lay_down(demand, rules, {"0": 10**9, "1": 10**9})
     assert len(many) == len(placed)
     assert len(pickle.dumps(many)) <= len(pickle.dumps(placed)) + 64  # as numbers have more digits
 
@@ -84,14 +83,21 @@ def test_energy_is_unknown_if_that_of_a_layer_is() -> None:
 @pytest.mark.parametrize(
     ("field", "good", "bad"),
     [("first_slot", 0, -1), ("first_slot", MAX_SLOTS, MAX_SLOTS + 1), ("copies", 1, 0), ("crossbars_per_copy", 0, -1),
-     ("slots_at_hand", 1, 0), ("copies_policy", "isaac", "fastest")],
+     ("slots", 1, 0), ("power_w", 0.1, 0.0), ("power_w", None, float("inf")), ("policy", "isaac", "fastest")],
 )  # fmt: skip
 def test_records_of_places_that_cannot_be_are_refused(field: str, good: object, bad: object) -> None:
-    record: dict[str, object] = {"copies_policy": "none", "slots_at_hand": 8, "row": 0, "column": 0}
-    record |= {"first_slot": 0, "copies": 1, "crossbars_per_copy": 1}
-    Placed.model_validate(record | {field: good})
+    rules: dict[str, object] = {"policy": "none", "slots": 8, "power_w": None, "pack": False}
+    record: dict[str, object] = {"row": 0, "column": 0, "first_slot": 0, "copies": 1, "crossbars_per_copy": 1}
+
+    def read(value: object) -> Placed:
+        changed = {field: value}
+        if field in rules:
+            return Placed.model_validate(record | {"rules": rules | changed})
+        return Placed.model_validate(record | {"rules": rules} | changed)
+
+    assert read(good)
     with pytest.raises(ValidationError):
-        Placed.model_validate(record | {field: bad})
+        read(bad)
 
 
 def test_the_large_network_of_isaac_on_its_boards() -> None:

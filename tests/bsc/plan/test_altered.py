@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.errors import BscError
 from bsc.ir.input_values import parse_input
 from bsc.plan.document import Plan, layer_file
@@ -39,6 +39,8 @@ FREE: Final = {
     r"free_batch": "a plan for a fixed batch may be run a sample at a time",
     r"budget\.(max_drop|split|adc_law|held_out_sha256)": "of data that a plan does not have",
     r"layers\.\d+\.observed\.samples": "of the calibration data, and no more than those",
+    r"layers\.\d+\.placed\.rules\..*": "what the copies were chosen by",
+    r"layers\.\d+\.placed\.copies": "of the last layer, if somebody chose them; those of others move what is behind",
     # What the plan is: another value is another model or mapping, with proofs, replay and prices of its own.
     r"layers\.\d+\.(input_scale|input_zero_point|input_signed|input_bits)": "the value of a code, and their number",
     r"layers\.\d+\.(permuted|dac_bits|tile_rows|tile_cols|active_rows)": "another mapping",
@@ -60,6 +62,7 @@ def plans(folder: Path) -> Iterator[Any]:
     yield model_plan(CNN, folder, calibration={"image": images}, policy="calibrated")
     yield model_plan(mlp_model(6, 5, 3), folder, calibration={"x": rows})
     yield budgeted(folder)
+    yield placed(folder)
 
 
 def budgeted(folder: Path) -> Plan:
@@ -97,6 +100,26 @@ def budgeted(folder: Path) -> Plan:
     return plan
 
 
+def placed(folder: Path) -> Plan:
+    """Copies within a power budget; three layers, two of which share crossbars."""
+    pipeline = default_pipeline(ISAAC, rows=16, cols=16, policy="lossless", granularity="column")
+    options = CompileOptions(pipeline=f"{pipeline},place{{copies=throughput chips=1 power=10.0 pack=yes}}")
+    model = tiny_model(
+        """(float[N,6] x) => (float[N,20] y) {
+            [a] h = MatMul (x, u)
+            [b] i = MatMul (h, v)
+            [c] y = MatMul (i, w)
+        }""",
+        {"u": random_weights(6, 5), "v": random_weights(5, 4, seed=1), "w": random_weights(4, 20, seed=2)},
+    )
+    plan = compile_model(save(model, folder / "placed.onnx"), ISAAC, options).plan
+    assert plan is not None
+    places = [layer.placed for layer in plan.mapping.layers if layer.placed is not None]
+    assert [bool(each.row) for each in places] == [False, True, False]
+    assert places[0].copies > 1
+    return plan
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     found = []
@@ -130,6 +153,8 @@ def other(value: Any) -> list[Any]:
             return [value + 1, value - 1, value * 1000 + 7]
         case float():
             return [value * 1.5 + 1]
+        case "throughput":
+            return ["none", "latency"]
         case str():
             return [value + "x", "lossless"] if value != "lossless" else ["fixed"]
         case _:
@@ -160,6 +185,9 @@ def believed_leaves(folder: Path, place: Path) -> Iterator[str]:
         for each in other(value):
             altered = copy.deepcopy(document)
             at(altered, path[:-1])[path[-1]] = each
+            if "rules" in path:  # which all layers have together
+                for layer in altered["layers"]:
+                    layer["placed"]["rules"][path[-1]] = each
             write_document(place, altered)
             if noticed(place) is None:
                 yield ".".join(map(str, path))

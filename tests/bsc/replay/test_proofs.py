@@ -11,6 +11,7 @@ from bsc.mapping.arrays import LayerArrays
 from bsc.mapping.layer import Observed
 from bsc.mapping.lossless import layer_sum_range, proved_lossless
 from bsc.mapping.model import MappedModel
+from bsc.mapping.placement import Placed, Rules
 from bsc.numeric.column_stats import lossless_bits
 from bsc.numeric.paired_bound import CONFIDENCE, drop_bound
 from bsc.plan.document import BudgetRecord, CalibrationRecord, Plan
@@ -253,6 +254,55 @@ def test_words_about_vectors_that_are_not_those_of_an_inference() -> None:
         "[BSC504] layer 'fc': the recorded 'vectors' are not those of one inference\n"
         "  seen: 2 recorded, 1 when it is run" + FIX
     )
+
+
+PLACES = {"a": (0, 2), "b": (16, 3)}
+"""First slots and copies of two layers of eight crossbars, on an ISAAC with IMAs of eight."""
+
+
+def placed_plan(places: dict[str, tuple[int, int]], **rules: Any) -> Plan:
+    """Two layers of eight crossbars in these places."""
+    plan = plan_around(mapped(coded([[3, 0]], name="a", output="h"), coded([[2], [1]], name="b", input="h")))
+    written = Rules.model_validate({"policy": "throughput", "slots": 96, "power_w": None, "pack": False} | rules)
+    layers = tuple(
+        layer.model_copy(
+            update={
+                "placed": Placed(rules=written, first_slot=slot, copies=copies, crossbars_per_copy=8, row=0, column=0)
+            }
+        )
+        for layer, (slot, copies) in zip(plan.mapping.layers, places.values(), strict=True)
+    )
+    record = plan.mapping.record.model_copy(update={"layers": layers})
+    return replace(plan, mapping=replace(plan.mapping, record=record))
+
+
+NOT_THERE = "it is not where the layers before it end\n  seen: place"
+
+
+@pytest.mark.parametrize(
+    ("places", "rules", "words"),
+    [
+        ({"b": (17, 3)}, {}, f"'b': {NOT_THERE} 17, row 0, column 0 recorded, place 16, row 0, column 0 derived"),
+        ({"b": (24, 3)}, {}, f"'b': {NOT_THERE} 24, row 0, column 0 recorded, place 16, row 0, column 0 derived"),
+        ({"a": (0, 1)}, {}, f"'b': {NOT_THERE} 16, row 0, column 0 recorded, place 8, row 0, column 0 derived"),
+        ({"a": (8, 1)}, {}, f"'a': {NOT_THERE} 8, row 0, column 0 recorded, place 0, row 0, column 0 derived"),
+        ({}, {"policy": "none"}, "'a': it has copies that nobody chose\n  seen: 2 copies"),
+        ({}, {"slots": 100}, "'a': the places at hand are not those of whole tiles\n  seen: 100 places"),
+        ({}, {"slots": 192}, None),
+        ({"a": (0, 1), "b": (8, 1)}, {"policy": "none"}, None),
+    ],
+)
+def test_places_follow_from_copies(
+    places: dict[str, tuple[int, int]], rules: dict[str, Any], words: str | None
+) -> None:
+    check_records(placed_plan(PLACES))
+    plan = placed_plan(PLACES | places, **rules)
+    if words is None:
+        check_records(plan)
+        return
+    with pytest.raises(GateError) as caught:
+        check_records(plan)
+    assert str(caught.value) == f"[BSC504] layer {words}{FIX}"
 
 
 @pytest.mark.parametrize(

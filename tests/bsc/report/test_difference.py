@@ -43,6 +43,36 @@ def figure(old: float | None, new: float | None) -> FigureChange:
     return FigureChange(layer=None, figure="energy_j", label="energy", unit="J", old=old, new=new)
 
 
+def chip_figures(report: ReportDocument) -> Iterator[str]:
+    """Paths of all numbers that a report has of its plan on the chip, but for those that say where layers lie."""
+    for path, record in (
+        ("chip.plan", report.chip.plan),
+        *((f"chip.layers.{n}", e) for n, e in report.chip.layers.items()),
+    ):
+        for key, value in record:
+            if isinstance(value, int | float) and key not in PLACES:
+                yield f"{path}.{key}"
+
+
+PLACES: Final = ("slots_at_hand", "first_slot", "crossbars_per_copy", "buffer_bits")
+"""What follows from the placement or the hardware."""
+
+
+@pytest.mark.parametrize("path", list(chip_figures(LOSSLESS)))
+def test_a_tolerance_gates_figures_of_the_chip(path: str) -> None:
+    old: Any = LOSSLESS
+    for name in path.split("."):
+        old = old[name] if isinstance(old, dict) else getattr(old, name)
+    new = old * 2 if old else 1
+    found = between(LOSSLESS, changed(LOSSLESS, path, new))
+    (each,) = found.figures
+    assert (each.old, each.new) == (old, new)
+    assert (each.layer, found.others) == (path.split(".")[2] if "layers" in path else None, ())
+    assert found.differs(0.5)
+    assert not found.differs(1e9) or not old
+    assert each.label in to_text(DifferenceReport(found=found, tolerance=0.5))
+
+
 def test_a_report_and_itself() -> None:
     found = between(LOSSLESS, LOSSLESS)
     assert found.empty

@@ -69,12 +69,12 @@ One inference, ADC law 'isaac'; ratios to first
  latency on the chip                    800 ns        800 ns           1.00×
  interval                               800 ns        800 ns           1.00×
  16 inferences                         12.8 µs       12.8 µs           1.00×
- power                                 4.96 mW       4.97 mW          0.998×
+ dynamic power                         4.96 mW       4.97 mW          0.998×
  energy x delay                       3.17 fJs      3.18 fJs          0.998×
  operations/s                        12.5 MOPS     12.5 MOPS           1.00×
  operations/s/W                    2.52 GOPS/W   2.52 GOPS/W          0.998×
  operations/s/mm²                    56.1 MOPS     56.0 MOPS          0.999×
- area of all copies                  0.223 mm²     0.223 mm²          0.999×
+ area, all copies                    0.223 mm²     0.223 mm²          0.999×
  chips                                       1             1
  tiles                                       1             1
 

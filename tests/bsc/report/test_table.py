@@ -19,16 +19,20 @@ WORDS = st.text("ab .-_[]:é日\n", max_size=30)
 HEADINGS = WORDS.filter(lambda heading: not heading or bool(heading.strip()))
 
 
+ONE_WORD = st.text("ab.-_[]:é日", max_size=30)
+
+
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[Table, RichTable]:
+def tables(draw: st.DrawFn, *, one_word: bool = False) -> tuple[Table, RichTable]:
     """The same table in both forms."""
-    columns = tuple(draw(st.lists(HEADINGS, min_size=1, max_size=5)))
+    words = ONE_WORD if one_word else WORDS
+    columns = tuple(draw(st.lists(ONE_WORD if one_word else HEADINGS, min_size=1, max_size=5)))
     justify: tuple[Justify, ...] = tuple(draw(st.sampled_from(("left", "right"))) for _ in columns)
     ours = Table(title="", columns=columns, justify=justify)
     theirs = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, side in zip(columns, justify, strict=True):
         theirs.add_column(Text(heading), justify=side, overflow="fold")
-    for row in draw(st.lists(st.tuples(*[WORDS] * len(columns)), max_size=4)):
+    for row in draw(st.lists(st.tuples(*[words] * len(columns)), max_size=4)):
         ours.add_row(*row)
         theirs.add_row(*(Text(visible(cell)) for cell in row))
         if draw(st.booleans()):
@@ -37,16 +41,60 @@ def tables(draw: st.DrawFn) -> tuple[Table, RichTable]:
     return ours, theirs
 
 
-@given(pair=tables(), width=st.integers(24, 120))
+@given(pair=tables(one_word=True), width=st.integers(24, 120))
 def test_as_rich_draws_it(pair: tuple[Table, RichTable], width: int) -> None:
     ours, theirs = pair
     assert to_text(ours, width) == to_text(theirs, width)
 
 
-def test_a_long_title_goes_beyond_the_table_and_continues_to_the_right() -> None:
-    table = Table(title="A title of more than the table", columns=("a",), justify=("left",))
-    assert to_text(table, 40).splitlines()[0] == "A title of more than the table"
-    assert to_text(table, 20).splitlines()[:2] == ["A title of more than", "  the table"]
+@given(pair=tables())
+def test_as_rich_draws_it_where_there_is_room(pair: tuple[Table, RichTable]) -> None:
+    ours, theirs = pair
+    assert to_text(ours, 200) == to_text(theirs, 200)
+
+
+@given(pair=tables(), width=st.integers(24, 120))
+def test_no_line_is_longer_than_there_is_room(pair: tuple[Table, RichTable], width: int) -> None:
+    assert all(cell_len(line) <= width for line in to_text(pair[0], width).splitlines())
+
+
+@pytest.mark.parametrize(("width", "whole"), [(1, 0), (20, 5), (40, 10), (48, 12), (80, 12)])
+def test_columns_that_there_is_no_room_for_are_left_out(width: int, whole: int) -> None:
+    table = Table(title="", columns=tuple("abcdefghijkl"), justify=("right",) * 12)
+    table.add_row(*["1.25"] * 12)
+    assert to_text(table, width).count("1") == whole
+
+
+@pytest.mark.parametrize(
+    ("width", "first"),
+    [
+        (40, " a few words   12.5 µs"),
+        (23, " a few words   12.5 µs"),
+        (22, " a few        12.5 µs"),
+        (17, " a few   12.5 µs"),
+        (16, " a few     12.5"),
+        (14, " a few   12.5"),
+        (13, " a      12.5"),
+    ],
+)
+def test_text_is_wrapped_before_numbers_and_words_last(width: int, first: str) -> None:
+    table = Table(title="", columns=("what", "time"), justify=("left", "right"))
+    table.add_row("a few words", "12.5 µs")
+    assert to_text(table, width).splitlines()[3] == first
+
+
+def test_headings_are_wrapped_before_cells() -> None:
+    table = Table(title="", columns=("what", "in all of them"), justify=("left", "right"))
+    table.add_row("a few words", "1")
+    assert to_text(table, 20).split("\n", 1)[1] == (
+        "                 in\n"
+        "                all\n"
+        "                 of\n"
+        " what          them\n"
+        " ──────────────────\n"
+        " a few words      1\n"
+        "\n"
+    )
 
 
 def test_by_hand() -> None:

@@ -114,19 +114,19 @@ def noisy_accuracy(graph: Graph, parameters: dict[str, Any], noise: Device) -> f
 
 def test_training_with_noise_stands_more_of_it_and_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     graph = imported(mlp_model(*SIZES), tmp_path)
-    strong = device(programming_error={"independent": number(0.25)})
-    options = settings(epochs=8, objective="none")
+    strong = device(adc_noise={"sigma_cells": number(1.2)})
+    options = settings(epochs=30, objective="none")
     plain = Trainer(graph, samples(), None, options).run()
     trainer = Trainer(graph, samples(), None, options, noise=strong)
     trained = trainer.run(checkpoint=tmp_path / "c")
     assert noisy_accuracy(graph, trained, strong) > noisy_accuracy(graph, plain, strong) + 0.03
-    assert [set(record) >= {"noise_accuracy", "accuracy"} for record in trainer.history] == [True] * 8
+    assert [set(record) >= {"noise_accuracy", "accuracy"} for record in trainer.history] == [True] * 30
 
     class StopError(Exception):
         pass
 
     def stop(record: Any) -> None:
-        if record["epoch"] == 4:
+        if record["epoch"] == 15:
             raise StopError
 
     stopped = Trainer(graph, samples(), None, options, noise=strong)

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 import hw_models
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.ir.graph import DigitalOp
 from bsc.plan.document import Plan
 from bsc.replay.engine import Replayer

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bsc.compile.driver import compile_model
-from bsc.compile.options import CompileOptions, default_pipeline
+from bsc.compiler.driver import compile_model
+from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.plan.cells import CrossbarIndex, crossbar_cells
 from bsc.plan.document import Plan
 from bsc.report.html.floorplan import SHIPPED, Floorplan, cells
