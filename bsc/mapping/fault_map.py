@@ -79,8 +79,9 @@ class FaultMap:
         for slot, crossbar in first.items():
             start, stop = np.searchsorted(self.cells[:, 0], [slot, slot + 1])
             if start < stop:
-                cells = self.cells[start:stop, 1:] - [layer.placed.row, layer.placed.column, 0]
-                cells[:, 2] = np.where(cells[:, 2] == _ON, layer.cells.max_level, cells[:, 2])
+                corner = np.array([layer.placed.row, layer.placed.column, 0])
+                cells = self.cells[start:stop, 1:] - corner
+                cells[cells[:, 2] == _ON, 2] = layer.cells.max_level
                 found[crossbar] = cells
         return LayerFaults(crossbars=found)
 
@@ -107,7 +108,7 @@ class FaultMap:
                 )
         placed = [(layer.placed, layer) for layer in record.layers if layer.placed is not None]
         limits = {
-            "crossbar": max((on.slots_at_hand for on, _ in placed), default=0),
+            "crossbar": max((on.rules.slots for on, _ in placed), default=0),
             "row": max((layer.tile_rows for _, layer in placed), default=0),
             "column": max((layer.tile_cols for _, layer in placed), default=0),
         }

@@ -144,7 +144,7 @@ def test_an_accuracy_test() -> None:
         name="accuracy test",
         old="none",
         new="max drop 0.01, split yes, samples 10, lost 2, gained 1, drop 0.1, drop bound 0.3, confidence 0.95, "
-        "adc law isaac, held-out data 444444444444",
+        "adc law isaac, device none, held-out data 444444444444",
     )
 
 
