@@ -42,6 +42,8 @@ CODES: Final[dict[str, str]] = {
     "BSC313": "a report file is malformed",
     "BSC314": "the results of a sweep are malformed or of another sweep",
     "BSC315": "the imported model does not compute what its file does",
+    "BSC316": "measurements of a device cannot be used",
+    "BSC317": "a fault map is malformed or of another plan",
     "BSC401": "a value needs more bits than the hardware offers",
     "BSC402": "what is to be written is larger than its file format allows",
     "BSC403": "ADC resolutions differ where the hardware has one for all",

@@ -538,6 +538,34 @@ def test_simulate_trials(plan: Path) -> None:
     assert (ideal["accuracy"], ideal["relative_rms_error"]["deviation"]) == (None, None)
 
 
+def test_simulate_and_compile_with_a_fault_map(model: Path) -> None:
+    arguments = ("compile", model, "--xbar", "8x8", "-o")
+    assert run(*arguments, "plain.bsc").exit_code == 0
+    lines = [f"{place},{line},{line},on" for place in range(6) for line in range(8)]
+    Path("map.csv").write_text("crossbar,row,column,stuck\n" + "\n".join(lines) + "\n")
+    moved = run(*arguments, "moved.bsc", "--faults", "map.csv")
+    assert moved.exit_code == 0, moved.output
+    assert "note       stuck cells of map.csv, SHA-256 " in moved.stdout
+    errors = []
+    for plan in ("plain.bsc", "moved.bsc"):
+        result = run("simulate", plan, "--faults", "map.csv", "--limit", 20)
+        assert result.exit_code == 0, result.output
+        assert "stuck      48 cells of map.csv on crossbars of the plan\n" in result.stdout
+        assert "effects    the stuck cells alone\n" in result.stdout
+        assert "trials" not in result.stdout  # another one would be the same
+        found = json.loads(run("simulate", plan, "--faults", "map.csv", "--limit", 20, "--json").stdout)["trials"]
+        assert found["stuck_cells"] == 48
+        errors.append(found["relative_rms_error"]["mean"])
+    assert min(errors) > 0
+    noisy = run("simulate", "plain.bsc", "--faults", "map.csv", "--noise", "reram-wan22", "--trials", 2)
+    assert "trials     2, seed 0\n" in noisy.stdout
+    Path("map.csv").write_text("crossbar,row,column,stuck\n0,8,0,on\n")
+    for command in (("simulate", "plain.bsc"), ("compile", model, "-o", "new.bsc", "--xbar", "8x8")):
+        refused = run(*command, "--faults", "map.csv")
+        assert refused.exit_code == 3
+        assert "[BSC317] map.csv, line 2: is of larger crossbars than those of the plan\n" in refused.stderr
+
+
 def test_one_trial_has_no_interval(plan: Path) -> None:
     np.savez("data.npz", x=np.zeros((2, 12), np.float32), y=np.zeros(2, np.int64))
     result = run("simulate", plan, "--data", "data.npz", "--noise", "generic", "--trials", 1)

@@ -111,6 +111,109 @@ def test_designs_are_priced_as_compile_prices_them() -> None:
     assert float(rows[0]["energy_j"]) == sweep["designs"][0]["figures"]["energy_j"]
 
 
+NOISE = """
+noise = ["reram-wan22", "mine.toml"]
+trials = 3
+read_at = 100
+[axes]
+adc = ["lossless", "fixed=3"]
+adc-law = ["isaac", "saberi"]
+"""
+MINE = """
+name = "mine"
+description = "made up"
+citation = "none"
+[programming_error]
+independent = { value = 0.4, kind = "assumed", source = "made up" }
+[drift]
+nu = { value = 0.1, kind = "assumed", source = "made up" }
+start_s = { value = 1, kind = "assumed", source = "made up" }
+"""
+
+
+def test_accuracy_with_noise_is_that_of_simulate_and_judged_by_its_lower_end() -> None:
+    Path("mine.toml").write_text(MINE, encoding="utf-8")
+    write_space(NOISE)
+    sweep = found("--data", "data.npz", "--csv", "all.csv", "--output", "one.sqlite")
+    assert (sweep["noise"], sweep["trials"], sweep["objectives"]) == (
+        ["reram-wan22", "mine"],
+        3,
+        ["energy", "accuracy"],
+    )
+    for design in sweep["designs"][::2]:
+        assert run("compile", "mlp.onnx", "--passes", design["pipeline"], "--force").exit_code == 0
+        worst = []
+        for device in ("reram-wan22", "mine.toml"):
+            arguments = ("simulate", "mlp.bsc", "--data", "data.npz", "--noise", device, "--trials", 3, "--json")
+            simulated = json.loads(run(*arguments, "--read-at", 100).stdout)
+            assert design["figures"]["exact_accuracy"] == simulated["accuracy"]
+            worst.append(simulated["trials"]["accuracy"]["mean"])
+        figures = design["figures"]
+        assert min(abs(figures["mean_accuracy"] - mean) for mean in worst) < 1e-12
+        assert 0 <= figures["accuracy"] < figures["mean_accuracy"]
+    rows = list(csv.DictReader(Path("all.csv").read_text(encoding="utf-8").splitlines()))
+    assert float(rows[0]["mean_accuracy"]) == sweep["designs"][0]["figures"]["mean_accuracy"]
+    side_by_side = ("--jobs", 2, "--json", "--data", "data.npz", "--output", "two.sqlite")
+    parallel = subprocess.run(command("space.toml", *side_by_side), capture_output=True, check=True, text=True)
+    assert json.loads(parallel.stdout) == sweep
+    assert designs("one.sqlite") == designs("two.sqlite")
+    text = run("explore", "mlp.onnx", "space.toml", "--data", "data.npz", "--output", "one.sqlite").stdout
+    assert "the lower end of its interval on 3 chips of the worst of reram-wan22, mine" in " ".join(text.split())
+    # Another device is another sweep, though its file has the same name.
+    Path("mine.toml").write_text(MINE.replace("0.4", "0.3"), encoding="utf-8")
+    refused = run("explore", "mlp.onnx", "space.toml", "--data", "data.npz", "--output", "one.sqlite")
+    assert "[BSC314] results file 'one.sqlite' is of another sweep\n  seen: device 'mine': " in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("space", "options", "words"),
+    [
+        (
+            'noise = ["reram-wan22"]',
+            (),
+            "[BSC201] the space has noise and there are no data to measure accuracy on\n  seen: no --data\n"
+            "  fix:  add labelled data with --data FILE.npz, or leave noise out of the space\n",
+        ),
+        (
+            'noise = ["reram-wan22"]',
+            ("--data", "data.npz", "--limit", 1),
+            "[BSC201] accuracy with noise needs two samples or more\n  seen: 1 of them\n"
+            "  fix:  give more samples with --data, or a higher --limit\n",
+        ),
+        (
+            "trials = 5",
+            ("--data", "data.npz"),
+            "[BSC209] space.toml: key 'trials' cannot be used\n  seen: 5\n"
+            '  fix:  say of which devices, as noise = ["reram-wan22"]\n',
+        ),
+        (
+            'noise = ["reram-wan22"]\ntrials = 1',
+            ("--data", "data.npz"),
+            "[BSC209] space.toml: key 'trials' cannot be used\n  seen: 1\n"
+            "  fix:  Input should be greater than or equal to 2\n",
+        ),
+        (
+            'noise = ["pcm-nandakumar19"]\nread_at = 1',
+            ("--data", "data.npz"),
+            "[BSC206] device 'pcm-nandakumar19' cannot be read before its drift starts\n",
+        ),
+        (
+            'noise = ["mine.toml", "copy.toml"]',
+            ("--data", "data.npz"),
+            "[BSC209] two devices have the same name\n  seen: mine, mine\n"
+            "  fix:  give one of them another name in its file\n",
+        ),
+    ],
+)
+def test_words_for_noise_that_cannot_be_measured(space: str, options: tuple[object, ...], words: str) -> None:
+    for name in ("mine.toml", "copy.toml"):
+        Path(name).write_text(MINE, encoding="utf-8")
+    write_space(space)
+    result = run("explore", "mlp.onnx", "space.toml", *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
 def test_each_mapping_is_compiled_once_and_priced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[object] = []
     original = bsc.compiler.driver.compile_model

@@ -332,6 +332,9 @@ def compile(
     power_w: float | None = None,
     pack: bool | None = None,
     max_accuracy_drop: float | None = None,
+    noise: StrPath | None = None,
+    read_at: float | None = None,
+    faults: StrPath | None = None,
     input_shape: Mapping[str, Sequence[int | None]] | None = None,
     constants: Mapping[str, float | Sequence[float]] | None = None,
     input_values: "Mapping[str, Values] | None" = None,
@@ -373,6 +376,9 @@ def compile(
         power_w: power that copies must not exceed, as modelled, in W.
         pack: small layers may share crossbars.
         max_accuracy_drop: points of accuracy, 0 to 100, that ADC resolutions may cost, with 95 % confidence.
+        noise: device on whose chips that is tested, one drawn anew for each sample; a name or a .toml file.
+        read_at: with noise, time of the read after programming, in s.
+        faults: .csv file of stuck cells; rows and columns are moved to where these do least harm.
         input_shape: sizes of inputs that the model leaves open, by name; None for a batch, which stays free.
         constants: inputs that are made constants, by name.
         input_values: (lowest, highest) of inputs that are made up, by name.
@@ -415,6 +421,9 @@ def compile(
             calib=data,
             max_accuracy_drop=max_accuracy_drop,
             held_out=judged,
+            noise=None if noise is None else os.fspath(noise),
+            read_at=read_at,
+            faults=None if faults is None else Path(faults),
             import_check=import_check,
             passes=passes,
             **model_words(input_shape, constants, input_values, keep_digital),

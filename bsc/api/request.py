@@ -9,6 +9,7 @@ import hw_models
 from bsc.compiler.options import ADAPTIVE, CompileOptions, MappingOptions, Placing, resolve
 from bsc.compiler.policies import budget_words
 from bsc.errors import UsageError
+from bsc.hardware.device import Device
 from bsc.hardware.target import Target
 from bsc.ir.input_values import Values
 from bsc.mapping.placement import CopiesPolicy
@@ -62,6 +63,9 @@ class Request:
         calib: .npz file of inputs that set ranges, and resolutions that rest on data.
         max_accuracy_drop: points of accuracy, 0 to 100, that ADC resolutions may cost.
         held_out: .npz file of labelled data to test the drop on.
+        noise: device on whose chips the drop is tested, a name or file; None for exact replays.
+        read_at: with noise, time of the read after programming in s.
+        faults: .csv file of stuck cells that rows and columns are moved around.
         input_shape: sizes of inputs that the model leaves open, by name; -1 for a batch that stays free.
         constants: inputs that are made constants, by name: all their values in order, or one for all.
         input_values: lowest and highest value of inputs that are made up, by name.
@@ -99,6 +103,9 @@ class Request:
     calib: Path | None = None
     max_accuracy_drop: float | None = None
     held_out: Path | None = None
+    noise: str | None = None
+    read_at: float | None = None
+    faults: Path | None = None
     input_shape: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     constants: Mapping[str, tuple[int | float, ...]] = field(default_factory=dict)
     input_values: Mapping[str, Values] = field(default_factory=dict)
@@ -139,7 +146,29 @@ class Request:
             max_accuracy_drop=None if drop is None else drop / 100,
             adc_law=law,
             adaptive_cut=adaptive,
+            faults=self.faults,
+            noise=self._device(),
         )
+
+    def _device(self) -> Device | None:
+        """The device on whose chips accuracy is tested, or None."""
+        tests = "--max-accuracy-drop or --held-out"
+        tested = self.held_out is not None or self.max_accuracy_drop is not None
+        for option, said, needed, there in (
+            ("--read-at", self.read_at is not None, "--noise", self.noise is not None),
+            ("--noise", self.noise is not None, tests, tested),
+        ):
+            if said and not there:
+                raise UsageError(
+                    "BSC201",
+                    f"{option} means nothing without {needed}",
+                    seen=f"{option} alone",
+                    fix=f"add {needed}, or leave {option} out",
+                )
+        if self.noise is None:
+            return None
+        device = hw_models.load_device(self.noise)
+        return device if self.read_at is None else device.read_at(self.read_at)
 
     def _words(self) -> MappingOptions:
         """How to map and place, in words."""

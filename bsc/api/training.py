@@ -18,6 +18,7 @@ from bsc.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from bsc.hardware.device import Device
     from bsc.ir.graph import Graph
     from bsc.train.options import FinetuneOptions
     from bsc.train.trainer import OnEpoch, OnStep, Trainer
@@ -176,7 +177,8 @@ def fine_tune(
     specs = [graph.tensors[name] for name in graph.inputs]
     train = load_samples(data[0], specs, "train")
     judge = data[1] or (data[0] if has_test_split(data[0]) else None)
-    trainer = Trainer(graph, train, None if judge is None else load_samples(judge, specs, "test"), options, workers)
+    test = None if judge is None else load_samples(judge, specs, "test")
+    trainer = Trainer(graph, train, test, options, workers, noise=_noise(options))
     with_parameters(model, graph, trainer.parameters())  # what has no place in the file is told before the work
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     begun(trainer, train.source, len(train))
@@ -230,13 +232,32 @@ EPOCH_HEAD = "epoch    loss  objective  accuracy   % cells above 0, top slice fi
 def epoch_line(record: Mapping[str, Any]) -> str:
     """One record of an epoch as a line under `EPOCH_HEAD`."""
     accuracy = "n/a" if record["accuracy"] is None else f"{record['accuracy']:.2%}"
+    noisy = record.get("noise_accuracy")
+    with_noise = "" if noisy is None else f"   {noisy:.2%} with noise"
     density = " ".join(f"{100 * value:5.2f}" for value in record["density"])
     highest = " ".join(map(str, record["bits_max"]))
     means = " ".join(f"{value:.2f}" for value in record["bits_mean"])
     return (
         f"{record['epoch']:5} {record['loss']:7.4f} {record['objective']:10.4f} {accuracy:>9}   {density:31}   "
-        f"{highest}   {means}"
+        f"{highest}   {means}{with_noise}"
     )
+
+
+def _noise(options: "FinetuneOptions") -> "Device | None":
+    """The device that training runs on, or None."""
+    import hw_models
+
+    if options.noise is None:
+        if options.read_at is None:
+            return None
+        raise UsageError(
+            "BSC201",
+            "--read-at means nothing without --noise",
+            seen="--read-at alone",
+            fix="add --noise, or leave --read-at out",
+        )
+    device = hw_models.load_device(options.noise)
+    return device if options.read_at is None else device.read_at(options.read_at)
 
 
 def _graph(model: Path, said: Mapping[str, Any]) -> "Graph":

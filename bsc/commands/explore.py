@@ -15,6 +15,7 @@ from bsc.errors import UsageError
     epilog="\b\nA space file names values to try, for example:\n"
     '  method = "grid"                     # or random, search: with points = N\n'
     '  objectives = ["energy", "area"]     # adc-energy, energy, latency, area, crossbars, accuracy\n'
+    '  noise = ["reram-wan22"]             # accuracy on chips of it; trials = 10, read_at = SECONDS\n'
     "  [axes]                              # what is left out is as in bsc compile\n"
     '  variants = ["sparse.onnx"]          # beside MODEL; paths from the space file\n'
     '  xbar = ["64x64", "128x128"]\n'

@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 )
 @click.option("--project", is_flag=True, default=None, help="With adc: keep to the budget, provably.")
 @click.option("--headroom", type=int, metavar="N", help="With --project: steps coarser by 2**N.  [default: 0]")
+@click.option(
+    "--noise", metavar="NAME|FILE.toml", help="Train on this device: weights and reads are disturbed as on it."
+)
+@click.option("--read-at", type=float, metavar="SECONDS", help="With --noise: time of the read after programming.")
 @click.option("--augment", type=click.Choice(["none", "crop", "flip-crop"]), help="[default: none]")
 @click.option("--rows", type=int, help="Wordlines of a crossbar.  [default: 128]")
 @click.option("--seed", type=int, help="[default: 0]")

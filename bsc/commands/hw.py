@@ -1,9 +1,12 @@
 """`bsc hw`."""
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from bsc.commands.completion import device_names, hardware_names
-from bsc.commands.output import print_report, print_text, say
+from bsc.commands.output import check_outputs, print_report, print_text, say, write_text
 from bsc.errors import UsageError
 
 
@@ -70,3 +73,49 @@ def hw_check(name: str) -> None:
     for line in check(target):
         say(f"{'ok  ' if line.ok else 'FAIL'}  {line.name:32} {line}")
     require_consistent(target)
+
+
+@hw.command(
+    "fit",
+    epilog="\b\nColumns of MEASUREMENTS.csv, by name, one line a reading:\n"
+    "  level, or target_us (_s, _ms, _ns)   what the cell was programmed to\n"
+    "  conductance_us (_s, _ms, _ns)        what was read\n"
+    "  time_s                               since programming; for drift\n"
+    "  temperature_c (_k)                   of the reading\n"
+    "  cell, chip                           names; for read noise, and chip to chip",
+)
+@click.argument("measurements", type=click.Path(path_type=Path), metavar="MEASUREMENTS.csv")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE.toml", help="Write the device for --noise."
+)
+@click.option("--name", help="Of the device.  [default: the name of MEASUREMENTS.csv]")
+@click.option(
+    "--errors",
+    type=click.Choice(["auto", "normal", "empirical"]),
+    default="auto",
+    show_default=True,
+    help="Programming errors: normal, or a table of what was measured; auto takes the table where no normal "
+    "distribution fits.",
+)
+@click.option("--svg", type=click.Path(path_type=Path), metavar="FILE", help="Draw measured cells beside fitted ones.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
+def hw_fit(measurements: Path, **options: Any) -> None:
+    """Fit a device description to measured cells: shift and spread of each level, read noise, drift, stuck cells."""
+    from bsc.fit.device import device_toml, fit_device
+    from bsc.fit.measurements import read_measurements
+    from bsc.fit.picture import fit_picture
+    from bsc.fit.report import FitReport, fit_json
+    from bsc.plan.folder import to_json
+
+    as_json = ["--json"] if options["as_json"] else []
+    outputs = {"--output": options["output"], "--svg": options["svg"]}
+    printing = check_outputs(outputs, [measurements], printed=as_json)
+    found = fit_device(read_measurements(measurements), options["name"] or measurements.stem, errors=options["errors"])
+    if options["output"] is not None:
+        write_text(options["output"], device_toml(found.device))
+    if options["svg"] is not None:
+        write_text(options["svg"], fit_picture(found))
+    if as_json:
+        print_text(to_json(fit_json(found)))
+    elif not printing:
+        print_report(FitReport(found=found))

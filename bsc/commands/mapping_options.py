@@ -139,6 +139,19 @@ OPTIONS = (
         metavar="FILE.npz",
         help="Labelled data to test the drop on.  [default: every other sample of --calib]",
     ),
+    click.option(
+        "--noise",
+        metavar="NAME|FILE.toml",
+        help="Test accuracy on chips of this device, a chip drawn anew for each held-out sample: the drop then holds "
+        "for chips and samples alike.",
+    ),
+    click.option("--read-at", type=float, metavar="SECONDS", help="With --noise: time of the read after programming."),
+    click.option(
+        "--faults",
+        type=click.Path(path_type=Path),
+        metavar="MAP.csv",
+        help="Stuck cells (crossbar,row,column,stuck): rows and columns are moved to where they do least harm.",
+    ),
     shape_option,
     set_option,
     keep_option,

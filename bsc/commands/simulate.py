@@ -26,26 +26,39 @@ if TYPE_CHECKING:
 @click.option("--stats", is_flag=True, help="Count the column sums of every layer; implies --every-conversion.")
 @click.option("--every-conversion", is_flag=True, help="Carry out conversions that are proved lossless too.")
 @click.option(
+    "--faults",
+    type=click.Path(path_type=Path),
+    metavar="MAP.csv",
+    help="Cells that are stuck in every trial: crossbar,row,column,stuck.",
+)
+@click.option(
     "--noise", shell_complete=device_names, metavar="NAME|FILE.toml", help="Run trials with the effects of this device."
 )
 @click.option("--only", multiple=True, metavar="EFFECT", help="Leave out all other effects of the device.")
 @click.option("--scale", multiple=True, metavar="EFFECT=FACTOR", help="Make an effect larger or smaller.")
 @click.option("--read-at", type=float, metavar="SECONDS", help="Time of the read after programming, for drift.")
+@click.option("--temperature", type=float, metavar="KELVIN", help="Of the read, for devices that say what it changes.")
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Program the crossbars N times.  [default: 10]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of trials and random inputs.")
 @click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda", help="Where columns are read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
 def simulate(plan: Path, **options: Any) -> None:
     """Replay a plan, count its column sums, and try it on real devices."""
+    import hw_models
     from bsc.api.data import open_data, replay_options
     from bsc.ir.input_values import parse_input
+    from bsc.mapping.fault_map import read_fault_map
     from bsc.plan.folder import read_plan, to_json
     from bsc.replay.simulation import simulate as run
     from bsc.report.simulation import SimulationReport, simulation_json
 
+    faults = None if options["faults"] is None else read_fault_map(options["faults"])
     device = _noise(options)
-    trials = (options["trials"] or 10) if device is not None else 0
+    # Without other effects, stuck cells leave nothing to chance.
+    trials = (options["trials"] or 10) if device is not None else int(faults is not None)
     opened = read_plan(plan)
+    if faults is not None:
+        faults.require_fit(opened.mapping.record)
     data, source = open_data(
         opened,
         options["data"],
@@ -62,9 +75,10 @@ def simulate(plan: Path, **options: Any) -> None:
             options=replay_options(
                 options["device"], every_conversion=options["every_conversion"], statistics=options["stats"]
             ),
-            device=device,
+            device=hw_models.load_device("ideal") if device is None and faults is not None else device,
             trials=trials,
             seed=options["seed"],
+            faults=faults,
             advance=advance,
         )
     if options["as_json"]:
@@ -78,7 +92,7 @@ def _noise(options: dict[str, Any]) -> "Device | None":
     import hw_models
 
     if options["noise"] is None:
-        needing = [name for name in ("only", "scale", "read_at", "trials") if options[name]]
+        needing = [name for name in ("only", "scale", "read_at", "temperature", "trials") if options[name]]
         if needing:
             flag = f"--{needing[0].replace('_', '-')}"
             raise UsageError(
@@ -98,4 +112,6 @@ def _noise(options: dict[str, Any]) -> "Device | None":
             ) from None
     if options["read_at"] is not None:
         device = device.read_at(options["read_at"])
+    if options["temperature"] is not None:
+        device = device.read_at_temperature(options["temperature"])
     return device

@@ -5,6 +5,9 @@ test candidates from safe to aggressive in that fixed order, and the first failu
 sequence needs no correction for the number of tests: the first candidate that is really too bad passes with at most
 5 % probability, and nothing behind it is tested unless it does (Bauer, Statistics in Medicine 10, 1991, 871-890;
 Angelopoulos et al., Learn then Test, arXiv 2110.01052, section 3).
+
+With a device, each held-out sample is classified by a chip of its own. Pairs of a sample and a chip are then drawn
+independently, so that the same bound holds for the mean over chips and samples drawn anew, whatever either is like.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsc.errors import GateError, ModelError, UsageError
+from bsc.hardware.device import Device
 from bsc.ir.adc_pass import AdcPass
 from bsc.ir.graph import Graph
 from bsc.ir.mapped import mapping_of
@@ -24,6 +28,7 @@ from bsc.numeric.paired_bound import CONFIDENCE, fewest_samples, unchanged_bound
 from bsc.plan.document import BudgetRecord
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer
+from bsc.replay.noise_accuracy import outputs_on_chips_of_their_own
 from bsc.replay.paired import PairedAccuracy, paired_accuracy, samples_needed
 from bsc.replay.scored import scored_outputs
 
@@ -35,21 +40,34 @@ AHEAD = (16, 12, 8, 6, 4, 3, 2, 1)
 
 CALIBRATION_SAMPLES = 1024
 
+AHEAD_ON_CHIPS, CALIBRATION_SAMPLES_ON_CHIPS = (8, 4, 2, 1), 256
+"""The same with a device: programming a chip takes a thousand times as long as running a sample."""
+
 
 class Judge:
-    """Compares mappings of one tiled model on one data set; the quantised model runs only once."""
+    """Compares mappings of one tiled model on one data set; the quantised model runs only once.
 
-    def __init__(self, data: Dataset) -> None:
+    Args:
+        data: with labels.
+        device: of the chips that run the mappings, one for each sample; None for exact replays.
+    """
+
+    def __init__(self, data: Dataset, device: Device | None = None) -> None:
         self.data = data
+        self._device = device
         self._quantised: NDArray[Any] | None = None
 
     def __call__(self, mapping: MappedModel) -> PairedAccuracy:
-        """Replay a mapping beside the quantised model."""
+        """Run a mapping beside the quantised model."""
         assert self.data.labels is not None
         replayer = Replayer(mapping)
         if self._quantised is None:
             self._quantised = self._outputs(mapping, replayer.quantised)
-        return paired_accuracy(self._quantised, self._outputs(mapping, replayer.replayed), self.data.labels)
+        if self._device is None:
+            outputs = self._outputs(mapping, replayer.replayed)
+        else:
+            outputs = outputs_on_chips_of_their_own(mapping, self.data, self._device)
+        return paired_accuracy(self._quantised, outputs, self.data.labels)
 
     def _outputs(self, mapping: MappedModel, run: Callable[[Any], dict[str, NDArray[Any]]]) -> NDArray[Any]:
         return np.concatenate(scored_outputs(mapping, self.data, run))
@@ -62,6 +80,7 @@ def keep_budget(
     calibration: Dataset,
     held_out: Dataset,
     max_drop: float,
+    device: Device | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[tuple[Pass, ...], PairedAccuracy]:
     """Find the noise price.
@@ -72,6 +91,7 @@ def keep_budget(
         calibration: labelled data that the graph was observed on.
         held_out: labelled data that nothing else has seen.
         max_drop: accuracy that may be lost, a share of samples.
+        device: of the chips on which no more may be lost; None for exact replays.
         advance: called with 1 for every candidate that is done.
 
     Returns:
@@ -80,7 +100,9 @@ def keep_budget(
     Raises:
         GateError: BSC505 if not even the safest candidate stays within the budget.
     """
-    rough, final = Judge(calibration.spread(CALIBRATION_SAMPLES)), Judge(held_out)
+    ahead_by: tuple[int, ...] = AHEAD if device is None else AHEAD_ON_CHIPS
+    samples = CALIBRATION_SAMPLES if device is None else CALIBRATION_SAMPLES_ON_CHIPS
+    rough, final = Judge(calibration.spread(samples), device), Judge(held_out, device)
 
     def judged(judge: Judge, noise_price: float) -> PairedAccuracy:
         advance(1)
@@ -93,13 +115,13 @@ def keep_budget(
         middle = (low + high) // 2
         expected = judged(rough, LADDER[middle]).scaled(held_out.samples)
         low, high = (middle + 1, high) if expected.drop_bound <= max_drop else (low, middle)
-    first = [low - 1 - ahead for ahead in AHEAD]
+    first = [low - 1 - ahead for ahead in ahead_by]
     accepted: tuple[float, PairedAccuracy] | None = None
     for rung in [0, *(rung for rung in first if rung > 0), *range(max(low - 1, 1), len(LADDER))]:
         counts = judged(final, LADDER[rung])
         if counts.drop_bound > max_drop:
             if accepted is None:
-                raise _broken(counts, max_drop)
+                raise _broken(counts, max_drop, device)
             break
         accepted = LADDER[rung], counts
     assert accepted is not None
@@ -114,13 +136,19 @@ def with_noise_price(passes: Sequence[Pass], noise_price: float) -> tuple[Pass, 
     )
 
 
-def measure_accuracy(graph: Graph, held_out: Dataset) -> PairedAccuracy:
-    """How a finished plan does beside the quantised model on labelled data."""
-    return Judge(held_out)(mapping_of(graph))
+def measure_accuracy(graph: Graph, held_out: Dataset, device: Device | None = None) -> PairedAccuracy:
+    """How a finished plan does beside the quantised model on labelled data, exactly or on chips of a device."""
+    return Judge(held_out, device)(mapping_of(graph))
 
 
 def budget_record(
-    counts: PairedAccuracy, held_out: Dataset, law: str, *, split: bool, max_drop: float | None
+    counts: PairedAccuracy,
+    held_out: Dataset,
+    law: str,
+    *,
+    split: bool,
+    max_drop: float | None,
+    device: Device | None = None,
 ) -> BudgetRecord:
     """What the plan says about its accuracy."""
     return BudgetRecord(
@@ -134,6 +162,7 @@ def budget_record(
         drop_bound=counts.drop_bound,
         confidence=CONFIDENCE,
         adc_law=law,
+        device=None if device is None else device.name,
     )
 
 
@@ -184,14 +213,17 @@ def require_held_out(held_out: Dataset, calibration: Dataset | None, max_drop: f
         )
 
 
-def _broken(counts: PairedAccuracy, max_drop: float) -> GateError:
+def _broken(counts: PairedAccuracy, max_drop: float, device: Device | None) -> GateError:
     needed = samples_needed(counts, max_drop)
     advice = "raise --max-accuracy-drop"
     if needed is not None:
         advice = f"give about {needed} held-out samples, or {advice}"
+    elif device is not None:
+        advice = f"{advice}, or fine-tune the model with bsc finetune --noise {device.name}"
+    where = "" if device is None else f" on chips of {device.name}"
     return GateError(
         "BSC505",
-        f"no ADC assignment keeps accuracy within {100 * max_drop:g} points of the quantised model",
+        f"no ADC assignment keeps accuracy within {100 * max_drop:g} points of the quantised model{where}",
         seen=f"the safest loses {counts.lost} and gains {counts.gained} of {counts.samples} held-out samples: "
         f"at most {100 * counts.drop_bound:.2f} points with {CONFIDENCE:.0%} confidence",
         fix=advice,

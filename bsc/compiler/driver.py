@@ -12,6 +12,7 @@ from pathlib import Path
 import hw_models
 from bsc.chip.demand import chip_demand
 from bsc.compiler.accuracy_budget import budget_record, keep_budget, measure_accuracy, require_held_out, require_labels
+from bsc.compiler.fault_avoidance import MOMENT_VECTORS, avoid_faults
 from bsc.compiler.input_moments import with_moments
 from bsc.compiler.layout import LayoutChoice, choose_layout
 from bsc.compiler.observation import with_observations
@@ -32,6 +33,7 @@ from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import PassTime, format_pipeline, parse_pipeline
 from bsc.limits import without_collection
+from bsc.mapping.fault_map import read_fault_map
 from bsc.plan.document import CalibrationRecord, Plan
 from bsc.plan.planner import make_plan
 from bsc.replay.calibrate import FloatRun, calibrate
@@ -166,6 +168,8 @@ def calibrate_inputs(_job: Job, state: State) -> State:
 def note_moments(job: Job, state: State) -> State:
     """Note moments: attach mean and covariance of layer inputs, for passes that change codes by them."""
     vectors = max((step.input_vectors() for step in job.to_run(state.steps).all), default=0)
+    if job.options.faults is not None and state.calibration is not None:
+        vectors = max(vectors, MOMENT_VECTORS)
     if not vectors:
         return state
     assert state.calibration is not None
@@ -226,6 +230,7 @@ def assign(job: Job, state: State) -> State:
             calibration=state.calibration,
             held_out=state.held_out,
             max_drop=max_drop,
+            device=job.options.noise,
         )
         state = replace(state, steps=replace(state.steps, assign=passes), accuracy=accuracy)
     return _with_passes(job, state, job.to_run(state.steps).assign)
@@ -241,11 +246,26 @@ def place(job: Job, state: State) -> State:
     return _with_passes(job, replace(state, mapped=state.graph.with_demand(demand)), passes)
 
 
+def move_off_faults(job: Job, state: State) -> State:
+    """Move: with a fault map, put rows and columns where stuck cells do least harm."""
+    if job.options.faults is None or job.stops_early:
+        return state
+    faults = read_fault_map(job.options.faults)
+    graph, before, after = avoid_faults(state.graph, faults)
+    info = graph.info
+    note = (
+        f"stuck cells of {faults.file}, SHA-256 {faults.sha256[:12]}...: {before.cells} in use, of which {after.wrong} "
+        f"should hold another level, {before.wrong} before rows and columns were moved; their squared error in weight "
+        f"codes, weighted by inputs, is {after.squared:.3g}, {before.squared:.3g} before"
+    )
+    return replace(state, mapped=graph.with_info(replace(info, notes=(*info.notes, note))))
+
+
 def test_accuracy(job: Job, state: State) -> State:
-    """Test: replay the plan beside the quantised model on held-out data, unless a budget has just done so."""
+    """Test: run the plan beside the quantised model on held-out data, unless a budget has just done so."""
     if state.held_out is None or state.accuracy is not None or job.stops_early:
         return state
-    return replace(state, accuracy=measure_accuracy(state.graph, state.held_out))
+    return replace(state, accuracy=measure_accuracy(state.graph, state.held_out, job.options.noise))
 
 
 STAGES: Sequence[Stage] = (
@@ -263,6 +283,7 @@ STAGES: Sequence[Stage] = (
     observe,
     assign,
     place,
+    move_off_faults,
     test_accuracy,
 )
 """The way from an ONNX file to a plan."""
@@ -395,7 +416,9 @@ def _plan(job: Job, state: State) -> Plan | None:
     if state.accuracy is not None:
         assert state.held_out is not None
         split, max_drop = job.options.held_out is None, job.options.max_accuracy_drop
-        budget = budget_record(state.accuracy, state.held_out, job.law.name, split=split, max_drop=max_drop)
+        budget = budget_record(
+            state.accuracy, state.held_out, job.law.name, split=split, max_drop=max_drop, device=job.options.noise
+        )
     calibration = None if data is None else CalibrationRecord(sha256=data.sha256, samples=data.samples)
     return make_plan(state.graph, job.target, format_pipeline(state.steps.all), calibration, budget)
 

@@ -10,6 +10,7 @@ from bsc.compiler.policies import PRESETS, parse_policy
 from bsc.compiler.steps import Steps
 from bsc.errors import UsageError
 from bsc.hardware.adc_law import AdcLaw
+from bsc.hardware.device import Device
 from bsc.hardware.target import Target
 from bsc.ir.input_values import Values
 from bsc.ir.passbase import Pass
@@ -70,6 +71,8 @@ class CompileOptions:
             the noise price that the pipeline says. Needs `test_accuracy`.
         adc_law: by which conversions are priced; None for the target's own.
         adaptive_cut: cut every layer into slices by measured error [raella23]; needs calibration data.
+        faults: file of stuck cells that rows and columns are moved around, or None.
+        noise: device on whose chips accuracy is tested; None for exact replays. Needs `test_accuracy`.
     """
 
     pipeline: str
@@ -88,6 +91,8 @@ class CompileOptions:
     max_accuracy_drop: float | None = None
     adc_law: AdcLaw | None = None
     adaptive_cut: bool = False
+    faults: Path | None = None
+    noise: Device | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bsc.cost.counts import LayerCounts
 from bsc.cost.price import price
+from bsc.exploration.mapping import MappingResult
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 
@@ -35,8 +35,17 @@ FIGURES: Final[dict[str, Figure]] = {
     "area": Figure(label="area", unit="m²"),
     "crossbars": Figure(label="crossbars", unit=""),
     "accuracy": Figure(label="accuracy", unit="%", better="more"),
+    "mean-accuracy": Figure(label="mean accuracy", unit="%", better="more"),
+    "exact-accuracy": Figure(label="without noise", unit="%", better="more"),
 }
-"""Figures by their names in a space file; energy and latency are of one inference."""
+"""Figures by their names in a space file; energy and latency are of one inference.
+
+With noise, accuracy is the lower end of the interval of the worst device, whose mean follows, and that of the exact
+replay.
+"""
+
+NOISE_FIGURES: Final = ("mean-accuracy", "exact-accuracy")
+"""Those that only sweeps with noise have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +86,8 @@ class Exploration:
         designs: in the order of the sweep.
         front: numbers of those that no other one beats.
         data: what accuracies were measured on, or None.
+        noise: devices that they were measured on; none for exact ones.
+        trials: chips of each.
     """
 
     model: str
@@ -88,6 +99,8 @@ class Exploration:
     designs: Sequence[Design]
     front: frozenset[int]
     data: str | None = None
+    noise: tuple[str, ...] = ()
+    trials: int = 0
 
     @property
     def varying(self) -> list[str]:
@@ -108,30 +121,30 @@ class Exploration:
         return sorted(chosen, key=lambda design: (sign * (design.figures[first] or 0), design.number))
 
 
-def evaluate(
-    counts: Sequence[LayerCounts], target: Target, law: AdcLaw, own_law: AdcLaw, accuracy: float | None
-) -> dict[str, float | None]:
+def evaluate(counted: MappingResult, target: Target, law: AdcLaw, own_law: AdcLaw) -> dict[str, float | None]:
     """The figures of a mapping on one hardware, by name in `FIGURES`.
 
     Args:
-        counts: of the mapping.
+        counted: the mapping.
         target: the hardware.
         law: how conversion energy follows resolution.
         own_law: of the hardware; tells areas where `law` does not.
-        accuracy: as replayed, or None.
 
     Raises:
         UsageError: BSC207 when a law has no entry for a resolution in use.
     """
     area_law = next((each for each in (law, own_law) if each.area), None)
-    cost = price(counts, target, law, area_law)
+    cost = price(counted.counts, target, law, area_law)
+    worst = min(counted.noise, key=lambda each: each.low, default=None)
     return {
         "adc-energy": cost.total_adc_energy_j,
         "energy": cost.total_energy_j,
         "latency": cost.total_latency_s,
         "area": cost.total_area_m2,
         "crossbars": cost.crossbars,
-        "accuracy": accuracy,
+        "accuracy": counted.accuracy if worst is None else worst.low,
+        "mean-accuracy": None if worst is None else worst.mean,
+        "exact-accuracy": None if worst is None else counted.accuracy,
     }
 
 

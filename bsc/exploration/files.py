@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bsc.exploration.designs import FIGURES, Design, Exploration
+from bsc.exploration.designs import FIGURES, NOISE_FIGURES, Design, Exploration
 from bsc.report.csv_line import Cell, csv_table
 
 _SUFFIXES = {"J": "_j", "s": "_s", "m²": "_m2"}
@@ -19,6 +19,8 @@ def exploration_json(found: Exploration) -> dict[str, Any]:
         "axes": {name: list(values) for name, values in found.axes.items()},
         "objectives": list(found.objectives),
         "data": found.data,
+        "noise": list(found.noise),
+        "trials": found.trials,
         "front": [design.number for design in found.best],
         "designs": [
             {
@@ -26,7 +28,7 @@ def exploration_json(found: Exploration) -> dict[str, Any]:
                 "choices": dict(design.choices),
                 "pipeline": design.pipeline,
                 "command": design.command,
-                "figures": {column(name): design.figures.get(name) for name in FIGURES},
+                "figures": {column(name): design.figures.get(name) for name in _figures(found)},
                 "on_front": design.number in found.front,
                 "error": None if design.code is None else {"code": design.code, "problem": design.problem},
             }
@@ -42,7 +44,16 @@ def exploration_csv(found: Exploration) -> str:
 
 def design_columns(found: Exploration, designs: Sequence[Design]) -> dict[str, list[Cell]]:
     """Some of the designs as columns: choices as text, figures in SI units, errors, and how to compile each again."""
-    names = ["number", *found.axes, *map(column, FIGURES), "on_front", "error", "problem", "pipeline", "command"]
+    names = [
+        "number",
+        *found.axes,
+        *map(column, _figures(found)),
+        "on_front",
+        "error",
+        "problem",
+        "pipeline",
+        "command",
+    ]
     rows = [_row(found, design) for design in designs]
     return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
@@ -52,8 +63,12 @@ def column(figure: str) -> str:
     return figure.replace("-", "_") + _SUFFIXES.get(FIGURES[figure].unit, "")
 
 
+def _figures(found: Exploration) -> list[str]:
+    return [name for name in FIGURES if found.noise or name not in NOISE_FIGURES]
+
+
 def _row(found: Exploration, design: Design) -> list[Cell]:
     chosen = [design.choices[axis] for axis in found.axes]
-    figures = [design.figures.get(name) for name in FIGURES]
+    figures = [design.figures.get(name) for name in _figures(found)]
     on_front = "yes" if design.number in found.front else "no"
     return [design.number, *chosen, *figures, on_front, design.code, design.problem, design.pipeline, design.command]

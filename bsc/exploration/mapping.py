@@ -23,10 +23,12 @@ from bsc.cost.counters import COUNTERS
 from bsc.cost.counts import RESOLUTIONS, LayerCounts, count_mapping
 from bsc.errors import BscError, UsageError
 from bsc.hardware.adc_law import AdcLaw
+from bsc.hardware.device import Device
 from bsc.hardware.target import Target
 from bsc.mapping.model import MappedModel
 from bsc.replay.dataset import Dataset, load_dataset
 from bsc.replay.engine import Replayer
+from bsc.replay.noise_accuracy import NoiseAccuracy, noise_accuracy
 from bsc.replay.scored import scored_outputs
 from bsc.replay.scores import accuracy
 
@@ -72,6 +74,8 @@ class MappingJob:
         calibration: data for input ranges and resolutions, or None.
         data: labelled data to replay for its accuracy, or None.
         limit: samples of these to replay, or None for all.
+        noise: devices whose chips replay them too.
+        trials: chips of each.
         version: of bsc.
     """
 
@@ -84,13 +88,15 @@ class MappingJob:
     calibration: Input | None
     data: Input | None
     limit: int | None
+    noise: tuple[Device, ...] = ()
+    trials: int = 0
     version: str = bsc.__version__
 
     @property
     def key(self) -> str:
         """SHA-256 of everything that the counts follow from: the same key means the same counts, in any sweep."""
         priced = self.recipe.needs_prices
-        explicit_values = {
+        explicit_values: dict[str, Any] = {
             "bsc": self.version,
             "model": self.model.sha256,
             "recipe": asdict(self.recipe),
@@ -101,6 +107,8 @@ class MappingJob:
             "calibration": self.calibration and self.calibration.sha256,
             "data": self.data and [self.data.sha256, self.limit],
         }
+        if self.noise:
+            explicit_values["noise"] = [[device.model_dump(mode="json") for device in self.noise], self.trials]
         return hashlib.sha256(json.dumps(explicit_values, sort_keys=True).encode()).hexdigest()
 
 
@@ -113,6 +121,7 @@ class MappingResult:
         pipeline: the line that makes the plan again, searches written out.
         counts: by layer; empty after an error.
         accuracy: as replayed, or None.
+        noise: accuracy on each device.
         code: of the error that it ended with, or None.
         problem: first line of that error.
         seen: what was found there; of fatal errors.
@@ -125,6 +134,7 @@ class MappingResult:
     pipeline: str = ""
     counts: tuple[LayerCounts, ...] = ()
     accuracy: float | None = None
+    noise: tuple[NoiseAccuracy, ...] = ()
     code: str | None = None
     problem: str | None = None
     seen: str = ""
@@ -214,7 +224,7 @@ def _count(work: MappingJob) -> MappingResult:
     plan = compile_model(work.model.path, work.target, options, _import(work, options)).plan
     assert plan is not None
     document = plan.document
-    replayed = None
+    replayed, noise = None, tuple[NoiseAccuracy, ...]()
     if work.data is not None:
         data = load_dataset(
             work.data.path,
@@ -225,8 +235,13 @@ def _count(work: MappingJob) -> MappingResult:
         )
         _require_same(work.data, data.sha256)
         replayed = _accuracy(plan.mapping, data)
+        noise = tuple(noise_accuracy(plan.mapping, data, device, trials=work.trials) for device in work.noise)
     return MappingResult(
-        key=work.key, pipeline=document.pipeline, counts=tuple(count_mapping(plan.mapping)), accuracy=replayed
+        key=work.key,
+        pipeline=document.pipeline,
+        counts=tuple(count_mapping(plan.mapping)),
+        accuracy=replayed,
+        noise=noise,
     )
 
 

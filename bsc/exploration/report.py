@@ -47,7 +47,8 @@ def summary_lines(found: Exploration) -> list[tuple[str, str]]:
         ("front", f"{len(found.front)} that no other design beats in {judged_in(found)}"),
     ]
     if found.data is not None:
-        lines.append(("accuracy", f"replayed on {found.data}"))
+        chips = f", the lower end of its interval on {found.trials} chips of {_devices(found.noise)}"
+        lines.append(("accuracy", f"replayed on {found.data}{chips if found.noise else ''}"))
     lines += [("unknown", text) for text in _unknown(found)]
     problems: dict[str, int] = {}
     for design in refused:
@@ -57,6 +58,10 @@ def summary_lines(found: Exploration) -> list[tuple[str, str]]:
     if len(commonest) > MOST_REFUSALS:
         lines.append(("", f"and {len(commonest) - MOST_REFUSALS} more kinds"))
     return lines
+
+
+def _devices(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"the worst of {', '.join(names)}"
 
 
 def front_table(found: Exploration, designs: list[Design]) -> Table:

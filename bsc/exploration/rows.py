@@ -7,11 +7,14 @@ there. Whether a design is one of the space is for the sweep to say, which knows
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import pairwise
 from typing import Any, Final
 
 from bsc.errors import CODES
 from bsc.exploration.designs import FIGURES, Design
 from bsc.exploration.mapping import MappingResult, counts_from_json, counts_to_json
+from bsc.replay.noise_accuracy import NoiseAccuracy
 
 ALWAYS_KNOWN: Final = frozenset({"latency", "crossbars"})
 """Figures of which no price can be missing."""
@@ -53,7 +56,8 @@ def design_from_row(row: Sequence[Any]) -> Design:
 def counted_row(counted: MappingResult) -> tuple[Any, ...]:
     """A row of the table `mappings`."""
     counts, problem = counts_to_json(counted.counts), counted.problem and storable(counted.problem)
-    return (counted.key, counted.pipeline, counts, counted.accuracy, counted.code, problem)
+    noise = json.dumps([asdict(each) for each in counted.noise])
+    return (counted.key, counted.pipeline, counts, counted.accuracy, noise, counted.code, problem)
 
 
 def counted_from_row(row: Sequence[Any]) -> MappingResult:
@@ -62,7 +66,7 @@ def counted_from_row(row: Sequence[Any]) -> MappingResult:
     Raises:
         ValueError: for what no sweep writes.
     """
-    key, pipeline, counts, accuracy, code, problem = row
+    key, pipeline, counts, accuracy, noise, code, problem = row
     where = f"mapping {key[:12]}"
     _check_error(where, code, problem)
     if not isinstance(counts, str):
@@ -76,9 +80,33 @@ def counted_from_row(row: Sequence[Any]) -> MappingResult:
         _check_figure(where, "accuracy", accuracy)
         if not found:
             raise ValueError(f"{where} has neither counts nor an error")
-    elif found or accuracy is not None:
+    on_devices = _noise(where, noise)
+    if code is not None and (found or accuracy is not None or on_devices):
         raise ValueError(f"{where} has an error, and counts too")
-    return MappingResult(key=key, pipeline=pipeline, counts=found, accuracy=accuracy, code=code, problem=problem)
+    return MappingResult(
+        key=key, pipeline=pipeline, counts=found, accuracy=accuracy, noise=on_devices, code=code, problem=problem
+    )
+
+
+def _noise(where: str, text: object) -> tuple[NoiseAccuracy, ...]:
+    """Accuracies on devices, each a share within its interval."""
+    try:
+        each = json.loads(text) if isinstance(text, str) else None
+        found = tuple(NoiseAccuracy(**every) for every in each) if isinstance(each, list) else None
+    except (ValueError, TypeError, RecursionError):
+        found = None
+    if found is None or not all(map(_is_possible, found)):
+        raise ValueError(f"{where}: noise is {shortened(repr(text))} and no list of accuracies")
+    return found
+
+
+def _is_possible(found: NoiseAccuracy) -> bool:
+    numbers = (0.0, found.low, found.mean, found.high, 1.0)
+    return (
+        isinstance(found.device, str)
+        and all(isinstance(number, float) for number in numbers)
+        and all(left <= right for left, right in pairwise(numbers))
+    )
 
 
 def storable(text: str) -> str:
@@ -122,5 +150,5 @@ def _check_figure(where: str, name: str, value: object) -> None:
             raise ValueError(f"{where}: crossbars is {shortened(repr(value))} and no whole number of 0 or more")
     elif not isinstance(value, float) or not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{where}: {name} is {shortened(repr(value))} and no number of 0 or more")
-    elif name == "accuracy" and value > 1:
-        raise ValueError(f"{where}: accuracy is {shortened(repr(value))} and no share")
+    elif FIGURES[name].unit == "%" and value > 1:
+        raise ValueError(f"{where}: {name} is {shortened(repr(value))} and no share")

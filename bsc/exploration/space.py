@@ -121,6 +121,10 @@ class Space(Record):
         seed: of their choices.
         generation: designs that `search` chooses at a time, and tries side by side.
         objectives: figures that designs are judged by; None for energy and area, or accuracy where there are data.
+        noise: devices, by name or path from the space file: accuracy is then the lower end of its interval on the worst
+            of them.
+        trials: chips of each device that every design is tried on.
+        read_at: time of the read after programming in seconds, for drift.
         axes: values to try.
     """
 
@@ -129,9 +133,19 @@ class Space(Record):
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     generation: Annotated[int, Field(ge=2, le=1000)] = 8
     objectives: Values[Literal["adc-energy", "energy", "latency", "area", "crossbars", "accuracy"]] | None = None
+    noise: Values[Text] | None = None
+    trials: Annotated[int, Field(ge=2, le=10_000)] | None = None
+    read_at: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)] | None = None
     axes: Axes = Axes()
 
-    @field_validator("objectives")
+    @field_validator("trials", "read_at")
+    @classmethod
+    def _has_devices(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and "noise" in info.data and info.data["noise"] is None:
+            raise ValueError('say of which devices, as noise = ["reram-wan22"]')
+        return value
+
+    @field_validator("objectives", "noise")
     @classmethod
     def _different(cls, values: Any) -> Any:
         return _once(values)

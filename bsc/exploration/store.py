@@ -18,15 +18,16 @@ from bsc.exploration.mapping import MappingResult
 from bsc.exploration.rows import counted_from_row, counted_row, design_from_row, design_row, shortened, storable
 
 APPLICATION_ID: Final = 0x62736378  # "bscx"
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 BUSY_S: Final = 30.0
 
 _TABLES: Final = (
     "CREATE TABLE sweep (part TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE mappings (key TEXT PRIMARY KEY, pipeline TEXT NOT NULL, counts TEXT NOT NULL, accuracy REAL, "
-    "code TEXT, problem TEXT) WITHOUT ROWID",
+    "noise TEXT NOT NULL, code TEXT, problem TEXT) WITHOUT ROWID",
     "CREATE TABLE designs (number INTEGER PRIMARY KEY, choices TEXT NOT NULL, pipeline TEXT, adc_energy_j REAL, "
-    "energy_j REAL, latency_s REAL, area_m2 REAL, crossbars INTEGER, accuracy REAL, code TEXT, problem TEXT)",
+    "energy_j REAL, latency_s REAL, area_m2 REAL, crossbars INTEGER, accuracy REAL, "
+    "mean_accuracy REAL, exact_accuracy REAL, code TEXT, problem TEXT)",
     "CREATE TABLE asked (place INTEGER PRIMARY KEY, number INTEGER NOT NULL UNIQUE)",
     "CREATE TABLE lost (key TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID",
 )
@@ -75,7 +76,7 @@ class Store:
         """What became of a mapping, or None if it is not known."""
         with _errors(self.path):
             row = self._connection.execute(
-                "SELECT key, pipeline, counts, accuracy, code, problem FROM mappings WHERE key = ?", (key,)
+                "SELECT key, pipeline, counts, accuracy, noise, code, problem FROM mappings WHERE key = ?", (key,)
             ).fetchone()
         with _decoding(self.path):
             return None if row is None else counted_from_row(row)
@@ -111,7 +112,7 @@ class Store:
         mapping = None if counted is None else counted_row(counted)
         with self._transaction() as connection:
             if mapping is not None:
-                connection.execute("INSERT OR IGNORE INTO mappings VALUES (?, ?, ?, ?, ?, ?)", mapping)
+                connection.execute("INSERT OR IGNORE INTO mappings VALUES (?, ?, ?, ?, ?, ?, ?)", mapping)
             connection.executemany(
                 f"INSERT OR IGNORE INTO designs VALUES ({', '.join('?' * (5 + len(FIGURES)))})", rows
             )

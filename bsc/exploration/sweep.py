@@ -38,6 +38,7 @@ from bsc.frontend.onnx_import import import_model
 from bsc.frontend.set_inputs import format_set
 from bsc.frontend.shapes import format_input_shape
 from bsc.hardware.adc_law import AdcLaw
+from bsc.hardware.device import Device
 from bsc.hardware.target import Target
 from bsc.ir.graph import Graph
 from bsc.ir.input_values import format_input
@@ -46,6 +47,8 @@ from bsc.replay.dataset import load_dataset
 from passes import PASSES
 
 DEFAULT_HARDWARE = "isaac"
+DEFAULT_TRIALS = 10
+"""Chips of a device where the space does not say."""
 AT_ONCE = 500
 """Designs that are recorded together where none has to be compiled."""
 MOST_LOST = 2
@@ -116,6 +119,7 @@ class Sweep:
         self.objectives = self._objectives()
         self._known = set[int]()
         self._check()
+        self._noise = self._devices()
         self._targets = {name: hw_models.load(self._path(name)) for name in self._said("hw") or [DEFAULT_HARDWARE]}
         self._laws = {name: hw_models.load_law(self._path(name)) for name in self._said("adc-law")}
         for target in self._targets.values():
@@ -159,6 +163,8 @@ class Sweep:
             parts[f"hardware '{name}'"] = f"SHA-256 {_digest(target.model_dump(mode='json'))}"
         for name, law in self._laws.items():
             parts[f"ADC law '{name}'"] = f"SHA-256 {_digest([law.energy, law.area, law.name])}"
+        for device in self._noise:
+            parts[f"device '{device.name}'"] = f"SHA-256 {_digest(device.model_dump(mode='json'))}"
         for option, file in (("--data", self._data), ("--calib", self._calibration)):
             if file is not None:
                 parts[option] = f"SHA-256 {file.sha256}"
@@ -235,6 +241,8 @@ class Sweep:
             designs=tried,
             front=frozenset(front),
             data=None if self._inputs.data is None else self._inputs.data.name,
+            noise=tuple(device.name for device in self._noise),
+            trials=self._trials,
         )
 
     def _waves(self, store: Store) -> Iterator[Sequence[int]]:
@@ -294,6 +302,8 @@ class Sweep:
             calibration=self._calibration,
             data=self._data,
             limit=self._inputs.limit,
+            noise=self._noise,
+            trials=self._trials,
         )
         return Job(number=number, work=work, target=target, law=law, own_law=self._laws[target.adc.law])
 
@@ -312,7 +322,7 @@ class Sweep:
                 yield self._refused(job.number, counted.code, counted.problem)
                 continue
             try:
-                figures = evaluate(counted.counts, job.target, job.law, job.own_law, counted.accuracy)
+                figures = evaluate(counted, job.target, job.law, job.own_law)
             except BscError as error:
                 yield self._refused(job.number, error.code, error.problem)
                 continue
@@ -376,7 +386,44 @@ class Sweep:
         data = load_dataset(path, specs, dynamic_batch=free, limit=limit, given=given)
         if labels and data.labels is None:
             require_labels(data, option)
+        if labels and self._noise and option == "--data" and data.samples < 2:
+            raise UsageError(
+                "BSC201",
+                "accuracy with noise needs two samples or more",
+                seen=f"{data.samples} of them",
+                fix="give more samples with --data, or a higher --limit",
+            )
         return Input(path=path.absolute(), sha256=data.sha256)
+
+    @property
+    def _trials(self) -> int:
+        """Chips of each device."""
+        return (self.space.trials or DEFAULT_TRIALS) if self._noise else 0
+
+    def _devices(self) -> tuple[Device, ...]:
+        """The devices that accuracies are measured on, at the time of the read.
+
+        Raises:
+            UsageError: BSC201 for devices without data; BSC206 for one that cannot be used; BSC209 for two of one name.
+        """
+        names = self.space.noise or ()
+        if names and self._inputs.data is None:
+            raise UsageError(
+                "BSC201",
+                "the space has noise and there are no data to measure accuracy on",
+                seen="no --data",
+                fix="add labelled data with --data FILE.npz, or leave noise out of the space",
+            )
+        devices = [hw_models.load_device(self._path(name)) for name in names]
+        if len({device.name for device in devices}) < len(devices):
+            raise UsageError(
+                "BSC209",
+                "two devices have the same name",
+                seen=", ".join(device.name for device in devices),
+                fix="give one of them another name in its file",
+            )
+        seconds = self.space.read_at
+        return tuple(device if seconds is None else device.read_at(seconds) for device in devices)
 
     def _objectives(self) -> tuple[str, ...]:
         if self.space.objectives is None:

@@ -1,57 +1,24 @@
 """What a device description must say: how far the cells and converters of one technology are from ideal.
 
-Every effect is a table of a TOML file and optional; one that is left out is zero. hw_models/devices/generic.toml
-has all of them. What the effects do to a crossbar is in `bsc.replay.analog`. Citation keys in brackets, in the
-files, are in hw_models/SOURCES.md.
+Every effect is a table of a TOML file and optional; one that is left out is zero. Numbers that follow the conductance
+are in `bsc.hardware.device_tables`; `bsc.fit` makes descriptions from measurements. What the effects do to a crossbar
+is in `bsc.replay.analog`. Citation keys in brackets, in the files, are in hw_models/SOURCES.md.
 """
 
 import difflib
 import math
 from collections.abc import Iterator
-from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from bsc.errors import UsageError
 from bsc.hardware.cells import Reading, Writing
+from bsc.hardware.device_tables import Curve, DeviceTable, DriftTable, ErrorTable, SignedCurve, magnitude
 from bsc.hardware.target import Quantity
-from bsc.toml_record import Kind, Record, Text, leaves, read_record
-
-_Point = Annotated[
-    tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(strict=False)
-]
-
-
-class Curve(Record):
-    """A standard deviation that follows the conductance; both are fractions of the on conductance.
-
-    Attributes:
-        points: conductance and standard deviation, conductance ascending from 0 to 1. Between two points the
-            curve is a straight line, outside them it stays level.
-        kind: how far it can be trusted.
-        source: citation key, then table and row or the arithmetic.
-        note: what a reader should know before using it.
-    """
-
-    points: Annotated[tuple[_Point, ...], Field(strict=False, min_length=2)]
-    kind: Kind
-    source: Text
-    note: Text | None = None
-
-    @model_validator(mode="after")
-    def _ascends(self) -> Self:
-        if any(left >= right for (left, _), (right, _) in pairwise(self.points)):
-            raise ValueError("give the points in ascending order of conductance")
-        return self
-
-    def at(self, conductance: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Standard deviation at each conductance, both over the on conductance; same shape."""
-        known, sigma = zip(*self.points, strict=True)
-        return np.asarray(np.interp(conductance, known, sigma))
-
+from bsc.toml_record import Record, Text, leaves, read_record
 
 MAX_MAGNITUDE: Final = 1e6
 """Of deviations over a cell's range, exponents, ohms and cell units: far above what any device has."""
@@ -65,14 +32,14 @@ class Effect(Record):
     @model_validator(mode="after")
     def _is_of_this_world(self) -> Self:
         for name in self.MAGNITUDES:
-            if _size(getattr(self, name)) > MAX_MAGNITUDE:
+            if magnitude(getattr(self, name)) > MAX_MAGNITUDE:
                 raise ValueError(f"{name} must be at most {MAX_MAGNITUDE:g}")
         return self
 
     @property
     def is_zero(self) -> bool:
         """Whether it changes nothing."""
-        return not any(_size(getattr(self, name)) for name in self.MAGNITUDES)
+        return not any(magnitude(getattr(self, name)) for name in self.MAGNITUDES)
 
     def scaled(self, factor: float) -> Self:
         """The effect with every magnitude times a factor above 0.
@@ -93,7 +60,7 @@ class Spread(Effect):
         by_conductance: standard deviation as a curve, where a publication has one.
     """
 
-    MAGNITUDES: ClassVar = ("independent", "proportional", "by_conductance")
+    MAGNITUDES: ClassVar[tuple[str, ...]] = ("independent", "proportional", "by_conductance")
 
     independent: Quantity | None = None
     proportional: Quantity | None = None
@@ -110,11 +77,58 @@ class Spread(Effect):
         Returns:
             Same shape, in the square of that unit.
         """
-        variance = np.full(conductance.shape, (_size(self.independent) * (on - off)) ** 2)
-        variance += (_size(self.proportional) * conductance) ** 2
+        variance = np.full(conductance.shape, (magnitude(self.independent) * (on - off)) ** 2)
+        variance += (magnitude(self.proportional) * conductance) ** 2
         if self.by_conductance is not None:
             variance += (self.by_conductance.at(conductance / on) * on) ** 2
         return variance
+
+
+class ProgrammingError(Spread):
+    """Deviation of a cell from its target, drawn once when it is programmed.
+
+    Attributes:
+        shift: mean deviation as a curve.
+        empirical: errors about that mean as they were measured, in place of the three normal parts.
+    """
+
+    MAGNITUDES: ClassVar = (*Spread.MAGNITUDES, "shift", "empirical")
+
+    shift: SignedCurve | None = None
+    empirical: ErrorTable | None = None
+
+    @model_validator(mode="after")
+    def _has_one_distribution(self) -> Self:
+        if self.empirical is not None and any(getattr(self, name) is not None for name in Spread.MAGNITUDES):
+            raise ValueError("leave out independent, proportional and by_conductance where empirical is given")
+        return self
+
+    def deviations(
+        self,
+        ladder: NDArray[np.float64],
+        levels: NDArray[np.intp],
+        deviates: NDArray[np.float64],
+        *,
+        on: float,
+        off: float,
+    ) -> NDArray[np.float64]:
+        """Deviation of each cell.
+
+        Args:
+            ladder: target conductance of each level (L,), any unit.
+            levels: of the cells, any shape.
+            deviates: standard normal ones, same shape.
+            on: on conductance, in that unit.
+            off: off conductance, in that unit.
+
+        Returns:
+            Shape of `levels`, in that unit.
+        """
+        if self.empirical is None:
+            deviations = np.sqrt(self.variance(ladder, on=on, off=off))[levels] * deviates
+        else:
+            deviations = self.empirical.at(ladder[levels] / on, deviates) * on
+        return deviations if self.shift is None else deviations + (self.shift.at(ladder / on) * on)[levels]
 
 
 class StuckAt(Effect):
@@ -132,7 +146,7 @@ class StuckAt(Effect):
 
     @model_validator(mode="after")
     def _are_shares(self) -> Self:
-        if _size(self.on) + _size(self.off) > 1:
+        if magnitude(self.on) + magnitude(self.off) > 1:
             raise ValueError("the shares of cells stuck on and stuck off must not add up to more than 1")
         return self
 
@@ -141,21 +155,29 @@ class Drift(Effect):
     """Conductance that falls as (t / start_s)^-nu after programming; nu differs from cell to cell.
 
     Attributes:
-        nu: mean drift exponent.
+        nu: mean drift exponent; with `nu_spread`, exponents below 0 count as 0.
         nu_spread: its standard deviation over cells.
+        by_conductance: both as a table, in place of the two.
         start_s: time after programming at which the programmed conductance holds.
         read_s: time after programming at which the crossbar is read; `start_s` if left out.
+        compensated: whether the read voltage of each crossbar is raised by what its cells have lost together.
     """
 
-    MAGNITUDES: ClassVar = ("nu", "nu_spread")
+    MAGNITUDES: ClassVar = ("nu", "nu_spread", "by_conductance")
 
-    nu: Quantity
+    nu: Quantity | None = None
     nu_spread: Quantity | None = None
+    by_conductance: DriftTable | None = None
     start_s: Quantity
     read_s: Quantity | None = None
+    compensated: bool = False
 
     @model_validator(mode="after")
     def _is_read_after_the_start(self) -> Self:
+        if (self.nu is None) == (self.by_conductance is None):
+            raise ValueError("give either nu or by_conductance")
+        if self.by_conductance is not None and self.nu_spread is not None:
+            raise ValueError("give nu_spread in the points of by_conductance")
         if self.start_s.value == 0:
             raise ValueError("start_s must be above 0")
         if self.read_s is not None and self.read_s.value < self.start_s.value:
@@ -171,6 +193,52 @@ class Drift(Effect):
     def is_zero(self) -> bool:
         """Whether it changes nothing."""
         return super().is_zero or self.log_time == 0
+
+    def exponents(
+        self, ladder: NDArray[np.float64], levels: NDArray[np.intp], deviates: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Drift exponent of each cell.
+
+        Args:
+            ladder: target of each level (L,) over the on conductance.
+            levels: of the cells, any shape.
+            deviates: standard normal ones, same shape.
+        """
+        if self.by_conductance is not None:
+            table = self.by_conductance
+            return np.asarray(table.at(ladder)[levels] + table.at(ladder, 2)[levels] * deviates)
+        assert self.nu is not None
+        return np.maximum(self.nu.value + magnitude(self.nu_spread) * deviates, 0)
+
+
+class Temperature(Effect):
+    """Conductance that follows the temperature: times 1 + coefficient (read_k - reference_k).
+
+    Attributes:
+        coefficient: change per kelvin over the conductance at `reference_k`, as a curve.
+        reference_k: temperature at which everything else holds.
+        read_k: temperature at which the crossbar is read; `reference_k` if left out.
+    """
+
+    MAGNITUDES: ClassVar = ("coefficient",)
+
+    coefficient: SignedCurve
+    reference_k: Quantity
+    read_k: Quantity | None = None
+
+    @property
+    def difference_k(self) -> float:
+        """How much warmer it is than at the reference; may be below 0."""
+        return 0.0 if self.read_k is None else self.read_k.value - self.reference_k.value
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it changes nothing."""
+        return super().is_zero or self.difference_k == 0
+
+    def factors(self, conductance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the conductance of each cell is multiplied by, from targets over the on conductance; never below 0."""
+        return np.asarray(np.maximum(1 + self.coefficient.at(conductance) * self.difference_k, 0))
 
 
 class OffCurrent(Effect):
@@ -247,9 +315,13 @@ class Device(Record):
         description: one line.
         citation: key and full reference, or why there is none.
         programming_error: deviation of a cell from its level, drawn once when it is programmed.
+        chip_error: deviation that all cells of a chip have in common, in units of each cell's own spread.
+        row_error: likewise of the cells of a wordline.
+        column_error: likewise of the cells of a bitline.
         read_noise: deviation of a cell, drawn anew at every read.
         stuck_at: cells that cannot be programmed.
         drift: loss of conductance between programming and read.
+        temperature: change of conductance between two temperatures.
         off_current: conductance of level 0.
         ir_drop: resistance of the wires.
         adc_offset: error of each column's converter, drawn once.
@@ -261,10 +333,14 @@ class Device(Record):
     name: Text
     description: Text
     citation: Text
-    programming_error: Spread | None = None
+    programming_error: ProgrammingError | None = None
+    chip_error: Spread | None = None
+    row_error: Spread | None = None
+    column_error: Spread | None = None
     read_noise: Spread | None = None
     stuck_at: StuckAt | None = None
     drift: Drift | None = None
+    temperature: Temperature | None = None
     off_current: OffCurrent | None = None
     ir_drop: IrDrop | None = None
     adc_offset: AdcError | None = None
@@ -365,9 +441,32 @@ class Device(Record):
         read_s = Quantity(value=seconds, kind="assumed", source="chosen for this run")
         return self.model_copy(update={"drift": self.drift.model_copy(update={"read_s": read_s})})
 
-    def sources(self) -> dict[str, Quantity | Curve]:
+    def read_at_temperature(self, kelvin: float) -> Self:
+        """The device read at another temperature.
+
+        Raises:
+            UsageError: BSC206, for one that cannot be, or a device that does not say what temperature changes.
+        """
+        if not 0 < kelvin < math.inf:
+            raise UsageError(
+                "BSC206",
+                f"device '{self.name}' cannot be read at that temperature",
+                seen=f"{kelvin:g} K",
+                fix="give a temperature above 0 in kelvin, such as 358 for 85 degrees Celsius",
+            )
+        if self.temperature is None:
+            raise UsageError(
+                "BSC206",
+                f"device '{self.name}' does not say what temperature changes",
+                seen=f"effects {', '.join(self.effects) or 'none'}",
+                fix="leave the temperature out, or add the table 'temperature' to a device file of your own",
+            )
+        read_k = Quantity(value=kelvin, kind="assumed", source="chosen for this run")
+        return self.model_copy(update={"temperature": self.temperature.model_copy(update={"read_k": read_k})})
+
+    def sources(self) -> dict[str, Quantity | DeviceTable]:
         """Every number by its key path, such as `drift.nu`, in the order of the fields."""
-        numbers: Iterator[tuple[str, Quantity | Curve]] = leaves(self, (Quantity, Curve))
+        numbers: Iterator[tuple[str, Quantity | DeviceTable]] = leaves(self, (Quantity, DeviceTable))
         return dict(numbers)
 
 
@@ -385,19 +484,8 @@ def _require_effect(name: str) -> None:
         )
 
 
-def _size(number: Quantity | Curve | None) -> float:
-    """Largest value of a number; 0 for one that is left out."""
-    if isinstance(number, Curve):
-        return max(sigma for _, sigma in number.points)
-    return 0.0 if number is None else number.value
-
-
-def _times(number: Quantity | Curve | None, factor: float) -> Quantity | Curve | None:
-    if number is None:
-        return None
-    changed: dict[str, Any] = {"kind": "derived", "source": f"{number.source}; times {factor:g}"}
-    if isinstance(number, Curve):
-        changed["points"] = tuple((conductance, sigma * factor) for conductance, sigma in number.points)
-    else:
-        changed["value"] = number.value * factor
-    return number.model_copy(update=changed)
+def _times(number: Quantity | DeviceTable | None, factor: float) -> Quantity | DeviceTable | None:
+    if isinstance(number, Quantity):
+        changed = {"value": number.value * factor, "kind": "derived", "source": f"{number.source}; times {factor:g}"}
+        return number.model_copy(update=changed)
+    return None if number is None else number.times(factor)

@@ -84,6 +84,9 @@ class BudgetRecord(Record):
     drop_bound: float = Field(description="the true drop is below it with this confidence, one-sided")
     confidence: float
     adc_law: str = Field(description="that conversions were priced by")
+    device: str | None = Field(
+        description="of the chips that ran the plan, each sample on one of its own; null for an exact replay"
+    )
 
 
 class Provenance(Record):

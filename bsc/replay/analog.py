@@ -21,6 +21,7 @@ to `CELL_GRID` and variances to a power of two, so that matrix products are exac
 and all else is elementwise. Noise is drawn in the order of vectors, then columns.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -29,7 +30,7 @@ from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
 from bsc.errors import UsageError
-from bsc.hardware.device import Device
+from bsc.hardware.device import Device, Drift, Spread
 
 CELL_GRID: Final = 2.0**-12
 """Cells are whole multiples of this; the rounding adds 0.0008 cell units to a sum of 128 rows, root mean square."""
@@ -161,44 +162,53 @@ class ProgrammedCrossbar:
 
 
 def program(
-    levels: NDArray[np.integer[Any]], max_level: int, device: Device, generator: Generator, *, max_digit: int = 1
+    levels: NDArray[np.integer[Any]],
+    max_level: int,
+    device: Device,
+    generator: Generator,
+    *,
+    max_digit: int = 1,
+    chip: float = 0.0,
+    stuck_levels: NDArray[np.int64] | None = None,
 ) -> ProgrammedCrossbar:
     """Program the cells of one crossbar.
 
-    Deviations beyond 0 conductance are cut off there. Stuck cells keep the on or off conductance exactly and do not
-    drift. Drift exponents below 0 count as 0.
+    Deviations beyond 0 conductance are cut off there. Whatever follows the conductance follows a cell's target. Stuck
+    cells keep the on or off conductance exactly, do not drift and are not warmed.
 
     Args:
         levels: (R, C), each in 0..max_level, of the wordlines and bitlines that are in use; row R - 1 is next to
             the converters and column 0 next to the row drivers.
         max_level: level of the on conductance, 1 or more.
         device: its effects.
-        generator: four children of it draw stuck cells, programming errors and drift exponents, each (R, C + 1),
-            and converter offsets (C,), so that no effect shifts the deviates of another.
+        generator: children of it draw stuck cells, programming errors and drift exponents, each (R, C + 1), converter
+            offsets (C,), errors of rows (R,) and of columns (C + 1,), so that no effect shifts the deviates of another.
         max_digit: largest digit that `sums` will be given.
+        chip: standard normal deviate of the chip that the crossbar is on.
+        stuck_levels: levels (R, C) that cells are known to be stuck at, below 0 where they are not.
     """
     assert max_level >= 1, max_level
     assert levels.size == 0 or 0 <= levels.min() <= levels.max() <= max_level, levels
-    stuck, deviation, exponent, offset = generator.spawn(4)
     reference = device.off_current is not None and device.off_current.reference_column
     off = 0.0 if device.off_current is None else max_level / (device.off_current.on_off_ratio.value - 1)
     on = max_level + off
-
-    drawn = (levels.shape[0], levels.shape[1] + 1)
-    used = np.s_[:, : levels.shape[1] + reference]
-
-    cells = np.pad(levels.astype(np.float64), ((0, 0), (0, int(reference)))) + off
-    if device.programming_error is not None:
-        sigma = np.sqrt(device.programming_error.variance(cells, on=on, off=off))
-        cells = np.maximum(cells + sigma * deviation.standard_normal(drawn)[used], 0)
-    if device.drift is not None and not device.drift.is_zero:
-        spread = 0.0 if device.drift.nu_spread is None else device.drift.nu_spread.value
-        nu = np.maximum(device.drift.nu.value + spread * exponent.standard_normal(drawn)[used], 0)
-        cells *= np.exp(-nu * device.drift.log_time)
+    index = np.pad(levels.astype(np.intp), ((0, 0), (0, int(reference))))
+    ladder: NDArray[np.float64] = (
+        np.arange(max_level + 1, dtype=np.float64) + off
+    )  # what follows the target is computed once for each level
+    draws = _Draws(random=_children(generator, 6), columns=levels.shape[1], chip=chip)
+    cells = ladder[index] + _deviations(device, ladder, index, draws)
+    np.maximum(cells, 0, out=cells)
+    voltage = 1.0 if device.drift is None else _drift(cells, device.drift, ladder, index, draws)
+    if device.temperature is not None and not device.temperature.is_zero:
+        cells *= device.temperature.factors(ladder / on)[index]
     if device.stuck_at is not None:
-        chance = stuck.random(drawn)[used]
+        chance = draws.of_cells(draws.random(0).random, index)
         cells[chance < (0.0 if device.stuck_at.on is None else device.stuck_at.on.value)] = on
         cells[chance >= 1 - (0.0 if device.stuck_at.off is None else device.stuck_at.off.value)] = off
+    if stuck_levels is not None:
+        known = np.s_[:, : levels.shape[1]]
+        cells[known] = np.where(stuck_levels >= 0, stuck_levels + off, cells[known])
 
     variances = None
     if device.read_noise is not None and not device.read_noise.is_zero:
@@ -211,9 +221,12 @@ def program(
             kept = _wordline_share(cells, device.ir_drop.wordline_ohm.value * segment)
             cells *= kept
             variances = None if variances is None else variances * kept**2
+    cells *= voltage
+    bitline /= voltage  # of a column's own current, which the voltage has raised with the load of its cells
+    variances = None if variances is None else variances * voltage**2
     adc_offset = np.zeros(levels.shape[1])
     if device.adc_offset is not None:
-        adc_offset += device.adc_offset.sigma_cells.value * offset.standard_normal(levels.shape[1])
+        adc_offset += device.adc_offset.sigma_cells.value * draws.random(3).standard_normal(levels.shape[1])
     return ProgrammedCrossbar(
         cells=_on_grid(cells, max_digit),
         variances=None if variances is None else _exact_variances(variances, max_digit),
@@ -223,6 +236,73 @@ def program(
         adc_offset=adc_offset,
         adc_noise=0.0 if device.adc_noise is None else device.adc_noise.sigma_cells.value,
     )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Draws:
+    """Where the deviates of a crossbar come from.
+
+    Attributes:
+        random: generators by number: 0 stuck cells, 1 errors of cells, 2 drift, 3 converters, 4 rows, 5 columns.
+        columns: C; deviates are drawn for one more, so that a reference column moves none of the others.
+        chip: standard normal deviate of the chip.
+    """
+
+    random: Callable[[int], Generator]
+    columns: int
+    chip: float
+
+    def of_cells(self, draw: Callable[[tuple[int, int]], NDArray[Any]], index: NDArray[np.intp]) -> NDArray[Any]:
+        """One for each of the cells (R, C')."""
+        return draw((index.shape[0], self.columns + 1))[:, : index.shape[1]]
+
+
+def _deviations(
+    device: Device, ladder: NDArray[np.float64], index: NDArray[np.intp], draws: _Draws
+) -> NDArray[np.float64]:
+    """How far each cell (R, C') is programmed from its target.
+
+    Args:
+        device: its effects.
+        ladder: target of each level (L,) in cell units.
+        index: levels of the cells (R, C').
+        draws: of deviates.
+    """
+    on, off = float(ladder[-1]), float(ladder[0])
+    rows, columns = index.shape
+    result = np.zeros(index.shape)
+    if device.programming_error is not None:
+        deviates = draws.of_cells(draws.random(1).standard_normal, index)
+        result += device.programming_error.deviations(ladder, index, deviates, on=on, off=off)
+    shared: tuple[tuple[Spread | None, Callable[[], NDArray[np.float64] | float]], ...] = (
+        (device.chip_error, lambda: draws.chip),
+        (device.row_error, lambda: draws.random(4).standard_normal((rows, 1))),
+        (device.column_error, lambda: draws.random(5).standard_normal(draws.columns + 1)[:columns]),
+    )
+    for spread, deviate in shared:
+        if spread is not None:
+            result += np.sqrt(spread.variance(ladder, on=on, off=off))[index] * deviate()
+    return result
+
+
+def _drift(
+    cells: NDArray[np.float64], drift: Drift, ladder: NDArray[np.float64], index: NDArray[np.intp], draws: _Draws
+) -> float:
+    """Let the cells (R, C') drift, in place; what the voltage of the read is multiplied by to make up for it."""
+    if drift.is_zero:
+        return 1.0
+    deviates = draws.of_cells(draws.random(2).standard_normal, index)
+    before = cells.sum()
+    cells *= np.exp(-drift.exponents(ladder / ladder[-1], index, deviates) * drift.log_time)
+    return float(before / cells.sum()) if drift.compensated and cells.sum() > 0 else 1.0
+
+
+def _children(generator: Generator, count: int) -> Callable[[int], Generator]:
+    """Those of `Generator.spawn`, each made when it is asked for: it takes long, and most effects are left out."""
+    sequence = generator.bit_generator.seed_seq
+    assert isinstance(sequence, SeedSequence)
+    seeds = sequence.spawn(count)
+    return lambda number: Generator(type(generator.bit_generator)(seeds[number]))
 
 
 def convert(

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
 from bsc.hardware.device import Device
 from bsc.mapping.arrays import LayerArrays
+from bsc.mapping.fault_map import LayerFaults
 from bsc.mapping.layer import MappedLayer
 from bsc.numeric.exact import ExactProduct
 from bsc.numeric.quantizer import code_limits, input_cycles
@@ -66,13 +68,25 @@ class NoisyLayer:
         device: the effects.
         seed: of the run.
         key: what tells this trial and layer from others.
+        chip: standard normal deviate of the chip that the layer is on.
+        faults: cells that are known to be stuck, or None.
     """
 
     def __init__(
-        self, layer: MappedLayer, arrays: LayerArrays, device: Device, seed: int, key: tuple[int, ...]
+        self,
+        layer: MappedLayer,
+        arrays: LayerArrays,
+        device: Device,
+        seed: int,
+        key: tuple[int, ...],
+        *,
+        chip: float = 0.0,
+        faults: LayerFaults | None = None,
     ) -> None:
         self.layer = layer
         self.arrays = arrays
+        self._chip = chip
+        self._faults = faults
         self._cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
         self._crossbars = [self._program(device, read, seed, key) for read in self._read_together()]
         whole = np.repeat(corrections(layer, arrays), layer.active_rows, axis=0)[: layer.mapped_rows]
@@ -140,13 +154,7 @@ class NoisyLayer:
         place_values = int(layer.cells.read_place_values()[index.slice, conversion])
         return _Crossbar(
             programmed=tuple(
-                program(
-                    crossbar_cells(layer, arrays, each),
-                    layer.cells.max_level,
-                    device,
-                    streams_.programming,
-                    max_digit=layer.max_digit,
-                )
+                self._programmed(device, each, streams_.programming)
                 for each, streams_ in zip(indices, random, strict=True)
             ),
             polarities=tuple(-1 if paired and each.polarity else 1 for each in indices),
@@ -160,6 +168,22 @@ class NoisyLayer:
             place_values=place_values * arrays.signs[here].astype(np.int64),
         )
 
+    def _programmed(self, device: Device, index: CrossbarIndex, generator: Generator) -> ProgrammedCrossbar:
+        levels = crossbar_cells(self.layer, self.arrays, index)
+        stuck = None
+        if self._faults is not None:
+            place = (index.row_tile, index.column_tile, index.slice, index.polarity)
+            stuck = self._faults.levels(place, *levels.shape)
+        return program(
+            levels,
+            self.layer.cells.max_level,
+            device,
+            generator,
+            max_digit=self.layer.max_digit,
+            chip=self._chip,
+            stuck_levels=stuck,
+        )
+
 
 class NoisyReplayer:
     """Runs a plan on batches of inputs, its crossbars programmed once.
@@ -168,13 +192,23 @@ class NoisyReplayer:
         loaded: the plan; trials may share it.
         device: the effects.
         seed: of the run.
-        trial: which trial; each has cells and noise of its own.
+        trial: which trial; each has cells and noise of its own, and all its crossbars are of one chip.
+        faults: cells that are known to be stuck in every trial, by layer; none of a layer that is left out.
     """
 
-    def __init__(self, loaded: PlanRunner, device: Device, *, seed: int, trial: int = 0) -> None:
+    def __init__(
+        self,
+        loaded: PlanRunner,
+        device: Device,
+        *,
+        seed: int,
+        trial: int = 0,
+        faults: Mapping[str, LayerFaults] | None = None,
+    ) -> None:
         self._loaded = loaded
+        chip = float(np.random.default_rng(SeedSequence(seed, spawn_key=(trial,))).standard_normal())
         self._layers = {
-            name: NoisyLayer(layer, arrays, device, seed, (trial, number))
+            name: NoisyLayer(layer, arrays, device, seed, (trial, number), chip=chip, faults=(faults or {}).get(name))
             for number, (name, (layer, arrays)) in enumerate(loaded.layers.items())
         }
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bsc.hardware.device import Device
+from bsc.mapping.fault_map import FaultMap, LayerFaults
 from bsc.mapping.model import MappedModel
 from bsc.replay.dataset import Dataset
 from bsc.replay.engine import Replayer, ReplayOptions
@@ -41,6 +42,8 @@ class Simulation:
         device: whose effects the trials have, None without trials.
         seed: of the trials.
         trials: one after another.
+        faults: stuck cells of every trial, or None.
+        stuck: how many of them are on crossbars of the plan.
     """
 
     samples: int
@@ -51,6 +54,8 @@ class Simulation:
     device: Device | None
     seed: int
     trials: tuple[Trial, ...]
+    faults: FaultMap | None = None
+    stuck: int = 0
 
     @property
     def trial_accuracy(self) -> MeanInterval | None:
@@ -74,6 +79,7 @@ def simulate(
     device: Device | None = None,
     trials: int = 1,
     seed: int = 0,
+    faults: FaultMap | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Simulation:
     """Replay a plan exactly, and then on devices.
@@ -86,17 +92,19 @@ def simulate(
         device: effects of the trials; None for no trials.
         trials: how often crossbars are programmed anew.
         seed: of the trials.
+        faults: cells that are stuck in every trial, of a device; or None.
         advance: called with the number of samples whenever some are done; `samples * (1 + trials)` in all.
 
     Raises:
-        ModelError: BSC308 if a label is not an output.
+        ModelError: BSC308 if a label is not an output; BSC317 for faults that are not of the plan.
     """
+    stuck = {} if faults is None else layer_faults(mapping, faults)
     replayer = Replayer(mapping, options)
     exact = scored_outputs(mapping, data, replayer.replayed, advance=advance)
     done = []
     for trial in range(trials if device is not None else 0):
         assert device is not None
-        on_device = NoisyReplayer(replayer.loaded, device, seed=seed, trial=trial)
+        on_device = NoisyReplayer(replayer.loaded, device, seed=seed, trial=trial, faults=stuck)
         noisy = scored_outputs(mapping, data, on_device.replayed, advance=advance)
         scored = None if data.labels is None else accuracy(noisy, data.labels)
         done.append(Trial(accuracy=scored, error_rms=difference(noisy, exact)[1]))
@@ -109,4 +117,17 @@ def simulate(
         device=device,
         seed=seed,
         trials=tuple(done),
+        faults=faults,
+        stuck=sum(len(each) for each in stuck.values()),
     )
+
+
+def layer_faults(mapping: MappedModel, faults: FaultMap) -> dict[str, LayerFaults]:
+    """The stuck cells of every layer that has any.
+
+    Raises:
+        ModelError: BSC317 for a map that is not of the plan.
+    """
+    faults.require_fit(mapping.record)
+    found = {layer.name: faults.of_layer(mapping.record, layer, mapping.arrays(layer)) for layer in mapping.layers}
+    return {name: each for name, each in found.items() if len(each)}

@@ -53,8 +53,10 @@ def _budget_note(budget: BudgetRecord | None) -> list[str]:
         return []
     asked = "" if budget.max_drop is None else f", of {100 * budget.max_drop:g} allowed"
     where = "the half of the calibration data kept for it" if budget.split else "held-out data"
+    chips = [] if budget.device is None else [f"{'':18}each sample ran on a chip of {budget.device} of its own"]
     return [
         f"accuracy          {100 * budget.drop:.2f} points below the quantised model{asked}, and below "
         f"{100 * budget.drop_bound:.2f} with {budget.confidence:.0%} confidence:",
         f"{'':18}of {budget.samples} samples {budget.lost} lost, {budget.gained} gained, on {where}; as recorded",
+        *chips,
     ]

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from rich.console import Group, RenderableType
 
-from bsc.hardware.device import Curve, Device
+from bsc.hardware.device import Device
+from bsc.hardware.device_tables import DeviceTable
 from bsc.plan.document import Plan
 from bsc.replay.simulation import Simulation
 from bsc.replay.tally import ColumnTally
 from bsc.replay.trials import MeanInterval
 from bsc.report.table import Table
-from bsc.report.text import new_table, plain_text
+from bsc.report.text import counted, new_table, plain_text
 from bsc.units import UNKNOWN
 
 
@@ -30,7 +31,7 @@ class DeviceReport:
     def __rich__(self) -> RenderableType:
         shown = new_table("Numbers", ("key", "value", "kind", "source"), 4, numbers={1})
         for key, number in self.device.sources().items():
-            value = f"{len(number.points)} points" if isinstance(number, Curve) else f"{number.value:g}"
+            value = number.size if isinstance(number, DeviceTable) else f"{number.value:g}"
             shown.add_row(key, value, number.kind, number.source)
         head = plain_text(
             f"{self.device.name}: {self.device.description}",
@@ -67,16 +68,22 @@ class SimulationReport:
             yield f"accuracy   {found.accuracy:.2%} without effects"
         if found.device is None:
             return
+        if found.faults is not None:
+            yield f"stuck      {counted(found.stuck, 'cell')} of {found.faults.file} on crossbars of the plan"
         yield f"device     {found.device.name}: {found.device.description}"
-        if found.device.is_ideal:  # no trial is a measurement: there is nothing for it to vary
+        if found.device.is_ideal and not found.stuck:  # no trial is a measurement: there is nothing for it to vary
             yield "effects    none that change anything: all trials equal the exact replay"
             return
-        yield f"effects    {', '.join(found.device.effects)}"
-        yield f"trials     {len(found.trials)}, seed {found.seed}"
+        yield f"effects    {', '.join(found.device.effects) or 'the stuck cells alone'}"
+        if not found.device.is_ideal:
+            yield f"trials     {len(found.trials)}, seed {found.seed}"
         if found.trial_accuracy is not None:
-            yield f"accuracy   {_percent(found.trial_accuracy)}"
+            exact = found.device.is_ideal  # known cells alone: another trial would give the same
+            shown = f"{found.trial_accuracy.mean:.2%}" if exact else _percent(found.trial_accuracy)
+            yield f"accuracy   {shown}"
         error = UNKNOWN if found.trial_error is None else f"{found.trial_error.mean:.3g}"
-        yield f"error      of the outputs, relative RMS {error} (mean of trials)"
+        of_trials = "" if found.device.is_ideal else " (mean of trials)"
+        yield f"error      of the outputs, relative RMS {error}{of_trials}"
 
 
 def simulation_json(found: Simulation) -> dict[str, Any]:
@@ -85,6 +92,8 @@ def simulation_json(found: Simulation) -> dict[str, Any]:
     if found.device is not None:
         trials = {
             "device": found.device.name,
+            "stuck_cells": found.stuck,
+            "faults_sha256": None if found.faults is None else found.faults.sha256,
             "effects": list(found.device.effects),
             "seed": found.seed,
             "accuracy": _interval(found.trial_accuracy),

@@ -21,6 +21,9 @@ from bsc.train.operators import OPERATORS, Operator, unsupported
 Prepare = Callable[[CrossbarLayer, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Given a layer, its activation and its stored weight, what it computes with in their place."""
 
+Disturb = Callable[[CrossbarLayer, Tensor], Tensor]
+"""Given a layer and its result, channels on axis 1 of a convolution's and on the last one of others, what it gives."""
+
 FEW_PIXELS = 4
 """Output pixels up to which a convolution is one matrix product. On a CPU its own gradient takes two to three times as
 long for 2x2 maps and half as long for 8x8 maps; for 4x4 maps it depends on the channels (AVX2 and AMX measured)."""
@@ -66,12 +69,15 @@ class Network:
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.array(array, order="C")).to(self._device)
 
-    def run(self, feeds: Mapping[str, Tensor], prepare: Prepare | None = None) -> dict[str, Tensor]:
+    def run(
+        self, feeds: Mapping[str, Tensor], prepare: Prepare | None = None, disturb: Disturb | None = None
+    ) -> dict[str, Tensor]:
         """Evaluate the graph.
 
         Args:
             feeds: every model input, on the network's device.
             prepare: called for each crossbar layer; None computes in floating point.
+            disturb: called with what each of them gives, or None.
 
         Returns:
             The model's outputs by name.
@@ -83,7 +89,8 @@ class Network:
         for position, step in enumerate(self._ops):
             op = step if isinstance(step, CrossbarLayer) else step[0]
             if isinstance(step, CrossbarLayer):
-                tensors[step.output] = self._layer(step, tensors[step.input], prepare)
+                result = self._layer(step, tensors[step.input], prepare)
+                tensors[step.output] = result if disturb is None else disturb(step, result)
             else:
                 tensors |= self._digital(step[0], step[1], tensors)
             for name in op.inputs:

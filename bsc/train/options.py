@@ -50,6 +50,9 @@ class FinetuneOptions(Record):
         project: with "adc", drop digits until the budget is proved, in every step and in the result.
         project_from: share of the run, 0 to 1, after which projection reaches the budget; before, it tightens to it.
         headroom: with `project`, coarsen each layer's weight step by 2**headroom against that of the given model.
+        noise: device on which training steps run, by name or file: codes and results are drawn as its cells and
+            converters would give them; None for exact steps.
+        read_at: with noise, time of the read after programming in seconds, for drift.
         augment: "flip-crop" mirrors and shifts images by up to 4 pixels, "crop" only shifts by up to 2.
         precision: "bf16" computes training steps in bfloat16 where PyTorch's autocast does; weights, masks, codes and
             every reported figure stay in 32 bits. Faster on processors and GPUs that multiply bfloat16, and more than
@@ -85,6 +88,8 @@ class FinetuneOptions(Record):
     project: bool = False
     project_from: Annotated[float, Field(ge=0, le=1)] = 0.5
     headroom: Annotated[int, Field(ge=0, le=8)] = 0
+    noise: Annotated[str, Field(min_length=1)] | None = None
+    read_at: Positive | None = None
     augment: Literal["none", "flip-crop", "crop"] = "none"
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     device: Annotated[str, Field(min_length=1)] = "cpu"

@@ -22,6 +22,7 @@ from bsc.ir.graph import Graph
 from bsc.ir.layer import CrossbarLayer
 from bsc.numeric.quantizer import code_limits, step_for
 from bsc.train.network import Network
+from bsc.train.noise import CodeNoise
 from bsc.train.options import FinetuneOptions
 from bsc.train.projection import project
 
@@ -53,12 +54,16 @@ class QuantisedLayers:
     Attributes:
         caps: by layer, the largest column sum of each slice, least significant first; None for no projection.
         ranges: (lowest, highest) value of each layer's input, by layer; inputs are not quantised where it has none.
+        noise: of the device that codes and results are drawn on, while training steps run; None for exact ones.
+        random: what they are drawn by.
         kept: rows that tiles are filled with, bool (K,) by layer; set when a row has become zero for good.
     """
 
     def __init__(self, network: Network, options: FinetuneOptions) -> None:
         self.layers = {layer.name: layer for layer in network.graph.layers()}
         self.caps: Mapping[str, tuple[int, ...]] | None = None
+        self.noise: CodeNoise | None = None
+        self.random = torch.Generator(options.device)
         self.kept: dict[str, Tensor] = {}
         self.ranges: dict[str, Range] = {}
         self._network = network
@@ -118,11 +123,24 @@ class QuantisedLayers:
     def prepare(self, layer: CrossbarLayer, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """`bsc.train.network.Prepare`: the layer's quantised input and weight."""
         with torch.no_grad():
-            codes, gain = self.codes(layer), self.gain(layer)
-            factor = codes.step if gain is None else codes.step / torch.where(gain == 0, 1, gain)
-            quantised = _stored(layer, codes.values * factor, weight)
+            codes = self.codes(layer)
+            values = codes.values if self.noise is None else self.noise.codes(codes.values, self.random)
+            quantised = _stored(layer, values * self._column_steps(layer, codes), weight)
         straight: Tensor = _Straight.apply(weight, quantised)  # type: ignore[no-untyped-call]
         return self._quantise_input(layer, x), straight
+
+    def disturb(self, layer: CrossbarLayer, result: Tensor) -> Tensor:
+        """`bsc.train.network.Disturb`: what converters add to the results; gradients pass through unchanged."""
+        deviation = 0.0 if self.noise is None else self.noise.result_deviation(layer)
+        if not deviation or layer.name not in self.ranges:
+            return result
+        with torch.no_grad():
+            columns = self._column_steps(layer, self.codes(layer)).abs() * (deviation * self._input_format(layer)[0])
+            if layer.conv is not None:
+                columns = columns.reshape(-1, *[1] * len(layer.conv.kernel))
+            deviates = torch.randn(result.shape, generator=self.random, device=result.device)
+            added = (deviates * columns).to(result)
+        return result + added
 
     def store(self) -> None:
         """Write the projected weights into the parameters, such that `quantize` gives exactly these codes.
@@ -150,12 +168,21 @@ class QuantisedLayers:
     def _quantise_input(self, layer: CrossbarLayer, x: Tensor) -> Tensor:
         if layer.name not in self.ranges:
             return x
+        step, first, last = self._input_format(layer)
+        result: Tensor = _Quantise.apply(x, step, first, last)  # type: ignore[no-untyped-call]
+        return result
+
+    def _input_format(self, layer: CrossbarLayer) -> tuple[float, int, int]:
+        """Step of the input codes of a layer whose range is known, and the lowest and highest of them."""
         low, high = self.ranges[layer.name]
         bits, signed = self._options.activation_bits, low < 0
         step = float(step_for(np.array(max(-low, high)), bits=bits - signed, scale=self._options.scale))
-        first, last = code_limits(bits, signed=signed)
-        result: Tensor = _Quantise.apply(x, step, first, last)  # type: ignore[no-untyped-call]
-        return result
+        return step, *code_limits(bits, signed=signed)
+
+    def _column_steps(self, layer: CrossbarLayer, codes: Codes) -> Tensor:
+        """What one code of each column is worth in the layer's own weight, (1,) or (N,)."""
+        gain = self.gain(layer)
+        return codes.step if gain is None else codes.step / torch.where(gain == 0, 1, gain)
 
     def _weight(self, layer: CrossbarLayer) -> Tensor:
         return self._network.constants[layer.weight]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bsc.errors import GateError, ModelError, UsageError
+from bsc.hardware.device import Device
 from bsc.ir.graph import Graph
 from bsc.limits import cores
 from bsc.train.augment import augment
@@ -27,6 +28,7 @@ from bsc.train.checkpoint import Checkpoint, read_checkpoint
 from bsc.train.data import Samples
 from bsc.train.measure import TrainingSlices, measure
 from bsc.train.network import Network
+from bsc.train.noise import CodeNoise
 from bsc.train.objectives import penalty
 from bsc.train.options import FinetuneOptions
 from bsc.train.precision import resolved
@@ -35,6 +37,7 @@ from bsc.train.workers import Workers
 
 CALIBRATION_SAMPLES = 1024
 EVALUATION_BATCH = 1000
+NOISE_DRAWS = 5
 LOOSE_CAP = 16
 """Where the caps of slice columns start from; tighter ones tighten from there."""
 
@@ -51,6 +54,7 @@ class Trainer:
         test: data to judge by; the training data where None.
         options: settings.
         workers: this process among those of the run.
+        noise: device on which training steps run; None for exact steps.
 
     Attributes:
         history: one JSON record an epoch: loss, objective, accuracy, and the figures of `measure` for all layers.
@@ -69,6 +73,8 @@ class Trainer:
         test: Samples | None,
         options: FinetuneOptions,
         workers: Workers = Workers(),  # noqa: B008 - frozen
+        *,
+        noise: Device | None = None,
     ) -> None:
         _check(graph, options)
         _check_device(options.device)
@@ -80,6 +86,7 @@ class Trainer:
         self._network = Network(graph, options.device)
         self._teacher = Network(graph, options.device) if train.labels is None else None
         self._layers = QuantisedLayers(self._network, options)
+        self._noise = None if noise is None else CodeNoise.of(noise, options)
         self._inputs, self._labels = self._on_device(train)
         judged = train if test is None else test
         self._test_inputs, self._test_labels = (self._inputs, self._labels) if test is None else self._on_device(test)
@@ -88,7 +95,7 @@ class Trainer:
         # A weight that is zero was pruned before, and stays so.
         self._masks = {layer.weight: (self._network.parameters[layer.weight] != 0).float() for layer in graph.layers()}
         self._optimizer = self._make_optimizer()
-        self._run = _identity(graph, train, options)
+        self._run = _identity(graph, train, options, noise)
         self._epoch = 0
         fixed = 0 if graph.info.dynamic_batch else (graph.tensors[graph.inputs[0]].shape or (1,))[0]
         self._batch = fixed * workers.count or options.batch
@@ -149,6 +156,7 @@ class Trainer:
         self._enter(self._epoch * self._steps)
         self._calibrate()
         generator = torch.Generator().manual_seed(options.seed * 1_000_003 + self._epoch)
+        self._layers.random.manual_seed((options.seed * 1_000_003 + self._epoch) * 1009 + self._workers.rank)
         order = torch.randperm(len(self._inputs[self._graph.inputs[0]]), generator=generator)[: self._samples]
         task_sum = extra_sum = 0.0
         for number, start in enumerate(range(0, self._samples, self._batch)):
@@ -164,6 +172,7 @@ class Trainer:
             "loss": task_sum / self._steps,
             "objective": extra_sum / self._steps,
             "accuracy": self.quantised_accuracy(),
+            **({} if self._noise is None else {"noise_accuracy": self.noise_accuracy()}),
             **self.figures().to_json(),
         }
 
@@ -198,7 +207,9 @@ class Trainer:
             return torch.stack([value.sum() for value in self._network.parameters.values()]).sum() * 0
         options = self._options
         with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=options.precision == "bf16"):
-            results = self._network.run(feeds, self._layers.prepare)
+            self._layers.noise = self._noise
+            results = self._network.run(feeds, self._layers.prepare, self._layers.disturb)
+            self._layers.noise = None
         outputs = {name: value.float() for name, value in results.items()}
         first = outputs[self._graph.outputs[0]]
         if self._labels is not None:
@@ -307,6 +318,14 @@ class Trainer:
         self._calibrate()
         return self._accuracy(quantised=True)
 
+    def noise_accuracy(self) -> float | None:
+        """The same under the noise of training, mean of a few draws; `bsc simulate` has the last word."""
+        self._layers.noise = self._noise
+        drawn = [self._accuracy(quantised=True) for _ in range(NOISE_DRAWS)]
+        self._layers.noise = None
+        known = [each for each in drawn if each is not None]
+        return sum(known) / len(known) if known else None
+
     def figures(self) -> TrainingSlices:
         """Slices and proved bits of all layers together, as the weights are now."""
         parts = [
@@ -334,7 +353,8 @@ class Trainer:
             return None
         with torch.no_grad():
             for feeds in self._batches(self._test_inputs, len(self._test_inputs[self._graph.inputs[0]])):
-                scores = self._network.run(feeds, self._layers.prepare if quantised else None)[first]
+                hooks = (self._layers.prepare, self._layers.disturb) if quantised else (None, None)
+                scores = self._network.run(feeds, *hooks)[first]
                 if scores.ndim != 2:
                     return None
                 if reference is not None:
@@ -478,10 +498,12 @@ def _check_device(device: str) -> None:
         ) from None
 
 
-def _identity(graph: Graph, train: Samples, options: FinetuneOptions) -> str:
+def _identity(graph: Graph, train: Samples, options: FinetuneOptions, noise: Device | None) -> str:
     """Digest of all that the result follows from."""
     digest = hashlib.sha256(graph.info.sha256.encode())
     digest.update(options.model_dump_json(exclude={"device", "threads"}).encode())
+    if noise is not None:
+        digest.update(noise.model_dump_json().encode())
     for name, values in sorted(train.inputs.items()):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(values).tobytes())

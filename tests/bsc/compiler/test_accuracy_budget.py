@@ -34,7 +34,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[float, Paired
         tried: list[float] = []
 
         class Judge:
-            def __init__(self, data: Dataset) -> None:
+            def __init__(self, data: Dataset, _device: object) -> None:
                 self.rough = data.samples < 10000
 
             def __call__(self, noise_price: float) -> PairedAccuracy:
@@ -181,6 +181,54 @@ def test_the_recorded_pipeline_makes_the_same_plan_without_a_search(options: tup
     assert record == document["budget"] | {"max_drop": None}
 
 
+def test_a_budget_holds_on_chips_drawn_anew(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "LADDER", (100.0, 10.0, 1.0, 0.1))
+    monkeypatch.setattr(budget, "AHEAD_ON_CHIPS", (1,))
+    monkeypatch.setattr(budget, "CALIBRATION_SAMPLES_ON_CHIPS", 20)
+    with np.load("held.npz") as held:
+        np.savez("few.npz", x=held["x"][:100], label=held["label"][:100])
+    noise = ("--noise", "reram-wan22")
+    budgeted = ("compile", "mlp.onnx", "--calib", "calib.npz", "--max-accuracy-drop", "25", *noise)
+    result = run(*budgeted, "--held-out", "few.npz", "-o", "plan.bsc")
+    assert result.exit_code == 0, result.output
+    document = json.loads((files / "plan.bsc" / "plan.json").read_text())
+    record = document["budget"]
+    assert record["device"] == "reram-wan22"
+    assert record["lost"] > 0
+    assert record["drop_bound"] <= record["max_drop"] == 0.25
+    assert "each sample ran on a chip of reram-wan22 of its own" in result.stdout
+    # Chips that the budget has not seen: the mean drop over them is within the bound.
+    simulated = json.loads(run("simulate", "plan.bsc", "--data", "held.npz", *noise, "--trials", 8, "--json").stdout)
+    verified = json.loads(run("verify", "plan.bsc", "--data", "held.npz", "--json").stdout)
+    drop = verified["accuracy"]["quantised"] - simulated["trials"]["accuracy"]["mean"]
+    assert 0 < drop < record["drop_bound"]
+    # A plan that is only measured says the same of the same chips.
+    passes = ("compile", "mlp.onnx", "--passes", document["pipeline"], "--calib", "calib.npz")
+    assert run(*passes, *noise, "--held-out", "few.npz", "-o", "measured.bsc").exit_code == 0
+    measured = json.loads((files / "measured.bsc" / "plan.json").read_text())["budget"]
+    assert measured == record | {"max_drop": None}
+
+
+def test_words_for_a_device_that_no_resolution_helps(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (files / "bad.toml").write_text(
+        'name = "bad"\ndescription = "made up"\ncitation = "none"\n[stuck_at]\n'
+        'on = { value = 0.5, kind = "assumed", source = "made up" }\n'
+    )
+    monkeypatch.setattr(budget, "LADDER", (100.0, 1.0))
+    monkeypatch.setattr(budget, "CALIBRATION_SAMPLES_ON_CHIPS", 20)
+    with np.load("held.npz") as held:
+        np.savez("few.npz", x=held["x"][:80], label=held["label"][:80])
+    result = run(*BUDGETED, "--noise", "bad.toml", "--held-out", "few.npz", "-o", "plan.bsc")
+    assert result.exit_code == 5
+    assert result.stderr.startswith(
+        "error [BSC505] no ADC assignment keeps accuracy within 5 points of the quantised model on chips of bad\n"
+        "  seen: the safest loses "
+    )
+    assert result.stderr.endswith(
+        "  fix:  raise --max-accuracy-drop, or fine-tune the model with bsc finetune --noise bad\n"
+    )
+
+
 def test_without_held_out_data_the_calibration_data_are_split(files: Path) -> None:
     texts = []
     for name in ("a.bsc", "b.bsc"):
@@ -223,6 +271,20 @@ def test_stopping_early_searches_nothing(files: Path) -> None:
             "error [BSC201] pass 'calibrate-adc' needs calibration data\n"
             "  seen: no observations of the column sums\n"
             "  fix:  give typical inputs with --calib FILE.npz\n",
+        ),
+        (
+            ("--noise", "reram-wan22"),
+            2,
+            "error [BSC201] --noise means nothing without --max-accuracy-drop or --held-out\n"
+            "  seen: --noise alone\n"
+            "  fix:  add --max-accuracy-drop or --held-out, or leave --noise out\n",
+        ),
+        (
+            ("--read-at", "60", "--held-out", "held.npz"),
+            2,
+            "error [BSC201] --read-at means nothing without --noise\n"
+            "  seen: --read-at alone\n"
+            "  fix:  add --noise, or leave --read-at out\n",
         ),
         (
             ("--max-accuracy-drop", "1", "--calib", "plain.npz"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bsc.exploration.designs import FIGURES, Design, Exploration
+from bsc.exploration.designs import FIGURES, NOISE_FIGURES, Design, Exploration
 from bsc.exploration.files import exploration_csv
 from bsc.exploration.page import explore_page, explore_picture
 from bsc.exploration.report import ExplorationReport, summary_lines
@@ -15,6 +15,7 @@ from bsc.report.html.scatter import Axis, Dot, scatter
 from bsc.report.text import to_text
 
 JOULES = Axis(label="energy", unit="J", more_is_better=False)
+ACCURACIES = ("accuracy", *NOISE_FIGURES)
 SHARE = Axis(label="accuracy", unit="%", more_is_better=True)
 
 
@@ -59,7 +60,7 @@ def test_equal_values_are_drawn() -> None:
 
 def exploration(**changes: object) -> Exploration:
     def design(number: int, energy: float | None, area: float | None) -> Design:
-        figures = dict.fromkeys(FIGURES, 1.0) | {"energy": energy, "area": area, "accuracy": None}
+        figures = dict.fromkeys(FIGURES, 1.0) | {"energy": energy, "area": area} | dict.fromkeys(ACCURACIES)
         choices = {"model": "m.onnx", "xbar": f"{number}x1"}
         command = "bsc compile m.onnx --passes 'a{b=<1>}'"
         return Design(number=number, choices=choices, pipeline="a{b=<1>}", command=command, figures=figures)
@@ -140,7 +141,7 @@ def test_csv() -> None:
 
 def test_each_objective_that_designs_lack_has_a_line() -> None:
     def lacking(number: int, *names: str) -> Design:
-        figures = dict.fromkeys(FIGURES, 1.0) | dict.fromkeys(names)
+        figures = dict.fromkeys(FIGURES, 1.0) | dict.fromkeys((*names, *NOISE_FIGURES))
         return Design(number=number, choices={"xbar": f"{number}x1"}, pipeline="a", figures=figures)
 
     designs = [lacking(0, "area"), lacking(1, "energy"), lacking(2, "energy"), lacking(3), exploration().designs[3]]

@@ -162,7 +162,7 @@ def later(path: Path) -> None:
         (lambda path: path.write_bytes(b"SQLite format 3\0" + b"x" * 2000), "file is not a database"),
         (foreign, "a database of something else"),
         (corrupted, ""),
-        (later, "results in format 99, this bsc reads 3"),
+        (later, "results in format 99, this bsc reads 4"),
     ],
     ids=["text", "header", "foreign", "corrupted", "later"],
 )

@@ -1,11 +1,15 @@
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from bsc.errors import UsageError
 from bsc.hardware.device import EFFECTS, Device
+from bsc.hardware.device_tables import ErrorTable
+from bsc.hardware.target import Quantity
 
 FULL = """
 name = "full"
@@ -18,6 +22,12 @@ proportional = { value = 0.4, kind = "paper", source = "[a] p" }
 points = [[0, 0.1], [0.5, 0.2], [1, 0]]
 kind = "survey"
 source = "[a] c"
+[chip_error]
+proportional = { value = 0.6, kind = "assumed", source = "[a] chip" }
+[row_error]
+independent = { value = 0.7, kind = "assumed", source = "[a] row" }
+[column_error]
+independent = { value = 0.8, kind = "assumed", source = "[a] column" }
 [read_noise]
 independent = { value = 0.01, kind = "assumed", source = "[a] r" }
 [stuck_at]
@@ -28,6 +38,13 @@ nu = { value = 0.05, kind = "assumed", source = "[a] nu" }
 nu_spread = { value = 0.01, kind = "assumed", source = "[a] spread" }
 start_s = { value = 20, kind = "assumed", source = "[a] t0" }
 read_s = { value = 2000, kind = "assumed", source = "[a] t" }
+[temperature]
+reference_k = { value = 300, kind = "assumed", source = "[a] T0" }
+read_k = { value = 350, kind = "assumed", source = "[a] T" }
+[temperature.coefficient]
+points = [[0, 0.002], [1, -0.001]]
+kind = "assumed"
+source = "[a] alpha"
 [off_current]
 on_off_ratio = { value = 10, kind = "assumed", source = "[a] ratio" }
 reference_column = false
@@ -55,9 +72,13 @@ def test_effects_in_the_order_of_the_record() -> None:
     device = read()
     assert EFFECTS == (
         "programming_error",
+        "chip_error",
+        "row_error",
+        "column_error",
         "read_noise",
         "stuck_at",
         "drift",
+        "temperature",
         "off_current",
         "ir_drop",
         "adc_offset",
@@ -104,9 +125,59 @@ def test_variance_by_hand() -> None:
     assert variance.tolist() == pytest.approx([0.09 + 0.36 + 0.04, 0.09 + 0.64, 0.09 + 1.44])
 
 
+def test_a_table_of_errors_by_hand() -> None:
+    table = ErrorTable(
+        deviates=(-2.0, 0.0, 2.0),
+        conductances=(0.0, 1.0),
+        errors=((0.0, 0.0, 0.4), (-0.2, 0.1, 0.2)),
+        kind="assumed",
+        source="made up",
+    )
+    # At half the on conductance rows are averaged: -0.1, 0.05, 0.3; between deviates and beyond them along that.
+    found = table.at(np.full(5, 0.5), np.array([-3.0, -2, -1, 1, 9]))
+    assert found.tolist() == pytest.approx([-0.1, -0.1, -0.025, 0.175, 0.3])
+    assert table.at(np.array([0.0, 1.0]), np.array([2.0, 2.0])).tolist() == [0.4, 0.2]
+    assert (table.largest, table.times(-2).errors[1]) == (0.4, (0.4, -0.2, -0.4))
+
+
+@pytest.mark.parametrize(
+    ("changed", "fix"),
+    [
+        ({"deviates": (0.0, 0.0, 2.0)}, "give deviates and conductances in ascending order"),
+        ({"conductances": (1.0, 0.0)}, "give deviates and conductances in ascending order"),
+        (
+            {"errors": ((0.0, 0.0, 0.4),)},
+            "give one row of errors for each conductance, with one error for each deviate",
+        ),
+        (
+            {"errors": ((0.0, 0.0), (0.0, 0.0))},
+            "give one row of errors for each conductance, with one error for each deviate",
+        ),
+        ({"errors": ((0.0, 0.1, 0.0), (0.0, 0.0, 0.0))}, "errors must not fall along a row"),
+    ],
+)
+def test_impossible_tables_of_errors_are_refused(changed: dict[str, Any], fix: str) -> None:
+    good = {"deviates": (-2.0, 0.0, 2.0), "conductances": (0.0, 1.0), "errors": ((0.0, 0.0, 0.4), (-0.2, 0.1, 0.2))}
+    ErrorTable.model_validate({**good, "kind": "assumed", "source": "x"})
+    with pytest.raises(ValidationError, match=fix):
+        ErrorTable.model_validate({**good, **changed, "kind": "assumed", "source": "x"})
+
+
+def test_a_temperature_that_the_device_does_not_know() -> None:
+    assert read().read_at_temperature(300).only("temperature").is_ideal
+    with pytest.raises(UsageError) as caught:
+        read().only("drift").read_at_temperature(300)
+    assert str(caught.value) == (
+        "[BSC206] device 'full' does not say what temperature changes\n"
+        "  seen: effects drift\n"
+        "  fix:  leave the temperature out, or add the table 'temperature' to a device file of your own"
+    )
+
+
 def numbers(device: Device) -> dict[str, object]:
     return {
-        path: number.value if hasattr(number, "value") else number.points for path, number in device.sources().items()
+        path: number.value if isinstance(number, Quantity) else number.model_dump()["points"]
+        for path, number in device.sources().items()
     }
 
 
@@ -120,6 +191,18 @@ def numbers(device: Device) -> dict[str, object]:
                 "programming_error.independent": 0.6,
                 "programming_error.proportional": 0.8,
                 "programming_error.by_conductance": ((0, 0.2), (0.5, 0.4), (1, 0)),
+            },
+        ),
+        ("chip_error", 2, {"chip_error.proportional": 1.2}),
+        ("row_error", 2, {"row_error.independent": 1.4}),
+        ("column_error", 2, {"column_error.independent": 1.6}),
+        (
+            "temperature",
+            2,
+            {
+                "temperature.coefficient": ((0, 0.004), (1, -0.002)),
+                "temperature.reference_k": 300,
+                "temperature.read_k": 350,
             },
         ),
         ("read_noise", 0.5, {"read_noise.independent": 0.005}),
@@ -151,6 +234,9 @@ def test_sources_lists_every_number() -> None:
         "programming_error.independent",
         "programming_error.proportional",
         "programming_error.by_conductance",
+        "chip_error.proportional",
+        "row_error.independent",
+        "column_error.independent",
         "read_noise.independent",
         "stuck_at.on",
         "stuck_at.off",
@@ -158,6 +244,9 @@ def test_sources_lists_every_number() -> None:
         "drift.nu_spread",
         "drift.start_s",
         "drift.read_s",
+        "temperature.coefficient",
+        "temperature.reference_k",
+        "temperature.read_k",
         "off_current.on_off_ratio",
         "ir_drop.on_ohm",
         "ir_drop.wordline_ohm",
@@ -187,6 +276,25 @@ def test_sources_lists_every_number() -> None:
             "Input should be greater than or equal to 0",
         ),
         ("value = 0.25,", "value = inf,", "adc_noise.sigma_cells.value", "Input should be a finite number"),
+        (
+            'nu_spread = { value = 0.01, kind = "assumed", source = "[a] spread" }',
+            'by_conductance = { points = [[0, 0, 0], [1, 0, 0]], kind = "assumed", source = "x" }',
+            "drift",
+            "give either nu or by_conductance",
+        ),
+        (
+            'nu = { value = 0.05, kind = "assumed", source = "[a] nu" }',
+            'by_conductance = { points = [[0, 0, 0], [1, 0, 0]], kind = "assumed", source = "x" }',
+            "drift",
+            "give nu_spread in the points of by_conductance",
+        ),
+        (
+            'proportional = { value = 0.4, kind = "paper", source = "[a] p" }',
+            'empirical = { deviates = [-1, 1], conductances = [0, 1], errors = [[0, 0], [-1, 1]], kind = "paper", '
+            'source = "x" }',
+            "programming_error",
+            "leave out independent, proportional and by_conductance where empirical is given",
+        ),
         (
             "[0.5, 0.2]",
             "[1, 0.2]",
@@ -309,6 +417,12 @@ reference_column = true
         (
             lambda device: device.scaled("name", 2),
             f"no effect of that name\n  seen: 'name'\n  fix:  effects: {', '.join(EFFECTS)}",
+        ),
+        (
+            lambda device: device.read_at_temperature(0),
+            "device 'full' cannot be read at that temperature\n"
+            "  seen: 0 K\n"
+            "  fix:  give a temperature above 0 in kelvin, such as 358 for 85 degrees Celsius",
         ),
         (
             lambda device: device.read_at(19.9),

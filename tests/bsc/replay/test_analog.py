@@ -1,3 +1,4 @@
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,20 @@ def device(**effects: Mapping[str, Any]) -> Device:
         for name, table in effects.items()
     }
     return Device.model_validate({"name": "test", "description": "test", "citation": "test", **tables})
+
+
+# Effects that `generic` has not, since no publication at hand gives numbers for them.
+SHARED: dict[str, dict[str, Any]] = {
+    "chip_error": {"proportional": 0.05},
+    "row_error": {"independent": 0.02},
+    "column_error": {"independent": 0.02},
+    "temperature": {
+        "coefficient": {"points": ((0, 0.001), (1, 0.002)), "kind": "assumed", "source": "made up"},
+        "reference_k": 300,
+        "read_k": 350,
+    },
+}
+EVERYTHING = GENERIC.model_copy(update={name: getattr(device(**SHARED), name) for name in SHARED})
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -72,7 +87,7 @@ def test_without_effects_it_is_integer_arithmetic(
 @pytest.mark.parametrize("effect", EFFECTS)
 def test_an_effect_scaled_to_0_changes_no_bit(effect: str) -> None:
     levels, digits = rng(1).integers(0, 4, (50, 7)), rng(2).integers(0, 2, (9, 50))
-    crossbar = program(levels, 3, GENERIC.only(effect).scaled(effect, 0), rng(3))
+    crossbar = program(levels, 3, EVERYTHING.only(effect).scaled(effect, 0), rng(3), chip=1.0)
     codes = crossbar.convert(crossbar.sums(digits, rng(4)), 8, 1, rng(5))
     assert codes.tobytes() == (digits @ levels).astype(np.float32).tobytes()
 
@@ -134,6 +149,21 @@ def test_more_faults_are_the_same_ones_and_others() -> None:
     np.testing.assert_array_equal(more[few != 1], few[few != 1])
 
 
+def test_known_faults_hold_their_level_whatever_else_happens() -> None:
+    """Ratio 4 of 3 levels: level c conducts c + 1. Cells that are known to be stuck neither drift nor deviate."""
+    effects: dict[str, dict[str, Any]] = {
+        "off_current": off_current(4, reference=True),
+        "programming_error": {"proportional": 0.1},
+        "drift": {"nu": 0.1, "start_s": 1, "read_s": 1e6},
+    }
+    stuck = np.full((20, 3), -1)
+    stuck[3, 1], stuck[4, 2] = 2, 0
+    cells = program(np.full((20, 3), 3), 3, device(**effects), rng(), stuck_levels=stuck).cells
+    assert (cells[3, 1], cells[4, 2]) == (3, 1)
+    others = program(np.full((20, 3), 3), 3, device(**effects), rng()).cells
+    assert (cells != others).sum() == 2  # no deviate of another cell moves
+
+
 def drifting(read_s: float, spread: float = 0.0) -> Device:
     return device(drift={"nu": 0.05, "nu_spread": spread, "start_s": 20, "read_s": read_s})
 
@@ -166,6 +196,111 @@ def test_conductance_never_grows_with_time(times: list[float]) -> None:
     for cells in later:
         assert (cells <= earlier).all()
         earlier = cells
+
+
+def test_drift_by_conductance_by_hand() -> None:
+    """Levels 0, 1 and 3 of 3: exponents 0.1, 0.05 and -0.05, of which the last one is a gain."""
+    points = ((0.0, 0.1, 0.0), (1 / 3, 0.05, 0.0), (1.0, -0.05, 0.0))
+    table = {"points": points, "kind": "assumed", "source": "made up"}
+    drifts = device(drift={"by_conductance": table, "start_s": 20, "read_s": 2000})
+    cells = program(np.array([[0, 1, 3]]), 3, drifts, rng()).cells
+    assert cells[0].tolist() == pytest.approx([0, 100**-0.05, 3 * 100**0.05], abs=2e-4)
+
+
+def test_moments_of_drift_by_conductance() -> None:
+    table = {"points": ((0.0, 0.0, 0.0), (1.0, 0.02, 0.03)), "kind": "assumed", "source": "made up"}
+    drifts = device(drift={"by_conductance": table, "start_s": 1, "read_s": np.e**2})
+    cells = program(np.full((40_000, 1), 3), 3, drifts, rng()).cells
+    exponents = -np.log(cells[:, 0].astype(np.float64) / 3) / 2
+    assert abs(exponents.mean() - 0.02) < 4 * 0.03 / 200
+    assert abs(exponents.std() - 0.03) < 4 * 0.03 / np.sqrt(2 * 40_000)
+
+
+def test_compensated_drift_restores_the_sum_of_all_cells() -> None:
+    table = {"points": ((0.0, 0.0, 0.0), (1.0, 0.1, 0.0)), "kind": "assumed", "source": "made up"}
+    effects = {"drift": {"by_conductance": table, "start_s": 1, "read_s": 1e6, "compensated": True}}
+    levels = rng(1).integers(0, 4, (128, 40))
+    cells = program(levels, 3, device(**effects), rng()).cells.astype(np.float64)
+    assert cells.sum() == pytest.approx(levels.sum(), rel=1e-4)
+    # Level 1 drifts by a third of the exponent of level 3, so that it is now too high, and level 3 too low.
+    assert cells[levels == 1].min() > 1.1
+    assert cells[levels == 3].max() < 2.9
+
+
+def test_compensation_raises_read_noise_and_leaves_the_loss_of_wires() -> None:
+    """Half of everything is left and the voltage twice as high: noise is what it was."""
+    effects: dict[str, dict[str, Any]] = {
+        "drift": {"nu": 1, "start_s": 1, "read_s": 2, "compensated": True},
+        "read_noise": {"proportional": 0.02},
+        "ir_drop": {"on_ohm": 1e4, "bitline_ohm": 500},
+    }
+    alone = program(np.array([[3]]), 3, device(**effects), rng())
+    # 20 kohm of cell behind 500 ohm of wire, read by twice the voltage.
+    assert alone.sums(np.ones((1, 1)), rng())[0, 0] == pytest.approx(3 * 20 / 20.5, abs=0.2)
+    assert alone.variances is not None
+    assert np.sqrt(alone.variances[0, 0]) == pytest.approx(0.02 * 3, rel=0.001)
+    silent = program(np.array([[3]]), 3, device(drift=effects["drift"], ir_drop=effects["ir_drop"]), rng())
+    assert silent.sums(np.ones((1, 1)), rng())[0, 0] == pytest.approx(3 * 20 / 20.5, abs=1e-3)
+
+
+# --- errors that cells share, errors as measured, temperature
+
+
+def test_moments_of_shared_errors() -> None:
+    """1000 chips of 6 x 5 cells at 3 of 3: a chip's deviation is 0.3, a row's 0.2, a column's 0.1 cell units."""
+    effects = {
+        "chip_error": {"proportional": 0.1},
+        "row_error": {"independent": 0.2 / 3},
+        "column_error": {"independent": 0.1 / 3},
+    }
+    chips = rng(3).standard_normal(1000)
+    errors = np.array(
+        [
+            program(np.full((6, 5), 3), 3, device(**effects), rng(seed), chip=chip).cells - 3
+            for seed, chip in enumerate(chips)
+        ],
+        np.float64,
+    )
+    rest = errors - 0.3 * chips[:, None, None]
+    rows, columns = rest.mean(axis=2), rest.mean(axis=1)
+    within = rest - rows[:, :, None] - columns[:, None, :] + rest.mean(axis=(1, 2))[:, None, None]
+    assert np.abs(within).max() < 4 * analog.CELL_GRID  # nothing is left
+    for variance, expected, count in (
+        ((rows - rows.mean(axis=1, keepdims=True)).var(axis=1, ddof=1).mean(), 0.2**2, 5 * 1000),
+        ((columns - columns.mean(axis=1, keepdims=True)).var(axis=1, ddof=1).mean(), 0.1**2, 4 * 1000),
+    ):
+        assert abs(variance / expected - 1) < 4 * np.sqrt(2 / count)
+    assert abs(rest.mean()) < 4 * np.sqrt((0.2**2 / 6 + 0.1**2 / 5) / 1000)
+
+
+def test_moments_of_errors_as_measured() -> None:
+    """An exponential tail upwards at level 3, nothing at level 0, and a shift of -0.1 of the on conductance there."""
+    deviates = tuple(np.linspace(-3, 3, 61).tolist())
+    quantiles = [-0.1 * np.log(0.5 * math.erfc(z / math.sqrt(2))) - 0.1 for z in deviates]  # exponential, mean 0
+    table = {
+        "deviates": deviates,
+        "conductances": (0.0, 1.0),
+        "errors": (tuple(0.0 for _ in deviates), tuple(quantiles)),
+        "kind": "assumed",
+        "source": "made up",
+    }
+    shift = {"points": ((0.0, 0.0), (1.0, -0.1)), "kind": "assumed", "source": "made up"}
+    measured = device(programming_error={"empirical": table, "shift": shift})
+    cells = program(np.tile([0, 3], (40_000, 1)), 3, measured, rng()).cells.astype(np.float64)
+    assert not cells[:, 0].any()
+    errors = cells[:, 1] / 3 - 1
+    assert abs(errors.mean() + 0.1) < 4 * 0.1 / 200
+    # Of an exponential: deviation 0.1, fourth moment 9 times its square, skewness 2; cut off at 3 deviates.
+    assert abs(errors.var() / 0.01 - 1) < 0.01 + 4 * np.sqrt(8 / 40_000)
+    assert ((errors + 0.1) ** 3).mean() / 0.001 == pytest.approx(2, abs=0.3)
+
+
+def test_temperature_by_hand() -> None:
+    # 50 K more. Ratio 4: level 0 is 1 of 4 units, where the curve is at 0.00125 per kelvin; at level 3 it is 0.002.
+    effects = {"temperature": SHARED["temperature"], "off_current": off_current(4, reference=False)}
+    cells = program(np.array([[0, 3]]), 3, device(**effects), rng()).cells
+    assert cells[0].tolist() == pytest.approx([1 + 50 * 0.00125, 4 * (1 + 50 * 0.002)], abs=2e-4)
+    assert device(**effects).read_at_temperature(300).effects == ("off_current",)
 
 
 # --- off current
@@ -451,7 +586,7 @@ def test_results_do_not_depend_on_the_order_of_summation() -> None:
 @pytest.mark.parametrize("effect", [effect for effect in EFFECTS if effect != "stuck_at"])
 def test_no_effect_shifts_the_deviates_of_another(effect: str) -> None:
     # Level 1 becomes the on or the off conductance in stuck cells and stays apart from both in all others.
-    faulty = GENERIC.scaled("stuck_at", 10)
+    faulty = EVERYTHING.scaled("stuck_at", 10)
     levels = np.full((30, 6), 1, np.uint8)
     alone = program(levels, 3, faulty.only("stuck_at"), rng(2)).cells
     both = program(levels, 3, faulty.only("stuck_at", effect), rng(2)).cells[:, :6]

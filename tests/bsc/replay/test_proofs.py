@@ -165,6 +165,7 @@ def recorded(**changed: Any) -> Plan:
         drop_bound=drop_bound(10, 2, 100),
         confidence=CONFIDENCE,
         adc_law="isaac",
+        device=None,
     )
     layer, arrays = only_layer(SMALL)
     zeros = np.zeros(arrays.adc_bits.shape, np.uint32)

@@ -137,13 +137,14 @@ def test_an_accuracy_test() -> None:
         drop_bound=0.3,
         confidence=0.95,
         adc_law="isaac",
+        device=None,
     )
     (fact,) = between(LOSSLESS, changed(LOSSLESS, "plan.budget", budget)).facts
     assert fact == Change(
         name="accuracy test",
         old="none",
         new="max drop 0.01, split yes, samples 10, lost 2, gained 1, drop 0.1, drop bound 0.3, confidence 0.95, "
-        "adc law isaac, held-out data 444444444444",
+        "adc law isaac, device none, held-out data 444444444444",
     )
 
 
@@ -317,6 +318,7 @@ def everything(folder: Path) -> Plan:
         drop_bound=0.146,
         confidence=0.95,
         adc_law="isaac",
+        device=None,
     )
     write_plan(replace(plan, provenance=plan.provenance.model_copy(update={"budget": budget})), folder / "plan.bsc")
     return read_plan(folder / "plan.bsc")

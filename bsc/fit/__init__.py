@@ -1,0 +1,1 @@
+"""From measurements of cells to a device description."""
