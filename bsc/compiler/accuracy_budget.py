@@ -219,7 +219,7 @@ def _broken(counts: PairedAccuracy, max_drop: float, device: Device | None) -> G
     if needed is not None:
         advice = f"give about {needed} held-out samples, or {advice}"
     elif device is not None:
-        advice = f"{advice}, or fine-tune the model with bsc finetune --noise {device.name}"
+        advice = f"{advice}, or choose a device with smaller errors"
     where = "" if device is None else f" on chips of {device.name}"
     return GateError(
         "BSC505",

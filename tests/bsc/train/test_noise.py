@@ -113,6 +113,7 @@ def noisy_accuracy(graph: Graph, parameters: dict[str, Any], noise: Device) -> f
 
 
 def test_training_with_noise_stands_more_of_it_and_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
+    """With converters that err by 1.2 cell units. At half of that it was no better than plain training."""
     graph = imported(mlp_model(*SIZES), tmp_path)
     strong = device(adc_noise={"sigma_cells": number(1.2)})
     options = settings(epochs=30, objective="none")
