@@ -160,7 +160,8 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "error [BSC206] no hardware description of that name\n"
         "  seen: 'isaak'\n"
-        "  fix:  did you mean 'isaac'? shipped: isaac; for your own give a path that ends in .toml\n",
+        "  fix:  did you mean 'isaac'? shipped: isaac, isaac-se, neurram, puma, raella; "
+        "for your own give a path that ends in .toml\n",
     ),
     "pass": (
         ("--passes", "quantise"),

@@ -138,7 +138,7 @@ def completed(*words: str) -> list[str]:
 
 def test_shells_complete_what_bsc_knows() -> None:
     assert completed("compile", "m.onnx", "--hw", "") == hw_models.names()
-    assert completed("hw", "show", "isa") == ["isaac"]
+    assert completed("hw", "show", "isa") == ["isaac", "isaac-se"]
     assert completed("cost", "m.bsc", "--adc-law", "") == list(hw_models.laws())
     assert completed("simulate", "m.bsc", "--noise", "") == hw_models.device_names()
     assert completed("passes", "til") == ["tile"]

@@ -390,7 +390,8 @@ ERRORS: dict[str, tuple[str, tuple[str, ...], str]] = {
         (),
         "error [BSC206] no hardware description of that name\n"
         "  seen: 'isaak'\n"
-        "  fix:  did you mean 'isaac'? shipped: isaac; for your own give a path that ends in .toml\n",
+        "  fix:  did you mean 'isaac'? shipped: isaac, isaac-se, neurram, puma, raella; "
+        "for your own give a path that ends in .toml\n",
     ),
     "data": (
         'objectives = ["accuracy"]\n',

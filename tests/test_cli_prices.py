@@ -63,7 +63,7 @@ def numbers(value: Any) -> Iterator[float]:
 @pytest.mark.parametrize("rate", ["1e30", "1e-30"])
 @pytest.mark.parametrize(("few", "own"), [("1e30", "1e-30"), ("1e-30", "1e30")])
 def test_figures_at_the_ends_are_finite_and_short(folder: Path, prices: str, rate: str, few: str, own: str) -> None:
-    hardware = priced("energy_j|area_m2|power_w|read_s", prices, priced("rate_hz", rate))
+    hardware = priced("energy_j|area_m2|power_w|static_w|read_s", prices, priced("rate_hz", rate))
     (folder / "hw.toml").write_text(hardware.replace("bit_s =", "# bit_s ="), encoding="utf-8")
     (folder / "law.toml").write_text(law("mine", b1=few, b2=few, b3=few, b8=own), encoding="utf-8")
     arguments = ("cost", "mlp.bsc", "--hw", "hw.toml", "--adc-law", "law.toml")

@@ -165,6 +165,8 @@ def commands(name: str) -> list[tuple[str, ...]]:
         ("inspect", plan, "--layer", layers[0], "--crossbar", HOSTILE),
         ("inspect", *layers),
         ("inspect", f"{HOSTILE}.bsc"),
+        ("run", plan, "--data", data, "-o", "outputs.npz"),
+        ("passes",),
         ("report", plan),
         ("report", plan, "--csv", "-"),
         ("report", plan, "--html", "-"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bsc.commands.completion import device_names
 from bsc.commands.input_options import finetune_inputs, keep_option, set_option, shape_option
 from bsc.commands.output import print_text, say, step_progress
 from bsc.errors import UsageError
@@ -49,7 +50,10 @@ if TYPE_CHECKING:
 @click.option("--project", is_flag=True, default=None, help="With adc: keep to the budget, provably.")
 @click.option("--headroom", type=int, metavar="N", help="With --project: steps coarser by 2**N.  [default: 0]")
 @click.option(
-    "--noise", metavar="NAME|FILE.toml", help="Train on this device: weights and reads are disturbed as on it."
+    "--noise",
+    shell_complete=device_names,
+    metavar="NAME|FILE.toml",
+    help="Train on this device: weights and reads are disturbed as on it.",
 )
 @click.option("--read-at", type=float, metavar="SECONDS", help="With --noise: time of the read after programming.")
 @click.option("--augment", type=click.Choice(["none", "crop", "flip-crop"]), help="[default: none]")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bsc.commands.completion import hardware_names, law_names, policy_names
+from bsc.commands.completion import device_names, hardware_names, law_names, policy_names
 from bsc.commands.input_options import check_option, keep_option, model_inputs, set_option, shape_option, values_option
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ OPTIONS = (
     ),
     click.option(
         "--noise",
+        shell_complete=device_names,
         metavar="NAME|FILE.toml",
         help="Test accuracy on chips of this device, a chip drawn anew for each held-out sample: the drop then holds "
         "for chips and samples alike.",

@@ -35,7 +35,8 @@ def to_text(report: RenderableType, width: int = REPORT_WIDTH) -> str:
         markup=False,
     )
     with console.capture() as capture:
-        console.print(_Visible(report), crop=False)  # nothing is wider, and looking at every line takes time
+        # Nothing is wider than a report's own width, and looking at every line takes time.
+        console.print(_Visible(report), crop=width < REPORT_WIDTH)
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 

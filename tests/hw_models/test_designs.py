@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 import hw_models
 from bsc.hardware.check import check
@@ -61,7 +62,10 @@ def test_a_constant_that_is_a_tenth_off_is_found(name: str, path: tuple[Any, ...
         for key in path:
             quantity = quantity[key]
         quantity["value"] *= factor
-        found.append(bool(failed(table)))
+        try:
+            found.append(bool(failed(table)))
+        except ValidationError:  # less power than the component draws at rest
+            found.append(True)
     if (name, ".".join(map(str, path))) in UNDETECTED or quantity["value"] == 0:
         assert not any(found)
     elif path[-1] in ("rate_hz", "bit_s", "read_s"):

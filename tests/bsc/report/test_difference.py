@@ -67,7 +67,7 @@ def test_a_tolerance_gates_figures_of_the_chip(path: str) -> None:
     found = between(LOSSLESS, changed(LOSSLESS, path, new))
     (each,) = found.figures
     assert (each.old, each.new) == (old, new)
-    assert (each.layer, found.others) == (path.split(".")[2] if "layers" in path else None, ())
+    assert (each.layer, found.others) == (path.split(".")[2] if path.startswith("chip.layers.") else None, ())
     assert found.differs(0.5)
     assert not found.differs(1e9) or not old
     assert each.label in to_text(DifferenceReport(found=found, tolerance=0.5))
