@@ -258,11 +258,12 @@ def test_crossbars_that_are_not_there(index: Any) -> None:
 def test_cost_is_the_command(model: Path, tmp_path: Path) -> None:
     plan = bsc.compile(model)
     plan.save(tmp_path / "m.bsc", html=True)
-    for words, options in (
+    cases: list[tuple[list[str], dict[str, Any]]] = [
         ([], {}),
         (["--adc-law", "saberi"], {"law": "saberi"}),
         (["--hw", "puma"], {"hw": "puma"}),
-    ):
+    ]
+    for words, options in cases:
         cost = plan.cost(**options)
         assert json.loads(cost.to_json()) == json.loads(command("report", tmp_path / "m.bsc", "--json", *words)) | {
             "plan": json.loads(cost.to_json())["plan"]
