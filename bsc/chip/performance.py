@@ -17,12 +17,12 @@ from bsc.chip.demand import chip_demand, floor_of
 from bsc.chip.energy import ChipEnergy, chip_energy
 from bsc.chip.fit import slots_needed
 from bsc.chip.timing import Timing, time_of
-from bsc.chip.traffic import Traffic, traffic_of
+from bsc.chip.traffic import MAX_CROSSBARS, Traffic, traffic_of
 from bsc.chip.work import NOTHING, Work, layer_work
 from bsc.cost.compare import Comparison
 from bsc.cost.counters import TRAFFIC, WORK, chip_actions
 from bsc.cost.counts import LayerCounts, baseline_format
-from bsc.cost.layouts import dense_layout
+from bsc.cost.layouts import CopyLayout, dense_layout
 from bsc.cost.price import area_with_copies
 from bsc.hardware.target import Target, Topology
 from bsc.mapping.layer import MappedLayer
@@ -227,6 +227,14 @@ class ChipComparison:
     buffers: Mapping[str, LayerBuffer]
 
 
+def _baseline_layouts(layers: Sequence[MappedLayer], encoding: Encoding, cell_bits: int) -> list[CopyLayout] | None:
+    """Of every layer in a baseline; None where one is larger than traffic is followed for: a plan can say anything."""
+    tiles = [-(-each.rows // each.tile_rows) * max(-(-each.columns // each.tile_cols), each.groups) for each in layers]
+    if any(max(each.rows, count) > MAX_CROSSBARS for each, count in zip(layers, tiles, strict=True)):
+        return None
+    return [dense_layout(each, baseline_format(each, encoding, cell_bits)) for each in layers]
+
+
 def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -> ChipComparison:
     """Time a plan and its baselines.
 
@@ -259,12 +267,9 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
         if places is None:
             places = lay_down(demand, rules, choose_copies(rules.policy, Room.of(demand, rules), lambda: dataflow))
         copies = {name: each.copies for name, each in places.items()}
-        layouts = comparison.layouts
+        layouts: Sequence[CopyLayout] | None = comparison.layouts
         if baseline is not None:
-            cell_bits = target.crossbar.bits_per_cell
-            layouts = tuple(
-                dense_layout(layer, baseline_format(layer, baseline, cell_bits)) for layer in mapping.layers
-            )
+            layouts = _baseline_layouts(mapping.layers, baseline, target.crossbar.bits_per_cell)
         on_crossbars = {layer.name for layer in demand.layers if layer.crossbars}
         return Performance(
             rules=rules,
@@ -272,7 +277,9 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
             demand=demand,
             timing=time_of(dataflow, demand.layers, copies),
             macs=sum(macs_of(layer) for layer in mapping.layers if layer.name in on_crossbars),
-            traffic=traffic_of(
+            traffic=None
+            if layouts is None
+            else traffic_of(
                 dataflow=dataflow,
                 layers=mapping.layers,
                 layouts=layouts,
