@@ -97,7 +97,8 @@ def assert_numbers_of(page: Any, report: Any) -> None:
         format_si(on["area_m2"], "m²"),
         format_ratio(law["adc_ratio"]),
         format_ratio(law["total_ratio"]),
-        format_si(cost["plan"]["energy_j"], "J"),
+        format_ratio(report["chip"]["uniform_8_bit"]["energy"]["total_j"] / on["energy"]["total_j"]),
+        format_si(on["energy"]["total_j"], "J"),
         f"{cost['plan']['crossbars']:,}",
         f"{on['crossbars']:,}",
     ]
