@@ -180,6 +180,19 @@ def check_own_data(model: ir.Model) -> None:
             )
 
 
+def check_bodies(model: ir.Model) -> None:
+    """A body that is said to be an attribute of a function must stand in a function. Raises BSC301."""
+    for node in all_nodes(model.graph):
+        for attr in node.attributes.values() if node.attributes else ():
+            if attr.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) and attr.is_ref():
+                raise ModelError(
+                    "BSC301",
+                    f"{node.op_type} '{node.name or ''}' has no body",
+                    seen=f"attribute '{attr.name}' refers to '{attr.ref_attr_name}' of a function, and stands in none",
+                    fix="check the file with onnx.checker.check_model and export it again",
+                )
+
+
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
     """External tensors of a model."""
     tensors = _tensors(model)

@@ -21,7 +21,7 @@ from bsc.frontend.batch import fix_batch
 from bsc.frontend.constants import OwnArrays, known_shape, mapped_array, values_of
 from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
 from bsc.frontend.input_ranges import input_ranges
-from bsc.frontend.model_file import cause, check_own_data, load_model
+from bsc.frontend.model_file import cause, check_bodies, check_own_data, load_model
 from bsc.frontend.rewrite import WHY, rewrite
 from bsc.frontend.rewrites.control_flow import DEPENDS
 from bsc.frontend.set_inputs import set_inputs
@@ -92,6 +92,7 @@ def import_model(
 def _imported(path: Path, given: "_Given", refuse: Refuse, *, as_written: bool) -> Graph:
     file = load_model(path)
     check_own_data(file.model)
+    check_bodies(file.model)
     sha256, size = file.digest(), file.size()
     model = upgraded(file.model, path)
     try:

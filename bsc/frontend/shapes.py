@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -152,11 +152,13 @@ def infer_shapes(model: ir.Model, again: Inference | None = None) -> Inference |
     first = inference = _infer(model, again)
     while learn_shapes(model):
         inference = _infer(model)
-    unknown = [value for node in model.graph for value in node.outputs if value.name and known_shape(value) is None]
-    if unknown:
-        with quiet(), contextlib.suppress(Exception):
-            _ask_onnxruntime(model, unknown)
-    return None if unknown or inference is not first else inference
+    if not _unknown(model.graph):
+        return inference if inference is first else None
+    if not _told_by_onnxruntime(model, list(model.graph)):  # it cannot run the model
+        asked: set[int] = set()
+        while sum(_told_by_onnxruntime(model, [node]) for node in _askable(model, asked)):
+            _infer(model)
+    return None
 
 
 def _infer(model: ir.Model, again: Inference | None = None) -> Inference | None:
@@ -220,20 +222,55 @@ def forget_inner_shapes(model: ir.Model) -> None:
             value.shape = None if value.shape is None else ir.Shape([None] * len(value.shape))
 
 
-def _ask_onnxruntime(model: ir.Model, unknown: list[ir.Value]) -> None:
+def _unknown(nodes: Iterable[ir.Node]) -> list[ir.Value]:
+    """What operators make whose sizes are not known."""
+    return [value for node in nodes for value in node.outputs if value.name and known_shape(value) is None]
+
+
+def _askable(model: ir.Model, asked: set[int]) -> list[ir.Node]:
+    """Operators that only onnxruntime knows, of which all is known but what they make; each once, as `asked` says."""
+    found = []
+    for node in (each for each in model.graph if each.domain not in ("", "ai.onnx")):
+        read = [value for value in node.inputs if value is not None]
+        known = all(known_shape(value) is not None and value.dtype is not None for value in read)
+        if known and id(node) not in asked and _unknown([node]):
+            found.append(node)
+    asked |= {id(node) for node in found}
+    return found
+
+
+def _told_by_onnxruntime(model: ir.Model, nodes: Sequence[ir.Node]) -> bool:
+    """Whether onnxruntime can run operators, and so has told what they make."""
+    with quiet(), contextlib.suppress(Exception):
+        _ask_onnxruntime(model, nodes)
+        return True
+    return False
+
+
+def _ask_onnxruntime(model: ir.Model, nodes: Sequence[ir.Node]) -> None:
     """Shapes and types behind operators that ONNX's own inference does not know; raises what onnxruntime raises.
 
     Large constants take part as inputs, of which only the sizes matter. So does what operators make of constants that
     must not be folded: onnxruntime would compute it, of whatever size it is.
+
+    Args:
+        model: learns what is told.
+        nodes: all of it, or some; what they read of others must have known sizes.
     """
     graph = onnx.GraphProto(name="shapes")
-    inputs = {id(value): value for value in model.graph.inputs}
-    for node in model.graph:
+    whole = len(nodes) == len(model.graph)
+    made = {id(value) for node in nodes for value in node.outputs}
+    read = [value for node in nodes for value in node.inputs if value is not None and id(value) not in made]
+    constants = (
+        [*model.graph.initializers.values()] if whole else [each for each in read if each.const_value is not None]
+    )
+    inputs = {id(value): value for value in (model.graph.inputs if whole else read) if value.const_value is None}
+    for node in nodes:
         if _makes_any_size(node):
             inputs |= {id(value): value for value in node.outputs if value.name}
         else:
             graph.node.append(ir.serde.serialize_node(node))
-    for value in model.graph.initializers.values():
+    for value in constants:
         tensor = value.const_value
         if tensor is not None and tensor.nbytes <= SMALL_CONSTANT:
             graph.initializer.append(serialised(value))
@@ -242,7 +279,7 @@ def _ask_onnxruntime(model: ir.Model, unknown: list[ir.Value]) -> None:
                 name=value.name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype)
             )
     graph.input.extend(ir.serde.serialize_value(value) for value in inputs.values())
-    unknown = [value for value in unknown if id(value) not in inputs]
+    unknown = [value for value in _unknown(nodes) if id(value) not in inputs]
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in unknown)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
     proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)

@@ -120,6 +120,14 @@ def _lines_fit(name: str, mapped: Callable[[Any], int], of: Callable[[Any], int]
     return fits
 
 
+def _nonzeros_fit(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """A column has no more cells above 0 than rows, and its sum is one that so many cells can have."""
+    nonzeros, sums = arrays["nonzeros"].astype(np.int64), arrays["sums"].astype(np.int64)
+    rows = np.minimum(layer.mapped_rows - np.arange(layer.row_groups) * layer.active_rows, layer.active_rows)
+    possible = (nonzeros <= sums) & (sums <= nonzeros * layer.cells.max_level)
+    return bool((possible & (nonzeros <= rows[:, None, None, None])).all())
+
+
 def _centres_fit(layer: TiledLayer, arrays: Mapping[str, NDArray[Any]]) -> bool:
     """Codes less their centres can be stored; the codes themselves were looked at before."""
     if layer.encoding != "centre":
@@ -269,6 +277,7 @@ class LayerArrays:
             low=0,
             high=lambda layer: layer.active_rows,
             stage=TiledLayer,
+            fits=_nonzeros_fit,
         ),
     ]
     allocated: Annotated[

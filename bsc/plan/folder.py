@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from bsc.errors import ModelError, UsageError
 from bsc.file_kinds import refuse_mistaken
 from bsc.hardware.target import Target
-from bsc.ir.onnx_walk import tensors
+from bsc.ir.onnx_walk import names, tensors
 from bsc.mapping.arrays import SAVED, LayerArrays, misfits
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel, MappingRecord
@@ -230,6 +230,8 @@ def _read_digital(path: Path, name: str) -> bytes:
         raise _altered(path.parent.parent, f"file '{name}': {error}") from None
     if model.functions:
         raise _altered(path.parent.parent, f"file '{name}' has functions, which the compiler inlines")
+    if not all(isinstance(each, str) for each in names(model)):
+        raise _altered(path.parent.parent, f"file '{name}' has a name that is not UTF-8 text")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model)):
         raise _altered(path.parent.parent, f"file '{name}' refers to other files")
     return content

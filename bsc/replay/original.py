@@ -27,7 +27,7 @@ def read_file(path: Path) -> onnx.ModelProto | None:
 
 
 def open_session(path: Path, proto: onnx.ModelProto | None, outputs: Sequence[str] = (), *, once: bool = False) -> Any:
-    """A session of the file; raises what onnxruntime raises.
+    """A session of the file, which keeps no memory between runs; raises what onnxruntime raises.
 
     Args:
         path: of the file.
@@ -36,7 +36,7 @@ def open_session(path: Path, proto: onnx.ModelProto | None, outputs: Sequence[st
         once: as in `quiet_session`, unless the model may have products of integers: see there.
     """
     if proto is None:
-        return quiet_session(path)
+        return quiet_session(path, arena=False)
     for value in proto.graph.input:
         for size in value.type.tensor_type.shape.dim:
             if size.HasField("dim_value") and size.dim_value <= 0:  # an open size, which onnxruntime takes for 0
@@ -45,7 +45,8 @@ def open_session(path: Path, proto: onnx.ModelProto | None, outputs: Sequence[st
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs if name not in declared)
     folder = _with_plain_locations(path, proto)
     serialised = proto.SerializeToString()
-    return quiet_session(serialised, weights=folder, once=once and not INTEGER_PRODUCTS.search(serialised))
+    once = once and not INTEGER_PRODUCTS.search(serialised)
+    return quiet_session(serialised, weights=folder, once=once, arena=False)
 
 
 def _with_plain_locations(path: Path, proto: onnx.ModelProto) -> Path:

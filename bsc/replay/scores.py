@@ -24,7 +24,7 @@ class OutputDifference:
     Attributes:
         values: numbers of it that were compared, or things of another kind.
         differing: how many of them are not the same.
-        largest: largest difference; None where a value is not finite, or the output has no numbers.
+        largest: largest difference; None where a value is not finite, or no numbers were compared.
         relative_rms: root mean square of the difference over that of the reference; None there too, and where the
             reference is zero.
     """
@@ -70,7 +70,7 @@ class DifferenceSum:
 
     def found(self) -> OutputDifference:
         """All batches so far."""
-        numbers = not self._others and bool(np.isfinite(self._error + self._reference))
+        numbers = self._values > 0 and not self._others and bool(np.isfinite(self._error + self._reference))
         rms = float(np.sqrt(self._error / self._reference)) if numbers and self._reference else None
         return OutputDifference(
             values=self._values,

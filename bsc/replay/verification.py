@@ -137,12 +137,16 @@ def verify(
     scores: dict[str, list[NDArray[Any]]] = {"quantised": [], "replayed": [], "float": []}
     differences = {tensor.name: DifferenceSum() for tensor in plan.mapping.outputs}
 
+    too_large: set[str] = set()
+    """In some batch, so that what was compared of them in others says nothing of the whole."""
+
     def take_in(batch: dict[str, NDArray[Any]]) -> None:
         """Compare one batch; of its results nothing but scores is kept until the next."""
         replayed = replayer.replayed(batch, () if comparison is None else comparison.tensors)
         if comparison is not None:
             _add(comparison, replayed, batch | constants)
         compared = [name for name in differences if name == scored or _bytes(replayed[name]) <= COMPARED_BYTES]
+        too_large.update(differences.keys() - set(compared))
         replayed = {name: replayed[name] for name in compared}  # large ones are gone before the float model runs
         wanted = {} if session is None else _run_float(session, compared, batch | constants)
         for name, value in wanted.items():
@@ -159,6 +163,7 @@ def verify(
     for batch in batches_for(plan.mapping, data):
         take_in(batch)
         advance(data.rows(batch))
+    differences |= {name: DifferenceSum() for name in too_large}
     accuracies = paired = None
     if data.labels is not None:
         accuracies = _accuracies(scores, data.labels)

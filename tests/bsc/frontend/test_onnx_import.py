@@ -633,3 +633,20 @@ def test_the_input_files_stay_as_they_are(tmp_path: Path) -> None:
     before = state()
     assert_same_as_onnxruntime(NETWORK, import_model(path))
     assert state() == before
+
+
+def test_a_body_that_refers_to_a_function_where_there_is_none(tmp_path: Path) -> None:
+    body = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["h"], ["b"])], "g", [], [onnx.ValueInfoProto(name="b")]
+    )
+    model = tiny_model("(float[N,4] x, bool c) => (float[] h) { h = MatMul (x, w) }", {"w": random_weights(4, 3)})
+    node = onnx.helper.make_node("If", ["c"], ["y"], name="choice", then_branch=body, else_branch=body)
+    node.attribute[0].ref_attr_name = "own"
+    model.graph.node.append(node)
+    with pytest.raises(BscError) as caught:
+        import_model(save(model, tmp_path / "model.onnx"))
+    assert str(caught.value) == (
+        "[BSC301] If 'choice' has no body\n"
+        f"  seen: attribute '{node.attribute[0].name}' refers to 'own' of a function, and stands in none\n"
+        "  fix:  check the file with onnx.checker.check_model and export it again"
+    )

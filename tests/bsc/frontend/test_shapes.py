@@ -30,3 +30,20 @@ def test_onnxruntime_tells_shapes_without_computing_large_constants(
     graph = import_model(save(model, tmp_path / "model.onnx"))
     assert graph.tensors["y"].shape == (1, 3)
     assert asked == [["FastGelu", "MatMul"]] * len(asked) != []
+
+
+def test_shapes_behind_operators_of_onnxruntime_beside_some_that_it_does_not_have(tmp_path: Path) -> None:
+    """Integer products are Conv of integers when shapes are asked for; so it is asked operator by operator."""
+    text = (
+        "(float[N,3,8,8] x) => (float[] y) { g = com.microsoft.FastGelu (x) q = QuantizeLinear (g, s, z) "
+        "c = ConvInteger (q, w) f = Cast <to = 1> (c) h = com.microsoft.FastGelu (f) y = Relu (h) }"
+    )
+    weights = {
+        "w": np.random.default_rng(0).integers(-127, 128, (4, 3, 3, 3), np.int8),
+        "s": np.float32(0.02),
+        "z": np.int8(0),
+    }
+    path = save(tiny_model(text, weights, domains=("com.microsoft",)), tmp_path / "model.onnx")
+    graph = import_model(path)
+    assert len(list(graph.layers())) == 1
+    assert graph.tensors["y"].shape == (1, 4, 6, 6)

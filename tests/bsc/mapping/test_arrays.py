@@ -213,3 +213,21 @@ def test_an_adc_of_pairs_has_a_code_for_0(bits: int, low: int, *, accepted: bool
     }
     expected = [] if accepted else [("adc_low", "does not fit the others")]
     assert list(misfits(layer, arrays.by_name() | adc)) == expected
+
+
+@pytest.mark.parametrize(("nonzeros", "sums", "accepted"), [
+    (0, 0, True), (0, 1, False), (1, 0, False), (1, 3, True), (1, 4, False), (2, 2, True), (2, 6, True), (3, 3, False),
+])  # fmt: skip
+def test_a_column_has_no_more_cells_than_rows_nor_another_sum_than_they_can_have(
+    nonzeros: int, sums: int, *, accepted: bool
+) -> None:
+    """Rows are driven two at a time, and the last group has one; cells have 2 bits."""
+    layer, arrays = only_layer(mapped(coded([[1, 0], [1, 0], [1, 0]]), active_rows=2))
+    assert layer.row_groups == 2
+    changed = {"nonzeros": arrays.nonzeros.copy(), "sums": arrays.sums.copy()}
+    changed["nonzeros"][0, 0, 0, 0], changed["sums"][0, 0, 0, 0] = nonzeros, sums
+    problems = list(misfits(layer, arrays.by_name() | changed))
+    assert (problems == []) == accepted
+    changed["nonzeros"][0, 0, 0, 0] = changed["sums"][0, 0, 0, 0] = 1
+    changed["nonzeros"][1, 0, 0, 0] = changed["sums"][1, 0, 0, 0] = 2
+    assert list(misfits(layer, arrays.by_name() | changed)) == [("nonzeros", "does not fit the others")]

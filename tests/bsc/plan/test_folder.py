@@ -517,6 +517,25 @@ def test_digital_operators_with_functions(folder: Path) -> None:
     assert refusal(folder) == "file 'digital/0000.onnx' has functions, which the compiler inlines"
 
 
+@pytest.mark.parametrize("place", ["operator", "tensor", "attribute", "body"])
+def test_digital_operators_with_names_that_are_no_text(place: str, folder: Path) -> None:
+    model = onnx.load(folder / "digital/0000.onnx")
+    node = onnx.helper.make_node("Constant", [], ["w"], value_int=1)
+    if place == "operator":
+        node.op_type = "@@@@"
+    elif place == "tensor":
+        model.graph.value_info.add(name="@@@@")
+    elif place == "attribute":
+        node.attribute[0].name = "@@@@"
+    else:
+        body = onnx.helper.make_graph([onnx.helper.make_node("Constant", [], ["@@@@"], value_int=1)], "g", [], [])
+        node = onnx.helper.make_node("If", ["c"], ["v"], then_branch=body, else_branch=body)
+    model.graph.node.append(node)
+    (folder / "digital/0000.onnx").write_bytes(model.SerializeToString().replace(b"@@@@", b"\xf5\x85\xff\xc6"))
+    rehash(folder, "digital/0000.onnx")
+    assert refusal(folder) == "file 'digital/0000.onnx' has a name that is not UTF-8 text"
+
+
 @pytest.mark.parametrize("place", ["initialiser", "attribute", "body", "sparse"])
 def test_digital_operators_that_name_a_file(place: str, folder: Path) -> None:
     """onnxruntime would open it, from wherever bsc was started."""
