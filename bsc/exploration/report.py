@@ -39,10 +39,8 @@ class ExplorationReport:
         if len(rows) > MOST_ROWS:
             yield plain_text(f"and {len(rows) - MOST_ROWS} more on the front, which --csv and --html list")
         if len(rows) < len(best):
-            count = len(best) - len(rows)
-            yield plain_text(
-                f"and {counted(count, 'design')} with all figures as one of these; --csv and --html list them"
-            )
+            more = counted(len(best) - len(rows), "design")
+            yield plain_text(f"and {more} with the figures of one of these, which --csv and --html list")
 
 
 def _unlike(designs: Sequence[Design]) -> list[Design]:
