@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 import bsc
-import bsc.exploration.mapping
+import bsc.compiler.driver
 from bsc.api.exploring import run_sweep
 from bsc.cli import main
 from bsc.compiler.options import ModelOptions
+from bsc.errors import BscError
 from bsc.exploration.report import show
+from bsc.exploration.scheduler import Answer, Work, lost_over
+from bsc.exploration.store import open_store
+from bsc.exploration.sweep import Inputs, Sweep
 from bsc.report.text import to_text
 from bsc.testing import mlp_model, random_weights, save, tiny_model
 
@@ -112,14 +116,13 @@ def residual_model() -> onnx.ModelProto:
 @pytest.fixture
 def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Pipelines that have been compiled by sweeps in this process."""
-    compile_model = bsc.exploration.mapping.compile_model
     pipelines: list[str] = []
 
     def counting(path: Path, target: Any, options: Any, imported: Any = None) -> Any:
         pipelines.append(options.pipeline)
-        return compile_model(path, target, options, imported)
+        return bsc.compiler.driver.compile_model(path, target, options, imported)
 
-    monkeypatch.setattr(bsc.exploration.mapping, "compile_model", counting)
+    monkeypatch.setattr("bsc.exploration.mapping.compile_model", counting)
     return pipelines
 
 
@@ -252,6 +255,35 @@ def test_a_sweep_that_was_stopped_goes_on(after: int, compilations: list[str]) -
     assert len(compilations) == MAPPINGS  # none of them twice
 
 
+class Dying:
+    """A scheduler whose workers die over one design, once its mapping is counted."""
+
+    def __init__(self, number: int) -> None:
+        self.end = f"/{number}"
+
+    def run(self, works: Iterable[Work]) -> Iterator[Answer]:
+        for work in works:
+            yield lost_over(work.key, "signal SIGKILL") if work.key.endswith(self.end) else work.done()
+
+
+def test_a_design_that_kills_its_workers_is_given_up(compilations: list[str]) -> None:
+    sweep = Sweep(Inputs(model=Path("mlp.onnx"), space=Path("space.toml")))
+    with open_store(Path("r.sqlite"), sweep.identity, force=False) as store:
+        with pytest.raises(BscError) as caught:
+            sweep.run(store, Dying(5))
+        assert str(caught.value) == (
+            "[BSC210] a worker was lost over design 5 (xbar 16x16, copies isaac, tiles 1, pack yes)\n"
+            "  seen: signal SIGKILL\n"
+            "  fix:  run the same command again: what was done is kept, and a design over which 2 workers are lost is "
+            "left out"
+        )
+        sweep.run(store, Dying(5))
+        explored = sweep.explored(store)
+    assert len(explored.designs) == DESIGNS
+    assert [design.number for design in explored.designs if design.code == "BSC211"] == [5]
+    assert len(compilations) == MAPPINGS
+
+
 def test_what_does_not_fit_is_told_as_compile_tells_it() -> None:
     write_space(
         'objectives = ["throughput"]\n[axes]\nxbar = ["16x16", "2x2"]\ntiles = [1]\narea = [0.001, 5]\n'
@@ -334,7 +366,7 @@ def test_a_search_tries_chips() -> None:
 @pytest.mark.parametrize("width", [110, 80, 60, 50])
 def test_narrow_terminals_break_no_number(width: int) -> None:
     explored = bsc.explore("mlp.onnx", "space.toml")
-    lines = to_text(explored, width).splitlines()  # type: ignore[arg-type]
+    lines = to_text(explored, width).splitlines()
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)
     for design in {tuple(each.figures.values()): each for each in reversed(explored.found.best)}.values():

@@ -163,7 +163,7 @@ def test_single_values_altered_at_random(seed: int, whole: tuple[Outline, tuple[
         return
     for copies in ("none", "latency"):
         try:
-            found = figures(altered, counts, Place(copies=copies, tiles=2))  # type: ignore[arg-type]
+            found = figures(altered, counts, Place(copies=copies, tiles=2))
         except BscError as error:
             pytest.fail(str(error))
         assert found.code in (None, "BSC404")

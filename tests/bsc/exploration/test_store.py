@@ -53,8 +53,8 @@ IDENTITY = {"bsc": "1", "model 'm.onnx'": "SHA-256 aa"}
 
 
 def design(number: int) -> Design:
-    figures = dict.fromkeys(FIGURES, 1 / (1 + number)) | dict.fromkeys(("crossbars", "tiles-in-use"), number)
-    figures |= {"area": None, "chips-in-use": None}
+    figures: dict[str, float | None] = {name: 1 / (1 + number) for name in FIGURES}
+    figures |= {"area": None, "crossbars": number, "tiles-in-use": number, "chips-in-use": None}
     return Design(number=number, choices={"xbar": "64x64"}, pipeline="quantize", figures=figures)
 
 
