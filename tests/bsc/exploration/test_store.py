@@ -53,7 +53,7 @@ IDENTITY = {"bsc": "1", "model 'm.onnx'": "SHA-256 aa"}
 
 
 def design(number: int) -> Design:
-    figures: dict[str, float | None] = {name: 1 / (1 + number) for name in FIGURES}
+    figures: dict[str, float | None] = dict.fromkeys(FIGURES, 1 / (1 + number))
     figures |= {"area": None, "crossbars": number, "tiles-in-use": number, "chips-in-use": None}
     return Design(number=number, choices={"xbar": "64x64"}, pipeline="quantize", figures=figures)
 
