@@ -14,16 +14,17 @@ one converter serves all of them within a read; energies and areas of arrays are
 A tile is one unit of the level below the chip, whatever the target calls it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from bsc.chip.copies import Room, choose_copies
-from bsc.chip.dataflow import dataflow_of
+from bsc.chip.dataflow import Dataflow, dataflow_of
 from bsc.chip.fit import require_power, slots_at_hand
 from bsc.ir.graph import Graph
 from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass, PassResult, check_options, required
-from bsc.mapping.placement import CopiesPolicy, Rules, lay_down
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, Placed, Rules, lay_down
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,23 @@ class Place(Pass):
         layers = list(graph.layers())
         if all(layer.placed is not None for layer in layers):
             return PassResult(graph, ())
-        demand = replace(required(graph.demand, layers[0].name, self.name, "assign-adc"), pack=self.pack == "yes")
+        demand = required(graph.demand, layers[0].name, self.name, "assign-adc")
+        placed = self.places(demand, lambda: dataflow_of(mapping_of(graph)))
+        changed = {layer.name: replace(layer, placed=placed[layer.name]) for layer in layers}
+        return PassResult(graph.with_layers(changed), tuple(changed))
+
+    def places(self, demand: ChipDemand, dataflow: Callable[[], Dataflow]) -> dict[str, Placed]:
+        """The places of all layers.
+
+        Args:
+            demand: of the model.
+            dataflow: of the mapping, asked for by `copies=latency` alone.
+
+        Raises:
+            DoesNotFitError: as of `run`.
+            UsageError: likewise.
+        """
+        demand = replace(demand, pack=self.pack == "yes")
         if self.power:
             require_power(demand, self.power)
         rules = Rules(
@@ -78,10 +95,7 @@ class Place(Pass):
             power_w=self.power or None,
             pack=demand.pack,
         )
-        copies = choose_copies(self.copies, Room.of(demand, rules), lambda: dataflow_of(mapping_of(graph)))
-        placed = lay_down(demand, rules, copies)
-        changed = {layer.name: replace(layer, placed=placed[layer.name]) for layer in layers}
-        return PassResult(graph.with_layers(changed), tuple(changed))
+        return lay_down(demand, rules, choose_copies(self.copies, Room.of(demand, rules), dataflow))
 
 
 MOST = 1_000_000_000

@@ -116,6 +116,8 @@ def test_designs_that_no_sweep_writes(change: str) -> None:
         ("counts = '[]'", None),
         ("counts = '7'", "counts are not a list of layers"),
         ("counts = x'00'", "counts are not text"),
+        ("outline = x'00'", "the outline is not text"),
+        ("outline = '{}'", "an outline that cannot be read: mapping: Field required"),
         ("pipeline = ''", "pipeline is '' and no text"),
         ("code = 'BSC205', problem = 'no'", None),
         ("code = 7", "code is '7' and no code of an error"),

@@ -12,13 +12,13 @@ from bsc.cost.price import add, energy_by_action, read_s
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target
 from bsc.mapping.layer import UNIFORM_POLICIES, MappedLayer
-from bsc.mapping.model import MappedModel
+from bsc.mapping.model import MappingRecord
 from bsc.mapping.placement import ChipDemand, Floor, LayerDemand, Part
 from bsc.numeric.encoding import Encoding
 
 
 def chip_demand(
-    mapping: MappedModel,
+    mapping: MappingRecord,
     counts: Sequence[LayerCounts],
     target: Target,
     law: AdcLaw,

@@ -16,6 +16,7 @@ from bsc.chip.dataflow import Dataflow, dataflow_of
 from bsc.chip.demand import chip_demand, floor_of
 from bsc.chip.energy import ChipEnergy, chip_energy
 from bsc.chip.fit import slots_needed
+from bsc.chip.outline import Outline
 from bsc.chip.timing import Timing, time_of
 from bsc.chip.traffic import MAX_CROSSBARS, Traffic, traffic_of
 from bsc.chip.work import NOTHING, Work, layer_work
@@ -24,6 +25,7 @@ from bsc.cost.counters import TRAFFIC, WORK, chip_actions
 from bsc.cost.counts import LayerCounts, baseline_format
 from bsc.cost.layouts import CopyLayout, dense_layout
 from bsc.cost.price import area_with_copies
+from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.target import Target, Topology
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
@@ -33,6 +35,21 @@ from bsc.units import ratio
 
 Link = Literal["chip links", "mesh", "buses", "buffers"]
 """Kinds of what carries bits."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prices:
+    """What a model on chips is priced by.
+
+    Attributes:
+        target: the hardware.
+        law: how conversion energy follows resolution.
+        area_law: how ADC area does, or None.
+    """
+
+    target: Target
+    law: AdcLaw
+    area_law: AdcLaw | None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -235,6 +252,57 @@ def _baseline_layouts(layers: Sequence[MappedLayer], encoding: Encoding, cell_bi
     return [dense_layout(each, baseline_format(each, encoding, cell_bits)) for each in layers]
 
 
+def performance(
+    outline: Outline,
+    counts: Sequence[LayerCounts],
+    prices: Prices,
+    rules: Rules,
+    *,
+    placed: Mapping[str, Placed] | None = None,
+    baseline: Encoding | None = None,
+) -> Performance:
+    """Time a mapping, or a baseline of it, on chips.
+
+    Args:
+        outline: of the mapping, or of the baseline.
+        counts: of its layers.
+        prices: what it is priced by.
+        rules: by which it is placed; with as many chips as one copy of each layer needs, where there are too few.
+        placed: places by layer, chosen by these rules; None to choose them here.
+        baseline: encoding of the baseline; None for the mapping itself.
+    """
+    record, target = outline.record, prices.target
+    demand = replace(chip_demand(record, counts, target, prices.law, baseline), pack=rules.pack)
+    need = slots_needed(demand)
+    if need > rules.slots:
+        rules = rules.model_copy(update={"slots": demand.chips(need) * demand.floor.slots_per_chip})
+    places = placed
+    if places is None:
+        places = lay_down(demand, rules, choose_copies(rules.policy, Room.of(demand, rules), lambda: outline.dataflow))
+    copies = {name: each.copies for name, each in places.items()}
+    on_crossbars = {layer.name for layer in demand.layers if layer.crossbars}
+    return Performance(
+        rules=rules,
+        placed=places,
+        demand=demand,
+        timing=time_of(outline.dataflow, demand.layers, copies),
+        macs=sum(macs_of(layer) for layer in record.layers if layer.name in on_crossbars),
+        traffic=None
+        if outline.layouts is None
+        else traffic_of(
+            dataflow=outline.dataflow,
+            layers=record.layers,
+            layouts=outline.layouts,
+            placed=places,
+            floor=demand.floor,
+            tiles_per_router=tiles_per_router(target),
+        ),
+        work=work_counters(record.layers, outline.dataflow),
+        target=target,
+        area_m2=area_with_copies(counts, target, prices.area_law, copies, crossbars_in(places.values())),
+    )
+
+
 def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -> ChipComparison:
     """Time a plan and its baselines.
 
@@ -243,8 +311,9 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
         own: the hardware it was compiled for; on another one it is placed anew, by the same rules on whole chips.
         comparison: its costs, and the hardware.
     """
-    dataflow, target = dataflow_of(mapping), comparison.target
-    work = work_counters(mapping.layers, dataflow)
+    target = comparison.target
+    prices = Prices(target=target, law=comparison.law, area_law=comparison.area_law)
+    outline = Outline(record=mapping.record, dataflow=dataflow_of(mapping), layouts=comparison.layouts)
     placed = {layer.name: layer.placed for layer in mapping.layers if layer.placed is not None}
     whole = len(placed) == len(mapping.layers) and floor_of(own) == floor_of(target)
     chip = floor_of(target).slots_per_chip
@@ -252,55 +321,19 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
     if not whole:
         rules = rules.model_copy(update={"slots": chip})
 
-    def perform(
-        counts: Sequence[LayerCounts],
-        rules: Rules,
-        *,
-        own: Mapping[str, Placed] | None = None,
-        baseline: Encoding | None = None,
-    ) -> Performance:
-        demand = replace(chip_demand(mapping, counts, target, comparison.law, baseline), pack=rules.pack)
-        need = slots_needed(demand)
-        if need > rules.slots:
-            rules = rules.model_copy(update={"slots": demand.chips(need) * chip})
-        places = own
-        if places is None:
-            places = lay_down(demand, rules, choose_copies(rules.policy, Room.of(demand, rules), lambda: dataflow))
-        copies = {name: each.copies for name, each in places.items()}
-        layouts: Sequence[CopyLayout] | None = comparison.layouts
-        if baseline is not None:
-            layouts = _baseline_layouts(mapping.layers, baseline, target.crossbar.bits_per_cell)
-        on_crossbars = {layer.name for layer in demand.layers if layer.crossbars}
-        return Performance(
-            rules=rules,
-            placed=places,
-            demand=demand,
-            timing=time_of(dataflow, demand.layers, copies),
-            macs=sum(macs_of(layer) for layer in mapping.layers if layer.name in on_crossbars),
-            traffic=None
-            if layouts is None
-            else traffic_of(
-                dataflow=dataflow,
-                layers=mapping.layers,
-                layouts=layouts,
-                placed=places,
-                floor=demand.floor,
-                tiles_per_router=tiles_per_router(target),
-            ),
-            work=work,
-            target=target,
-            area_m2=area_with_copies(counts, target, comparison.area_law, copies, crossbars_in(places.values())),
-        )
+    def of_baseline(counts: Sequence[LayerCounts], encoding: Encoding) -> Performance:
+        layouts = _baseline_layouts(mapping.layers, encoding, target.crossbar.bits_per_cell)
+        return performance(replace(outline, layouts=layouts), counts, prices, plan.rules, baseline=encoding)
 
-    plan = perform(comparison.counts, rules, own=placed if whole else None)
+    plan = performance(outline, comparison.counts, prices, rules, placed=placed if whole else None)
     filled = plan.rules.model_copy(update={"policy": "throughput"})
     return ChipComparison(
         plan=plan,
-        filled=perform(comparison.counts, filled),
-        uniform=perform(comparison.uniform_counts, plan.rules, baseline="differential"),
-        offset=perform(comparison.offset_counts, plan.rules, baseline="offset"),
-        dataflow=dataflow,
-        buffers=layer_buffers(dataflow),
+        filled=performance(outline, comparison.counts, prices, filled),
+        uniform=of_baseline(comparison.uniform_counts, "differential"),
+        offset=of_baseline(comparison.offset_counts, "offset"),
+        dataflow=outline.dataflow,
+        buffers=layer_buffers(outline.dataflow),
     )
 
 

@@ -14,14 +14,16 @@ from bsc.errors import UsageError
     short_help="Try many ways to map MODEL.onnx.",
     epilog="\b\nA space file names values to try, for example:\n"
     '  method = "grid"                     # or random, search: with points = N\n'
-    '  objectives = ["energy", "area"]     # adc-energy, energy, latency, area, crossbars, accuracy\n'
+    '  objectives = ["energy", "area"]     # adc-energy, energy, latency, area, crossbars, accuracy;\n'
+    "                                      # of chips: throughput, chip-latency, average-power, chip-energy,\n"
+    "                                      # efficiency, energy-delay, chip-area, tiles-in-use, chips-in-use\n"
     '  noise = ["reram-wan22"]             # accuracy on chips of it; trials = 10, read_at = SECONDS\n'
     "  [axes]                              # what is left out is as in bsc compile\n"
     '  variants = ["sparse.onnx"]          # beside MODEL; paths from the space file\n'
     '  xbar = ["64x64", "128x128"]\n'
     '  adc = ["lossless", "fixed=6"]\n'
     "Others: weight-bits, activation-bits, scale, per-channel, cell-bits, dac-bits, encoding, subtract, flip, cut,\n"
-    "active-rows, permute, granularity, hw, adc-law.",
+    "active-rows, permute, granularity, hw, adc-law; copies, chips, tiles, area, power, pack.",
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("space", type=click.Path(path_type=Path), metavar="SPACE.toml")

@@ -242,7 +242,7 @@ def place(job: Job, state: State) -> State:
     if not passes:
         return state
     mapping = mapping_of(state.graph)
-    demand = chip_demand(mapping, count_mapping(mapping), job.target, job.law)
+    demand = chip_demand(mapping.record, count_mapping(mapping), job.target, job.law)
     return _with_passes(job, replace(state, mapped=state.graph.with_demand(demand)), passes)
 
 

@@ -12,8 +12,7 @@ from distributed import Client, as_completed
 from distributed.scheduler import KilledWorker
 
 from bsc.errors import UsageError
-from bsc.exploration.mapping import MappingJob, MappingResult, count
-from bsc.exploration.scheduler import lost, lost_over
+from bsc.exploration.scheduler import Answer, Work, lost, lost_over
 
 CONNECT_S = 5
 WORKERS_S = 10
@@ -77,39 +76,48 @@ class Cluster:
         with contextlib.suppress(Exception):  # a scheduler that is gone has nothing to close
             self._client.close(timeout=2)
 
-    def run(self, works: Iterable[MappingJob]) -> Iterator[MappingResult]:
+    def run(self, works: Iterable[Work]) -> Iterator[Answer]:
         """As `Scheduler.run`; what a worker had that is lost is done again by another one."""
         left = iter(works)
         running = as_completed(loop=self._client.loop)
-        given: dict[str, tuple[MappingJob, int]] = {}
+        given: dict[str, tuple[Work, int]] = {}
 
-        def give(work: MappingJob | None, again: int = 0) -> None:
-            if work is not None:
-                # A name of its own, since the scheduler may remember what happened under another one.
-                future = self._client.submit(count, work, key=f"bsc-{work.key}-{uuid.uuid4().hex}", pure=False)
-                given[future.key] = work, again
-                running.add(future)
+        def give(work: Work, again: int = 0) -> None:
+            # A name of its own, since the scheduler may remember what happened under another one.
+            future = self._client.submit(_done, work, key=f"bsc-{work.key}-{uuid.uuid4().hex}", pure=False)
+            given[future.key] = work, again
+            running.add(future)
 
-        for _ in range(AHEAD * max(1, sum(self._client.nthreads().values()))):
-            give(next(left, None))
+        def give_more() -> None:
+            """As much as all threads have ahead; an answer may have added more than one piece of work."""
+            while len(given) < most and (work := next(left, None)) is not None:
+                give(work)
+
+        most = AHEAD * max(1, sum(self._client.nthreads().values()))
+        give_more()
         for future in running:
             work, again = given.pop(future.key)
             if future.status in ("finished", "error"):
                 with contextlib.suppress(CancelledError):  # the worker that had the answer has gone just now
                     yield self._answer(work, future)
-                    give(next(left, None))
+                    give_more()
                     continue
             if self._client.status != "running":
                 raise lost(f"the Dask scheduler at '{self._address}' is gone")
             if again == AGAIN:
                 yield lost_over(work.key, f"{1 + AGAIN} workers in a row were lost over it")
-                give(next(left, None))
+                give_more()
                 continue
             give(work, again + 1)
 
-    def _answer(self, work: MappingJob, future: Any) -> MappingResult:
+    def _answer(self, work: Work, future: Any) -> Answer:
         try:
-            answer: MappingResult = future.result()
+            answer: Answer = future.result()
         except KilledWorker:
             return lost_over(work.key, "workers died one after another over it, as when memory runs out")
         return answer
+
+
+def _done(work: Work) -> Answer:
+    """What a worker of the cluster does."""
+    return work.done()

@@ -19,7 +19,7 @@ class Figure:
 
     Attributes:
         label: what reports call it.
-        unit: SI symbol; "" for a count, "%" for a share of 1.
+        unit: SI symbol, of rates "/s" and "OPS/W"; "" for a count, "%" for a share of 1.
         better: `less` or `more`.
     """
 
@@ -37,15 +37,32 @@ FIGURES: Final[dict[str, Figure]] = {
     "accuracy": Figure(label="accuracy", unit="%", better="more"),
     "mean-accuracy": Figure(label="mean accuracy", unit="%", better="more"),
     "exact-accuracy": Figure(label="without noise", unit="%", better="more"),
+    "throughput": Figure(label="throughput", unit="/s", better="more"),
+    "chip-latency": Figure(label="chip latency", unit="s"),
+    "average-power": Figure(label="average power", unit="W"),
+    "chip-energy": Figure(label="full energy", unit="J"),
+    "efficiency": Figure(label="efficiency", unit="OPS/W", better="more"),
+    "energy-delay": Figure(label="energy x delay", unit="Js"),
+    "chip-area": Figure(label="area of copies", unit="m²"),
+    "tiles-in-use": Figure(label="tiles in use", unit=""),
+    "chips-in-use": Figure(label="chips in use", unit=""),
 }
-"""Figures by their names in a space file; energy and latency are of one inference.
+"""Figures by their names in a space file; energies and latencies are of one inference.
 
 With noise, accuracy is the lower end of the interval of the worst device, whose mean follows, and that of the exact
-replay.
+replay. Energy, latency and area up to crossbars are those of one copy of each layer, its crossbars and their tiles, one
+layer after another. From throughput on they are those of the placed model, as `bsc.chip.performance` has them for the
+report of `bsc compile`: all copies, layers at work together, and energy with traffic, digital work and static power.
 """
 
 NOISE_FIGURES: Final = ("mean-accuracy", "exact-accuracy")
 """Those that only sweeps with noise have."""
+
+CHIP_FIGURES: Final = (
+    *("throughput", "chip-latency", "average-power", "chip-energy", "efficiency", "energy-delay"),
+    *("chip-area", "tiles-in-use", "chips-in-use"),
+)
+"""Those that only sweeps on chips have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +105,7 @@ class Exploration:
         data: what accuracies were measured on, or None.
         noise: devices that they were measured on; none for exact ones.
         trials: chips of each.
+        on_chips: designs were placed, and have figures of chips.
     """
 
     model: str
@@ -101,6 +119,7 @@ class Exploration:
     data: str | None = None
     noise: tuple[str, ...] = ()
     trials: int = 0
+    on_chips: bool = False
 
     @property
     def varying(self) -> list[str]:
@@ -122,7 +141,7 @@ class Exploration:
 
 
 def evaluate(counted: MappingResult, target: Target, law: AdcLaw, own_law: AdcLaw) -> dict[str, float | None]:
-    """The figures of a mapping on one hardware, by name in `FIGURES`.
+    """The figures of a mapping on one hardware, by name in `FIGURES`; those of chips are left out.
 
     Args:
         counted: the mapping.
@@ -133,8 +152,7 @@ def evaluate(counted: MappingResult, target: Target, law: AdcLaw, own_law: AdcLa
     Raises:
         UsageError: BSC207 when a law has no entry for a resolution in use.
     """
-    area_law = next((each for each in (law, own_law) if each.area), None)
-    cost = price(counted.counts, target, law, area_law)
+    cost = price(counted.counts, target, law, area_law(law, own_law))
     worst = min(counted.noise, key=lambda each: each.low, default=None)
     return {
         "adc-energy": cost.total_adc_energy_j,
@@ -146,6 +164,11 @@ def evaluate(counted: MappingResult, target: Target, law: AdcLaw, own_law: AdcLa
         "mean-accuracy": None if worst is None else worst.mean,
         "exact-accuracy": None if worst is None else counted.accuracy,
     }
+
+
+def area_law(law: AdcLaw, own_law: AdcLaw) -> AdcLaw | None:
+    """The law that areas of ADCs follow: that of energies, or that of the hardware where it tells none."""
+    return next((each for each in (law, own_law) if each.area), None)
 
 
 def oriented(designs: Sequence[Design], objectives: Sequence[str]) -> NDArray[np.float64]:

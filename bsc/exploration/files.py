@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bsc.exploration.designs import FIGURES, NOISE_FIGURES, Design, Exploration
+from bsc.exploration.designs import CHIP_FIGURES, FIGURES, NOISE_FIGURES, Design, Exploration
 from bsc.report.csv_line import Cell, csv_table
 
-_SUFFIXES = {"J": "_j", "s": "_s", "m²": "_m2"}
+_SUFFIXES = {"J": "_j", "s": "_s", "m²": "_m2", "/s": "_per_s", "W": "_w", "OPS/W": "_ops_per_w", "Js": "_js"}
 
 
 def exploration_json(found: Exploration) -> dict[str, Any]:
@@ -64,7 +64,8 @@ def column(figure: str) -> str:
 
 
 def _figures(found: Exploration) -> list[str]:
-    return [name for name in FIGURES if found.noise or name not in NOISE_FIGURES]
+    absent = (*(() if found.noise else NOISE_FIGURES), *(() if found.on_chips else CHIP_FIGURES))
+    return [name for name in FIGURES if name not in absent]
 
 
 def _row(found: Exploration, design: Design) -> list[Cell]:

@@ -11,7 +11,7 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bsc.exploration.mapping import MappingJob, MappingResult
+    from bsc.exploration.scheduler import Answer, Work
 
 STOP_S = 5.0
 """How long a worker may take to end before it is killed."""
@@ -41,10 +41,10 @@ class Processes:
             connection.close()
         self._workers.clear()
 
-    def run(self, works: "Iterable[MappingJob]") -> "Iterator[MappingResult]":
+    def run(self, works: "Iterable[Work]") -> "Iterator[Answer]":
         """As `Scheduler.run`."""
         left = iter(works)
-        idle, busy = list(self._workers), dict[Connection, "MappingJob"]()
+        idle, busy = list(self._workers), dict[Connection, "Work"]()
         while True:
             while (idle or len(self._workers) < self._jobs) and (work := next(left, None)) is not None:
                 worker = idle.pop() if idle else self._start()
@@ -75,8 +75,8 @@ class Processes:
         self._workers[ours] = process
         return ours
 
-    def _lost(self, connection: Connection, work: "MappingJob") -> "MappingResult":
-        """What became of a mapping whose worker is gone; another worker takes its place."""
+    def _lost(self, connection: Connection, work: "Work") -> "Answer":
+        """What became of work whose worker is gone; another worker takes its place."""
         from bsc.exploration.scheduler import lost_over
 
         process = self._workers.pop(connection)
@@ -101,13 +101,11 @@ def _serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes, and the first ends the others
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    from bsc.exploration.mapping import count
-
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             work = connection.recv()
             try:
-                answer: MappingResult | str = count(work)
+                answer: Answer | str = work.done()
             except Exception:  # a bug, which the first process reports
                 answer = traceback.format_exc()
             connection.send(answer)

@@ -1,4 +1,4 @@
-"""Mappings: everything about a design that decides its plan. Each is compiled and counted once, wherever that is done.
+"""Mappings: everything about a design that decides its plan but places. Each is compiled and counted once, somewhere.
 
 What a worker needs is in `MappingJob`, what it finds in `MappingResult`; both are plain records that travel between
 processes. Files are read where the work is done, at the paths that it names, and must be the ones that the sweep began
@@ -17,11 +17,13 @@ from typing import Any, Final
 import numpy as np
 
 import bsc
+from bsc.chip.outline import Outline, outline_of
 from bsc.compiler.driver import State, compile_model, import_calibrated
 from bsc.compiler.options import CompileOptions, ModelOptions, ResolvedOptions
 from bsc.cost.counters import COUNTERS
 from bsc.cost.counts import RESOLUTIONS, LayerCounts, count_mapping
-from bsc.errors import BscError, UsageError
+from bsc.errors import BscError
+from bsc.exploration.scheduler import Answer, require_version, told, worker_error
 from bsc.hardware.adc_law import AdcLaw
 from bsc.hardware.device import Device
 from bsc.hardware.target import Target
@@ -111,54 +113,38 @@ class MappingJob:
             explicit_values["noise"] = [[device.model_dump(mode="json") for device in self.noise], self.trials]
         return hashlib.sha256(json.dumps(explicit_values, sort_keys=True).encode()).hexdigest()
 
+    def done(self) -> "MappingResult":
+        """As `count`."""
+        return count(self)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MappingResult:
-    """What became of a mapping.
+class MappingResult(Answer):
+    """A mapping that was counted, or the error that it ended with.
 
     Attributes:
-        key: of the work.
         pipeline: the line that makes the plan again, searches written out.
         counts: by layer; empty after an error.
+        outline: what it is placed by; None after an error.
         accuracy: as replayed, or None.
         noise: accuracy on each device.
-        code: of the error that it ended with, or None.
-        problem: first line of that error.
-        seen: what was found there; of fatal errors.
-        fix: what to do about it; likewise.
-        fatal: the error is none of the design's but of files or workers: the sweep cannot go on.
-        lost: the worker was lost over it; only `seen` tells more.
     """
 
-    key: str
     pipeline: str = ""
     counts: tuple[LayerCounts, ...] = ()
+    outline: Outline | None = None
     accuracy: float | None = None
     noise: tuple[NoiseAccuracy, ...] = ()
-    code: str | None = None
-    problem: str | None = None
-    seen: str = ""
-    fix: str = ""
-    fatal: bool = False
-    lost: bool = False
 
 
 def count(work: MappingJob) -> MappingResult:
     """Compile a mapping and count what it does; errors are part of the answer."""
     with _ONE_AT_A_TIME:
         try:
-            if work.version != bsc.__version__:
-                raise _other("is of another version", bsc.__version__, f"install bsc {work.version} there")
+            require_version(work.version)
             return _count(work)
         except BscError as error:
-            return MappingResult(
-                key=work.key,
-                code=error.code,
-                problem=error.problem,
-                seen=error.seen,
-                fix=error.fix,
-                fatal=error.code in NOT_THE_DESIGNS,
-            )
+            return MappingResult(key=work.key, fatal=error.code in NOT_THE_DESIGNS, **told(error))
 
 
 def counts_to_json(counts: Sequence[LayerCounts]) -> str:
@@ -240,6 +226,7 @@ def _count(work: MappingJob) -> MappingResult:
         key=work.key,
         pipeline=document.pipeline,
         counts=tuple(count_mapping(plan.mapping)),
+        outline=outline_of(plan.mapping),
         accuracy=replayed,
         noise=noise,
     )
@@ -270,8 +257,4 @@ def _require_same(file: Input, digest: str) -> None:
     """Refuse a file that is not what the sweep began with."""
     if digest != file.sha256:
         seen = f"SHA-256 {digest[:12]}..., not {file.sha256[:12]}..."
-        raise _other(f"reads another '{file.path.name}'", seen, "let every worker see the same files")
-
-
-def _other(problem: str, seen: str, fix: str) -> UsageError:
-    return UsageError("BSC210", f"a worker {problem}", seen=seen, fix=fix)
+        raise worker_error(f"reads another '{file.path.name}'", seen, "let every worker see the same files")

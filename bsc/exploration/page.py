@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bsc.exploration.designs import FIGURES, Design, Exploration
-from bsc.exploration.report import chosen, enumerated, show, shown_figures, summary_lines
+from bsc.exploration.report import axis_label, chosen, enumerated, show, shown_figures, summary_lines
 from bsc.printable import visible
 from bsc.report.html.page import render, template_text
 from bsc.report.html.scatter import HEIGHT, WIDTH, Axis, Dot, scatter
@@ -46,7 +46,7 @@ def explore_page(found: Exploration) -> str:
             "summary": summary_lines(found),
             "objectives": enumerated(found.objectives),
             "plots": _plots(found),
-            "heads": ["design", *found.varying, *(FIGURES[name].label for name in figures)],
+            "heads": ["design", *map(axis_label, found.varying), *(FIGURES[name].label for name in figures)],
             "text_columns": 1 + len(found.varying),
             "front": [_cells(found, design, figures) for design in best[:MOST_ROWS]],
             "designs": [
@@ -64,7 +64,7 @@ def explore_page(found: Exploration) -> str:
                 "all_refused": counted(len(refused), "design"),
                 "shown": MOST_ROWS,
             },
-            "refused_heads": ["design", *found.varying],
+            "refused_heads": ["design", *map(axis_label, found.varying)],
         },
     )
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import ConsoleOptions, Group, RenderableType, RenderResult
 
-from bsc.exploration.designs import FIGURES, Design, Exploration
+from bsc.exploration.designs import CHIP_FIGURES, FIGURES, Design, Exploration
 from bsc.report.table import Table
 from bsc.report.text import REPORT_WIDTH, counted, new_table, pairs, plain_text
 from bsc.units import UNKNOWN, format_si
@@ -13,6 +13,8 @@ from bsc.units import UNKNOWN, format_si
 MOST_ROWS = 40
 """Designs of a front that are shown as text; the files have all of them."""
 MOST_REFUSALS = 5
+TIMES = "digital operators take energy there and no time"
+"""What figures of chips leave out, as the report of a plan says too."""
 GAP = 3
 """Between two columns."""
 
@@ -27,14 +29,26 @@ class ExplorationReport:
 
     found: Exploration
 
-    def __rich__(self) -> RenderableType:
-        best = self.found.best
-        parts: list[RenderableType] = [pairs(summary_lines(self.found))]
+    def __rich_console__(self, _console: object, options: ConsoleOptions) -> RenderResult:
+        found, best = self.found, self.found.best
+        yield pairs(summary_lines(found))
+        rows = _unlike(best) if found.on_chips else best
         if best:
-            parts += [plain_text(""), front_table(self.found, best[:MOST_ROWS])]
-        if len(best) > MOST_ROWS:
-            parts.append(plain_text(f"and {len(best) - MOST_ROWS} more on the front, which --csv and --html list"))
-        return Group(*parts)
+            yield plain_text("")
+            yield front(found, rows[:MOST_ROWS], options.max_width)
+        if len(rows) > MOST_ROWS:
+            yield plain_text(f"and {len(rows) - MOST_ROWS} more on the front, which --csv and --html list")
+        if len(rows) < len(best):
+            more = counted(len(best) - len(rows), "design")
+            yield plain_text(f"and {more} with the figures of one of these, which --csv and --html list")
+
+
+def _unlike(designs: Sequence[Design]) -> list[Design]:
+    """The first of all designs with the same figures: chips at hand that nobody needs change nothing."""
+    first: dict[tuple[float | None, ...], Design] = {}
+    for design in designs:
+        first.setdefault(tuple(design.figures.values()), design)
+    return list(first.values())
 
 
 def summary_lines(found: Exploration) -> list[tuple[str, str]]:
@@ -49,6 +63,8 @@ def summary_lines(found: Exploration) -> list[tuple[str, str]]:
     if found.data is not None:
         chips = f", the lower end of its interval on {found.trials} chips of {_devices(found.noise)}"
         lines.append(("accuracy", f"replayed on {found.data}{chips if found.noise else ''}"))
+    if found.on_chips:
+        lines.append(("chips", f"every design placed as bsc compile places it; {TIMES}"))
     lines += [("unknown", text) for text in _unknown(found)]
     problems: dict[str, int] = {}
     for design in refused:
@@ -64,10 +80,32 @@ def _devices(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"the worst of {', '.join(names)}"
 
 
-def front_table(found: Exploration, designs: list[Design]) -> Table:
-    """Designs with what they chose where the space leaves a choice, and their figures."""
-    axes, figures = found.varying, shown_figures(found)
-    names = ["design", *axes, *(FIGURES[name].label for name in figures)]
+def front(found: Exploration, designs: Sequence[Design], width: int) -> RenderableType:
+    """Designs with what they chose where the space leaves a choice, and their figures, in so many columns.
+
+    A table of all figures, of those that fit, or, where not even the objectives do, a line for each figure.
+    """
+    figures, objectives = shown_figures(found), len(found.objectives)
+    table = _front_table(found, designs, figures)
+    while len(figures) > objectives and not _fits(found, table, width):
+        figures = figures[:-1]
+        table = _front_table(found, designs, figures)
+    if not _fits(found, table, width) and table.least_width > width:
+        return _stacked(found, designs)
+    left_out = shown_figures(found)[len(figures) :]
+    if not left_out:
+        return table
+    return Group(table, plain_text(f"--csv and --html have {enumerated(left_out)} too"))
+
+
+def _fits(found: Exploration, table: Table, width: int) -> bool:
+    """Whether a table need not be narrowed; off chips, whose figures are few, whether it can be."""
+    return (table.width if found.on_chips else table.least_width) <= width
+
+
+def _front_table(found: Exploration, designs: Sequence[Design], figures: Sequence[str]) -> Table:
+    axes = found.varying
+    names = ["design", *map(axis_label, axes), *(FIGURES[name].label for name in figures)]
     rows = [
         [
             str(each.number),
@@ -87,14 +125,30 @@ def front_table(found: Exploration, designs: list[Design]) -> Table:
     return table
 
 
+def _stacked(found: Exploration, designs: Sequence[Design]) -> RenderableType:
+    """Designs one below the other, each with its objectives."""
+    label = max(len(FIGURES[name].label) for name in found.objectives)
+    lines = []
+    for each in designs:
+        lines.append(f"design {each.number}  {chosen(found, each)}")
+        lines += [f"  {FIGURES[name].label:{label}}  {show(name, each.figures[name])}" for name in found.objectives]
+    return plain_text(*lines, title=f"Front in {judged_in(found)}")
+
+
+def axis_label(axis: str) -> str:
+    """What reports call an axis: area and power are budgets there, beside figures of the same name."""
+    return f"{axis} budget" if axis in ("area", "power") else axis
+
+
 def chosen(found: Exploration, design: Design) -> str:
     """What a design chose where the space leaves a choice, in one line."""
-    return ", ".join(f"{axis} {design.choices[axis]}" for axis in found.varying)
+    return ", ".join(f"{axis_label(axis)} {design.choices[axis]}" for axis in found.varying)
 
 
 def shown_figures(found: Exploration) -> list[str]:
     """Figures that any design has, objectives first."""
-    known = [name for name in FIGURES if any(each.figures.get(name) is not None for each in found.designs)]
+    names = [*CHIP_FIGURES, *(name for name in FIGURES if name not in CHIP_FIGURES)]
+    known = [name for name in names if any(each.figures.get(name) is not None for each in found.designs)]
     return [*found.objectives, *(name for name in known if name not in found.objectives)]
 
 

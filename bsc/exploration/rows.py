@@ -14,10 +14,13 @@ from typing import Any, Final
 from bsc.errors import CODES
 from bsc.exploration.designs import FIGURES, Design
 from bsc.exploration.mapping import MappingResult, counts_from_json, counts_to_json
+from bsc.exploration.outlines import outline_from_json, outline_to_json
 from bsc.replay.noise_accuracy import NoiseAccuracy
 
 ALWAYS_KNOWN: Final = frozenset({"latency", "crossbars"})
 """Figures of which no price can be missing."""
+COUNTS: Final = frozenset(name for name, figure in FIGURES.items() if not figure.unit)
+"""Figures that are whole numbers."""
 
 
 def design_row(design: Design) -> tuple[Any, ...]:
@@ -57,7 +60,8 @@ def counted_row(counted: MappingResult) -> tuple[Any, ...]:
     """A row of the table `mappings`."""
     counts, problem = counts_to_json(counted.counts), counted.problem and storable(counted.problem)
     noise = json.dumps([asdict(each) for each in counted.noise])
-    return (counted.key, counted.pipeline, counts, counted.accuracy, noise, counted.code, problem)
+    outline = "" if counted.outline is None else outline_to_json(counted.outline)
+    return (counted.key, counted.pipeline, counts, outline, counted.accuracy, noise, counted.code, problem)
 
 
 def counted_from_row(row: Sequence[Any]) -> MappingResult:
@@ -66,13 +70,16 @@ def counted_from_row(row: Sequence[Any]) -> MappingResult:
     Raises:
         ValueError: for what no sweep writes.
     """
-    key, pipeline, counts, accuracy, noise, code, problem = row
+    key, pipeline, counts, outline, accuracy, noise, code, problem = row
     where = f"mapping {key[:12]}"
     _check_error(where, code, problem)
     if not isinstance(counts, str):
         raise ValueError(f"{where}: counts are not text")
+    if not isinstance(outline, str):
+        raise ValueError(f"{where}: the outline is not text")
     try:
         found = counts_from_json(counts)
+        outlined = outline_from_json(outline, found) if found else None
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     if code is None:
@@ -81,10 +88,17 @@ def counted_from_row(row: Sequence[Any]) -> MappingResult:
         if not found:
             raise ValueError(f"{where} has neither counts nor an error")
     on_devices = _noise(where, noise)
-    if code is not None and (found or accuracy is not None or on_devices):
+    if code is not None and (found or outline or accuracy is not None or on_devices):
         raise ValueError(f"{where} has an error, and counts too")
     return MappingResult(
-        key=key, pipeline=pipeline, counts=found, accuracy=accuracy, noise=on_devices, code=code, problem=problem
+        key=key,
+        pipeline=pipeline,
+        counts=found,
+        outline=outlined,
+        accuracy=accuracy,
+        noise=on_devices,
+        code=code,
+        problem=problem,
     )
 
 
@@ -145,9 +159,9 @@ def _check_text(where: str, name: str, value: object) -> None:
 def _check_figure(where: str, name: str, value: object) -> None:
     if value is None and name not in ALWAYS_KNOWN:
         return
-    if name == "crossbars":
+    if name in COUNTS:
         if not isinstance(value, int) or value < 0:
-            raise ValueError(f"{where}: crossbars is {shortened(repr(value))} and no whole number of 0 or more")
+            raise ValueError(f"{where}: {name} is {shortened(repr(value))} and no whole number of 0 or more")
     elif not isinstance(value, float) or not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{where}: {name} is {shortened(repr(value))} and no number of 0 or more")
     elif FIGURES[name].unit == "%" and value > 1:

@@ -94,7 +94,7 @@ def _asked(grid: Grid, known: Sequence[int], values: NDArray[np.float64], seed: 
 
 def _distribution(name: str, values: Sequence[Value | None]) -> BaseDistribution:
     """Places on an axis: near ones are alike where values are sizes."""
-    if name == "xbar" or all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+    if name == "xbar" or all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return IntDistribution(0, len(values) - 1)
     return CategoricalDistribution(range(len(values)))
 

@@ -8,14 +8,16 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, StrictBool, ValidationInfo, field_validator
 
-from bsc.compiler.options import ADAPTIVE, SEARCH, MappingOptions, parse_xbar
+from bsc.compiler.options import ADAPTIVE, SEARCH, MappingOptions, Placing, parse_xbar
 from bsc.compiler.policies import PRESETS, budget_words, parse_policy
 from bsc.errors import UsageError
+from bsc.exploration.designs import CHIP_FIGURES
 from bsc.file_kinds import refuse_mistaken
+from bsc.mapping.placement import CopiesPolicy
 from bsc.numeric.encoding import Encoding, Subtraction
 from bsc.numeric.quantizer import Scale
 from bsc.toml_record import Record, Text, read_record, record_of
@@ -25,14 +27,38 @@ MAX_DESIGNS = 100_000
 
 ALL = "all"
 
+CHIP_AXES: Final = ("copies", "chips", "tiles", "area", "power", "pack")
+"""Axes that say how a mapping is placed; it is the same for all of their values."""
+
 WeightBits = Annotated[int, Field(ge=1, le=15)]
 ActivationBits = Annotated[int, Field(ge=2, le=16)]
 LineBits = Annotated[int, Field(ge=1, le=8)]
-Value = str | int | bool
+Budget = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]
+Value = str | int | float | bool
 
 
 T = TypeVar("T")
 Values = Annotated[tuple[T, ...], Field(strict=False, min_length=1)]
+
+
+Objective = Literal[
+    "adc-energy",
+    "energy",
+    "latency",
+    "area",
+    "crossbars",
+    "accuracy",
+    "throughput",
+    "chip-latency",
+    "average-power",
+    "chip-energy",
+    "efficiency",
+    "energy-delay",
+    "chip-area",
+    "tiles-in-use",
+    "chips-in-use",
+]
+"""Names in `bsc.exploration.designs.FIGURES`."""
 
 
 class Axes(Record):
@@ -57,6 +83,12 @@ class Axes(Record):
         granularity: what shares one resolution.
         hw: hardware descriptions, by name or path from the space file.
         adc_law: ADC laws, likewise.
+        copies: who chooses the copies of layers.
+        chips: how many there are.
+        tiles: how many of their tiles may be filled.
+        area: mm² of the tiles that may be filled.
+        power: W of crossbar layers that copies must not exceed.
+        pack: whether small layers may share crossbars.
     """
 
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
@@ -79,6 +111,12 @@ class Axes(Record):
     granularity: Values[Literal["column", "tile", "slice"]] | None = None
     hw: Values[Text] | None = None
     adc_law: Values[Text] | None = None
+    copies: Values[CopiesPolicy] | None = None
+    chips: Values[Annotated[int, Field(ge=1, le=1_000_000)]] | None = None
+    tiles: Values[Annotated[int, Field(ge=1, le=1_000_000_000)]] | None = None
+    area: Values[Budget] | None = None
+    power: Values[Budget] | None = None
+    pack: Values[StrictBool] | None = None
 
     @field_validator("*")
     @classmethod
@@ -132,7 +170,7 @@ class Space(Record):
     points: Annotated[int, Field(ge=1, le=MAX_DESIGNS)] | None = Field(default=None, validate_default=True)
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     generation: Annotated[int, Field(ge=2, le=1000)] = 8
-    objectives: Values[Literal["adc-energy", "energy", "latency", "area", "crossbars", "accuracy"]] | None = None
+    objectives: Values[Objective] | None = None
     noise: Values[Text] | None = None
     trials: Annotated[int, Field(ge=2, le=10_000)] | None = None
     read_at: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)] | None = None
@@ -159,6 +197,12 @@ class Space(Record):
         if method == "grid":
             raise ValueError("leave it out, since a grid has all designs, or choose another method")
         raise ValueError(f"say how many designs method '{method}' tries")
+
+    @property
+    def on_chips(self) -> bool:
+        """Whether designs are placed: an axis says how, or an objective asks for what comes of it."""
+        placed = any(getattr(self.axes, name) is not None for name in CHIP_AXES)
+        return placed or any(name in CHIP_FIGURES for name in self.objectives or ())
 
     @classmethod
     def from_toml(cls, text: str, where: str) -> Self:
@@ -262,10 +306,9 @@ def designs(space: Space, grid: Grid) -> Sequence[int]:
 
 
 def choices(values: Mapping[str, Value | None]) -> MappingOptions:
-    """The plan that the values of a design ask for."""
-    explicit_values = {
-        name.replace("-", "_"): value for name, value in values.items() if name not in ("model", "hw", "adc-law")
-    }
+    """The mapping that the values of a design ask for, wherever it is placed."""
+    elsewhere = ("model", "hw", "adc-law", *CHIP_AXES)
+    explicit_values = {name.replace("-", "_"): value for name, value in values.items() if name not in elsewhere}
     rows, adc = explicit_values["active_rows"], explicit_values["adc"]
     explicit_values["active_rows"] = None if rows in (None, ALL) else str(rows)
     if isinstance(adc, str) and is_budgeted(adc):
@@ -273,6 +316,18 @@ def choices(values: Mapping[str, Value | None]) -> MappingOptions:
     for switch in ("flip", "per_channel"):
         explicit_values[switch] = bool(explicit_values[switch])
     return MappingOptions(**explicit_values)  # type: ignore[arg-type]
+
+
+def placing(values: Mapping[str, Value | None]) -> Placing:
+    """The chips that the values of a design ask for."""
+    return Placing(
+        copies=values["copies"] or "none",  # type: ignore[arg-type]
+        chips=values["chips"],  # type: ignore[arg-type]
+        tiles=values["tiles"],  # type: ignore[arg-type]
+        area_mm2=values["area"],  # type: ignore[arg-type]
+        power_w=values["power"],  # type: ignore[arg-type]
+        pack=bool(values["pack"]),
+    )
 
 
 def is_budgeted(adc: str) -> bool:
@@ -324,4 +379,6 @@ def _readable(parse: Callable[[str], T], value: str) -> T:
 
 
 def _text(value: Value | None) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

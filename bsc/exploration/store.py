@@ -1,8 +1,9 @@
 """The results of a sweep, landing one mapping at a time in a SQLite file.
 
 Every mapping is one transaction, its designs included, so that a sweep that is killed loses what was being worked on
-and nothing else. The file says what sweep it is of. Counts are kept by the SHA-256 of all that they follow from; they
-serve a changed sweep too, which then has only new mappings to compile. There are no times in it: the same sweep ends
+and nothing else. The file says what sweep it is of. Counts and outlines are kept by the SHA-256 of all
+that they follow from; they serve a changed sweep too, which then has only new mappings to compile: none where it has
+other chips only. There are no times in it: the same sweep ends
 with the same rows.
 """
 
@@ -18,16 +19,18 @@ from bsc.exploration.mapping import MappingResult
 from bsc.exploration.rows import counted_from_row, counted_row, design_from_row, design_row, shortened, storable
 
 APPLICATION_ID: Final = 0x62736378  # "bscx"
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 BUSY_S: Final = 30.0
 
 _TABLES: Final = (
     "CREATE TABLE sweep (part TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE mappings (key TEXT PRIMARY KEY, pipeline TEXT NOT NULL, counts TEXT NOT NULL, accuracy REAL, "
-    "noise TEXT NOT NULL, code TEXT, problem TEXT) WITHOUT ROWID",
+    "CREATE TABLE mappings (key TEXT PRIMARY KEY, pipeline TEXT NOT NULL, counts TEXT NOT NULL, "
+    "outline TEXT NOT NULL, accuracy REAL, noise TEXT NOT NULL, code TEXT, problem TEXT) WITHOUT ROWID",
     "CREATE TABLE designs (number INTEGER PRIMARY KEY, choices TEXT NOT NULL, pipeline TEXT, adc_energy_j REAL, "
     "energy_j REAL, latency_s REAL, area_m2 REAL, crossbars INTEGER, accuracy REAL, "
-    "mean_accuracy REAL, exact_accuracy REAL, code TEXT, problem TEXT)",
+    "mean_accuracy REAL, exact_accuracy REAL, throughput_per_s REAL, chip_latency_s REAL, average_power_w REAL, "
+    "chip_energy_j REAL, efficiency_ops_per_w REAL, energy_delay_js REAL, chip_area_m2 REAL, tiles_in_use INTEGER, "
+    "chips_in_use INTEGER, code TEXT, problem TEXT)",
     "CREATE TABLE asked (place INTEGER PRIMARY KEY, number INTEGER NOT NULL UNIQUE)",
     "CREATE TABLE lost (key TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID",
 )
@@ -76,7 +79,8 @@ class Store:
         """What became of a mapping, or None if it is not known."""
         with _errors(self.path):
             row = self._connection.execute(
-                "SELECT key, pipeline, counts, accuracy, noise, code, problem FROM mappings WHERE key = ?", (key,)
+                "SELECT key, pipeline, counts, outline, accuracy, noise, code, problem FROM mappings WHERE key = ?",
+                (key,),
             ).fetchone()
         with _decoding(self.path):
             return None if row is None else counted_from_row(row)
@@ -112,7 +116,7 @@ class Store:
         mapping = None if counted is None else counted_row(counted)
         with self._transaction() as connection:
             if mapping is not None:
-                connection.execute("INSERT OR IGNORE INTO mappings VALUES (?, ?, ?, ?, ?, ?, ?)", mapping)
+                connection.execute("INSERT OR IGNORE INTO mappings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", mapping)
             connection.executemany(
                 f"INSERT OR IGNORE INTO designs VALUES ({', '.join('?' * (5 + len(FIGURES)))})", rows
             )

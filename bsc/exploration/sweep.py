@@ -1,10 +1,12 @@
 """A sweep: every design of a space is split into its mapping and its prices, and lands in the results file.
 
 Mappings are counted by a scheduler, each once; designs that share one are priced here, from its counts, in less than a
-millisecond each. Designs that cannot exist are results like any other, with the error that they end with.
+millisecond each. Where the space asks for chips, the scheduler places them too, from the outline of their mapping.
+Designs that cannot exist are results like any other, with the error that they end with.
 """
 
 import hashlib
+import itertools
 import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +25,8 @@ from bsc.exploration.designs import Design, Exploration, evaluate, oriented
 from bsc.exploration.extra import require
 from bsc.exploration.mapping import Input, MappingJob, MappingResult
 from bsc.exploration.pareto import pareto_front
-from bsc.exploration.scheduler import RESUME, Scheduler
+from bsc.exploration.placing import PlacingJob, PlacingResult
+from bsc.exploration.scheduler import RESUME, Agenda, Answer, Scheduler
 from bsc.exploration.space import (
     Grid,
     choices,
@@ -31,6 +34,7 @@ from bsc.exploration.space import (
     is_budgeted,
     max_accuracy_drop,
     needing_data,
+    placing,
     read_space,
 )
 from bsc.exploration.store import Store
@@ -45,6 +49,7 @@ from bsc.ir.input_values import format_input
 from bsc.ir.pipeline import parse_pipeline
 from bsc.replay.dataset import load_dataset
 from passes import PASSES
+from passes.place import Place
 
 DEFAULT_HARDWARE = "isaac"
 DEFAULT_TRIALS = 10
@@ -88,13 +93,19 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Job:
-    """A design that may exist: a mapping, and what it is priced by."""
+    """A design that may exist: a mapping, and what it is placed and priced by; `place` is None off chips."""
 
     number: int
     work: MappingJob
     target: Target
     law: AdcLaw
     own_law: AdcLaw
+    place: Place | None
+
+    @property
+    def placing_key(self) -> str:
+        """The key of the work of placing it."""
+        return f"{self.work.key}/{self.number}"
 
 
 class Sweep:
@@ -174,6 +185,8 @@ class Sweep:
             parts[option] = " ".join(sorted(texts))
         if not self._inputs.given.import_check:
             parts["--import-check"] = "no"
+        if self.space.on_chips:
+            parts["figures of chips"] = "yes"  # objectives alone may have asked for them
         return parts
 
     def run(self, store: Store, scheduler: Scheduler, advance: Callable[[int], None] = lambda _: None) -> None:
@@ -191,34 +204,67 @@ class Sweep:
         """
         for numbers in self._waves(store):
             done = self._done(store).keys()
-            jobs: dict[str, list[Job]] = {}
-            ready: list[Design] = []
-            for number in numbers:
-                if number in done:
-                    continue
-                try:
-                    job = self._job(number)
-                    jobs.setdefault(job.work.key, []).append(job)
-                except BscError as error:
-                    ready.append(self._refused(number, error.code, error.problem))
-            for key in list(jobs):
+            jobs, ready = self._jobs(number for number in numbers if number not in done)
+            known: list[str] = []
+            unknown: list[MappingJob] = []
+            for key, alike in jobs.items():
                 if (counted := store.counted(key)) is not None:
-                    ready += self._designs(jobs.pop(key), counted)
+                    ready += self._designs(alike, counted)
+                    over = [job for job in alike if job.place is not None and store.lost(job.placing_key) >= MOST_LOST]
+                    ready += self._given_up(over)
+                    jobs[key] = [job for job in alike if job not in over]
+                    known.append(key)
                 elif store.lost(key) >= MOST_LOST:
-                    ready += self._given_up(jobs.pop(key))
+                    ready += self._given_up(alike)
+                else:
+                    unknown.append(alike[0].work)
             for at in range(0, len(ready), AT_ONCE):
                 store.add(ready[at : at + AT_ONCE])
                 advance(len(ready[at : at + AT_ONCE]))
-            for counted in scheduler.run(alike[0].work for alike in jobs.values()):
-                shared = jobs[counted.key]
-                if counted.lost:
-                    if store.lose(counted.key) < MOST_LOST:
-                        raise self._lost(shared, counted.seen)
-                    store.add(self._given_up(shared))
-                else:
-                    _require_usable(counted)
-                    store.add(list(self._designs(shared, counted)), counted)
-                advance(len(shared))
+            placings = (each for key in known for each in self._placings(jobs[key], store.counted(key)))
+            agenda = Agenda(itertools.chain(placings, unknown))
+            self._take_answers(store, scheduler, agenda, jobs, advance)
+
+    def _jobs(self, numbers: Iterable[int]) -> tuple[dict[str, list[Job]], list[Design]]:
+        """Designs by the keys of their mappings, and those that cannot exist."""
+        jobs: dict[str, list[Job]] = {}
+        refused: list[Design] = []
+        for number in numbers:
+            try:
+                job = self._job(number)
+                jobs.setdefault(job.work.key, []).append(job)
+            except BscError as error:
+                refused.append(self._refused(number, error.code, error.problem))
+        return jobs, refused
+
+    def _take_answers(
+        self,
+        store: Store,
+        scheduler: Scheduler,
+        agenda: Agenda,
+        jobs: Mapping[str, Sequence[Job]],
+        advance: Callable[[int], None],
+    ) -> None:
+        """Record what comes of the work on an agenda, and put the designs of every new mapping on it to be placed."""
+        placed = {job.placing_key: job for alike in jobs.values() for job in alike}
+        for answer in scheduler.run(agenda):
+            shared = jobs[answer.key] if answer.key in jobs else [placed[answer.key]]
+            if answer.lost:
+                if store.lose(answer.key) < MOST_LOST:
+                    raise self._lost(shared, answer.seen)
+                found = self._given_up(shared)
+                store.add(found)
+            elif isinstance(answer, MappingResult):
+                _require_usable(answer)
+                found = list(self._designs(shared, answer))
+                store.add(found, answer)
+                agenda.add(self._placings(shared, answer))
+            else:
+                assert isinstance(answer, PlacingResult)
+                _require_usable(answer)
+                found = [self._placed(shared[0], answer)]
+                store.add(found)
+            advance(len(found))
 
     def explored(self, store: Store) -> Exploration:
         """What came out; of a sweep that was stopped, what came out so far."""
@@ -243,6 +289,7 @@ class Sweep:
             data=None if self._inputs.data is None else self._inputs.data.name,
             noise=tuple(device.name for device in self._noise),
             trials=self._trials,
+            on_chips=self.space.on_chips,
         )
 
     def _waves(self, store: Store) -> Iterator[Sequence[int]]:
@@ -305,7 +352,9 @@ class Sweep:
             noise=self._noise,
             trials=self._trials,
         )
-        return Job(number=number, work=work, target=target, law=law, own_law=self._laws[target.adc.law])
+        place = placing(values).step(target) if self.space.on_chips else None
+        own_law = self._laws[target.adc.law]
+        return Job(number=number, work=work, target=target, law=law, own_law=own_law, place=place)
 
     def _may_exist(self, number: int) -> bool:
         """Whether nothing speaks against a design before it is compiled."""
@@ -316,22 +365,42 @@ class Sweep:
         return True
 
     def _designs(self, jobs: Iterable[Job], counted: MappingResult) -> Iterator[Design]:
-        """The designs of one mapping, each at its own prices."""
+        """The designs of one mapping that are not to be placed, each at its own prices."""
         for job in jobs:
             if counted.code is not None:
                 yield self._refused(job.number, counted.code, counted.problem)
+                continue
+            if job.place is not None:
                 continue
             try:
                 figures = evaluate(counted, job.target, job.law, job.own_law)
             except BscError as error:
                 yield self._refused(job.number, error.code, error.problem)
                 continue
-            yield Design(
-                number=job.number,
-                choices=self.grid.texts(job.number),
-                pipeline=counted.pipeline,
-                figures=figures,
-            )
+            yield self._design(job.number, counted.pipeline, figures)
+
+    def _placings(self, jobs: Iterable[Job], counted: MappingResult | None) -> Iterator[PlacingJob]:
+        """The designs of one mapping that are to be placed."""
+        for job in jobs if counted is not None and counted.code is None else ():
+            if job.place is not None:
+                assert counted is not None
+                yield PlacingJob(
+                    key=job.placing_key,
+                    counted=counted,
+                    target=job.target,
+                    law=job.law,
+                    own_law=job.own_law,
+                    place=job.place,
+                )
+
+    def _placed(self, job: Job, found: PlacingResult) -> Design:
+        """A design that was placed, or does not fit."""
+        if found.code is not None:
+            return self._refused(job.number, found.code, found.problem)
+        return self._design(job.number, found.pipeline, found.figures)
+
+    def _design(self, number: int, pipeline: str, figures: Mapping[str, float | None]) -> Design:
+        return Design(number=number, choices=self.grid.texts(number), pipeline=pipeline, figures=figures)
 
     def _command(self, design: Design) -> str | None:
         """The line that compiles a design again, from where this sweep was begun."""
@@ -491,13 +560,13 @@ def _given_texts(given: ModelOptions) -> dict[str, list[str]]:
     return {option: found for option, found in texts.items() if found}
 
 
-def _require_usable(counted: MappingResult) -> None:
+def _require_usable(answer: Answer) -> None:
     """Stop at an error that is none of the design's."""
-    if counted.fatal:
-        assert counted.code is not None
-        assert counted.problem is not None
-        kind = UsageError if counted.code.startswith("BSC2") else ModelError
-        raise kind(counted.code, counted.problem, seen=counted.seen, fix=counted.fix)
+    if answer.fatal:
+        assert answer.code is not None
+        assert answer.problem is not None
+        kind = UsageError if answer.code.startswith("BSC2") else ModelError
+        raise kind(answer.code, answer.problem, seen=answer.seen, fix=answer.fix)
 
 
 def _digest(value: Any) -> str:

@@ -49,6 +49,32 @@ class Table:
         if self.rows:
             self.sections.add(len(self.rows))
 
+    @property
+    def width(self) -> int:
+        """Of a terminal on which no cell and no heading is wrapped."""
+        return self._around(max(map(_width, {name, *cells})) for name, cells in self._by_column())
+
+    @property
+    def least_width(self) -> int:
+        """Of a terminal on which no number, and no word, is broken."""
+        return self._around(
+            max(
+                0,
+                *map(_width, name.split()),
+                *(_width(part) for cell in cells for part in (cell.split() if justify == "left" else [cell])),
+            )
+            for (name, cells), justify in zip(self._by_column(), self.justify, strict=True)
+        )
+
+    def _by_column(self) -> Iterator[tuple[str, set[str]]]:
+        """Each heading, and the cells below it."""
+        for column, name in enumerate(self.columns):
+            yield name, {row[column] for row in self.rows}
+
+    def _around(self, rooms: Iterable[int]) -> int:
+        """Width of a table whose columns have so much room for text."""
+        return sum(rooms) + sum(sum(self._padding(column)) + 1 for column in range(len(self.columns))) + 1
+
     def _title_lines(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         """The title; a name in it cannot begin a line, since what does not fit continues further to the right."""
         first, *rest = Text(visible(self.title), style="bold").wrap(console, options.max_width) or [Text()]

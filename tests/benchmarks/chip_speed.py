@@ -65,7 +65,7 @@ def _mapping(model: onnx.ModelProto) -> MappedModel:
 def _measure(mapping: MappedModel, policy: CopiesPolicy, factor: float) -> tuple[float, str]:
     """Processor time of dataflow, copies, places and time of an inference, the best of the runs."""
     counts, target, law = count_mapping(mapping), hw_models.load("isaac"), hw_models.load_law("isaac")
-    demand = chip_demand(mapping, counts, target, law)
+    demand = chip_demand(mapping.record, counts, target, law)
     chips = max(int(demand.chips(slots_needed(demand)) * factor), 1)
     room = Room(demand=demand, slots=chips * demand.floor.slots_per_chip)
     spent = []

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,32 @@ def test_designs_with_accuracies() -> None:
     result = CliRunner().invoke(main, list(map(str, arguments)))
     assert result.exit_code == 0, result.output
     assert all(design["figures"]["accuracy"] > 0.5 for design in json.loads(result.stdout)["designs"])
+
+
+def test_designs_on_chips() -> None:
+    """The row of offset with 4-bit cells on 64 tiles, and what README says of it."""
+    text = (EXPLORE / "chip.toml").read_text(encoding="utf-8")
+    kept = {"encoding": '["offset"]', "subtract": '["digital"]', "cell-bits": "[4]", "tiles": "[64]"}
+    for axis, values in kept.items():
+        text = re.sub(rf"(?m)^{axis} = .*$", f"{axis} = {values}", text)
+    Path("chip.toml").write_text(text, encoding="utf-8")
+    cifar10 = EXPLORE.parent / "cifar10"
+    calib = cifar10 / "calibration_images.npz"
+    arguments = ["explore", cifar10 / "model.onnx", "chip.toml", "--jobs", 1, "--json", "--calib", calib]
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    figures = {each["choices"]["copies"]: each["figures"] for each in json.loads(result.stdout)["designs"]}
+    shown = {name: format_si(each["throughput_per_s"], "/s") for name, each in figures.items()}
+    assert (shown["isaac"], shown["throughput"]) == ("75.1 k/s", "62.9 k/s")
+    readme = (EXPLORE / "README.md").read_text(encoding="utf-8")
+    assert "| offset, 4-bit cells | 183 | 12.2 k/s | 29.3 k/s | 59.8 k/s | 75.1 k/s |" in readme
+    assert figures["isaac"]["crossbars"] == 183
+    best = figures["isaac"]
+    line = f"75.1 k/s    {format_si(best['chip_energy_j'], 'J')}   {format_si(best['chip_area_m2'], 'm²')}"
+    assert line in (EXPLORE / "chip.txt").read_text(encoding="utf-8")
+    assert "62.9 k/s on 64 tiles" in readme
+    assert "200 designs" in readme
+    assert best["tiles_in_use"] == 39
 
 
 def test_the_readme_counts_right() -> None:

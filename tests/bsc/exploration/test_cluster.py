@@ -43,7 +43,7 @@ def dying(work: MappingJob) -> MappingResult:
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_design_that_kills_workers_is_named_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bsc.exploration.cluster.count", dying)
+    monkeypatch.setattr("bsc.exploration.cluster._done", dying)
     works = [work(size) for size in ("16x16", "8x8", "32x32")]
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as here,

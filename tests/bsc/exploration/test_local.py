@@ -8,7 +8,7 @@ import pytest
 import hw_models
 from bsc.compiler.options import MappingOptions, ModelOptions, resolve
 from bsc.exploration.local import Processes
-from bsc.exploration.mapping import Input, MappingJob, count
+from bsc.exploration.mapping import Input, MappingJob, MappingResult, count
 from bsc.frontend.model_file import model_digest
 from bsc.testing import mlp_model, save
 
@@ -45,6 +45,7 @@ def test_workers_give_the_same_as_no_workers(path: Path) -> None:
     for each in works:
         here = count(each)
         there = found[each.key]
+        assert isinstance(there, MappingResult)
         assert [layer.conversions.tolist() for layer in there.counts] == [
             layer.conversions.tolist() for layer in here.counts
         ]

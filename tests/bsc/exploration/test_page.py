@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bsc.exploration.designs import FIGURES, NOISE_FIGURES, Design, Exploration
+from bsc.exploration.designs import CHIP_FIGURES, FIGURES, NOISE_FIGURES, Design, Exploration
 from bsc.exploration.files import exploration_csv
 from bsc.exploration.page import explore_page, explore_picture
 from bsc.exploration.report import ExplorationReport, summary_lines
@@ -60,7 +60,8 @@ def test_equal_values_are_drawn() -> None:
 
 def exploration(**changes: object) -> Exploration:
     def design(number: int, energy: float | None, area: float | None) -> Design:
-        figures = dict.fromkeys(FIGURES, 1.0) | {"energy": energy, "area": area} | dict.fromkeys(ACCURACIES)
+        figures = dict.fromkeys(FIGURES, 1.0) | dict.fromkeys((*ACCURACIES, *CHIP_FIGURES))
+        figures |= {"energy": energy, "area": area}
         choices = {"model": "m.onnx", "xbar": f"{number}x1"}
         command = "bsc compile m.onnx --passes 'a{b=<1>}'"
         return Design(number=number, choices=choices, pipeline="a{b=<1>}", command=command, figures=figures)

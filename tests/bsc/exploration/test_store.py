@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bsc.chip.dataflow import dataflow_of
+from bsc.chip.outline import Outline
 from bsc.cost.counters import COUNTERS
 from bsc.cost.counts import LayerCounts
+from bsc.cost.layouts import CopyLayout
 from bsc.errors import BscError, ModelError, UsageError
 from bsc.exploration.designs import FIGURES, Design
 from bsc.exploration.mapping import MappingResult, counts_from_json, counts_to_json
+from bsc.exploration.outlines import outline_to_json
 from bsc.exploration.store import Store, open_store
+from tests.bsc.plans import coded, plan_of
 
 COUNTS = LayerCounts(
     name="fc",
@@ -28,12 +33,28 @@ COUNTS = LayerCounts(
     array_rows=128,
     array_cols=64,
 )
-COUNTED = MappingResult(key="k", pipeline="quantize", counts=(COUNTS,), accuracy=0.5)
+
+
+def _outline() -> Outline:
+    """Of one layer on 17 crossbars, as many as the counts have."""
+    mapping = plan_of(coded(np.ones((4, 3), np.int64))).mapping
+    layout = CopyLayout(
+        block=np.arange(17) // 6,
+        column_tile=np.arange(17) % 2,
+        block_rows=np.array([2, 1, 1]),
+        block_lines=(np.array([0, 3]), np.array([1]), np.array([2])),
+        widths=np.array([2, 1]),
+    )
+    return Outline(record=mapping.record, dataflow=dataflow_of(mapping), layouts=(layout,))
+
+
+COUNTED = MappingResult(key="k", pipeline="quantize", counts=(COUNTS,), outline=_outline(), accuracy=0.5)
 IDENTITY = {"bsc": "1", "model 'm.onnx'": "SHA-256 aa"}
 
 
 def design(number: int) -> Design:
-    figures = dict.fromkeys(FIGURES, 1 / (1 + number)) | {"area": None, "crossbars": number}
+    figures: dict[str, float | None] = dict.fromkeys(FIGURES, 1 / (1 + number))
+    figures |= {"area": None, "crossbars": number, "tiles-in-use": number, "chips-in-use": None}
     return Design(number=number, choices={"xbar": "64x64"}, pipeline="quantize", figures=figures)
 
 
@@ -61,6 +82,8 @@ def test_what_lands_is_there_when_opened_again(path: Path) -> None:
         assert found is not None
         assert (found.pipeline, found.accuracy, found.code) == ("quantize", 0.5, None)
         assert counts_to_json(found.counts) == counts_to_json([COUNTS])
+        assert found.outline is not None
+        assert outline_to_json(found.outline) == outline_to_json(_outline())
         assert store.counted("other") is None
 
 
@@ -147,6 +170,14 @@ def corrupted(path: Path) -> None:
     path.write_bytes(content)
 
 
+def earlier(path: Path) -> None:
+    """Results without outlines and figures of chips."""
+    begin(path).__exit__()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 4")
+    connection.close()
+
+
 def later(path: Path) -> None:
     begin(path).__exit__()
     connection = sqlite3.connect(path)
@@ -162,9 +193,10 @@ def later(path: Path) -> None:
         (lambda path: path.write_bytes(b"SQLite format 3\0" + b"x" * 2000), "file is not a database"),
         (foreign, "a database of something else"),
         (corrupted, ""),
-        (later, "results in format 99, this bsc reads 4"),
+        (earlier, "results in format 4, this bsc reads 5"),
+        (later, "results in format 99, this bsc reads 5"),
     ],
-    ids=["text", "header", "foreign", "corrupted", "later"],
+    ids=["text", "header", "foreign", "corrupted", "earlier", "later"],
 )
 def test_what_is_no_results_file_is_never_written_over(spoil: object, seen: str, force: bool, path: Path) -> None:
     assert callable(spoil)

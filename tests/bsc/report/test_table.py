@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bsc.printable import visible
 from bsc.report.table import Justify, Table
-from bsc.report.text import to_text
+from bsc.report.text import new_table, to_text
 
 WORDS = st.text("ab .-_[]:é日\n", max_size=30)
 # Headings are ours: each says something or is empty, and none is only a line break.
@@ -125,3 +125,16 @@ def test_rows_that_fit_are_left_to_nobody(rows: int) -> None:
     ):
         assert len(to_text(table).splitlines()) == rows + 4
     assert measured.call_count == 0
+
+
+def test_widths_at_which_nothing_is_wrapped_and_nothing_is_broken() -> None:
+    table = new_table("t", ["a name", "of two words", "energy"], 2)
+    table.add_row("first", "some words here", "1.25 mJ")
+    table.add_row("the second one", "more", "12.0 µJ")
+    assert to_text(table, table.width) == to_text(table, 200)
+    assert to_text(table, table.width - 1) != to_text(table, 200)
+    narrow = to_text(table, table.least_width)
+    assert max(map(len, narrow.splitlines())) <= table.least_width
+    assert "1.25 mJ" in narrow
+    assert {"second", "words", "energy"} <= set(narrow.split())
+    assert "1.25 mJ" not in to_text(table, table.least_width - 1)
