@@ -18,7 +18,7 @@ from onnx_ir.passes import common
 from bsc.errors import ModelError, UsageError
 from bsc.frontend.attributes import bodies, write_node
 from bsc.frontend.batch import fix_batch
-from bsc.frontend.constants import OwnArrays, known_shape, mapped_array, values_of
+from bsc.frontend.constants import OwnArrays, known_shape, mapped_array, tensor_sizes, values_of
 from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
 from bsc.frontend.input_ranges import input_ranges
 from bsc.frontend.model_file import cause, check_own_data, load_model
@@ -188,7 +188,7 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
     arrays: dict[str, ArraySource] = {}
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
-        if tensor is not None and min(tensor.shape.numpy(), default=0) < 0:  # NumPy would read -1 as "what is left"
+        if tensor is not None and min(tensor_sizes(tensor), default=0) < 0:  # NumPy would read -1 as "what is left"
             raise inconsistent(f"constant '{name}': a size below 0")
         mapped = mapped_array(tensor)
         if mapped is not None:
@@ -345,7 +345,7 @@ def _arity(op_type: str, opset: int) -> tuple[range, range] | None:
 
 def _digital(node: ir.Node, name: str, why: str) -> DigitalOp:
     attributes: dict[str, Attribute] = {}
-    for attr in node.attributes.values() if node.attributes else ():
+    for attr in node.attributes.data.values():
         if isinstance(attr, ir.Attr) and isinstance(attr.value, int | float | str | tuple):
             attributes[attr.name] = attr.value
     proto = onnx.NodeProto()
