@@ -1,6 +1,6 @@
 """Attributes of an ONNX operator, of the type that ONNX says."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -59,7 +59,11 @@ def bodies(node: ir.Node) -> Sequence[ir.Graph]:
 
 def inner_graphs(graph: ir.Graph | ir.Function) -> Iterator[ir.Graph]:
     """The bodies of all operators of a graph, and of those in them."""
-    holders = [node for node in graph if node.attributes.data]  # most have none, and bool() of them takes long
+    return _with_inner([node for node in graph if node.attributes.data])
+
+
+def _with_inner(holders: Iterable[ir.Node]) -> Iterator[ir.Graph]:
+    """The bodies of nodes, and those in them."""
     waiting = [body for node in holders for body in bodies(node)]
     while waiting:
         body = waiting.pop()
@@ -69,8 +73,12 @@ def inner_graphs(graph: ir.Graph | ir.Function) -> Iterator[ir.Graph]:
 
 def all_nodes(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
     """The nodes of a graph, and of the bodies in it; onnx-ir's own iterator takes several times as long."""
-    yield from graph
-    for body in inner_graphs(graph):
+    holders = []
+    for node in graph:
+        if node.attributes.data:  # which takes a tenth of the time of asking the attributes themselves
+            holders.append(node)
+        yield node
+    for body in _with_inner(holders):
         yield from body
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from bsc.errors import ModelError, UsageError
 from bsc.frontend.attributes import bodies, write_node
@@ -27,7 +26,7 @@ from bsc.frontend.rewrites.control_flow import DEPENDS
 from bsc.frontend.set_inputs import set_inputs
 from bsc.frontend.shapes import BATCH_AXES, declared_sizes, forget_inner_shapes, give_shapes, is_sequence
 from bsc.frontend.sharing import share_crossbars
-from bsc.frontend.simplify import inconsistent, simplify
+from bsc.frontend.simplify import drop_constant_inputs, inconsistent, simplify
 from bsc.frontend.upgrade import CONVERTED, upgraded
 from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
 from bsc.ir.input_values import Values, require_inputs
@@ -126,7 +125,7 @@ def _graph(
     as_written: bool,
 ) -> Graph:
     opsets = _check_opsets(model, path)
-    common.RemoveInitializersFromInputsPass()(model)
+    drop_constant_inputs(model)
     declared = {value.name or "": declared_sizes(value) for value in model.graph.inputs}
     sizes = give_shapes(model, given.shapes)
     made_constant = set_inputs(model, given.constants, sizes)
