@@ -120,14 +120,15 @@ def traffic_of(
     by_name = {layer.name: layer for layer in layers}
     homes = {name: seat.homes for name, seat in seats.items()}
     for alike in _alike_uses(dataflow):
-        use, bits = alike[0], value_bits * len(alike)
+        use, value_bits_of_all = alike[0], value_bits * len(alike)
         home = _layer_at(dataflow, use.home)
         source = None if home is None else homes[home]
         sinks = _needed(use, by_name[use.layer], seats[use.layer])
         if len(sinks) * len(source or (0,)) > MAX_PAIRS:
             return None
         whole = math.prod(use.input_shape) if use.input_shape is not None else math.inf
-        loads.send(source, {tile: values * bits for tile, values in sinks.items()}, whole * bits)
+        needed = {tile: values * value_bits_of_all for tile, values in sinks.items()}
+        loads.send(source, needed, whole * value_bits_of_all)
     for (start, end), values in _moved_values(dataflow).items():
         bits = float(values * value_bits)
         if end is None:
