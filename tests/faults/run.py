@@ -43,8 +43,8 @@ def main() -> None:
         folder = Path(name)
         prepare(folder)
         found = {key: each for key, each in scenes(folder).items() if not options.only or key in options.only}
-        heads = ("kills", "nothing there", "as before", "done", "at a limit: refused", "done")
-        heads += ("full disk: refused", "done", "two at once: both", "one refused")
+        heads = ["kills", "nothing there", "as before", "done", "at a limit: refused", "done"]
+        heads += ["full disk: refused", "done", "two at once: both", "one refused"]
         print(f"| command | {' | '.join(heads)} |\n| --- |{' ---: |' * len(heads)}")
         for key, scene in found.items():
             each = -(-options.kills // len(found))
