@@ -102,6 +102,18 @@ adc-law = ["isaac", {toml_text(f"{FILE}.toml")}]
 """
 
 
+def cells_text() -> str:
+    """Readings of cells on two chips, whose names are hostile."""
+    random, lines = np.random.default_rng(0), [["level", "conductance_us", "cell", "chip"]]
+    for cell in range(400):
+        level = cell % 4
+        chip = f"{HOSTILE}{cell // 4 % 2}"
+        lines += [[str(level), f"{5 + 10 * level + random.normal():.3f}", f"{HOSTILE}{cell}", chip] for _ in range(2)]
+    text = io.StringIO()
+    csv.writer(text).writerows(lines)
+    return text.getvalue()
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model, its plan and data; the names of model and plan are hostile too."""
@@ -118,6 +130,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / f"{FILE}.toml").write_text(LAW, encoding="utf-8")
     (folder / "space.toml").write_text(SPACE, encoding="utf-8")
+    (folder / f"{FILE}.csv").write_text("crossbar,row,column,stuck\n0,1,1,on\n1,2,0,off\n", encoding="utf-8")
+    (folder / "bad.csv").write_text(f'crossbar,row,column,"{HOSTILE}"\n"{HOSTILE}",1,1,on\n', encoding="utf-8")
+    (folder / f"{FILE}-cells.csv").write_text(cells_text(), encoding="utf-8")
     return folder
 
 
@@ -190,7 +205,19 @@ def commands(name: str) -> list[tuple[str, ...]]:
         ("simulate", plan, "--noise", "generic", "--only", HOSTILE),
         ("export", plan, "--to", "onnx"),
         ("export", plan, "--to", "cells"),
+        ("export", plan, "--to", "csv", "-o", "export.csv"),
+        ("export", plan, "--to", "model-explorer", "-o", "explorer"),
         ("export", plan, "--to", HOSTILE),
+        ("compile", model, "--faults", f"{FILE}.csv", "-o", "moved.bsc"),
+        ("compile", model, "--faults", f"{HOSTILE}.csv", "-o", "none.bsc"),
+        ("compile", model, "--faults", "bad.csv", "-o", "none.bsc"),
+        ("inspect", "moved.bsc"),
+        ("report", "moved.bsc", "--cells", "device.toml"),
+        ("report", "moved.bsc", "--html", "moved.html"),
+        ("simulate", "moved.bsc", "--data", data, "--faults", f"{FILE}.csv", "--noise", "device.toml", "--trials", "2"),
+        ("simulate", plan, "--faults", "bad.csv"),
+        ("cost", plan, "--cells", "device.toml"),
+        ("cost", plan, "--cells", HOSTILE),
         (*sweep, "--csv", "-"),
         (*sweep, "--html", "sweep.html", "--svg", "sweep.svg", "--csv", "sweep.csv"),
         (*sweep, "--json"),
@@ -199,6 +226,12 @@ def commands(name: str) -> list[tuple[str, ...]]:
         ("hw", "check", "hw.toml"),
         ("hw", "devices", "device.toml"),
         ("hw", "devices", "device.toml", "--json"),
+        ("hw", "fit", f"{FILE}-cells.csv", "--svg", "fit.svg"),
+        ("hw", "fit", f"{FILE}-cells.csv", "--name", HOSTILE, "-o", "fit.toml"),
+        ("hw", "fit", f"{FILE}-cells.csv", "--json"),
+        ("hw", "fit", "bad.csv"),
+        ("hw", "devices", "fit.toml"),
+        ("simulate", plan, "--data", data, "--noise", "fit.toml", "--trials", "2"),
         ("hw", HOSTILE),
         ("--" + HOSTILE,),
         (HOSTILE,),
@@ -224,6 +257,8 @@ def test_no_command_lets_a_name_out_as_it_is(place: Path, monkeypatch: pytest.Mo
     plan = place / f"{FILE}.bsc"
     written = [plan / name for name in ("report.txt", "report.html", "report.json", "plan.json", "target.json")]
     written += [place / name for name in ("layers.csv", "page.html", "sweep.html", "sweep.svg", "sweep.csv")]
+    written += [place / name for name in ("export.csv", "moved.html", "fit.svg", "fit.toml")]
+    written += (place / "explorer").iterdir()
     for path in written:
         require_clean(path.name, path.read_text(encoding="utf-8"))
     (data,) = re.findall(r'id="floorplan-data">(.*?)</script>', (place / "page.html").read_text(encoding="utf-8"))

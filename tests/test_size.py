@@ -1,6 +1,8 @@
 """Work grows with the size of a model and no faster: counted in calls of functions, not in seconds."""
 
 import cProfile
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -8,12 +10,14 @@ from unittest.mock import patch
 import pytest
 from click.testing import CliRunner
 
+from bsc.chip.mesh import Loads
 from bsc.cli import main
+from bsc.frontend.onnx_import import NODE_BYTES
 from bsc.mapping.arrays import misfits
 from bsc.report.html.network import Network, Row
 from tests.benchmarks.graph_size import COMMANDS, KINDS
 
-SMALLEST = {"relus": 200, "layers": 8}
+SMALLEST = {"relus": 200, "layers": 8, "steps": 50}
 """Of three sizes, each twice the one before."""
 
 
@@ -42,6 +46,40 @@ def test_work_grows_with_the_model(kind: str, tmp_path: Path) -> None:
             counted.setdefault(command, []).append(calls(arguments_of(command, model)))
     for command, (_, small, middle, large) in counted.items():
         assert large - middle < 2.5 * (middle - small), command
+
+
+CHECK = """
+import functools, sys
+from bsc.cli import main
+from bsc.frontend import onnx_import
+from bsc.limits import bounded_memory
+onnx_import.NODE_BYTES = int(sys.argv.pop(1))
+onnx_import.bounded_memory = functools.partial(bounded_memory, base=0)
+main()
+"""
+
+
+@pytest.mark.parametrize(("node_bytes", "status"), [(NODE_BYTES, 0), (1 << 10, 3)])
+def test_memory_follows_the_operators(node_bytes: int, status: int, tmp_path: Path) -> None:
+    """What the import may take for each operator is enough without what it may take for any model, and is a bound."""
+    model = tmp_path / "m.onnx"
+    model.write_bytes(KINDS["adds"](20_000).SerializeToString())
+    command = [sys.executable, "-c", CHECK, str(node_bytes), *arguments_of("check", model)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ended.returncode == status, ended.stderr
+
+
+def test_ways_between_tiles_are_followed_once_for_all_uses_of_a_layer(tmp_path: Path) -> None:
+    """What a chip full of copies would do is in every report, and such a layer lies on a hundred tiles or more."""
+    followed = []
+    for size in (32, 64):
+        model = tmp_path / f"{size}.onnx"
+        model.write_bytes(KINDS["steps"](size).SerializeToString())
+        with patch.object(Loads, "_on_chip", autospec=True, side_effect=Loads._on_chip) as on_chip:
+            result = CliRunner().invoke(main, arguments_of("compile", model))
+        assert result.exit_code == 0, result.output
+        followed.append(on_chip.call_count)
+    assert followed[0] == followed[1] > 1000
 
 
 class Counted(tuple[tuple[int, int, int], ...]):

@@ -18,7 +18,7 @@ Values have as many bits as the widest codes of inputs.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -118,24 +118,51 @@ def traffic_of(
     loads = Loads(network=network, chips=max(-(-last // floor.slots_per_chip), 1))
     value_bits = max((layer.input_bits for layer in layers), default=0)
     by_name = {layer.name: layer for layer in layers}
-    homes = {number: seats[use.layer].homes for number, use in enumerate(dataflow.uses)}
-    for use in dataflow.uses:
-        source = homes.get(use.home)
+    homes = {name: seat.homes for name, seat in seats.items()}
+    for alike in _alike_uses(dataflow):
+        use, value_bits_of_all = alike[0], value_bits * len(alike)
+        home = _layer_at(dataflow, use.home)
+        source = None if home is None else homes[home]
         sinks = _needed(use, by_name[use.layer], seats[use.layer])
         if len(sinks) * len(source or (0,)) > MAX_PAIRS:
             return None
         whole = math.prod(use.input_shape) if use.input_shape is not None else math.inf
-        loads.send(source, {tile: values * value_bits for tile, values in sinks.items()}, whole * value_bits)
-    for move in dataflow.moves:
-        bits = float((move.values or 0) * value_bits)
-        if move.target == PORT:
-            loads.send_out(homes[move.source], bits)
+        needed = {tile: values * value_bits_of_all for tile, values in sinks.items()}
+        loads.send(source, needed, whole * value_bits_of_all)
+    for (start, end), values in _moved_values(dataflow).items():
+        bits = float(values * value_bits)
+        if end is None:
+            assert start is not None
+            loads.send_out(homes[start], bits)
         else:
-            sinks = {tile: bits * share for tile, share in homes[move.target].items()}
-            if len(sinks) * len(homes.get(move.source, (0,))) > MAX_PAIRS:
+            sinks = {tile: bits * share for tile, share in homes[end].items()}
+            source = None if start is None else homes[start]
+            if len(sinks) * len(source or (0,)) > MAX_PAIRS:
                 return None
-            loads.send(homes.get(move.source), sinks, bits)
+            loads.send(source, sinks, bits)
     return _added(loads, layers, seats)
+
+
+def _alike_uses(dataflow: Dataflow) -> Iterable[Sequence[Use]]:
+    """Uses whose inputs go the same way: of a layer that is used often, each would count every pair of its tiles."""
+    found: dict[object, list[Use]] = {}
+    for use in dataflow.uses:
+        way = (_layer_at(dataflow, use.home), use.layer, use.input_shape, use.vectors)
+        found.setdefault(way, []).append(use)
+    return found.values()
+
+
+def _moved_values(dataflow: Dataflow) -> Counter[tuple[str | None, str | None]]:
+    """Values that are moved from one layer, or from outside, to another; all of them are known."""
+    found: Counter[tuple[str | None, str | None]] = Counter()
+    for move in dataflow.moves:
+        found[_layer_at(dataflow, move.source), _layer_at(dataflow, move.target)] += move.values or 0
+    return found
+
+
+def _layer_at(dataflow: Dataflow, number: int) -> str | None:
+    """The layer of a use; None for what is outside the chips."""
+    return None if number == PORT else dataflow.uses[number].layer
 
 
 def sum_bits(layer: MappedLayer) -> int:
@@ -281,14 +308,22 @@ def _seat(layout: CopyLayout, placed: Placed, floor: Floor, last: int) -> _Seat:
 
 
 def _distinct(*columns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Distinct rows of a table, in order."""
-    return np.unique(np.stack(columns, axis=1), axis=0)
+    """Distinct rows of a table, in order; `np.unique` along an axis takes several times as long for short tables."""
+    table = np.stack(columns, axis=1)[np.lexsort(columns[::-1])]
+    return table[_starts(table)]
+
+
+def _starts(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Rows of an ordered table that are not like the one before."""
+    starts = np.ones(len(rows), np.bool_)
+    starts[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+    return starts
 
 
 def _runs(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Of each row of an ordered table, how many are like it."""
-    _, number, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-    return np.asarray(counts[number.ravel()])
+    counts = np.diff(np.append(np.flatnonzero(_starts(rows)), len(rows)))
+    return np.repeat(counts, counts)
 
 
 def _by_tile(tiles: NDArray[np.int64], values: NDArray[np.int64]) -> dict[int, int]:

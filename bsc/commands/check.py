@@ -20,13 +20,15 @@ def check(ctx: click.Context, /, model: Path, **options: Any) -> None:
     The model is compiled, and nothing is written.
     """
     from bsc.compiler.driver import check_model
+    from bsc.limits import without_collection
     from bsc.plan.folder import to_json
     from bsc.report.coverage import CoverageReport, coverage_json
 
-    found = check_model(model, *request(ctx, options).resolve())
-    if options["as_json"]:
-        print_text(to_json(coverage_json(found)))
-    else:
-        print_report(CoverageReport(found=found))
+    with without_collection():  # until all is printed: the objects of a million operators stay till then
+        found = check_model(model, *request(ctx, options).resolve())
+        if options["as_json"]:
+            print_text(to_json(coverage_json(found)))
+        else:
+            print_report(CoverageReport(found=found))
     if found.refusals:
         raise found.refusals[0]

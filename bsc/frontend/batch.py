@@ -5,6 +5,7 @@ without a name is taken for it, and so is one with a name that tells nothing, if
 open sizes are the user's to give. A model of fixed sizes has a batch where the first axes of inputs and outputs agree.
 """
 
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -213,17 +214,22 @@ def _mark(model: ir.Model, axes: Mapping[str, int]) -> list[bool | None]:
                 value.shape = ir.Shape(_with_size(list(value.shape or ()), axis, batch))
         inference = infer_shapes(model, inference)
         shapes.append([known_shape(value) for value in values])
+    grown = functools.cache(_grown)
     for value, two, one in zip(values, *shapes, strict=True):
-        if one is not None and one == two:
-            value.meta[BATCH_AXES] = ()
-        elif one is not None and two is not None and len(one) == len(two):
-            value.meta[BATCH_AXES] = tuple(
-                axis for axis, sizes in enumerate(zip(one, two, strict=True)) if len(set(sizes)) > 1
-            )
+        marks, found = value.meta, grown(one, two)
+        if found is None:
+            marks.pop(BATCH_AXES, None)
         else:
-            value.meta.pop(BATCH_AXES, None)
-    grows = {id(value): bool(value.meta[BATCH_AXES]) for value in values if BATCH_AXES in value.meta}
-    return [grows.get(id(value)) for value in model.graph.outputs]
+            marks[BATCH_AXES] = found
+    made = [value.meta.get(BATCH_AXES) if value.producer() is not None else None for value in model.graph.outputs]
+    return [None if axes is None else bool(axes) for axes in made]
+
+
+def _grown(one: tuple[int, ...] | None, two: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The axes that differ between two shapes; None where a shape is unknown, or there are more axes in one of them."""
+    if one is None or two is None or (one != two and len(one) != len(two)):
+        return None
+    return tuple(axis for axis, sizes in enumerate(zip(one, two, strict=True)) if len(set(sizes)) > 1)
 
 
 def _with_size(sizes: Sequence[int | ir.SymbolicDim], axis: int, size: int) -> list[int | ir.SymbolicDim]:

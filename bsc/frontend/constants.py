@@ -1,5 +1,6 @@
 """Constants that are derived from those of the file, and made only when somebody asks for their values."""
 
+import math
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, cast
@@ -156,7 +157,17 @@ def check_bytes(value: ir.Value | None) -> None:
 
 def sizes_of(value: ir.Value | None) -> tuple[int, ...]:
     """The shape of a constant."""
-    return tuple(tensor_of(value).shape.numpy())
+    return tensor_sizes(tensor_of(value))
+
+
+def tensor_sizes(tensor: ir.TensorProtocol) -> tuple[int, ...]:
+    """The shape of a tensor; onnx-ir makes a new record of it at every look at one of the file."""
+    return tuple(tensor.raw.dims) if type(tensor) is ir.serde.TensorProtoTensor else tuple(tensor.shape.numpy())
+
+
+def bytes_of(tensor: ir.TensorProtocol) -> int:
+    """Bytes that a tensor's values take up."""
+    return math.ceil(math.prod(tensor_sizes(tensor)) * tensor.dtype.itemsize)
 
 
 def known_shape(value: ir.Value | None) -> tuple[int, ...] | None:
@@ -164,4 +175,7 @@ def known_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     if value is None or value.shape is None:
         return None
     sizes = value.shape.dims
-    return None if any(not isinstance(size, int) for size in sizes) else cast(tuple[int, ...], sizes)
+    for size in sizes:
+        if not isinstance(size, int):
+            return None
+    return cast(tuple[int, ...], sizes)

@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from bsc.frontend.attributes import bodies, write_node
-from bsc.frontend.constants import is_constant
+from bsc.frontend.constants import bytes_of, is_constant, tensor_sizes
 
 SMALL_CONSTANT = 1000
 """Bytes up to which inference sees what a constant holds; of larger ones it sees the type alone."""
@@ -65,8 +65,12 @@ def _add_constant(graph: onnx.GraphProto, value: ir.Value) -> None:
         return
     tensor = value.const_value
     info = graph.input.add(name=value.name)
-    _set_type(info.type, tensor.dtype, tensor.shape)
-    if tensor.nbytes <= SMALL_CONSTANT:
+    info.type.tensor_type.elem_type = int(tensor.dtype)
+    sizes = info.type.tensor_type.shape
+    sizes.SetInParent()  # of a scalar too
+    for size in tensor_sizes(tensor):
+        sizes.dim.add(dim_value=size)
+    if bytes_of(tensor) <= SMALL_CONSTANT:
         small = graph.initializer.add()
         ir.serde.serialize_tensor_into(small, tensor)
         small.name = info.name
@@ -127,9 +131,9 @@ def _take_over(values: Mapping[str, ir.Value], found: onnx.GraphProto, read: _Ty
             if value is None:
                 continue
             dtype, shape = read.of(info.type)
-            if dtype is not None and value.dtype != dtype:
+            if dtype is not None and value.dtype is not dtype:
                 value.dtype = dtype
-            if shape is not None and value.shape != shape:
+            if shape is not None and (value.shape is None or value.shape != shape):
                 value.shape = shape
 
 

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from bsc.errors import ModelError, UsageError
 from bsc.file_kinds import refuse_mistaken
 from bsc.frontend.attributes import all_nodes, inner_graphs
+from bsc.frontend.constants import bytes_of
 from bsc.frontend.large_tensors import InFileTensor, put_in_place, read_without_large
 from bsc.frontend.plain import make_plain
 
@@ -171,7 +172,7 @@ def check_own_data(model: ir.Model) -> None:
         if not isinstance(tensor, ir.serde.TensorProtoTensor) or tensor.dtype == ir.DataType.UNDEFINED:
             continue
         held = tensor.raw.ByteSize()
-        if tensor.nbytes > MOST_PACKED * held:
+        if bytes_of(tensor) > MOST_PACKED * held:
             raise ModelError(
                 "BSC301",
                 f"constant '{tensor.name}' has less data than it says",
@@ -204,7 +205,7 @@ def _tensors(model: ir.Model) -> list[object]:
     tensors: list[object] = []
     for graph in (model.graph, *inner_graphs(model.graph)):
         tensors += [value.const_value for value in graph.initializers.values()]
-    for attr in (attr for node in nodes(model) if node.attributes for attr in node.attributes.values()):
+    for attr in (attr for node in nodes(model) for attr in node.attributes.data.values()):
         tensors += (attr.value or ()) if attr.type == ir.AttributeType.TENSORS else [attr.value]
     return tensors
 
@@ -231,8 +232,7 @@ def _names(model: ir.Model) -> Iterator[object]:
     yield from model.opset_imports
     for node in nodes(model):
         yield from (node.name or "", node.op_type, node.domain)
-        if node.attributes:
-            yield from node.attributes
+        yield from node.attributes.data
         values += node.outputs
         values += [value for value in node.inputs if value is not None]
     yield from (value.name or "" for value in values)

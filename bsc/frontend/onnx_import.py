@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from bsc.errors import ModelError, UsageError
 from bsc.frontend.attributes import bodies, write_node
 from bsc.frontend.batch import fix_batch
-from bsc.frontend.constants import OwnArrays, known_shape, mapped_array, values_of
+from bsc.frontend.constants import OwnArrays, known_shape, mapped_array, tensor_sizes, values_of
 from bsc.frontend.crossbar_view import UNFOLDED, crossbar_layer
 from bsc.frontend.input_ranges import input_ranges
 from bsc.frontend.model_file import cause, check_bodies, check_own_data, load_model
@@ -27,7 +26,7 @@ from bsc.frontend.rewrites.control_flow import DEPENDS
 from bsc.frontend.set_inputs import set_inputs
 from bsc.frontend.shapes import BATCH_AXES, declared_sizes, forget_inner_shapes, give_shapes, is_sequence
 from bsc.frontend.sharing import share_crossbars
-from bsc.frontend.simplify import inconsistent, simplify
+from bsc.frontend.simplify import drop_constant_inputs, inconsistent, simplify
 from bsc.frontend.upgrade import CONVERTED, upgraded
 from bsc.ir.graph import SEQUENCE, UNKNOWN_DTYPE, Attribute, DigitalOp, Graph, ModelInfo, Op, TensorType
 from bsc.ir.input_values import Values, require_inputs
@@ -127,7 +126,7 @@ def _graph(
     as_written: bool,
 ) -> Graph:
     opsets = _check_opsets(model, path)
-    common.RemoveInitializersFromInputsPass()(model)
+    drop_constant_inputs(model)
     declared = {value.name or "": declared_sizes(value) for value in model.graph.inputs}
     sizes = give_shapes(model, given.shapes)
     made_constant = set_inputs(model, given.constants, sizes)
@@ -189,7 +188,7 @@ def _constants(model: ir.Model) -> dict[str, ArraySource]:
     arrays: dict[str, ArraySource] = {}
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
-        if tensor is not None and min(tensor.shape.numpy(), default=0) < 0:  # NumPy would read -1 as "what is left"
+        if tensor is not None and min(tensor_sizes(tensor), default=0) < 0:  # NumPy would read -1 as "what is left"
             raise inconsistent(f"constant '{name}': a size below 0")
         mapped = mapped_array(tensor)
         if mapped is not None:
@@ -346,7 +345,7 @@ def _arity(op_type: str, opset: int) -> tuple[range, range] | None:
 
 def _digital(node: ir.Node, name: str, why: str) -> DigitalOp:
     attributes: dict[str, Attribute] = {}
-    for attr in node.attributes.values() if node.attributes else ():
+    for attr in node.attributes.data.values():
         if isinstance(attr, ir.Attr) and isinstance(attr.value, int | float | str | tuple):
             attributes[attr.name] = attr.value
     proto = onnx.NodeProto()

@@ -130,7 +130,7 @@ def format_sizes(sizes: Sequence[Size] | None) -> str:
 def is_sequence(value: ir.Value) -> bool:
     """Whether a value is known to be a sequence of tensors."""
     node = value.producer()
-    return bool(value.meta.get(IS_SEQUENCE)) or (node is not None and node.op_type in SEQUENCE_OPS)
+    return (node is not None and node.op_type in SEQUENCE_OPS) or IS_SEQUENCE in value.meta.data
 
 
 def infer_shapes(model: ir.Model, again: Inference | None = None) -> Inference | None:
@@ -144,9 +144,10 @@ def infer_shapes(model: ir.Model, again: Inference | None = None) -> Inference |
         What spares the next call to read the model again; None where more than ONNX's own inference was asked.
     """
     for node in model.graph:
+        sequences = node.op_type in SEQUENCE_OPS
         for value in node.outputs:
             value.shape = None
-            if is_sequence(value):
+            if sequences or IS_SEQUENCE in value.meta.data:
                 value.type = None  # of which onnx-ir keeps the element type only
     forget_inner_shapes(model)
     first = inference = _infer(model, again)
@@ -291,7 +292,9 @@ def _ask_onnxruntime(model: ir.Model, nodes: Sequence[ir.Node]) -> None:
             value.shape = ir.Shape(sizes)
         element = output.type.removeprefix("seq(").removeprefix("tensor(").rstrip(")").upper()
         if element in ir.DataType.__members__:
-            value.meta[IS_SEQUENCE] = output.type.startswith("seq(")
+            value.meta.pop(IS_SEQUENCE, None)
+            if output.type.startswith("seq("):
+                value.meta[IS_SEQUENCE] = True
             if value.dtype is None:
                 value.dtype = ir.DataType[element]
 

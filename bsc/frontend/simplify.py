@@ -74,13 +74,19 @@ def _is_ordered(graph: ir.Graph) -> bool:
 def _clean(model: ir.Model) -> None:
     """Make initialisers of constants, and drop what nothing reads."""
     try:
-        common.RemoveInitializersFromInputsPass()(model)
+        drop_constant_inputs(model)
         if any(node.op_type == "Constant" for node in all_nodes(model.graph)):
             common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         if _has_unused(model):
             common.RemoveUnusedNodesPass()(model)
     except Exception as error:
         raise inconsistent(cause(error)) from None
+
+
+def drop_constant_inputs(model: ir.Model) -> None:
+    """Let no input have a value of its own: onnx-ir's pass goes through everything even where none has."""
+    if any(value.is_initializer() for graph in (model.graph, *inner_graphs(model.graph)) for value in graph.inputs):
+        common.RemoveInitializersFromInputsPass()(model)
 
 
 def _has_unused(model: ir.Model) -> bool:

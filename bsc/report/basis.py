@@ -16,6 +16,7 @@ def recorded(plans: Iterable[PlanDocument]) -> str:
     documents = list(plans)
     shown = [
         ("the pipeline", True),
+        ("notes", any(plan.model.notes for plan in documents)),
         ("the check of the import", any(plan.model.check is not None for plan in documents)),
         ("where input steps come from", any(plan.calibration is not None for plan in documents)),
         ("observed sums", any(layer.observed is not None for plan in documents for layer in plan.layers)),

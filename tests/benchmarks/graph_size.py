@@ -83,6 +83,15 @@ def layers(size: int) -> onnx.ModelProto:
     return _model(nodes, f"t{size}", weights)
 
 
+def steps(size: int) -> onnx.ModelProto:
+    """One layer that is used again and again, a digital node behind each: two steps each."""
+    nodes: list[onnx.NodeProto] = []
+    for index in range(size // 2):
+        nodes.append(helper.make_node("MatMul", [f"t{index}" if index else "x", "w"], [f"h{index}"]))
+        nodes.append(helper.make_node("Relu", [f"h{index}"], [f"t{index + 1}"]))
+    return _model(nodes, f"t{size // 2}", {"w": _weights(0)})
+
+
 KINDS: Mapping[str, Callable[[int], onnx.ModelProto]] = {
     "relus": relus,
     "adds": adds,
@@ -90,6 +99,7 @@ KINDS: Mapping[str, Callable[[int], onnx.ModelProto]] = {
     "folds": folds,
     "constants": constants,
     "layers": layers,
+    "steps": steps,
 }
 SIZES: Mapping[str, tuple[int, ...]] = {
     "relus": (10_000, 20_000, 40_000),
@@ -98,6 +108,7 @@ SIZES: Mapping[str, tuple[int, ...]] = {
     "folds": (2_000, 4_000, 8_000),
     "constants": (20_000, 40_000, 80_000),
     "layers": (250, 500, 1000),
+    "steps": (5_000, 10_000, 20_000),
 }
 COMMANDS: Mapping[str, Sequence[str]] = {
     "check": ("check", "MODEL", "--no-import-check"),

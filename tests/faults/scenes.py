@@ -21,7 +21,7 @@ xbar = ["8x8", "16x16"]
 cell-bits = [1, 2]
 adc = ["lossless", "fixed=3"]
 """
-SIZES = (20, 16, 3)
+SIZES, RIVAL_SIZES = (20, 16, 3), (20, 12, 3)
 TUNE = ("--threads", 1, "--epochs", 3, "--batch", 50, "--sparsity", 0.5, "--prune-epochs", 1, "--project")
 
 
@@ -35,6 +35,7 @@ class Scene:
         state: what the output holds, as a text that two equal outputs share, "" if it is not there.
             Raises whatever it likes for a half-written one.
         again: the same command, to go on after a kill.
+        rival: a command that writes something else there.
         partial: whether the output grows while it runs; it is then whole at any time, but not always the same.
     """
 
@@ -42,26 +43,34 @@ class Scene:
     output: Path
     state: Callable[[Path], str]
     again: Sequence[object]
+    rival: Sequence[object]
     partial: bool = False
 
 
 def prepare(folder: Path) -> None:
-    """A model, labelled data, a design space and a plan."""
-    save(mlp_model(*SIZES), folder / "m.onnx")
+    """Two models and their plans, labelled data, a design space, and measurements of two kinds of cells."""
     rng = np.random.default_rng(1)
     np.savez(folder / "train.npz", x=rng.random((100, SIZES[0]), np.float32), y=rng.integers(0, 3, 100))
     (folder / "space.toml").write_text(SPACE)
-    assert run(["compile", folder / "m.onnx", "-o", folder / "p.bsc", "--no-import-check"]).code == 0
+    for number, sizes in enumerate((SIZES, RIVAL_SIZES)):
+        model, plan = folder / f"m{number}.onnx", folder / f"p{number}.bsc"
+        save(mlp_model(*sizes), model)
+        assert run(["compile", model, "-o", plan, "--no-import-check"]).code == 0
+        cells = [(level, 5 + 10 * level + rng.normal()) for level in 100 * [0, 1, 2, 3]]
+        lines = ["level,conductance_us", *(f"{level},{measured}" for level, measured in cells)]
+        (folder / f"c{number}.csv").write_text("\n".join(lines))
 
 
 def scenes(folder: Path) -> dict[str, Scene]:
     """By name, in a folder that `prepare` has filled."""
-    model, plan = folder / "m.onnx", folder / "p.bsc"
+    model, plan, cells = folder / "m0.onnx", folder / "p0.bsc", folder / "c0.csv"
+    others = {model: folder / "m1.onnx", plan: folder / "p1.bsc", cells: folder / "c1.csv"}
 
-    def scene(name: str, *arguments: object, state: Callable[[Path], str], again: Sequence[object] = ()) -> Scene:
+    def scene(name: str, *arguments: object, state: Callable[[Path], str]) -> Scene:
         output = folder / name
         command = [arguments[0], *(output if each == "OUT" else each for each in arguments[1:])]
-        return Scene(arguments=command, output=output, state=state, again=[*command, *again])
+        rival = [others.get(each, each) if isinstance(each, Path) else each for each in command]
+        return Scene(arguments=command, output=output, state=state, again=command, rival=rival)
 
     quick = ("--no-import-check", "--html")
     sweep = ("explore", model, folder / "space.toml", "--jobs", 1, "-o", "OUT")
@@ -72,6 +81,12 @@ def scenes(folder: Path) -> dict[str, Scene]:
         "report --csv": scene("r.csv", "report", plan, "--csv", "OUT", state=file_state),
         "export --to cells": scene("c", "export", plan, "--to", "cells", "-o", "OUT", "--force", state=folder_state),
         "export --to onnx": scene("e.onnx", "export", plan, "--to", "onnx", "-o", "OUT", "--force", state=onnx_state),
+        "export --to csv": scene("t.csv", "export", plan, "--to", "csv", "-o", "OUT", "--force", state=file_state),
+        "export --to model-explorer": scene(
+            "x", "export", plan, "--to", "model-explorer", "-o", "OUT", "--force", state=folder_state
+        ),
+        "run": scene("o.npz", "run", plan, "--data", folder / "train.npz", "-o", "OUT", "--force", state=arrays_state),
+        "hw fit": scene("d.toml", "hw", "fit", cells, "-o", "OUT", state=file_state),
         "finetune": scene("t.onnx", *tuned, "--force", state=onnx_state),
     }
     explore = scene("e.sqlite", *sweep, state=sweep_state)
@@ -100,6 +115,14 @@ def folder_state(path: Path) -> str:
 def file_state(path: Path) -> str:
     """A file's digest."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
+
+def arrays_state(path: Path) -> str:
+    """Arrays by name, all of which can be read."""
+    if path.exists():
+        with np.load(path) as arrays:
+            assert all(arrays[name].size for name in arrays)
+    return file_state(path)
 
 
 def page_state(path: Path) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from bsc.output_files import new_folder, write_file
 from tests.faults import child
-from tests.faults.run import full_disk, kills
+from tests.faults.run import at_limits, kills, on_full_disk, races
 from tests.faults.scenes import folder_state, left_over_of, prepare, scenes
 
 
@@ -56,12 +56,28 @@ def test_a_command_is_killed_and_runs_out_of_space(command: str, tmp_path: Path)
     scene = scenes(tmp_path)[command]
     counts, problems = kills(scene, 2, seed=0)
     assert (problems, counts.total()) == ([], 2)
-    disk, problems = full_disk(scene, limits=(1000,))
+    disk, problems = at_limits(scene, limits=(1000,))
     assert (problems, dict(disk)) == ([], {"refused": 2})
+
+
+@pytest.mark.parametrize("command", ["compile", "report --html", "run", "explore"])
+def test_two_processes_write_one_output(command: str, tmp_path: Path) -> None:
+    prepare(tmp_path)
+    counts, problems = races(scenes(tmp_path)[command], 2, seed=0)
+    assert (problems, counts.total()) == ([], 2)
+
+
+@pytest.mark.parametrize(("command", "refused"), [("compile", 2), ("export --to csv", 2), ("explore", 1)])
+def test_a_disk_is_full(command: str, refused: int) -> None:
+    """A sweep that is done already writes nothing."""
+    disk, problems = on_full_disk(command, rooms=(0,))
+    if not disk:
+        pytest.skip("this process may not mount a small disk")
+    assert (problems, disk["refused"], disk.total()) == ([], refused, 2)
 
 
 def test_a_full_device_behind_standard_output(tmp_path: Path) -> None:
     prepare(tmp_path)
-    ended = child.run(["inspect", tmp_path / "p.bsc"], stdout="/dev/full")
+    ended = child.run(["inspect", tmp_path / "p0.bsc"], stdout="/dev/full")
     assert (ended.code, ended.clear) == (2, True)
     assert "  seen: No space left on device" in ended.stderr

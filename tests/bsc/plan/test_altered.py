@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+import hw_models
 from bsc.compiler.driver import compile_model
 from bsc.compiler.options import CompileOptions, default_pipeline
 from bsc.errors import BscError
@@ -37,7 +38,7 @@ FREE: Final = {
     r"outputs\.\d+\.(shape|batch_axis).*": "told by what is computed",
     r"inputs\.\d+\.(batch_axis|shape\.\d)": "data of another shape do not run, or make as many vectors",
     r"free_batch": "a plan for a fixed batch may be run a sample at a time",
-    r"budget\.(max_drop|split|adc_law|held_out_sha256)": "of data that a plan does not have",
+    r"budget\.(max_drop|split|adc_law|held_out_sha256|device)": "of data, and of chips, that a plan does not have",
     r"layers\.\d+\.observed\.samples": "of the calibration data, and no more than those",
     r"layers\.\d+\.placed\.rules\..*": "what the copies were chosen by",
     r"layers\.\d+\.placed\.copies": "of the last layer, if somebody chose them; those of others move what is behind",
@@ -63,10 +64,11 @@ def plans(folder: Path) -> Iterator[Any]:
     yield model_plan(mlp_model(6, 5, 3), folder, calibration={"x": rows})
     yield budgeted(folder)
     yield placed(folder)
+    yield moved(folder)
 
 
 def budgeted(folder: Path) -> Plan:
-    """Pairs with few bits, their mean error made up for, tested on half of the data; an input that was set."""
+    """Pairs with few bits, their mean error made up for, tested on chips with half of the data; an input was set."""
     rows = np.random.default_rng(0).standard_normal((24, 6)).astype(np.float32)
     np.savez(folder / "labelled.npz", allow_pickle=False, x=rows, labels=np.arange(24) % 3)
     pipeline = default_pipeline(
@@ -83,6 +85,7 @@ def budgeted(folder: Path) -> Plan:
         pipeline=pipeline.replace("budget-adc{", "budget-adc{correct=bias noise-price=0.001 "),
         calibration=folder / "labelled.npz",
         test_accuracy=True,
+        noise=hw_models.load_device("generic"),
         constants={"scale": (2,)},
         input_values=dict([parse_input("x=-4..4")]),
     )
@@ -96,6 +99,7 @@ def budgeted(folder: Path) -> Plan:
     plan = compile_model(save(model, folder / "set.onnx"), ISAAC, options).plan
     assert plan is not None
     assert plan.provenance.budget is not None
+    assert plan.provenance.budget.device is not None
     assert plan.mapping.arrays(plan.mapping.layers[0]).correction is not None
     return plan
 
@@ -117,6 +121,18 @@ def placed(folder: Path) -> Plan:
     places = [layer.placed for layer in plan.mapping.layers if layer.placed is not None]
     assert [bool(each.row) for each in places] == [False, True, False]
     assert places[0].copies > 1
+    return plan
+
+
+def moved(folder: Path) -> Plan:
+    """Rows and columns moved off stuck cells, as a note says."""
+    (folder / "map.csv").write_text("crossbar,row,column,stuck\n0,0,0,on\n2,3,1,on\n3,1,2,off\n")
+    pipeline = default_pipeline(ISAAC, rows=16, cols=16, policy="lossless", granularity="column")
+    options = CompileOptions(pipeline=f"{pipeline},place", faults=folder / "map.csv")
+    plan = compile_model(save(mlp_model(6, 5, 3), folder / "moved.onnx"), ISAAC, options).plan
+    assert plan is not None
+    assert any(layer.permuted for layer in plan.mapping.layers)
+    assert any(note.startswith("stuck cells of map.csv") for note in plan.document.model.notes)
     return plan
 
 
