@@ -81,6 +81,7 @@ class ProgrammedCrossbar:
         reference: whether the last column is subtracted from the others.
         max_digit: largest digit that a row may be driven with.
         network: its wires, where some read may need more than the first order; None where none does.
+        adc_gain: relative error of each column's converter (C,); None without.
         adc_offset: error of each column's converter (C,) in cell units.
         adc_noise: standard deviation of a conversion in cell units.
     """
@@ -91,6 +92,7 @@ class ProgrammedCrossbar:
     reference: bool
     max_digit: int
     network: Network | None
+    adc_gain: NDArray[np.float64] | None
     adc_offset: NDArray[np.float64]
     adc_noise: float
 
@@ -135,7 +137,16 @@ class ProgrammedCrossbar:
         low: NDArray[Any] | int = 0,
     ) -> NDArray[np.floating[Any]]:
         """Convert column sums with this crossbar's converters; the result is that of the function `convert`."""
-        return convert(sums, bits, step, low=low, offset=self.adc_offset, noise=self.adc_noise, generator=generator)
+        return convert(
+            sums,
+            bits,
+            step,
+            low=low,
+            gain=self.adc_gain,
+            offset=self.adc_offset,
+            noise=self.adc_noise,
+            generator=generator,
+        )
 
 
 def program(
@@ -160,7 +171,8 @@ def program(
         max_level: level of the on conductance, 1 or more.
         device: its effects.
         generator: children of it draw stuck cells, programming errors and drift exponents, each (R, C + 1), converter
-            offsets (C,), errors of rows (R,) and of columns (C + 1,), so that no effect shifts the deviates of another.
+            offsets (C,), errors of rows (R,) and of columns (C + 1,) and converter gains (C,), so that no effect shifts
+            the deviates of another; a converter that is shared has the first of them.
         max_digit: largest digit that `sums` will be given.
         chip: standard normal deviate of the chip that the crossbar is on.
         stuck_levels: levels (R, C) that cells are known to be stuck at, below 0 where they are not.
@@ -175,7 +187,7 @@ def program(
     ladder: NDArray[np.float64] = (
         np.arange(max_level + 1, dtype=np.float64) + off
     )  # what follows the target is computed once for each level
-    draws = _Draws(random=_children(generator, 6), columns=levels.shape[1], chip=chip)
+    draws = _Draws(random=_children(generator, 7), columns=levels.shape[1], chip=chip)
     cells = ladder[index] + _deviations(device, ladder, index, draws)
     np.maximum(cells, 0, out=cells)
     voltage = 1.0 if device.drift is None else _drift(cells, device.drift, ladder, index, draws)
@@ -210,9 +222,11 @@ def program(
     if network is not None and not _strays(network, on_grid, bitline, max_digit):
         network = None
     variances = None if variances is None else variances * voltage**2
-    adc_offset = np.zeros(levels.shape[1])
+    adc_offset, adc_gain = np.zeros(levels.shape[1]), None
     if device.adc_offset is not None:
-        adc_offset += device.adc_offset.sigma_cells.value * draws.random(3).standard_normal(levels.shape[1])
+        adc_offset += device.adc_offset.sigma_cells.value * draws.of_converters(3, shared=device.adc_offset.shared)
+    if device.adc_gain is not None and not device.adc_gain.is_zero:
+        adc_gain = device.adc_gain.sigma.value * draws.of_converters(6, shared=device.adc_gain.shared)
     return ProgrammedCrossbar(
         cells=on_grid,
         variances=None if variances is None else _exact_variances(variances, max_digit),
@@ -220,6 +234,7 @@ def program(
         reference=reference,
         max_digit=max_digit,
         network=network,
+        adc_gain=adc_gain,
         adc_offset=adc_offset,
         adc_noise=0.0 if device.adc_noise is None else device.adc_noise.sigma_cells.value,
     )
@@ -230,7 +245,7 @@ class _Draws:
     """Where the deviates of a crossbar come from.
 
     Attributes:
-        random: generators by number: 0 stuck cells, 1 errors of cells, 2 drift, 3 converters, 4 rows, 5 columns.
+        random: generators by number: 0 stuck cells, 1 errors of cells, 2 drift, 3 offsets, 4 rows, 5 columns, 6 gains.
         columns: C; deviates are drawn for one more, so that a reference column moves none of the others.
         chip: standard normal deviate of the chip.
     """
@@ -242,6 +257,11 @@ class _Draws:
     def of_cells(self, draw: Callable[[tuple[int, int]], NDArray[Any]], index: NDArray[np.intp]) -> NDArray[Any]:
         """One for each of the cells (R, C')."""
         return draw((index.shape[0], self.columns + 1))[:, : index.shape[1]]
+
+    def of_converters(self, number: int, *, shared: bool) -> NDArray[np.float64]:
+        """One for the converter of each column (C,)."""
+        own = self.random(number).standard_normal(self.columns)
+        return np.repeat(own[:1], self.columns) if shared else own
 
 
 def _deviations(
@@ -298,11 +318,12 @@ def convert(
     step: NDArray[Any] | float,
     *,
     low: NDArray[Any] | int = 0,
+    gain: NDArray[np.float64] | None = None,
     offset: NDArray[np.float64] | float = 0.0,
     noise: float = 0.0,
     generator: Generator | None = None,
 ) -> NDArray[np.floating[Any]]:
-    """Convert column sums: `step * code`, code = round((y + error) / step) within low..low + 2**bits - 1.
+    """Convert column sums: `step * code`, code = round((y + gain y + error) / step) within low..low + 2**bits - 1.
 
     Halves go to the even code.
 
@@ -311,6 +332,7 @@ def convert(
         bits: resolution of each column (C,) or of all; a column of 0 bits is not converted and gives 0.
         step: cell units of one code, (C,) or for all, above 0.
         low: lowest code, (C,) or for all.
+        gain: static error of each column (C,) over what it reads, or None.
         offset: static error of each column (C,) or of all, in cell units.
         noise: standard deviation of a conversion, in cell units.
         generator: of the noise; C normal deviates are drawn for every vector, none if `noise` is 0.
@@ -319,7 +341,7 @@ def convert(
         (V, C), whole multiples of `step`, in the type of `sums`.
     """
     dtype = sums.dtype
-    codes = sums + np.asarray(offset, dtype)
+    codes = (sums if gain is None else sums * (1 + gain).astype(dtype)) + np.asarray(offset, dtype)
     if noise:
         assert generator is not None
         codes += dtype.type(noise) * generator.standard_normal(sums.shape, np.float32)

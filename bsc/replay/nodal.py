@@ -57,8 +57,8 @@ class Network:
 
         What is left out is of second order: y (l^2 / 2 + l d / 6 + d^2 / 6), y being the sum, l the share that its
         bitline loses and d the largest share that one of its cells loses on its wordline. The parts were chosen so that
-        the largest of a read was above its largest error in 700 reads of random crossbars of up to 71 x 71 cells, solved
-        exactly; half of the reads erred by less than a third of it.
+        the largest of a read was above its largest error in 700 reads of random crossbars of up to 71 x 71 cells, which
+        were solved exactly; half of the reads erred by less than a third of it.
 
         Args:
             sums: (V, C') to first order.

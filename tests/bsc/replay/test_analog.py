@@ -39,6 +39,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "chip_error": {"proportional": 0.05},
     "row_error": {"independent": 0.02},
     "column_error": {"independent": 0.02},
+    "adc_gain": {"sigma": 0.05, "shared": True},
     "temperature": {
         "coefficient": {"points": ((0, 0.001), (1, 0.002)), "kind": "assumed", "source": "made up"},
         "reference_k": 300,
@@ -399,6 +400,42 @@ def test_moments_of_the_converters_errors() -> None:
     assert errors.mean(axis=0) == pytest.approx(crossbar.adc_offset, abs=0.2)
     # Noise and rounding together.
     assert errors.std(axis=0).mean() == pytest.approx(np.sqrt(0.25 + 1 / 12), rel=0.02)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_moments_of_a_converter_s_offset_and_gain(*, shared: bool) -> None:
+    """2000 crossbars of 4 columns: y + 0.02 y g + 1.5 o, one g and o a crossbar or a column."""
+    effects = {"adc_gain": {"sigma": 0.02, "shared": shared}, "adc_offset": {"sigma_cells": 1.5, "shared": shared}}
+    y = np.array([[0.0, 100.0, 100.0, 200.0]])
+    # Steps of 1e-4 and 2^24 codes from -2^23 on: neither rounding nor the ends of the range count.
+    errors = np.concatenate(
+        [
+            program(np.ones((1, 4), np.uint8), 1, device(**effects), rng(seed)).convert(
+                y, 24, 1e-4, rng(), low=-(1 << 23)
+            )
+            - y
+            for seed in range(2000)
+        ]
+    )
+    expected = 1.5**2 + (0.02 * y[0]) ** 2
+    assert np.abs(errors.mean(axis=0) / np.sqrt(expected / 2000)).max() < 4
+    assert np.abs((errors.var(axis=0) / expected - 1) / np.sqrt(2 / 2000)).max() < 4
+    correlation = np.corrcoef(errors.T)[1, 2]
+    assert abs(correlation - shared) < 4 / np.sqrt(2000)
+
+
+@pytest.mark.parametrize("effect", ["adc_gain", "adc_offset"])
+def test_a_shared_converter_errs_alike_in_all_columns(effect: str) -> None:
+    size = "sigma" if effect == "adc_gain" else "sigma_cells"
+    own, shared = (
+        program(np.ones((3, 5)), 1, device(**{effect: {size: 0.5, "shared": shared}}), rng(3))
+        for shared in (False, True)
+    )
+    errors = [crossbar.adc_offset if effect == "adc_offset" else crossbar.adc_gain for crossbar in (own, shared)]
+    assert errors[0] is not None
+    assert errors[1] is not None
+    assert len(np.unique(errors[0])) == 5
+    assert errors[1].tolist() == [errors[0][0]] * 5
 
 
 # --- IR drop
