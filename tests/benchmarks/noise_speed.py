@@ -8,6 +8,7 @@ Prints seconds on the clock and of processors for opening a compiled plan, for p
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,13 +58,14 @@ def main(model: str, jobs: int, device: str) -> None:
         plan = compiled(path, Path(name) / "plan.bsc")
         runner = PlanRunner(plan.mapping)
         for trial in range(TRIALS if model == "mnist" else 1):
-            chip = timed("program", lambda trial=trial: NoisyReplayer(runner, effects, seed=0, trial=trial, jobs=jobs))
+            chip = timed("program", partial(NoisyReplayer, runner, effects, seed=0, trial=trial, jobs=jobs))
             if model == "mnist":
-                data = load_dataset(MNIST / "test_images.npz", plan.document.inputs, dynamic_batch=True, limit=IMAGES)
-                timed("read", lambda chip=chip, data=data: scored_outputs(plan.mapping, data, chip.replayed))
+                images = MNIST / "test_images.npz"
+                data = load_dataset(images, plan.document.inputs, dynamic_batch=True, limit=IMAGES)
+                timed("read", partial(scored_outputs, plan.mapping, data, chip.replayed))
             else:
                 image = np.random.default_rng(SEED).standard_normal(IMAGE, np.float32)
-                timed("read", lambda chip=chip, image=image: chip.replayed({IMAGE_NAME: image}))
+                timed("read", partial(chip.replayed, {IMAGE_NAME: image}))
 
 
 def timed(what: str, work: Callable[[], Found]) -> Found:
