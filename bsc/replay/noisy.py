@@ -170,9 +170,10 @@ class NoisyLayer:
             columns.start : columns.stop,
         ]
         place_values = int(layer.cells.read_place_values()[index.slice, conversion])
+        smallest_step = arrays.adc_lsb[here].min(axis=0) / len(indices)  # the errors of a pair add up
         return _Crossbar(
             programmed=tuple(
-                self._programmed(device, each, streams_.programming, arrays.adc_lsb[here].min(axis=0))
+                self._programmed(device, each, streams_.programming, smallest_step)
                 for each, streams_ in zip(indices, random, strict=True)
             ),
             polarities=tuple(-1 if paired and each.polarity else 1 for each in indices),
