@@ -1,4 +1,4 @@
-"""The compiled kernel of the replay; everything else is in pyproject.toml. bsc works without it, only slower."""
+"""The compiled kernels of the replay; everything else is in pyproject.toml. bsc works without it, only slower."""
 
 from setuptools import Extension, setup
 
@@ -11,6 +11,14 @@ setup(
             # Vector arguments stay within functions that are inlined, so that their ABI does not matter.
             extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
             optional=True,
-        )
+        ),
+        Extension(
+            "bsc.replay._analog",
+            sources=["bsc/replay/_analog.c"],
+            depends=["bsc/replay/_analog_sums.h"],
+            # Every product is rounded before it is added, as NumPy does it.
+            extra_compile_args=["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
+            optional=True,
+        ),
     ]
 )

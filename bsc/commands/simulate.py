@@ -40,6 +40,12 @@ if TYPE_CHECKING:
 @click.option("--temperature", type=float, metavar="KELVIN", help="Of the read, for devices that say what it changes.")
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Program the crossbars N times.  [default: 10]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of trials and random inputs.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads for trials; results are the same for any.  [default: all cores]",
+)
 @click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda", help="Where columns are read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")
 def simulate(plan: Path, **options: Any) -> None:
@@ -47,6 +53,7 @@ def simulate(plan: Path, **options: Any) -> None:
     import hw_models
     from bsc.api.data import open_data, replay_options
     from bsc.ir.input_values import parse_input
+    from bsc.limits import cores
     from bsc.mapping.fault_map import read_fault_map
     from bsc.plan.folder import read_plan, to_json
     from bsc.replay.simulation import simulate as run
@@ -79,6 +86,7 @@ def simulate(plan: Path, **options: Any) -> None:
             trials=trials,
             seed=options["seed"],
             faults=faults,
+            jobs=options["jobs"] or cores(),
             advance=advance,
         )
     if options["as_json"]:

@@ -292,7 +292,7 @@ class IrDrop(Effect):
 
 
 class AdcError(Effect):
-    """A normal error of a converter.
+    """A normal error of a conversion.
 
     It is given in cell units, the column sum of one driven cell at level 1, and not in steps of the converter:
     sample-and-hold and comparator are the same whatever resolution a column is assigned, so a coarser step makes
@@ -305,6 +305,34 @@ class AdcError(Effect):
     MAGNITUDES: ClassVar = ("sigma_cells",)
 
     sigma_cells: Quantity
+
+
+class AdcOffset(Effect):
+    """A static error of a converter, drawn once.
+
+    Attributes:
+        sigma_cells: standard deviation in cell units, as of `AdcError`.
+        shared: whether one converter with one error reads all columns of a crossbar; else each column has its own.
+    """
+
+    MAGNITUDES: ClassVar = ("sigma_cells",)
+
+    sigma_cells: Quantity
+    shared: bool = False
+
+
+class AdcGain(Effect):
+    """A static error of a converter that is proportional to what it reads, drawn once.
+
+    Attributes:
+        sigma: standard deviation over the reading.
+        shared: whether one converter reads all columns of a crossbar, as in `AdcOffset`.
+    """
+
+    MAGNITUDES: ClassVar = ("sigma",)
+
+    sigma: Quantity
+    shared: bool = False
 
 
 class Device(Record):
@@ -324,7 +352,8 @@ class Device(Record):
         temperature: change of conductance between two temperatures.
         off_current: conductance of level 0.
         ir_drop: resistance of the wires.
-        adc_offset: error of each column's converter, drawn once.
+        adc_gain: relative error of each converter, drawn once.
+        adc_offset: error of each converter, drawn once.
         adc_noise: error of each conversion.
         reading: what reading a cell takes; no effect.
         writing: what programming a cell takes; no effect.
@@ -343,7 +372,8 @@ class Device(Record):
     temperature: Temperature | None = None
     off_current: OffCurrent | None = None
     ir_drop: IrDrop | None = None
-    adc_offset: AdcError | None = None
+    adc_gain: AdcGain | None = None
+    adc_offset: AdcOffset | None = None
     adc_noise: AdcError | None = None
     reading: Reading | None = None
     writing: Writing | None = None

@@ -13,8 +13,8 @@ IR drop, to first order in wire resistance times conductance (r and g; tests com
                of its current. It does not depend on the digit and is folded into the cell.
 
 Both are applied as y / (1 + L / y) and g / (1 + d): the same to first order, exact for a single cell, and never
-negative. L is summed in blocks of rows, as if the current of a block were spread evenly over it; on random cells
-and digits of 128 rows that is within 3 % of L, root mean square.
+negative. A read whose first order may err by more than a tenth of a converter's step is solved exactly, by
+`bsc.replay.nodal`, which also says how that is judged.
 
 Results depend neither on the matrix library and its threads nor on how vectors are split over calls: cells are rounded
 to `CELL_GRID` and variances to a power of two, so that matrix products are exact in whatever order they are summed up,
@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 
 from bsc.errors import UsageError
 from bsc.hardware.device import Device, Drift, Spread
+from bsc.hardware.device_tables import magnitude
+from bsc.replay.analog_sums import column_sums
+from bsc.replay.nodal import TOLERANCE, Network
 
 CELL_GRID: Final = 2.0**-12
 """Cells are whole multiples of this; the rounding adds 0.0008 cell units to a sum of 128 rows, root mean square."""
-
-BLOCK_ROWS: Final = 8
-"""Rows that the bitline's loss is summed over at a time."""
 
 # Below this many grid steps every product and sum is exact in the type, and so is the rounding of a quotient.
 _EXACT_FLOAT32: Final = 1 << 23
@@ -80,6 +80,8 @@ class ProgrammedCrossbar:
         bitline: share of its own current that one cell unit loses in one bitline segment.
         reference: whether the last column is subtracted from the others.
         max_digit: largest digit that a row may be driven with.
+        network: its wires, where some read may need more than the first order; None where none does.
+        adc_gain: relative error of each column's converter (C,); None without.
         adc_offset: error of each column's converter (C,) in cell units.
         adc_noise: standard deviation of a conversion in cell units.
     """
@@ -89,6 +91,8 @@ class ProgrammedCrossbar:
     bitline: float
     reference: bool
     max_digit: int
+    network: Network | None
+    adc_gain: NDArray[np.float64] | None
     adc_offset: NDArray[np.float64]
     adc_noise: float
 
@@ -111,11 +115,15 @@ class ProgrammedCrossbar:
         chunk = max(1, _CHUNK_VALUES // max(1, self.cells.shape[1]))
         for start in range(0, len(digits), chunk):
             part = np.s_[start : start + chunk]
-            driven = digits[part].astype(self.cells.dtype)
-            sums = self._with_bitline_loss(driven) if self.bitline else driven @ self.cells
-            if self.variances is not None:
-                deviates = generator.standard_normal((len(driven), self.columns + 1), np.float32)
-                sums += deviates[:, : sums.shape[1]] * _noise_deviation(driven, self.variances)
+            sums, lost, variances = column_sums(digits[part], self.cells, self.variances, self.bitline)
+            if self.network is not None:
+                far = self.network.beyond_first_order(sums, lost)
+                sums[far] = self.network.sums(digits[part][far])
+            if variances is not None:
+                deviates = generator.standard_normal((len(sums), self.columns + 1), np.float32)
+                np.sqrt(variances, out=variances)
+                variances *= deviates[:, : sums.shape[1]]
+                sums += variances
             result[part] = sums[:, :-1] - sums[:, -1:] if self.reference else sums
         return result
 
@@ -129,36 +137,16 @@ class ProgrammedCrossbar:
         low: NDArray[Any] | int = 0,
     ) -> NDArray[np.floating[Any]]:
         """Convert column sums with this crossbar's converters; the result is that of the function `convert`."""
-        return convert(sums, bits, step, low=low, offset=self.adc_offset, noise=self.adc_noise, generator=generator)
-
-    def _with_bitline_loss(self, driven: NDArray[Any]) -> NDArray[Any]:
-        """Column sums (V, C') after the loss L of the module's docstring; I is `current`, G is `load`."""
-        binary = self.max_digit == 1
-        on = driven if binary else (driven > 0).astype(driven.dtype)
-        current = np.zeros((len(driven), self.cells.shape[1]), driven.dtype)
-        load = current if binary else current.copy()
-        loss = np.zeros_like(current)
-        for start in range(0, len(self.cells), BLOCK_ROWS):
-            rows = np.s_[start : start + BLOCK_ROWS]
-            count = len(self.cells[rows])
-            more_current = driven[:, rows] @ self.cells[rows]
-            more_load = more_current if binary else on[:, rows] @ self.cells[rows]
-            # sum over m = 1..count of (I + dI m / count) (G + dG m / count): the middle of the block, then its spread
-            middle = more_current * ((count + 1) / (2 * count))
-            middle += current
-            middle *= middle if binary else load + more_load * ((count + 1) / (2 * count))
-            middle *= count
-            loss += middle
-            np.multiply(more_current, more_load, out=middle)
-            middle *= (count**2 - 1) / (12 * count)
-            loss += middle
-            current += more_current
-            if not binary:
-                load += more_load
-        loss *= self.bitline
-        np.divide(loss, current, out=loss, where=current > 0)
-        current /= 1 + loss
-        return current
+        return convert(
+            sums,
+            bits,
+            step,
+            low=low,
+            gain=self.adc_gain,
+            offset=self.adc_offset,
+            noise=self.adc_noise,
+            generator=generator,
+        )
 
 
 def program(
@@ -170,6 +158,7 @@ def program(
     max_digit: int = 1,
     chip: float = 0.0,
     stuck_levels: NDArray[np.int64] | None = None,
+    step: NDArray[Any] | float = 1.0,
 ) -> ProgrammedCrossbar:
     """Program the cells of one crossbar.
 
@@ -182,10 +171,12 @@ def program(
         max_level: level of the on conductance, 1 or more.
         device: its effects.
         generator: children of it draw stuck cells, programming errors and drift exponents, each (R, C + 1), converter
-            offsets (C,), errors of rows (R,) and of columns (C + 1,), so that no effect shifts the deviates of another.
+            offsets (C,), errors of rows (R,) and of columns (C + 1,) and converter gains (C,), so that no effect shifts
+            the deviates of another; a converter that is shared has the first of them.
         max_digit: largest digit that `sums` will be given.
         chip: standard normal deviate of the chip that the crossbar is on.
         stuck_levels: levels (R, C) that cells are known to be stuck at, below 0 where they are not.
+        step: smallest step in cell units that each column (C,) or all are converted with.
     """
     assert max_level >= 1, max_level
     assert levels.size == 0 or 0 <= levels.min() <= levels.max() <= max_level, levels
@@ -196,7 +187,7 @@ def program(
     ladder: NDArray[np.float64] = (
         np.arange(max_level + 1, dtype=np.float64) + off
     )  # what follows the target is computed once for each level
-    draws = _Draws(random=_children(generator, 6), columns=levels.shape[1], chip=chip)
+    draws = _Draws(random=_children(generator, 7), columns=levels.shape[1], chip=chip)
     cells = ladder[index] + _deviations(device, ladder, index, draws)
     np.maximum(cells, 0, out=cells)
     voltage = 1.0 if device.drift is None else _drift(cells, device.drift, ladder, index, draws)
@@ -213,26 +204,37 @@ def program(
     variances = None
     if device.read_noise is not None and not device.read_noise.is_zero:
         variances = device.read_noise.variance(cells, on=on, off=off)
-    bitline = 0.0
-    if device.ir_drop is not None:
+    bitline, network = 0.0, None
+    if device.ir_drop is not None and not device.ir_drop.is_zero:
         segment = 1 / (device.ir_drop.on_ohm.value * on)
-        bitline = 0.0 if device.ir_drop.bitline_ohm is None else device.ir_drop.bitline_ohm.value * segment
-        if device.ir_drop.wordline_ohm is not None:
-            kept = _wordline_share(cells, device.ir_drop.wordline_ohm.value * segment)
-            cells *= kept
-            variances = None if variances is None else variances * kept**2
+        bitline = magnitude(device.ir_drop.bitline_ohm) * segment
+        wordline = magnitude(device.ir_drop.wordline_ohm) * segment
+        tolerance = TOLERANCE * np.broadcast_to(np.asarray(step, np.float64), (levels.shape[1],))
+        if reference:
+            tolerance = np.append(tolerance, tolerance.min(initial=TOLERANCE))
+        network = Network(cells=cells.copy(), wordline=wordline, bitline=bitline, voltage=voltage, tolerance=tolerance)
+        kept = _wordline_share(cells, wordline)
+        cells *= kept
+        variances = None if variances is None else variances * kept**2
     cells *= voltage
     bitline /= voltage  # of a column's own current, which the voltage has raised with the load of its cells
+    on_grid = _on_grid(cells, max_digit)
+    if network is not None and not _strays(network, on_grid, bitline, max_digit):
+        network = None
     variances = None if variances is None else variances * voltage**2
-    adc_offset = np.zeros(levels.shape[1])
+    adc_offset, adc_gain = np.zeros(levels.shape[1]), None
     if device.adc_offset is not None:
-        adc_offset += device.adc_offset.sigma_cells.value * draws.random(3).standard_normal(levels.shape[1])
+        adc_offset += device.adc_offset.sigma_cells.value * draws.of_converters(3, shared=device.adc_offset.shared)
+    if device.adc_gain is not None and not device.adc_gain.is_zero:
+        adc_gain = device.adc_gain.sigma.value * draws.of_converters(6, shared=device.adc_gain.shared)
     return ProgrammedCrossbar(
-        cells=_on_grid(cells, max_digit),
+        cells=on_grid,
         variances=None if variances is None else _exact_variances(variances, max_digit),
         bitline=bitline,
         reference=reference,
         max_digit=max_digit,
+        network=network,
+        adc_gain=adc_gain,
         adc_offset=adc_offset,
         adc_noise=0.0 if device.adc_noise is None else device.adc_noise.sigma_cells.value,
     )
@@ -243,7 +245,7 @@ class _Draws:
     """Where the deviates of a crossbar come from.
 
     Attributes:
-        random: generators by number: 0 stuck cells, 1 errors of cells, 2 drift, 3 converters, 4 rows, 5 columns.
+        random: generators by number: 0 stuck cells, 1 errors of cells, 2 drift, 3 offsets, 4 rows, 5 columns, 6 gains.
         columns: C; deviates are drawn for one more, so that a reference column moves none of the others.
         chip: standard normal deviate of the chip.
     """
@@ -255,6 +257,11 @@ class _Draws:
     def of_cells(self, draw: Callable[[tuple[int, int]], NDArray[Any]], index: NDArray[np.intp]) -> NDArray[Any]:
         """One for each of the cells (R, C')."""
         return draw((index.shape[0], self.columns + 1))[:, : index.shape[1]]
+
+    def of_converters(self, number: int, *, shared: bool) -> NDArray[np.float64]:
+        """One for the converter of each column (C,)."""
+        own = self.random(number).standard_normal(self.columns)
+        return np.repeat(own[:1], self.columns) if shared else own
 
 
 def _deviations(
@@ -311,11 +318,12 @@ def convert(
     step: NDArray[Any] | float,
     *,
     low: NDArray[Any] | int = 0,
+    gain: NDArray[np.float64] | None = None,
     offset: NDArray[np.float64] | float = 0.0,
     noise: float = 0.0,
     generator: Generator | None = None,
 ) -> NDArray[np.floating[Any]]:
-    """Convert column sums: `step * code`, code = round((y + error) / step) within low..low + 2**bits - 1.
+    """Convert column sums: `step * code`, code = round((y + gain y + error) / step) within low..low + 2**bits - 1.
 
     Halves go to the even code.
 
@@ -324,6 +332,7 @@ def convert(
         bits: resolution of each column (C,) or of all; a column of 0 bits is not converted and gives 0.
         step: cell units of one code, (C,) or for all, above 0.
         low: lowest code, (C,) or for all.
+        gain: static error of each column (C,) over what it reads, or None.
         offset: static error of each column (C,) or of all, in cell units.
         noise: standard deviation of a conversion, in cell units.
         generator: of the noise; C normal deviates are drawn for every vector, none if `noise` is 0.
@@ -332,7 +341,7 @@ def convert(
         (V, C), whole multiples of `step`, in the type of `sums`.
     """
     dtype = sums.dtype
-    codes = sums + np.asarray(offset, dtype)
+    codes = (sums if gain is None else sums * (1 + gain).astype(dtype)) + np.asarray(offset, dtype)
     if noise:
         assert generator is not None
         codes += dtype.type(noise) * generator.standard_normal(sums.shape, np.float32)
@@ -344,17 +353,17 @@ def convert(
     return codes
 
 
-def _noise_deviation(driven: NDArray[np.floating[Any]], variances: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Standard deviation of every column sum (V, C'): a cell driven with digit a adds a**2 times its variance."""
-    deviation: NDArray[np.float32] = np.square(driven, dtype=np.float32) @ variances
-    return np.sqrt(deviation, out=deviation)
-
-
 def _wordline_share(cells: NDArray[np.float64], segment: float) -> NDArray[np.float64]:
     """What is left of each cell's current after the loss d of the module's docstring."""
     carried = np.cumsum(cells[:, ::-1], axis=1)[:, ::-1]
     share: NDArray[np.float64] = 1 / (1 + segment * np.cumsum(carried, axis=1))
     return share
+
+
+def _strays(network: Network, cells: NDArray[Any], bitline: float, max_digit: int) -> bool:
+    """Whether the heaviest read, which drives every row as far as it goes, needs more than the first order."""
+    heaviest = column_sums(np.full((1, len(cells)), max_digit, np.float32), cells, None, bitline)
+    return bool(network.beyond_first_order(heaviest.sums, heaviest.lost).any())
 
 
 def _on_grid(cells: NDArray[np.float64], max_digit: int) -> NDArray[np.floating[Any]]:

@@ -1,13 +1,16 @@
 """Replay of a plan on real devices: the exact replay with `bsc.replay.analog` in place of the column sums and ADCs.
 
 Every crossbar is programmed once a trial. It has random streams of its own, and reads its vectors in order, so that
-neither the size of a batch nor an effect that is left out changes what another crossbar draws.
+neither the size of a batch nor an effect that is left out changes what another crossbar draws. Threads share the
+crossbars of a layer; what they read is whole and added exactly, so that neither their number nor their order matters.
 """
 
 import itertools
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.random import Generator, SeedSequence
@@ -25,7 +28,11 @@ from bsc.replay.activations import mapped_codes
 from bsc.replay.analog import ProgrammedCrossbar, Streams, program, streams
 from bsc.replay.loaded import PlanRunner
 
-CHUNK_DIGITS = 1 << 22
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+CHUNK_DIGITS = 1 << 18
+"""Digits that a thread drives a crossbar with at a time, to stay in its cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +77,7 @@ class NoisyLayer:
         key: what tells this trial and layer from others.
         chip: standard normal deviate of the chip that the layer is on.
         faults: cells that are known to be stuck, or None.
+        jobs: threads.
     """
 
     def __init__(
@@ -82,13 +90,17 @@ class NoisyLayer:
         *,
         chip: float = 0.0,
         faults: LayerFaults | None = None,
+        jobs: int = 1,
     ) -> None:
         self.layer = layer
         self.arrays = arrays
         self._chip = chip
         self._faults = faults
+        self._jobs = jobs
         self._cycles = input_cycles(layer.input_bits, signed=layer.input_signed, dac_bits=layer.dac_bits)
-        self._crossbars = [self._program(device, read, seed, key) for read in self._read_together()]
+        self._crossbars = _shared_out(
+            lambda read: self._program(device, read, seed, key), self._read_together(), self._jobs
+        )
         whole = np.repeat(corrections(layer, arrays), layer.active_rows, axis=0)[: layer.mapped_rows]
         limits = code_limits(layer.input_bits, signed=layer.input_signed)
         self._corrections = ExactProduct.of(whole, layer.groups, limits)
@@ -98,12 +110,18 @@ class NoisyLayer:
         driven = mapped_codes(self.arrays, codes)
         results = self._corrections(driven)
         reads = len(self._cycles) * min(self.layer.groups_per_tile, self.layer.row_groups)
-        for crossbar in self._crossbars:
-            inputs = driven[:, crossbar.groups, crossbar.rows].astype(np.int32)
-            chunk = max(1, CHUNK_DIGITS // max(1, reads * inputs[0].size)) if len(inputs) else 1
-            for start in range(0, len(inputs), chunk):
+        lock = threading.Lock()
+
+        def add(crossbar: _Crossbar) -> None:
+            here = driven[:, crossbar.groups, crossbar.rows]
+            chunk = max(1, CHUNK_DIGITS // max(1, reads * here[0].size)) if len(here) else 1
+            for start in range(0, len(here), chunk):
                 part = np.s_[start : start + chunk]
-                results[part, crossbar.columns] += self._read(crossbar, inputs[part])
+                read = self._read(crossbar, here[part].astype(np.int32))
+                with lock:
+                    results[part, crossbar.columns] += read
+
+        _shared_out(add, self._crossbars, self._jobs)
         return results if self.arrays.correction is None else results + self.arrays.correction
 
     def _read(self, crossbar: _Crossbar, inputs: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -152,9 +170,10 @@ class NoisyLayer:
             columns.start : columns.stop,
         ]
         place_values = int(layer.cells.read_place_values()[index.slice, conversion])
+        smallest_step = arrays.adc_lsb[here].min(axis=0) / len(indices)  # the errors of a pair add up
         return _Crossbar(
             programmed=tuple(
-                self._programmed(device, each, streams_.programming)
+                self._programmed(device, each, streams_.programming, smallest_step)
                 for each, streams_ in zip(indices, random, strict=True)
             ),
             polarities=tuple(-1 if paired and each.polarity else 1 for each in indices),
@@ -168,7 +187,9 @@ class NoisyLayer:
             place_values=place_values * arrays.signs[here].astype(np.int64),
         )
 
-    def _programmed(self, device: Device, index: CrossbarIndex, generator: Generator) -> ProgrammedCrossbar:
+    def _programmed(
+        self, device: Device, index: CrossbarIndex, generator: Generator, step: NDArray[Any]
+    ) -> ProgrammedCrossbar:
         levels = crossbar_cells(self.layer, self.arrays, index)
         stuck = None
         if self._faults is not None:
@@ -182,7 +203,16 @@ class NoisyLayer:
             max_digit=self.layer.max_digit,
             chip=self._chip,
             stuck_levels=stuck,
+            step=step,
         )
+
+
+def _shared_out(work: Callable[[Item], Found], items: Sequence[Item], jobs: int) -> list[Found]:
+    """What `work` gives for each item, by as many threads."""
+    if min(jobs, len(items)) <= 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(jobs, len(items))) as pool:
+        return list(pool.map(work, items))
 
 
 class NoisyReplayer:
@@ -194,6 +224,7 @@ class NoisyReplayer:
         seed: of the run.
         trial: which trial; each has cells and noise of its own, and all its crossbars are of one chip.
         faults: cells that are known to be stuck in every trial, by layer; none of a layer that is left out.
+        jobs: threads; the results are those of one.
     """
 
     def __init__(
@@ -204,11 +235,14 @@ class NoisyReplayer:
         seed: int,
         trial: int = 0,
         faults: Mapping[str, LayerFaults] | None = None,
+        jobs: int = 1,
     ) -> None:
         self._loaded = loaded
         chip = float(np.random.default_rng(SeedSequence(seed, spawn_key=(trial,))).standard_normal())
         self._layers = {
-            name: NoisyLayer(layer, arrays, device, seed, (trial, number), chip=chip, faults=(faults or {}).get(name))
+            name: NoisyLayer(
+                layer, arrays, device, seed, (trial, number), chip=chip, faults=(faults or {}).get(name), jobs=jobs
+            )
             for number, (name, (layer, arrays)) in enumerate(loaded.layers.items())
         }
 

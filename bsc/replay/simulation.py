@@ -80,6 +80,7 @@ def simulate(
     trials: int = 1,
     seed: int = 0,
     faults: FaultMap | None = None,
+    jobs: int = 1,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Simulation:
     """Replay a plan exactly, and then on devices.
@@ -93,6 +94,7 @@ def simulate(
         trials: how often crossbars are programmed anew.
         seed: of the trials.
         faults: cells that are stuck in every trial, of a device; or None.
+        jobs: threads that share the crossbars of a trial; the results are those of one.
         advance: called with the number of samples whenever some are done; `samples * (1 + trials)` in all.
 
     Raises:
@@ -104,7 +106,7 @@ def simulate(
     done = []
     for trial in range(trials if device is not None else 0):
         assert device is not None
-        on_device = NoisyReplayer(replayer.loaded, device, seed=seed, trial=trial, faults=stuck)
+        on_device = NoisyReplayer(replayer.loaded, device, seed=seed, trial=trial, faults=stuck, jobs=jobs)
         noisy = scored_outputs(mapping, data, on_device.replayed, advance=advance)
         scored = None if data.labels is None else accuracy(noisy, data.labels)
         done.append(Trial(accuracy=scored, error_rms=difference(noisy, exact)[1]))

@@ -3,7 +3,7 @@
 Cells of every level are programmed as `bsc.replay.analog` does it, with all effects of the device, and their moments
 taken. A weight code is a sum of cells, so that its own moments follow: slices and both polarities add up, a weight of 0
 included. In every step each code is drawn from a normal distribution of these moments; what a converter adds to a
-result is drawn for every result. Read noise counts with the cells, and wires and the range of converters are left out.
+result is drawn for every result. Read noise counts with the cells. Wires, gains and ranges of converters are left out.
 """
 
 from dataclasses import dataclass
@@ -101,7 +101,7 @@ def _cell_moments(device: Device, max_level: int) -> tuple[NDArray[np.float64], 
         off_current = device.off_current.model_copy(update={"reference_column": False})
         off = max_level / (device.off_current.on_off_ratio.value - 1)
     cells_alone = device.model_copy(
-        update={"off_current": off_current, "ir_drop": None, "adc_offset": None, "adc_noise": None}
+        update={"off_current": off_current, "ir_drop": None, "adc_gain": None, "adc_offset": None, "adc_noise": None}
     )
     levels = np.tile(np.arange(max_level + 1), (_ROWS, 1))
     random = np.random.default_rng(_SEED)

@@ -63,16 +63,11 @@ class Point:
 
 
 def points() -> Iterator[Point]:
-    """Every effect of the generic device alone, then the published devices with all of theirs.
-
-    Devices of which only the off current is known are there for what cells take, and not for errors.
-    """
+    """Every effect of the generic device alone, then the published devices with all of theirs."""
     for effect in hw_models.load_device("generic").effects:
         for factor in FACTORS:
             yield Point(device="generic", effect=effect, factor=factor, adc="lossless")
     for name in hw_models.device_names():
-        if hw_models.load_device(name).effects == ("off_current",):
-            continue
         for adc in ADCS:
             yield Point(device=name, effect=None, factor=1, adc=adc)
 

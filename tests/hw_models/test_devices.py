@@ -43,10 +43,10 @@ def test_every_file_has_its_device_and_every_citation_key_is_explained(name: str
         )
 
 
-def test_ideal_has_no_effect_and_generic_has_all() -> None:
+def test_ideal_has_no_effect_and_generic_has_all_that_have_a_source() -> None:
     assert hw_models.load_device("ideal").is_ideal
-    of_single_cells = set(EFFECTS) - {"chip_error", "row_error", "column_error", "temperature"}
-    assert set(hw_models.load_device("generic").effects) == of_single_cells
+    without_source = {"chip_error", "row_error", "column_error", "temperature", "adc_gain"}
+    assert set(hw_models.load_device("generic").effects) == set(EFFECTS) - without_source
 
 
 def points(spread: Spread | None) -> np.ndarray:

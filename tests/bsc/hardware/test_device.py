@@ -52,6 +52,9 @@ reference_column = false
 on_ohm = { value = 1e4, kind = "assumed", source = "[a] on" }
 wordline_ohm = { value = 1, kind = "assumed", source = "[a] w" }
 bitline_ohm = { value = 2, kind = "assumed", source = "[a] b" }
+[adc_gain]
+sigma = { value = 0.01, kind = "assumed", source = "[a] gain" }
+shared = true
 [adc_offset]
 sigma_cells = { value = 0.5, kind = "assumed", source = "[a] o" }
 [adc_noise]
@@ -81,6 +84,7 @@ def test_effects_in_the_order_of_the_record() -> None:
         "temperature",
         "off_current",
         "ir_drop",
+        "adc_gain",
         "adc_offset",
         "adc_noise",
     )
@@ -211,6 +215,7 @@ def numbers(device: Device) -> dict[str, object]:
         # Twice the off conductance.
         ("off_current", 2, {"off_current.on_off_ratio": 5}),
         ("ir_drop", 3, {"ir_drop.on_ohm": 1e4, "ir_drop.wordline_ohm": 3, "ir_drop.bitline_ohm": 6}),
+        ("adc_gain", 2, {"adc_gain.sigma": 0.02}),
         ("adc_offset", 2, {"adc_offset.sigma_cells": 1}),
         ("adc_noise", 2, {"adc_noise.sigma_cells": 0.5}),
     ],
@@ -251,6 +256,7 @@ def test_sources_lists_every_number() -> None:
         "ir_drop.on_ohm",
         "ir_drop.wordline_ohm",
         "ir_drop.bitline_ohm",
+        "adc_gain.sigma",
         "adc_offset.sigma_cells",
         "adc_noise.sigma_cells",
     ]

@@ -95,6 +95,15 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(results(small(), GENERIC), whole)
 
 
+@pytest.mark.parametrize("jobs", [2, 7])
+def test_threads_change_nothing(jobs: int) -> None:
+    case = small()
+    alone = NoisyLayer(case.layer, case.arrays, GENERIC, 3, (0, 0))
+    shared = NoisyLayer(case.layer, case.arrays, GENERIC, 3, (0, 0), jobs=jobs)
+    for part in (np.s_[:4], np.s_[4:]):
+        assert shared.results(case.inputs[part]).tobytes() == alone.results(case.inputs[part]).tobytes()
+
+
 @pytest.mark.parametrize("effect", [effect for effect in GENERIC.effects if effect != "off_current"])
 def test_every_effect_alone_changes_something(effect: str) -> None:
     strong = GENERIC.only(effect).scaled(effect, 100 if effect == "ir_drop" else 8).read_at(1e6)

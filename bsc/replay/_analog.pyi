@@ -1,0 +1,6 @@
+from typing import Any
+
+def sums(bytes: int, sizes: tuple[int, int, int], bitline: float, /, *arrays: Any) -> None: ...
+def nodal(
+    sizes: tuple[int, int, int], wires: tuple[float, float, float, float], sweeps: int, /, *arrays: Any
+) -> bool: ...
