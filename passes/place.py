@@ -15,15 +15,16 @@ A tile is one unit of the level below the chip, whatever the target calls it.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
-from bsc.chip.copies import Room, choose_copies
-from bsc.chip.dataflow import dataflow_of
+from bsc.chip.dataflow import Dataflow, dataflow_of
 from bsc.chip.fit import require_power, slots_at_hand
+from bsc.chip.segments import place_model, slots_to_load
 from bsc.ir.graph import Graph
 from bsc.ir.mapped import mapping_of
 from bsc.ir.passbase import Pass, PassResult, check_options, required
-from bsc.mapping.placement import CopiesPolicy, Rules, lay_down
+from bsc.mapping.placement import CopiesPolicy, Reloading, Rules
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Place(Pass):
             ("power", 0 <= self.power < float("inf"), "0 or more"),
         )
 
+    def reloading(self) -> Reloading | None:
+        """How layers are loaded one after another; None where all are there together."""
+        return None
+
     def run(self, graph: Graph) -> PassResult:
         """See the module docstring.
 
@@ -72,14 +77,23 @@ class Place(Pass):
         demand = replace(required(graph.demand, layers[0].name, self.name, "assign-adc"), pack=self.pack == "yes")
         if self.power:
             require_power(demand, self.power)
+
+        @cache
+        def dataflow() -> Dataflow:
+            return dataflow_of(mapping_of(graph))
+
+        reload = self.reloading()
+        to_load = None if reload is None else slots_to_load(demand, reload, dataflow)
         rules = Rules(
             policy=self.copies,
-            slots=slots_at_hand(demand, chips=self.chips, tiles=self.tiles, area_m2=self.area * 1e-6),
+            slots=slots_at_hand(
+                demand, chips=self.chips, tiles=self.tiles, area_m2=self.area * 1e-6, to_load=to_load
+            ),
             power_w=self.power or None,
             pack=demand.pack,
+            reload=reload,
         )
-        copies = choose_copies(self.copies, Room.of(demand, rules), lambda: dataflow_of(mapping_of(graph)))
-        placed = lay_down(demand, rules, copies)
+        placed = place_model(demand, rules, dataflow)
         changed = {layer.name: replace(layer, placed=placed[layer.name]) for layer in layers}
         return PassResult(graph.with_layers(changed), tuple(changed))
 

@@ -20,7 +20,9 @@ def power_needed_w(demand: ChipDemand) -> float | None:
     return ratio(demand.energy_j, interval_s)
 
 
-def slots_at_hand(demand: ChipDemand, *, chips: int = 0, tiles: int = 0, area_m2: float = 0.0) -> int:
+def slots_at_hand(
+    demand: ChipDemand, *, chips: int = 0, tiles: int = 0, area_m2: float = 0.0, to_load: int | None = None
+) -> int:
     """Places that may be filled.
 
     Args:
@@ -28,12 +30,13 @@ def slots_at_hand(demand: ChipDemand, *, chips: int = 0, tiles: int = 0, area_m2
         chips: how many there are; 0 for as many as one copy of each layer needs.
         tiles: how many of their tiles may be filled; 0 for all.
         area_m2: of those tiles; 0 for any.
+        to_load: places that the largest layer takes, where layers may be reloaded; None where all must be there.
 
     Raises:
-        DoesNotFitError: BSC404 if one copy of each layer does not find room.
+        DoesNotFitError: BSC404 if one copy of each layer, or of the largest one, does not find room.
         UsageError: BSC206 for an area where the target gives none.
     """
-    floor, need = demand.floor, slots_needed(demand)
+    floor, need = demand.floor, slots_needed(demand) if to_load is None else to_load
     tiles_needed = -(-need // floor.slots_per_tile)
     limits: dict[str, int] = {}
     if chips:
@@ -47,12 +50,22 @@ def slots_at_hand(demand: ChipDemand, *, chips: int = 0, tiles: int = 0, area_m2
     if need > slots:
         options = " ".join(option for option, limit in limits.items() if limit < need)
         largest = max(demand.layers, key=lambda layer: layer.crossbars)
+        words = f"the largest layer is '{largest.name}' with {largest.crossbars} crossbars"
+        if to_load is not None:
+            raise DoesNotFitError(
+                "BSC404",
+                "a layer needs more crossbars than there are, and reloading does not divide layers",
+                seen=f"{_places(need, demand)} for layers that must be there together, and {_places(slots, demand)} "
+                f"are at hand; {words}",
+                fix=f"give it {options}, or map fewer weight bits or --encoding offset",
+            )
         raise DoesNotFitError(
             "BSC404",
             "the model needs more crossbars than there are",
             seen=f"one copy of each layer takes {_places(need, demand)}, and {_places(slots, demand)} are at hand; "
-            f"the largest layer is '{largest.name}' with {largest.crossbars} crossbars",
-            fix=f"give it {options}, or map fewer weight bits or --encoding offset",
+            f"{words}",
+            fix=f"give it {options}, or load its layers one after another with --reload, or map fewer weight bits or "
+            "--encoding offset",
         )
     return slots or floor.slots_per_tile
 

@@ -3,7 +3,8 @@
 A slot is the place of one crossbar. Slots are numbered so that those of one IMA follow each other, then those of one
 tile, of one chip, and so on through whatever levels a target has: slot 100 of an ISAAC is place 4 of IMA 0 of tile 1.
 Layers lie in the order they run, so that those that feed each other are neighbours, and the copies of a layer follow
-each other: a placement takes no more memory for more copies.
+each other: a placement takes no more memory for more copies. Layers of a model that is larger than the chips at hand
+are in segments, which are loaded one after another into the same slots.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,24 @@ Slot = Annotated[int, Field(ge=0, le=MAX_SLOTS)]
 Line = Annotated[int, Field(ge=0, le=MAX_LINES)]
 
 
+class Reloading(Record):
+    """What it takes to write the next segment of a model over the one before it.
+
+    All cells of a crossbar are written, also those that hold no weight, since others were there before.
+    """
+
+    batch: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = Field(
+        description="inferences that a segment computes before the next one is written"
+    )
+    cell_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        description="time that a cell adds to that of writing its crossbar"
+    )
+    cell_j: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(description="energy of writing a cell")
+    updates: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        description="times that a cell can be written before it wears out; null is unknown"
+    )
+
+
 class Rules(Record):
     """What copies of all layers are chosen by; baselines, and reports on other hardware, are placed by the same."""
 
@@ -34,6 +53,9 @@ class Rules(Record):
         description="modelled power that no copies were to exceed; null for any"
     )
     pack: bool = Field(description="small layers may share crossbars")
+    reload: Reloading | None = Field(
+        default=None, description="layers may be loaded in segments, one after another; null if all are there together"
+    )
 
 
 class Placed(Record):
@@ -50,10 +72,12 @@ class Placed(Record):
     crossbars_per_copy: NonNegativeInt = Field(description="places that a copy takes")
     row: Line = Field(description="wordline of its crossbars that the layer begins on; above 0 where it shares them")
     column: Line = Field(description="bitline, likewise")
+    segment: NonNegativeInt = Field(default=0, description="which of the segments that are loaded one after another")
 
     def __str__(self) -> str:
+        segment = f"segment {self.segment}, " if self.segment else ""
         shared = f" from row {self.row}, column {self.column} on" if self.row else ""
-        return f"placed at {self.first_slot}, {self.copies} x {self.crossbars_per_copy} crossbars{shared}"
+        return f"{segment}placed at {self.first_slot}, {self.copies} x {self.crossbars_per_copy} crossbars{shared}"
 
     @property
     def end_slot(self) -> int:
@@ -91,6 +115,7 @@ class LayerDemand:
         vector_s: time that one copy needs for one vector, all its input cycles and row groups.
         energy_j: of one inference; None is unknown.
         part: of a crossbar that it takes, if it may share its crossbars with other layers; None if not.
+        weight_bits: of its weights, signs included, as they come to the chip.
     """
 
     name: str
@@ -99,6 +124,7 @@ class LayerDemand:
     vector_s: float
     energy_j: float | None = None
     part: "Part | None" = None
+    weight_bits: int = 0
 
     @property
     def busy_s(self) -> float:
@@ -158,19 +184,23 @@ class ChipDemand:
         floor: the places of a chip.
         layers: in the order they run.
         io_bits: of inputs and outputs of one inference.
+        value_bits: of one value that is carried.
         link_bits_per_s: that the links of one chip carry; None where the design has none.
         pack: small layers may share crossbars.
         tile: what the target calls one unit of the level below the chip, and several.
         tile_m2: area of one, all of its places filled; None where the target gives none.
+        crossbar_cells: of one crossbar.
     """
 
     floor: Floor
     layers: tuple[LayerDemand, ...]
     io_bits: int = 0
+    value_bits: int = 0
     link_bits_per_s: float | None = None
     pack: bool = False
     tile: tuple[str, str] = ("tile", "tiles")
     tile_m2: float | None = None
+    crossbar_cells: int = 0
 
     @cached_property
     def groups(self) -> tuple[tuple[LayerDemand, ...], ...]:
@@ -222,13 +252,14 @@ class ChipDemand:
         return self.floor.first_slots(crossbars_of(group) * copies[group[0].name] for group in self.groups)
 
 
-def lay_down(demand: ChipDemand, rules: Rules, copies: Mapping[str, int]) -> dict[str, Placed]:
+def lay_down(demand: ChipDemand, rules: Rules, copies: Mapping[str, int], segment: int = 0) -> dict[str, Placed]:
     """Put the copies of every layer onto the chips.
 
     Args:
-        demand: of the model.
+        demand: of the model, or of one segment of it.
         rules: by which the copies were chosen.
         copies: by layer.
+        segment: which.
     """
     placed = {}
     for group, start in zip(demand.groups, demand.starts(copies), strict=False):
@@ -241,6 +272,7 @@ def lay_down(demand: ChipDemand, rules: Rules, copies: Mapping[str, int]) -> dic
                 crossbars_per_copy=crossbars_of(group),
                 row=row,
                 column=column,
+                segment=segment,
             )
             if layer.part is not None:
                 row, column = row + layer.part.rows, column + layer.part.columns
