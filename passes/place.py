@@ -86,9 +86,7 @@ class Place(Pass):
         to_load = None if reload is None else slots_to_load(demand, reload, dataflow)
         rules = Rules(
             policy=self.copies,
-            slots=slots_at_hand(
-                demand, chips=self.chips, tiles=self.tiles, area_m2=self.area * 1e-6, to_load=to_load
-            ),
+            slots=slots_at_hand(demand, chips=self.chips, tiles=self.tiles, area_m2=self.area * 1e-6, to_load=to_load),
             power_w=self.power or None,
             pack=demand.pack,
             reload=reload,

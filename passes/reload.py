@@ -6,13 +6,13 @@
 A segment is written over the one before it, computes `batch` inferences, and gives way to the next. Where to cut, and
 how many copies of each layer its segment has by `copies`, is what makes a batch take the shortest time; see
 `bsc.chip.segments`. A cell takes `cell-s` seconds, after the others of its crossbar, and `cell-j` joules to write, and
-endures `updates` of that, or an unknown number if that is 0. `bsc compile --reload` takes all three from a device.
+endures `updates` of that, or an unknown number if that is 0. `bsc compile --reload` takes all three from a device,
+whose name is recorded.
 """
 
 from dataclasses import dataclass
 
-from bsc.errors import UsageError
-from bsc.ir.passbase import check_options
+from bsc.ir.passbase import Clash, check_options
 from bsc.mapping.placement import Reloading
 from passes.place import MOST, Place
 
@@ -26,6 +26,7 @@ class Reload(Place):
         cell_s: seconds of writing a cell.
         cell_j: joules of it.
         updates: times that a cell endures it; 0 is unknown.
+        device: name of the device that says so, or none.
     """
 
     name = "reload"
@@ -34,6 +35,7 @@ class Reload(Place):
     cell_s: float = 0.0
     cell_j: float = 0.0
     updates: float = 0.0
+    device: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,15 +46,23 @@ class Reload(Place):
             ("cell-s", 0 <= self.cell_s < infinite, "0 or more"),
             ("cell-j", 0 <= self.cell_j < infinite, "0 or more"),
             ("updates", 0 <= self.updates < infinite, "0 or more"),
+            ("device", len(self.device) <= 1, "one name"),
+            clashes=[
+                Clash(
+                    there=bool(self.power),
+                    problem="a power budget says nothing of writing",
+                    seen=f"power={self.power:g}",
+                    fix="leave power out, or use the pass 'place'",
+                )
+            ],
         )
-        if self.power:
-            raise UsageError(
-                "BSC201",
-                "a power budget and reloading cannot be used together",
-                seen=f"power={self.power:g}: what writing draws is not in it",
-                fix="leave --power out, or --reload",
-            )
 
     def reloading(self) -> Reloading:
         """What writing takes."""
-        return Reloading(batch=self.batch, cell_s=self.cell_s, cell_j=self.cell_j, updates=self.updates or None)
+        return Reloading(
+            batch=self.batch,
+            cell_s=self.cell_s,
+            cell_j=self.cell_j,
+            updates=self.updates or None,
+            device=next(iter(self.device), None),
+        )

@@ -1,38 +1,74 @@
 """What a chip does with a placed model: inferences a second, latency, power, and all that is told of them.
 
 Energy is that of all its crossbars as `bsc.cost` charges it, of traffic, digital work and power that never stops. Power
-is that energy over the interval.
+is that energy over the interval. What is loaded in segments has an interval on average over a batch, and the latency of
+the whole batch.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 from bsc.chip.buffers import LayerBuffer, layer_buffers
-from bsc.chip.copies import Room, choose_copies, interval_bound
+from bsc.chip.copies import interval_bound
 from bsc.chip.dataflow import Dataflow, dataflow_of
 from bsc.chip.demand import chip_demand, floor_of
 from bsc.chip.energy import ChipEnergy, chip_energy
-from bsc.chip.fit import slots_needed
-from bsc.chip.timing import Timing, time_of
+from bsc.chip.segments import Load, load_as_placed, place_model, slots_to_load
+from bsc.chip.timing import Timing, UseTime, critical_path, time_of
 from bsc.chip.traffic import MAX_CROSSBARS, Traffic, traffic_of
 from bsc.chip.work import NOTHING, Work, layer_work
 from bsc.cost.compare import Comparison
 from bsc.cost.counters import TRAFFIC, WORK, chip_actions
-from bsc.cost.counts import LayerCounts, baseline_format
+from bsc.cost.counts import LayerCounts, baseline_format, raella_format
 from bsc.cost.layouts import CopyLayout, dense_layout
 from bsc.cost.price import area_with_copies
 from bsc.hardware.target import Target, Topology
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
-from bsc.mapping.placement import ChipDemand, Placed, Rules, crossbars_of, lay_down
-from bsc.numeric.encoding import Encoding
+from bsc.mapping.placement import ChipDemand, Placed, Reloading, Rules, crossbars_of
+from bsc.numeric.encoding import CellFormat, Encoding
 from bsc.units import ratio
 
 Link = Literal["chip links", "mesh", "buses", "buffers"]
 """Kinds of what carries bits."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SegmentTime:
+    """A segment of a reloaded model, and what a batch takes on it.
+
+    Attributes:
+        load: what is written, and when its layers work.
+        traffic: of one inference within it, what comes in and goes out included; None is unknown.
+        links_s: time in which the busiest link of each kind carries that.
+        batch: inferences before the next segment is written.
+        write_s: of writing it.
+        write_j: likewise.
+    """
+
+    load: Load
+    traffic: Traffic | None
+    links_s: Mapping[Link, float]
+    batch: int
+    write_s: float
+    write_j: float
+
+    @property
+    def interval_s(self) -> float:
+        """Between two inferences of the batch."""
+        return max(self.load.timing.interval_s, *self.links_s.values(), 0.0)
+
+    def span_s(self, inferences: int) -> float:
+        """Time of writing it and of so many inferences."""
+        return self.write_s + self.load.timing.latency_s + (inferences - 1) * self.interval_s
+
+    @property
+    def batch_s(self) -> float:
+        """Time from the first cell that is written to the end of the batch."""
+        return self.span_s(self.batch)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,6 +85,7 @@ class Performance:
         work: of digital operators in one inference, by name of the counter; None is unknown.
         target: the hardware.
         area_m2: of what all copies fill on every level but the last; None where the target gives none.
+        segments: that are loaded one after another; none for a model that is there as a whole.
     """
 
     rules: Rules
@@ -60,6 +97,7 @@ class Performance:
     work: Mapping[str, int | None]
     target: Target
     area_m2: float | None
+    segments: tuple[SegmentTime, ...] = ()
 
     @property
     def copies(self) -> Mapping[str, int]:
@@ -73,8 +111,13 @@ class Performance:
 
     @property
     def crossbars(self) -> int:
-        """Crossbars of all copies."""
+        """Crossbars of all copies, in all segments."""
         return crossbars_in(self.placed.values())
+
+    @property
+    def places_taken(self) -> int:
+        """Places that have a crossbar, those of the largest segment."""
+        return max((each.load.crossbars for each in self.segments), default=self.crossbars)
 
     @property
     def chips(self) -> int:
@@ -90,29 +133,69 @@ class Performance:
     def links_s(self) -> Mapping[Link, float]:
         """Time in which the busiest of each kind carries its bits of one inference; those without a limit left out.
 
-        Where traffic is unknown, the links of chips carry inputs and outputs at least.
+        Where traffic is unknown, the links of chips carry inputs and outputs at least. Segments add up.
         """
-        if self.traffic is None:
-            return {"chip links": self.demand.io_s(self.chips)} if self.demand.link_bits_per_s else {}
-        bits: dict[Link, float] = {
-            "chip links": self.traffic.link_bits,
-            "mesh": self.traffic.mesh_bits,
-            "buses": self.traffic.bus_bits,
-            "buffers": self.traffic.buffer_bits,
-        }
-        rates = link_rates(self.target)
-        return {link: bits[link] / rate for link, rate in rates.items()}
+        if not self.segments:
+            return link_times(self.traffic, self.demand, self.chips, self.target)
+        kinds = dict.fromkeys(kind for each in self.segments for kind in each.links_s)
+        return {kind: math.fsum(each.links_s.get(kind, 0.0) for each in self.segments) for kind in kinds}
 
     @property
     def busiest_link(self) -> Link | None:
-        """The kind of link that sets the interval; None where a layer does."""
+        """The kind of link that sets the interval; None where a layer does, or writing has a part in it."""
+        if self.segments:
+            return None
         link = max(self.links_s, key=self.links_s.__getitem__, default=None)
         return link if link is not None and self.links_s[link] > self.timing.interval_s else None
 
     @property
     def interval_s(self) -> float:
-        """Between inferences: of the busiest layer, or of the busiest link if that is longer."""
+        """Between inferences: of the busiest layer, or of the busiest link if that is longer.
+
+        Of a reloaded model, the time of a batch over its inferences.
+        """
+        if self.segments:
+            return self.cycle_s / self.segments[0].batch
         return max(self.timing.interval_s, *self.links_s.values(), 0.0)
+
+    @property
+    def stall_s(self) -> float:
+        """By how much links make the interval longer than layers alone."""
+        if self.segments:
+            return math.fsum(each.interval_s - each.load.timing.interval_s for each in self.segments)
+        return self.interval_s - self.timing.interval_s
+
+    @property
+    def cycle_s(self) -> float:
+        """Time in which each segment is written once and computes a batch."""
+        return math.fsum(each.batch_s for each in self.segments)
+
+    @property
+    def latency_s(self) -> float:
+        """Of one inference: on an empty chip, or from the start of its batch to the end of that."""
+        return self.cycle_s if self.segments else self.timing.latency_s
+
+    @property
+    def writing_j(self) -> float | None:
+        """An inference's share of writing segments; None where nothing is reloaded."""
+        if not self.segments:
+            return None
+        return math.fsum(each.write_j for each in self.segments) / self.segments[0].batch
+
+    @property
+    def writing_share(self) -> float:
+        """Share of time in which segments are written."""
+        return math.fsum(each.write_s for each in self.segments) / self.cycle_s if self.cycle_s else 0.0
+
+    @property
+    def lifetime_s(self) -> float | None:
+        """Time until the most written cells wear out; None is unknown, or not at all.
+
+        A place is written once for each segment that has a crossbar there, and the first one for each.
+        """
+        if self.rules.reload is None or self.rules.reload.updates is None or not self.segments:
+            return None
+        return self.rules.reload.updates * self.cycle_s / len(self.segments)
 
     @property
     def counters(self) -> Mapping[str, int | None]:
@@ -124,7 +207,7 @@ class Performance:
     def idle_share(self) -> float:
         """Share of time in which places for crossbars in the tiles in use do nothing, on average."""
         places = self.tiles * self.demand.floor.slots_per_tile
-        return max(1.0 - (self.busy_share or 0.0) * self.crossbars / places, 0.0) if places else 1.0
+        return max(1.0 - (self.busy_share or 0.0) * self.places_taken / places, 0.0) if places else 1.0
 
     @cached_property
     def energy(self) -> ChipEnergy:
@@ -137,6 +220,7 @@ class Performance:
             tiles=self.tiles,
             chips=self.chips,
             idle_share=self.idle_share,
+            writing_j=self.writing_j,
         )
 
     @property
@@ -145,10 +229,13 @@ class Performance:
         return self.energy.total_j
 
     def batch_s(self, inferences: int) -> float:
-        """Time of some inferences in a row on an empty chip.
+        """Time of some inferences in a row on an empty chip, the first segment of a reloaded model still to be written.
 
         It may be a little more where copies are uneven: an event simulation of eleven networks was at most 8 % later.
         """
+        if self.segments:
+            whole, rest = divmod(inferences, self.segments[0].batch)
+            return whole * self.cycle_s + (math.fsum(each.span_s(rest) for each in self.segments) if rest else 0.0)
         return self.timing.latency_s + (inferences - 1) * self.interval_s
 
     @property
@@ -184,24 +271,33 @@ class Performance:
     @property
     def energy_delay_js(self) -> float | None:
         """Energy of an inference times its latency."""
-        return None if self.energy_j is None else self.energy_j * self.timing.latency_s
+        return None if self.energy_j is None else self.energy_j * self.latency_s
 
     @property
     def busy_share(self) -> float | None:
-        """Share of the interval in which a crossbar works for its busiest layer, on average over all crossbars."""
-        working = 0.0
-        for group in self.demand.groups:
-            busiest = max(self.timing.busy_s[layer.name] for layer in group)
-            working += busiest * self.placed[group[0].name].copies * crossbars_of(group)
-        return ratio(working, self.interval_s * self.crossbars)
+        """Share of the interval in which a crossbar works for its busiest layer, on average over all places taken."""
+        return ratio(self.working_s, self.interval_s * self.places_taken)
+
+    @property
+    def working_s(self) -> float:
+        """Work of all crossbars for one inference, added up."""
+        groups = [group for each in self.segments for group in each.load.demand.groups] or self.demand.groups
+        return math.fsum(
+            max(self.timing.busy_s[layer.name] for layer in group)
+            * self.placed[group[0].name].copies
+            * crossbars_of(group)
+            for group in groups
+        )
 
     @property
     def interval_bound_s(self) -> float:
         """An interval that no placement by the same rules undercuts: of crossbars, of links, and of power.
 
-        Where one copy of each layer exceeds the power, that is one.
+        Where one copy of each layer exceeds the power, that is one. Of a reloaded model, as if writing took no time.
         """
         slots = self.rules.slots
+        if self.segments:
+            return self.working_s / slots
         of_links, of_power = self.demand.io_s(self.demand.chips(slots)), self.demand.shortest_s(self.rules.power_w)
         return max(interval_bound(self.demand, slots), of_links, min(of_power, self.interval_s))
 
@@ -215,6 +311,7 @@ class ChipComparison:
         filled: the plan with the copies that make the shortest interval on the same crossbars.
         uniform: the same network with every column at 8 bits.
         offset: in the offset encoding of [isaac16], at 8 bits.
+        raella: in pairs around centres at 7 bits [raella23].
         dataflow: of the plan, and of the baselines as well.
         buffers: what each layer holds.
     """
@@ -223,16 +320,31 @@ class ChipComparison:
     filled: Performance
     uniform: Performance
     offset: Performance
+    raella: Performance
     dataflow: Dataflow
     buffers: Mapping[str, LayerBuffer]
 
+    @property
+    def critical_s(self) -> dict[str, float]:
+        """Seconds that each layer adds to the latency of an inference, or of the first one of a batch."""
+        spent: dict[str, float] = {}
+        for each in (segment.load for segment in self.plan.segments):
+            spent |= critical_path(each.dataflow, each.timing, each.demand.layers, each.copies)
+        if self.plan.segments:
+            return spent
+        return critical_path(self.dataflow, self.plan.timing, self.plan.demand.layers, self.plan.copies)
 
-def _baseline_layouts(layers: Sequence[MappedLayer], encoding: Encoding, cell_bits: int) -> list[CopyLayout] | None:
+
+Cells = Callable[[MappedLayer, int], CellFormat]
+"""What cells of a baseline hold, given those of the hardware in bits."""
+
+
+def _baseline_layouts(layers: Sequence[MappedLayer], cells: Cells, cell_bits: int) -> list[CopyLayout] | None:
     """Of every layer in a baseline; None where one is larger than traffic is followed for: a plan can say anything."""
     tiles = [-(-each.rows // each.tile_rows) * max(-(-each.columns // each.tile_cols), each.groups) for each in layers]
     if any(max(each.rows, count) > MAX_CROSSBARS for each, count in zip(layers, tiles, strict=True)):
         return None
-    return [dense_layout(each, baseline_format(each, encoding, cell_bits)) for each in layers]
+    return [dense_layout(each, cells(each, cell_bits)) for each in layers]
 
 
 def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -> ChipComparison:
@@ -249,6 +361,7 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
     whole = len(placed) == len(mapping.layers) and floor_of(own) == floor_of(target)
     chip = floor_of(target).slots_per_chip
     rules = next((each.rules for each in placed.values()), Rules(policy="none", slots=chip, power_w=None, pack=False))
+    cell_bits = target.crossbar.bits_per_cell
     if not whole:
         rules = rules.model_copy(update={"slots": chip})
 
@@ -257,39 +370,60 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
         rules: Rules,
         *,
         own: Mapping[str, Placed] | None = None,
-        baseline: Encoding | None = None,
+        baseline: Cells | None = None,
     ) -> Performance:
-        demand = replace(chip_demand(mapping, counts, target, comparison.law, baseline), pack=rules.pack)
-        need = slots_needed(demand)
+        encoding = None if baseline is None else baseline(mapping.layers[0], cell_bits).encoding
+        demand = replace(chip_demand(mapping, counts, target, comparison.law, encoding), pack=rules.pack)
+        need = slots_to_load(demand, rules.reload, lambda: dataflow)
         if need > rules.slots:
             rules = rules.model_copy(update={"slots": demand.chips(need) * chip})
-        places = own
-        if places is None:
-            places = lay_down(demand, rules, choose_copies(rules.policy, Room.of(demand, rules), lambda: dataflow))
-        copies = {name: each.copies for name, each in places.items()}
+        places = place_model(demand, rules, lambda: dataflow) if own is None else own
         layouts: Sequence[CopyLayout] | None = comparison.layouts
         if baseline is not None:
-            layouts = _baseline_layouts(mapping.layers, baseline, target.crossbar.bits_per_cell)
+            layouts = _baseline_layouts(mapping.layers, baseline, cell_bits)
+
+        def traffic(dataflow: Dataflow, names: Collection[str]) -> Traffic | None:
+            within = [number for number, layer in enumerate(mapping.layers) if layer.name in names]
+            if layouts is None:
+                return None
+            return traffic_of(
+                dataflow=dataflow,
+                layers=[mapping.layers[number] for number in within],
+                layouts=[layouts[number] for number in within],
+                placed={name: places[name] for name in names},
+                floor=demand.floor,
+                tiles_per_router=tiles_per_router(target),
+            )
+
+        def segment_time(number: int, reload: Reloading) -> SegmentTime:
+            load = load_as_placed(demand, dataflow, places, number)
+            carried = traffic(load.dataflow, load.layers)
+            return SegmentTime(
+                load=load,
+                traffic=carried,
+                links_s=link_times(carried, load.demand, load.chips, target),
+                batch=reload.batch,
+                write_s=load.write_s(reload),
+                write_j=load.write_j(reload),
+            )
+
+        last = max(each.segment for each in places.values())
+        segments: tuple[SegmentTime, ...] = ()
+        if last and rules.reload is not None:
+            segments = tuple(segment_time(number, rules.reload) for number in range(last + 1))
         on_crossbars = {layer.name for layer in demand.layers if layer.crossbars}
+        copies = {name: each.copies for name, each in places.items()}
         return Performance(
             rules=rules,
             placed=places,
             demand=demand,
-            timing=time_of(dataflow, demand.layers, copies),
+            timing=_timing_of(segments, dataflow) if segments else time_of(dataflow, demand.layers, copies),
             macs=sum(macs_of(layer) for layer in mapping.layers if layer.name in on_crossbars),
-            traffic=None
-            if layouts is None
-            else traffic_of(
-                dataflow=dataflow,
-                layers=mapping.layers,
-                layouts=layouts,
-                placed=places,
-                floor=demand.floor,
-                tiles_per_router=tiles_per_router(target),
-            ),
+            traffic=_added_traffic(segments) if segments else traffic(dataflow, list(places)),
             work=work,
             target=target,
-            area_m2=area_with_copies(counts, target, comparison.area_law, copies, crossbars_in(places.values())),
+            area_m2=_area_m2(counts, comparison, places),
+            segments=segments,
         )
 
     plan = perform(comparison.counts, rules, own=placed if whole else None)
@@ -297,11 +431,66 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
     return ChipComparison(
         plan=plan,
         filled=perform(comparison.counts, filled),
-        uniform=perform(comparison.uniform_counts, plan.rules, baseline="differential"),
-        offset=perform(comparison.offset_counts, plan.rules, baseline="offset"),
+        uniform=perform(comparison.uniform_counts, plan.rules, baseline=_in("differential")),
+        offset=perform(comparison.offset_counts, plan.rules, baseline=_in("offset")),
+        raella=perform(comparison.raella_counts, plan.rules, baseline=raella_format),
         dataflow=dataflow,
-        buffers=layer_buffers(dataflow),
+        buffers={
+            name: buffer
+            for part in [each.load.dataflow for each in plan.segments] or [dataflow]
+            for name, buffer in layer_buffers(part).items()
+        },
     )
+
+
+def _in(encoding: Encoding) -> Cells:
+    return lambda layer, cell_bits: baseline_format(layer, encoding, cell_bits)
+
+
+def _timing_of(segments: Sequence[SegmentTime], dataflow: Dataflow) -> Timing:
+    """The first inference of a batch on its way through all segments, which begins with writing the first one."""
+    uses: dict[str, list[UseTime]] = {}
+    done_s = 0.0
+    for each in segments:
+        for use, time in zip(each.load.dataflow.uses, each.load.timing.uses, strict=True):
+            uses.setdefault(use.layer, []).append(time.later(done_s + each.write_s))
+        done_s += each.batch_s
+    busy = {name: time_s for each in segments for name, time_s in each.load.timing.busy_s.items()}
+    slowest = max(segments, key=lambda each: each.load.timing.interval_s)
+    return Timing(
+        uses=tuple(uses[use.layer].pop(0) for use in dataflow.uses),
+        latency_s=done_s,
+        interval_s=math.fsum(each.load.timing.interval_s for each in segments),
+        busy_s=busy,
+        bottleneck=slowest.load.timing.bottleneck,
+    )
+
+
+def _added_traffic(segments: Sequence[SegmentTime]) -> Traffic | None:
+    """Of one inference through all segments."""
+    parts = [each.traffic for each in segments if each.traffic is not None]
+    if len(parts) < len(segments):
+        return None
+    return Traffic(
+        counters={name: sum(each.counters[name] for each in parts) for name in TRAFFIC},
+        mesh_bits=math.fsum(each.mesh_bits for each in parts),
+        link_bits=math.fsum(each.link_bits for each in parts),
+        bus_bits=math.fsum(each.bus_bits for each in parts),
+        buffer_bits=math.fsum(each.buffer_bits for each in parts),
+    )
+
+
+def _area_m2(counts: Sequence[LayerCounts], comparison: Comparison, placed: Mapping[str, Placed]) -> float | None:
+    """Of what all copies fill, or those of the segment that fills most."""
+    areas = []
+    for segment in {each.segment for each in placed.values()}:
+        here = {name: each for name, each in placed.items() if each.segment == segment}
+        own = [each for each in counts if each.name in here]
+        copies = {name: each.copies for name, each in here.items()}
+        crossbars = crossbars_in(here.values())
+        areas.append(area_with_copies(own, comparison.target, comparison.area_law, copies, crossbars))
+    known = [area for area in areas if area is not None]
+    return max(known) if len(known) == len(areas) else None
 
 
 def work_counters(layers: Sequence[MappedLayer], dataflow: Dataflow) -> dict[str, int | None]:
@@ -339,6 +528,19 @@ def tiles_per_router(target: Target) -> int:
     return next((link.shared_by for link in target.level[-2].link.values() if link.topology == "mesh"), 1)
 
 
+def link_times(traffic: Traffic | None, demand: ChipDemand, chips: int, target: Target) -> dict[Link, float]:
+    """Time in which the busiest of each kind of link carries its bits of one inference."""
+    if traffic is None:
+        return {"chip links": demand.io_s(chips)} if demand.link_bits_per_s else {}
+    bits: dict[Link, float] = {
+        "chip links": traffic.link_bits,
+        "mesh": traffic.mesh_bits,
+        "buses": traffic.bus_bits,
+        "buffers": traffic.buffer_bits,
+    }
+    return {link: bits[link] / rate for link, rate in link_rates(target).items()}
+
+
 def link_rates(target: Target) -> dict[Link, float]:
     """Bits a second: of all links of a chip, of one link between routers, of a bus and of a buffer of a tile.
 
@@ -361,9 +563,13 @@ def link_rates(target: Target) -> dict[Link, float]:
 
 
 def crossbars_in(placed: Iterable[Placed]) -> int:
-    """Crossbars of all copies; layers that share them have one first place."""
+    """Crossbars of all copies; layers of a segment that share them have one first place."""
     return sum(
-        {each.first_slot: each.copies * each.crossbars_per_copy for each in placed if each.crossbars_per_copy}.values()
+        {
+            (each.segment, each.first_slot): each.copies * each.crossbars_per_copy
+            for each in placed
+            if each.crossbars_per_copy
+        }.values()
     )
 
 

@@ -17,12 +17,12 @@ its own layers. A model that fits at once is not reloaded unless its batches are
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from bsc.chip.copies import Copies, Room, choose_copies, single
 from bsc.chip.dataflow import PORT, Dataflow, Move
 from bsc.chip.timing import Timing, time_of
-from bsc.errors import DoesNotFitError
 from bsc.mapping.placement import ChipDemand, Placed, Reloading, Rules, crossbars_of, lay_down
 
 Cost = tuple[float, int]
@@ -194,7 +194,7 @@ def slots_to_load(demand: ChipDemand, reload: Reloading | None, dataflow: Callab
     if reload is None:
         return demand.slots(single(demand.layers))
     cuts = possible_cuts(demand, dataflow())
-    parts = [replace(demand, layers=demand.layers[start:end]) for start, end in zip(cuts, cuts[1:], strict=False)]
+    parts = [replace(demand, layers=demand.layers[start:end]) for start, end in pairwise(cuts)]
     return max(part.slots(single(part.layers)) for part in parts)
 
 
@@ -237,9 +237,7 @@ def part_of(dataflow: Dataflow, layers: Collection[str]) -> Dataflow:
             replace(
                 use,
                 home=place(use.home),
-                reads=tuple(
-                    replace(read, source=numbers[read.source]) for read in use.reads if read.source in numbers
-                ),
+                reads=tuple(replace(read, source=numbers[read.source]) for read in use.reads if read.source in numbers),
             )
             for use in (dataflow.uses[number] for number in inside)
         ),

@@ -42,6 +42,7 @@ class Reloading(Record):
     updates: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         description="times that a cell can be written before it wears out; null is unknown"
     )
+    device: str | None = Field(description="of the cells; null where nobody said")
 
 
 class Rules(Record):

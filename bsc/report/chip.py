@@ -7,10 +7,18 @@ from typing import Final
 
 from rich.console import Group, RenderableType
 
-from bsc.report.document import ChipFigures, LayerOnChip, ReportDocument, TargetLevel
+from bsc.report.cells import YEAR_S, duration
+from bsc.report.document import (
+    BASELINES,
+    ChipFigures,
+    LayerOnChip,
+    ReloadFigures,
+    ReportDocument,
+    TargetLevel,
+)
 from bsc.report.energy import energy_notes, energy_table
 from bsc.report.table import Table
-from bsc.report.text import new_table, plain_text
+from bsc.report.text import new_table, plain_text, with_ratio
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
 
 ROUNDING: Final = 1e-9
@@ -95,33 +103,60 @@ def chip_rows(report: ReportDocument) -> list[ChipRow]:
 def chip_section(report: ReportDocument) -> RenderableType:
     """Figures of the chip, and what stands out."""
     lines = [f"{label:<18}{words}" for label, words in chip_notes(report)]
-    return Group(chip_table(report), energy_table(report), plain_text(*lines, ""))
+    return Group(chip_table(report), energy_table(report), plain_text(*lines, ""), *_segment_tables(report))
+
+
+def _segment_tables(report: ReportDocument) -> list[Table]:
+    """The segments of a model that is reloaded."""
+    reload = report.chip.plan.reload
+    return [] if reload is None or not reload.segments else [segment_table(reload)]
+
+
+def segment_table(reload: ReloadFigures) -> Table:
+    """Segments in the order they are loaded."""
+    names = ("segment", "from", "to", "layers", "crossbars", "writing", "energy", "latency", "interval", "batch")
+    table = new_table(f"Segments, {reload.batch} inferences each", names, 3)
+    for number, each in enumerate(reload.segments):
+        table.add_row(
+            str(number),
+            each.first_layer,
+            each.last_layer,
+            str(each.layers),
+            str(each.crossbars),
+            format_si(each.write_s, "s"),
+            format_si(each.write_j, "J"),
+            format_si(each.latency_s, "s"),
+            format_si(each.interval_s, "s"),
+            format_si(each.batch_s, "s"),
+        )
+    return table
 
 
 def chip_table(report: ReportDocument) -> Table:
     """The plan on chips beside its baselines."""
     title = f"The chip, copies '{report.chip.plan.copies_policy}'"
-    table = new_table(title, ("many inferences", "this plan", "uniform 8 bit", "ratio", "ISAAC offset 8 bit", "ratio"))
+    table = new_table(title, ("many inferences", "this plan", *BASELINES))
     had_ratios = True
     for row in chip_rows(report):
         if had_ratios and not row.has_ratios:
             table.add_section()
         had_ratios = row.has_ratios
-        cells = [row.plan]
-        for theirs, better in row.baselines:
-            cells += [theirs, format_ratio(better) if row.has_ratios else ""]
-        table.add_row(row.label, *cells)
+        cells = (with_ratio(theirs, better) if row.has_ratios else theirs for theirs, better in row.baselines)
+        table.add_row(row.label, row.plan, *cells)
     return table
 
 
 def layer_chip_table(report: ReportDocument) -> Table:
     """Copies, places and times by layer."""
-    names = ("layer", "copies", "crossbars", "place", "works from", "to", "busy", "holds")
+    in_segments = any(on.segment for on in report.chip.layers.values())
+    segment = ["segment"] if in_segments else []
+    names = ("layer", *segment, "copies", "crossbars", "place", "works from", "to", "busy", "holds")
     table = new_table(f"Layers on the chip, one inference; places are {place_name(report)}", names)
     for layer in report.plan.layers:
         on = report.chip.layers[layer.name]
         table.add_row(
             layer.name,
+            *([str(on.segment)] if in_segments else []),
             str(on.copies),
             str(on.crossbars),
             place_text(on),
@@ -158,6 +193,8 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
             f"{format_si(filled.inferences_per_s_bound, '/s')}"
         )
         notes.append(("with more copies", words))
+    if plan.reload is not None:
+        notes += _reload_notes(report, plan.reload)
     over = [layer.name for layer in report.plan.layers if chip.layers[layer.name].overflows]
     if over:
         words = f"{_and_more(over)} must hold more than the buffers of {_its(over)} {tile.plural} can"
@@ -167,7 +204,7 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     placed = [layer.placed for layer in report.plan.layers if layer.placed is not None]
     if any(each.rules.pack for each in placed) and not any(each.row for each in placed):
         notes.append(("--pack", "no two layers that follow each other fit onto the same crossbars"))
-    more_chips = max(chip.uniform_8_bit.chips, chip.isaac_offset_8_bit.chips)
+    more_chips = max(each.chips for each in chip.baselines)
     if more_chips > plan.chips:
         notes.append(("baselines", f"that do not fit have more {whole.plural}: up to {more_chips}"))
     shared = [name for name, uses in Counter(step.layer for step in report.plan.steps).items() if name and uses > 1]
@@ -177,6 +214,32 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     words = "of crossbars, converters, links, buses and buffers; digital operators keep up with them"
     notes.append(("times", words))
     return [*notes, *energy_notes(report)]
+
+
+def _reload_notes(report: ReportDocument, reload: ReloadFigures) -> list[tuple[str, str]]:
+    """What stands out of a model that may be loaded in segments."""
+    whole = report.cost.levels[-1]
+    if not reload.segments:
+        return [("--reload", f"all layers are on the {whole.plural} at once, which is at least as fast as in segments")]
+    device = "" if reload.device is None else f" by device '{reload.device}'"
+    notes = [
+        (
+            "reloading",
+            f"{len(reload.segments)} segments for every {reload.batch} inferences: {reload.writing_share:.1%} of the "
+            f"time is writing, {format_si(reload.writing_j, 'J')} each time{device}",
+        ),
+        (
+            "between segments",
+            f"up to {bytes_text(reload.waiting_bits)} of activations of a batch wait outside of the {whole.plural}, "
+            f"over whose links they go out and come back; the energy of that memory is {UNKNOWN}",
+        ),
+    ]
+    if reload.lifetime_s is None:
+        notes.append(("ENDURANCE", "unknown: the device does not say how often a cell can be written"))
+    else:
+        words = f"{reload.updates:.3g} writes of a cell are over after {duration(reload.lifetime_s)} without a pause"
+        notes.append(("ENDURANCE" if reload.lifetime_s < YEAR_S else "endurance", words))
+    return notes
 
 
 def link_name(report: ReportDocument, link: str) -> str:
@@ -194,6 +257,9 @@ def link_name(report: ReportDocument, link: str) -> str:
 def slowest(report: ReportDocument) -> str:
     """What sets the interval."""
     chip = report.chip.plan
+    if chip.reload is not None and chip.reload.segments:
+        longest = max(chip.reload.segments, key=lambda each: each.batch_s)
+        return f"the segment from {longest.first_layer} to {longest.last_layer}, on average over a batch"
     if chip.busiest_link is None:
         return chip.bottleneck or "nothing"
     longer = f"{format_si(chip.stall_s, 's')} longer than {chip.bottleneck or 'any layer'}"
@@ -202,7 +268,7 @@ def slowest(report: ReportDocument) -> str:
 
 def _power_words(report: ReportDocument, budget_w: float) -> str:
     """What a power budget means, and for whom it is too small."""
-    columns = zip(("this plan", "uniform 8 bit", "ISAAC offset 8 bit"), report.chip.columns, strict=True)
+    columns = zip(("this plan", *BASELINES), report.chip.columns, strict=True)
     over = [name for name, each in columns if (each.layers_power_w or 0.0) > budget_w * (1 + ROUNDING)]
     words = f"{format_si(budget_w, 'W')} for crossbar layers of copies"
     exceed = "exceeds" if len(over) == 1 else "exceed"

@@ -1,28 +1,20 @@
 """Tables of what a plan costs, beside its baselines and under every ADC law."""
 
-from typing import Final
-
-from bsc.report.document import PlanCost, ReportDocument
+from bsc.report.document import BASELINES, PlanCost, ReportDocument
 from bsc.report.table import Table
-from bsc.report.text import new_table
+from bsc.report.text import new_table, with_ratio
 from bsc.units import format_ratio, format_si, ratio
-
-BASELINES: Final = ("uniform 8 bit", "ISAAC 8 bit", "RAELLA 7 bit")
-"""What there is room for."""
 
 
 def cost_table(cost: PlanCost) -> Table:
-    """Energy by action, latency, and area by part."""
-    names = ("one inference", "this plan", *(name for each in BASELINES for name in (each, "ratio")))
-    table = new_table(f"Cost, ADC law '{cost.adc_law}'", names)
+    """Energy by action, latency, and area by part; beside each baseline how many times better the plan is."""
+    table = new_table(f"Cost, ADC law '{cost.adc_law}'", ("one inference", "this plan", *BASELINES))
     spends = (cost.plan, *cost.baselines)
 
     def row(name: str, values: list[float | None], unit: str) -> None:
         ours, *baselines = values
-        cells = [format_si(ours, unit)]
-        for baseline in baselines:
-            cells += [format_si(baseline, unit), format_ratio(ratio(baseline, ours))]
-        table.add_row(name, *cells)
+        cells = (with_ratio(format_si(each, unit), ratio(each, ours)) for each in baselines)
+        table.add_row(name, format_si(ours, unit), *cells)
 
     for action in cost.actions:
         row(action.label, [spend.energy_by_action_j.get(action.name) for spend in spends], "J")
@@ -36,7 +28,7 @@ def cost_table(cost: PlanCost) -> Table:
     row("area", [spend.area_m2 for spend in spends], "m²")
     levels = cost.levels[:-1]
     ours, *others = (" / ".join(str(spend.units[level.name]) for level in levels) for spend in spends)
-    table.add_row(" / ".join(level.plural for level in levels), ours, *(cell for each in others for cell in (each, "")))
+    table.add_row(" / ".join(level.plural for level in levels), ours, *others)
     return table
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from bsc.printable import visible, visible_lines
 from bsc.report.table import Justify, Table
+from bsc.units import format_ratio
 
 _LABEL = re.compile(r" +|\S+( \S+){0,3} {2,}")
 
@@ -81,6 +82,11 @@ def new_table(title: str, columns: Sequence[str], left: int = 1, *, numbers: Col
     text = {*range(left)} - {*numbers}
     justify: list[Justify] = ["left" if position in text else "right" for position in range(len(columns))]
     return Table(title=title, columns=tuple(map(visible, columns)), justify=tuple(justify))
+
+
+def with_ratio(value: str, ratio: float | None) -> str:
+    """A baseline's figure and how many times better the plan is, ratios below each other in a column."""
+    return f"{value}  {format_ratio(ratio):>6}"
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> RenderableType:
