@@ -7,6 +7,7 @@ from typing import Final
 
 from rich.console import Group, RenderableType
 
+from bsc.report.beside import BesideRow, beside_table
 from bsc.report.cells import YEAR_S, duration
 from bsc.report.document import (
     BASELINES,
@@ -18,7 +19,7 @@ from bsc.report.document import (
 )
 from bsc.report.energy import energy_notes, energy_table
 from bsc.report.table import Table
-from bsc.report.text import new_table, plain_text, with_ratio
+from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
 
 ROUNDING: Final = 1e-9
@@ -60,25 +61,7 @@ def _per_mm2(per_m2: float | None) -> float | None:
     return None if per_m2 is None else per_m2 * 1e-6
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChipRow:
-    """A row of the table of chips, in words.
-
-    Attributes:
-        label: what the figure is called.
-        plan: the plan's.
-        baselines: of each baseline its figure, and how many times better the plan is; None where that is not known, or
-            neither more nor less is better.
-        has_ratios: the figure has ratios at all.
-    """
-
-    label: str
-    plan: str
-    baselines: tuple[tuple[str, float | None], ...]
-    has_ratios: bool = True
-
-
-def chip_rows(report: ReportDocument) -> list[ChipRow]:
+def chip_rows(report: ReportDocument) -> list[BesideRow]:
     """The plan on chips beside its baselines: figures, and behind them counts without ratios."""
     levels = report.cost.levels[-2:]
     rows = []
@@ -87,7 +70,7 @@ def chip_rows(report: ReportDocument) -> list[ChipRow]:
         better = [ratio(ours, each) if row.more_is_better else ratio(each, ours) for each in baselines]
         texts = [format_si(each, row.unit) for each in baselines]
         rows.append(
-            ChipRow(label=row.label, plan=format_si(ours, row.unit), baselines=tuple(zip(texts, better, strict=True)))
+            BesideRow(label=row.label, plan=format_si(ours, row.unit), baselines=tuple(zip(texts, better, strict=True)))
         )
     counts: list[tuple[str, Callable[[ChipFigures], str]]] = [
         (" / ".join(level.plural for level in reversed(levels)), lambda each: f"{each.chips} / {each.tiles}"),
@@ -96,7 +79,9 @@ def chip_rows(report: ReportDocument) -> list[ChipRow]:
     ]
     for label, text in counts:
         mine, *others = map(text, report.chip.columns)
-        rows.append(ChipRow(label=label, plan=mine, baselines=tuple((each, None) for each in others), has_ratios=False))
+        rows.append(
+            BesideRow(label=label, plan=mine, baselines=tuple((each, None) for each in others), has_ratios=False)
+        )
     return rows
 
 
@@ -114,18 +99,15 @@ def _segment_tables(report: ReportDocument) -> list[Table]:
 
 def segment_table(reload: ReloadFigures) -> Table:
     """Segments in the order they are loaded."""
-    names = ("segment", "from", "to", "layers", "crossbars", "writing", "energy", "latency", "interval", "batch")
-    table = new_table(f"Segments, {reload.batch} inferences each", names, 3)
+    names = ("segment", "layers", "crossbars", "writing", "energy", "interval", "batch")
+    table = new_table(f"Segments, {reload.batch} inferences each", names, 2)
     for number, each in enumerate(reload.segments):
         table.add_row(
             str(number),
-            each.first_layer,
-            each.last_layer,
-            str(each.layers),
+            each.first_layer if each.layers == 1 else f"{each.first_layer} to {each.last_layer}",
             str(each.crossbars),
             format_si(each.write_s, "s"),
             format_si(each.write_j, "J"),
-            format_si(each.latency_s, "s"),
             format_si(each.interval_s, "s"),
             format_si(each.batch_s, "s"),
         )
@@ -134,16 +116,9 @@ def segment_table(reload: ReloadFigures) -> Table:
 
 def chip_table(report: ReportDocument) -> Table:
     """The plan on chips beside its baselines."""
-    title = f"The chip, copies '{report.chip.plan.copies_policy}'"
-    table = new_table(title, ("many inferences", "this plan", *BASELINES))
-    had_ratios = True
-    for row in chip_rows(report):
-        if had_ratios and not row.has_ratios:
-            table.add_section()
-        had_ratios = row.has_ratios
-        cells = (with_ratio(theirs, better) if row.has_ratios else theirs for theirs, better in row.baselines)
-        table.add_row(row.label, row.plan, *cells)
-    return table
+    rows = chip_rows(report)
+    sections = [[row for row in rows if row.has_ratios == has_ratios] for has_ratios in (True, False)]
+    return beside_table(f"The chip, copies '{report.chip.plan.copies_policy}'", "many inferences", sections)
 
 
 def layer_chip_table(report: ReportDocument) -> Table:

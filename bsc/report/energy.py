@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bsc.report.beside import BesideRow, beside_table
 from bsc.report.document import BASELINES, InferenceEnergy, ReportDocument
 from bsc.report.table import Table
-from bsc.report.text import new_table, with_ratio
+from bsc.report.text import new_table
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
 
 
@@ -82,15 +83,15 @@ def full_saving(report: ReportDocument) -> float | None:
 
 def energy_table(report: ReportDocument) -> Table:
     """Parts and totals."""
-    table = new_table("Where the energy goes", ("one inference of many", "this plan", *BASELINES))
+    sections: list[list[BesideRow]] = [[]]
     whole = False
     for row in energy_rows(report):
-        cells = (with_ratio(format_si(theirs, "J"), better) for theirs, better in row.baselines)
-        table.add_row(row.part.label, format_si(row.plan, "J"), *cells)
+        beside = tuple((format_si(theirs, "J"), better) for theirs, better in row.baselines)
+        sections[-1].append(BesideRow(label=row.part.label, plan=format_si(row.plan, "J"), baselines=beside))
         if not row.part.adds and not whole:
-            table.add_section()
+            sections.append([])
         whole = whole or row.part is FULL
-    return table
+    return beside_table("Where the energy goes", "one inference of many", sections)
 
 
 def action_table(report: ReportDocument) -> Table:
