@@ -45,6 +45,7 @@ CHIP: Final = {
 """Figures of the plan on chips by their field: what they are called, and their unit; the target names its levels."""
 LAYER_ON_CHIP: Final = {
     "copies": ("copies", "copies"),
+    "segment": ("segment", "segments"),
     "crossbars": ("crossbars, all copies", "crossbars"),
     "start_s": ("works from", "s"),
     "end_s": ("works to", "s"),

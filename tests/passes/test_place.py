@@ -103,7 +103,8 @@ def test_an_area_is_that_of_whole_tiles_and_what_is_needed_is_enough() -> None:
         "[BSC404] the model needs more crossbars than there are\n"
         "  seen: one copy of each layer takes 18 crossbars in 1 core, and 0 crossbars in 0 cores are at hand; the "
         "largest layer is 'b' with 10 crossbars\n"
-        "  fix:  give it --area 0.373, or map fewer weight bits or --encoding offset"
+        "  fix:  give it --area 0.373, or load its layers one after another with --reload, or map fewer weight bits or "
+        "--encoding offset"
     )
     assert places(Place(area=0.373, chips=1), tiled) == {"a": (1, 0), "b": (1, 8)}
     with pytest.raises(UsageError, match="--area needs a target that gives areas"):
@@ -128,7 +129,8 @@ def test_a_layer_larger_than_a_chip_goes_on_on_the_next() -> None:
         "[BSC404] the model needs more crossbars than there are\n"
         "  seen: one copy of each layer takes 208 crossbars in 9 tiles, and 192 crossbars in 8 tiles are at hand; the "
         "largest layer is 'b' with 200 crossbars\n"
-        "  fix:  give it --chips 3, or map fewer weight bits or --encoding offset"
+        "  fix:  give it --chips 3, or load its layers one after another with --reload, or map fewer weight bits or "
+        "--encoding offset"
     )
 
 

@@ -62,7 +62,7 @@ def test_by_hand() -> None:
 
 def test_figures_follow_from_each_other(reports: dict[str, ReportDocument]) -> None:
     for report in reports.values():
-        spends = (report.cost.plan, report.cost.uniform_8_bit, report.cost.isaac_offset_8_bit, report.cost.plan)
+        spends = (report.cost.plan, *report.cost.baselines, report.cost.plan)
         macs = sum(layer.rows * layer.columns * layer.vectors for layer in report.plan.layers)
         for chip, spend in zip(columns(report), spends, strict=True):
             assert chip.inferences_per_s == pytest.approx(1 / chip.interval_s)
@@ -132,7 +132,7 @@ def test_whoever_exceeds_the_budget_with_one_copy_is_named(mnist: Path) -> None:
     levels = (*ISAAC.level[:-2], ISAAC.level[-2].model_copy(update={"count": 7}), chip)
     elsewhere = report_of(_with(plan, placed), target=ISAAC.model_copy(update={"level": levels}))
     assert elsewhere.chip.plan.slots_at_hand == 7 * 96
-    assert [each.power_budget_w for each in columns(elsewhere)] == [0.12] * 4
+    assert [each.power_budget_w for each in columns(elsewhere)] == [0.12] * 5
     assert elsewhere.chip.plan.copies_policy == "throughput"
     assert elsewhere.chip.plan.power_w == report.chip.plan.power_w
 
