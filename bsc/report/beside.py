@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from bsc.report.document import BASELINES
 from bsc.report.table import Table
 from bsc.report.text import new_table
 from bsc.units import format_ratio
+
+BASELINES: Final = ("uniform 8 bit", "ISAAC 8 bit", "RAELLA 7 bit")
+"""What there is room for of their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
