@@ -32,7 +32,7 @@ class Table:
         justify: how the cells of each column, and its heading, are set.
         rows: the cells of every row, one for each column.
         sections: numbers of rows that a blank line comes before.
-        short: a table that stands for this one where a word of it would be broken or a line wrapped; None for none.
+        short: a table that stands for this one where numbers of it would be wrapped; None for none.
     """
 
     title: str
@@ -122,9 +122,9 @@ class Table:
         return PADDING if column else 0, PADDING if column + 1 < len(self.columns) else 0
 
     def _fits_within(self, available: int) -> bool:
-        """Whether every row is one line; headings may be wrapped."""
-        widths = self._widths(available)
-        return all(self._fits_in(column, width) for column, width in enumerate(widths))
+        """Whether no number is wrapped; headings and text may be."""
+        columns = enumerate(zip(self._widths(available), self.justify, strict=True))
+        return all(justify == "left" or self._fits_in(column, width) for column, (width, justify) in columns)
 
     def _fits_in(self, column: int, width: int) -> bool:
         room = self._room(column, width)

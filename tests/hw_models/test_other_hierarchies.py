@@ -99,7 +99,7 @@ def test_what_is_left_out_is_named(plan: Path) -> None:
     left_out = document["cost"]["not_modelled"]
     if plan.stem == "puma":
         assert "the core's control pipeline, instruction memory, register file and scalar unit" in left_out
-        assert "the node's on chip network and off chip network" in left_out
+        assert "the node's off chip network" in left_out
     assert "input bits that row drivers take in" in left_out
 
 

@@ -49,8 +49,8 @@ def test_a_layer_is_not_divided() -> None:
         Reload(tiles=1).run(graph(crossbars=(40, 10)))
     assert str(refused.value) == (
         "[BSC404] a layer needs more crossbars than there are, and reloading does not divide layers\n"
-        "  seen: 40 crossbars in 2 tiles for layers that must be there together, and 24 crossbars in 1 tile are at hand; "
-        "the largest layer is 'a' with 40 crossbars\n"
+        "  seen: 40 crossbars in 2 tiles for layers that must be there together, and 24 crossbars in 1 tile are at "
+        "hand; the largest layer is 'a' with 40 crossbars\n"
         "  fix:  give it --tiles 2, or map fewer weight bits or --encoding offset"
     )
     Reload(tiles=2).run(graph(crossbars=(40, 10)))

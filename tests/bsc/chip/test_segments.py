@@ -1,4 +1,4 @@
-"""Segments of models that are larger than the chips: by hand, against all other ways to cut, and against greedy filling."""
+"""Segments of models that are larger than the chips: by hand, against all other cuts, and against greedy filling."""
 
 import itertools
 import math
@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from bsc.chip.copies import single
@@ -87,7 +88,7 @@ def test_by_hand() -> None:
     demand, flow = demand_of((4, 1, 1.0), (4, 5, 1.0), (4, 1, 1.0)), chain([1, 5, 1])
     given = rules(8, cell_s=0.001)  # writing takes 100 cells x 1 ms
     loads = choose_segments(demand, given, flow)
-    # 0 alone: 0.1 + 1 + 3 x 1 = 4.1, then 1 and 2: 0.1 + (5 + 1) + 3 x 5 = 21.1. Of equal ways the earliest cut is taken.
+    # 0 alone: 0.1 + 1 + 3 x 1 = 4.1, then 1 and 2: 0.1 + (5 + 1) + 3 x 5 = 21.1. Of equal ways the earliest cut wins.
     assert spans(loads) == [("0",), ("1", "2")]
     assert given.reload is not None
     assert [load.write_s(given.reload) for load in loads] == [0.1, 0.1]
@@ -114,7 +115,7 @@ def test_what_fits_is_not_reloaded_unless_that_is_faster() -> None:
     demand, flow = demand_of((4, 8, 1.0), (4, 8, 1.0)), chain([8, 8])
     assert spans(choose_segments(demand, rules(8), flow)) == [("0", "1")]
     assert spans(choose_segments(demand, rules(32, cell_s=1.0), flow)) == [("0", "1")]
-    # Seven places beyond one copy each buy nothing while both share them; alone, each layer has a second and third copy.
+    # Four places beyond one copy each buy nothing while both are there; alone, each layer has a second copy.
     uneven = demand_of((5, 8, 1.0), (5, 8, 1.0))
     assert spans(choose_segments(uneven, rules(14, batch=100, policy="throughput"), flow)) == [("0",), ("1",)]
 
@@ -127,35 +128,32 @@ def test_a_way_is_the_cheapest_and_not_the_one_with_fewest_stops() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    layers=st.lists(st.tuples(st.integers(0, 6), st.integers(1, 30), st.sampled_from([0.5, 1.0, 3.0])), min_size=1, max_size=7),
-    slots=st.integers(6, 16),
-    batch=st.integers(1, 20),
-    cell_s=st.sampled_from([0.0, 0.001, 0.1]),
+@drawn(
+    layers=st.lists(
+        st.tuples(st.integers(0, 6), st.integers(1, 30), st.sampled_from([0.5, 1.0, 3.0])), min_size=1, max_size=7
+    ),
     link=st.sampled_from([None, 1e3, 1e5]),
-    policy=st.sampled_from(["none", "throughput"]),
-)  # fmt: skip
-def test_no_other_cuts_are_faster(
-    layers: list[tuple[int, int, float]],
-    slots: int,
-    batch: int,
-    cell_s: float,
-    link: float | None,
-    policy: CopiesPolicy,
-) -> None:
+    given=st.builds(
+        rules,
+        st.integers(6, 16),
+        batch=st.integers(1, 20),
+        cell_s=st.sampled_from([0.0, 0.001, 0.1]),
+        policy=st.sampled_from(["none", "throughput"]),
+    ),
+)
+def test_no_other_cuts_are_faster(layers: list[tuple[int, int, float]], link: float | None, given: Rules) -> None:
     """Every set of cuts is tried."""
     demand, flow = demand_of(*layers, link=link), chain([vectors for _, vectors, _ in layers])
-    given = rules(slots, batch=batch, cell_s=cell_s, policy=policy)
     assert given.reload is not None
     found = choose_segments(demand, given, flow)
     assert [name for load in found for name in load.layers] == [layer.name for layer in demand.layers]
-    assert all(load.slots <= slots for load in found)
+    assert all(load.slots <= given.slots for load in found)
     best = math.inf
     for number in range(len(layers)):
         for inner in itertools.combinations(range(1, len(layers)), number):
             stops = (0, *inner, len(layers))
             parts = [segment_demand(demand, flow, span) for span in itertools.pairwise(stops)]
-            if all(part.slots(single(part.layers)) <= slots for part in parts):
+            if all(part.slots(single(part.layers)) <= given.slots for part in parts):
                 best = min(best, seconds([load_of(part, given, flow) for part in parts], given.reload))
     assert seconds(found, given.reload) == pytest.approx(best)
     assert best <= seconds(filled_greedily(demand, given, flow), given.reload) * (1 + 1e-9)

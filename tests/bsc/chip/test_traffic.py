@@ -105,10 +105,8 @@ def test_ten_random_models_in_segments(seed: int, tmp_path: Path) -> None:
     whole, _ = placed(random_network(seed), target, tmp_path)
     taken = [each.placed for each in whole.mapping.layers if each.placed is not None]
     per_tile = chip.crossbars * chip.imas
-    tiles = max(
-        -(-max(each.end_slot for each in taken) // per_tile) // 2,
-        max(-(-each.crossbars_per_copy // per_tile) for each in taken),
-    )
+    half = -(-max(each.end_slot for each in taken) // per_tile) // 2
+    tiles = max(half, *(-(-each.crossbars_per_copy // per_tile) for each in taken))
     reload = Reloading(batch=3, cell_s=1e-9, cell_j=1e-12, updates=1e6, device=None)
     policy = draw.choice(["none", "throughput"])
     plan, comparison = placed(random_network(seed), target, tmp_path, copies=policy, tiles=tiles, reload=reload)
