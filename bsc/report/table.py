@@ -32,7 +32,7 @@ class Table:
         justify: how the cells of each column, and its heading, are set.
         rows: the cells of every row, one for each column.
         sections: numbers of rows that a blank line comes before.
-        short: a table that stands for this one where numbers of it would be wrapped; None for none.
+        short: a table that stands for this one where numbers in several rows would be wrapped; None for none.
     """
 
     title: str
@@ -122,13 +122,11 @@ class Table:
         return PADDING if column else 0, PADDING if column + 1 < len(self.columns) else 0
 
     def _fits_within(self, available: int) -> bool:
-        """Whether no number is wrapped; headings and text may be."""
-        columns = enumerate(zip(self._widths(available), self.justify, strict=True))
-        return all(justify == "left" or self._fits_in(column, width) for column, (width, justify) in columns)
-
-    def _fits_in(self, column: int, width: int) -> bool:
-        room = self._room(column, width)
-        return all(_width(cell) <= room for cell in {row[column] for row in self.rows})
+        """Whether numbers are wrapped in one row at most; headings and text may be."""
+        rooms = [self._room(column, width) for column, width in enumerate(self._widths(available))]
+        numbers = [column for column, justify in enumerate(self.justify) if justify == "right"]
+        wrapped = sum(any(_width(row[column]) > rooms[column] for column in numbers) for row in self.rows)
+        return wrapped <= 1
 
     def _widths(self, available: int) -> list[int]:
         """Of every column with its padding, narrower until the table fits.
