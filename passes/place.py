@@ -6,10 +6,11 @@
 Layers lie in the order they run. `copies` says who chooses how many of each: `none` has one, `throughput` makes the
 interval between inferences as short as the crossbars at hand allow, `latency` shortens the time of a single one, and
 `isaac` is the rule of [isaac16] section VI. At hand are the chips that one copy of each layer needs, or `chips` of
-them, and no more than `tiles` tiles altogether, or those of `area` mm². Copies are not bought with which the energy of
-crossbar layers over the interval comes to more than `power` watts, nor where the links of the chips cannot carry more
-inputs and outputs. With `pack`, small layers lie on the same crossbars, each on rows and columns of its own, so that
-one converter serves all of them within a read; energies and areas of arrays are as if each had them to itself.
+them, and no more than `tiles` tiles altogether, or those of `area` mm². Copies are not bought with which all that an
+inference takes over the interval comes to more than `power` watts: crossbar layers, traffic, digital work and what
+tiles and chips in use draw all the time; nor where the links of the chips cannot carry more inputs and outputs. With
+`pack`, small layers lie on the same crossbars, each on rows and columns of its own, so that one converter serves all
+of them within a read; energies and areas of arrays are as if each had them to itself.
 
 A tile is one unit of the level below the chip, whatever the target calls it.
 """
@@ -36,7 +37,7 @@ class Place(Pass):
         chips: how many there are; 0 for as many as one copy of each layer needs.
         tiles: how many tiles of them may be filled; 0 for all.
         area: mm² of the tiles that may be filled; 0 for any.
-        power: watts that copies may bring the energy of crossbar layers over the interval to; 0 for any.
+        power: watts that copies may bring all that an inference takes over the interval to; 0 for any.
         pack: layers that follow each other may share crossbars, on other rows and columns.
     """
 

@@ -12,10 +12,11 @@ from functools import cached_property
 from typing import Literal
 
 from bsc.chip.buffers import LayerBuffer, layer_buffers
-from bsc.chip.copies import interval_bound
+from bsc.chip.copies import interval_bound, single
 from bsc.chip.dataflow import Dataflow, dataflow_of
 from bsc.chip.demand import chip_demand, floor_of
-from bsc.chip.energy import ChipEnergy, chip_energy
+from bsc.chip.energy import ChipEnergy, chip_energy, static_w_by_kind
+from bsc.chip.fit import slots_needed
 from bsc.chip.segments import Load, load_as_placed, place_model, slots_to_load
 from bsc.chip.timing import Timing, UseTime, critical_path, time_of
 from bsc.chip.traffic import MAX_CROSSBARS, Traffic, traffic_of
@@ -28,7 +29,7 @@ from bsc.cost.price import area_with_copies
 from bsc.hardware.target import Target, Topology
 from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
-from bsc.mapping.placement import ChipDemand, Placed, Reloading, Rules, crossbars_of
+from bsc.mapping.placement import ChipDemand, Placed, PowerDemand, Reloading, Rules, crossbars_of, lay_down
 from bsc.numeric.encoding import CellFormat, Encoding
 from bsc.units import ratio
 
@@ -249,11 +250,6 @@ class Performance:
         return None if self.energy_j is None else ratio(self.energy_j, self.interval_s)
 
     @property
-    def layers_power_w(self) -> float | None:
-        """That of crossbar layers, which power budgets are about."""
-        return None if self.energy.layers_j is None else ratio(self.energy.layers_j, self.interval_s)
-
-    @property
     def ops_per_s(self) -> float | None:
         """Operations on crossbars a second, two for each multiply-accumulate; None where there are none."""
         return ratio(2.0 * self.macs or None, self.interval_s)
@@ -298,7 +294,8 @@ class Performance:
         slots = self.rules.slots
         if self.segments:
             return self.working_s / slots
-        of_links, of_power = self.demand.io_s(self.demand.chips(slots)), self.demand.shortest_s(self.rules.power_w)
+        of_links = self.demand.io_s(self.demand.chips(slots))
+        of_power = self.demand.shortest_s(self.rules.power_w, slots_needed(self.demand))
         return max(interval_bound(self.demand, slots), of_links, min(of_power, self.interval_s))
 
 
@@ -377,10 +374,12 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
         need = slots_to_load(demand, rules.reload, lambda: dataflow)
         if need > rules.slots:
             rules = rules.model_copy(update={"slots": demand.chips(need) * chip})
-        places = place_model(demand, rules, lambda: dataflow) if own is None else own
         layouts: Sequence[CopyLayout] | None = comparison.layouts
         if baseline is not None:
             layouts = _baseline_layouts(mapping.layers, baseline, cell_bits)
+        if rules.power_w is not None:
+            demand = with_power(demand, mapping, layouts, dataflow, target)
+        places = place_model(demand, rules, lambda: dataflow) if own is None else own
 
         def traffic(dataflow: Dataflow, names: Collection[str]) -> Traffic | None:
             within = [number for number, layer in enumerate(mapping.layers) if layer.name in names]
@@ -441,6 +440,52 @@ def chip_comparison(mapping: MappedModel, own: Target, comparison: Comparison) -
             for name, buffer in layer_buffers(part).items()
         },
     )
+
+
+def with_power(
+    demand: ChipDemand,
+    mapping: MappedModel,
+    layouts: Sequence[CopyLayout] | None,
+    dataflow: Dataflow,
+    target: Target,
+) -> ChipDemand:
+    """A demand that a power budget can be held against.
+
+    Args:
+        demand: of the mapping, or of a baseline.
+        mapping: the mapping.
+        layouts: of the crossbars of a copy of each layer; None where they are more than traffic is followed for.
+        dataflow: of the mapping.
+        target: prices.
+    """
+
+    def energy_j(counters: Mapping[str, int | None]) -> float | None:
+        every = {**dict.fromkeys((*TRAFFIC, *WORK), 0), **counters}
+        return chip_energy(
+            target, layers_j=0.0, counters=every, interval_s=0.0, tiles=0, chips=0, idle_share=0.0
+        ).active_j
+
+    def carried_j(placed: Mapping[str, Placed]) -> float | None:
+        found = layouts and traffic_of(
+            dataflow=dataflow,
+            layers=mapping.layers,
+            layouts=layouts,
+            placed=placed,
+            floor=demand.floor,
+            tiles_per_router=tiles_per_router(target),
+        )
+        return energy_j(found.counters) if isinstance(found, Traffic) else None
+
+    slots = slots_needed(demand)
+    alone = Rules(policy="none", slots=max(slots, 1), power_w=None, pack=demand.pack)
+    power = PowerDemand(
+        work_j=energy_j(work_counters(mapping.layers, dataflow)),
+        traffic_j=carried_j(lay_down(demand, alone, single(demand.layers))),
+        tile_w=math.fsum(static_w_by_kind(target, tiles=1, chips=0).values()),
+        chip_w=math.fsum(static_w_by_kind(target, tiles=0, chips=1).values()),
+        carried_j=carried_j,
+    )
+    return replace(demand, power=power)
 
 
 def _in(encoding: Encoding) -> Cells:

@@ -23,13 +23,15 @@ from typing import Final
 from bsc.chip.copies import Copies, Room, choose_copies, single
 from bsc.chip.dataflow import PORT, Dataflow, Move
 from bsc.chip.timing import Timing, time_of
-from bsc.mapping.placement import ChipDemand, Placed, Reloading, Rules, crossbars_of, lay_down
+from bsc.mapping.placement import ChipDemand, Placed, PowerDemand, Reloading, Rules, crossbars_of, lay_down
 
 Cost = tuple[float, int]
 """Seconds of a batch, and crossbars that are written for it, which decide between equal times."""
 Span = tuple[int, int]
 """Layers from a number on and up to another one, which is not in it."""
 FREE: Final[Cost] = (0.0, 0)
+TRIES: Final = 8
+"""To keep a power budget, each with fewer copies than the one before."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,11 +96,30 @@ def place_model(demand: ChipDemand, rules: Rules, dataflow: Callable[[], Dataflo
         rules: to choose by.
         dataflow: of the mapping, asked for where times decide.
     """
+    if rules.reload is None and rules.power_w is not None and demand.power is not None:
+        return _within_power(demand, demand.power, rules, dataflow)
     if rules.reload is None:
         return lay_down(demand, rules, choose_copies(rules.policy, Room.of(demand, rules), dataflow))
     placed: dict[str, Placed] = {}
     for number, load in enumerate(choose_segments(demand, rules, dataflow())):
         placed |= lay_down(load.demand, rules, load.copies, number)
+    return placed
+
+
+def _within_power(
+    demand: ChipDemand, power: PowerDemand, rules: Rules, dataflow: Callable[[], Dataflow]
+) -> dict[str, Placed]:
+    """Choose copies that keep a power budget, traffic included, which depends on where they lie.
+
+    Copies are chosen as if traffic took what it takes with one of each; where they carry more, they are chosen anew.
+    """
+    for _ in range(TRIES):
+        placed = lay_down(demand, rules, choose_copies(rules.policy, Room.of(demand, rules), dataflow))
+        carried_j = power.carried_j(placed)
+        if carried_j is None or power.traffic_j is None or carried_j <= power.traffic_j:
+            break
+        power = replace(power, traffic_j=carried_j)
+        demand = replace(demand, power=power)
     return placed
 
 

@@ -112,7 +112,7 @@ OPTIONS = (
         "--power",
         type=click.FloatRange(0, min_open=True),
         metavar="W",
-        help="Power of crossbar layers that copies must not exceed.",
+        help="Power that copies must not exceed, with traffic, digital work and what is drawn all the time.",
     ),
     click.option("--pack", is_flag=True, help="Let small layers share crossbars, on rows and columns of their own."),
     click.option(

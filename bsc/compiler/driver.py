@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import hw_models
+from bsc.chip.dataflow import dataflow_of
 from bsc.chip.demand import chip_demand
+from bsc.chip.performance import with_power
 from bsc.compiler.accuracy_budget import budget_record, keep_budget, measure_accuracy, require_held_out, require_labels
 from bsc.compiler.fault_avoidance import MOMENT_VECTORS, avoid_faults
 from bsc.compiler.input_moments import with_moments
@@ -23,6 +25,7 @@ from bsc.compiler.slice_widths import choose_slice_widths
 from bsc.compiler.steps import Steps
 from bsc.compiler.trace import Trace
 from bsc.cost.counts import count_mapping
+from bsc.cost.layouts import plan_layout
 from bsc.errors import BscError
 from bsc.frontend.coverage import Coverage, cover
 from bsc.frontend.onnx_import import import_model
@@ -40,6 +43,7 @@ from bsc.replay.calibrate import FloatRun, calibrate
 from bsc.replay.dataset import Dataset, load_dataset
 from bsc.replay.import_check import check_import, unchecked
 from bsc.replay.paired import PairedAccuracy
+from passes.place import Place
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -243,6 +247,9 @@ def place(job: Job, state: State) -> State:
         return state
     mapping = mapping_of(state.graph)
     demand = chip_demand(mapping, count_mapping(mapping), job.target, job.law)
+    if any(isinstance(step, Place) and step.power for step in passes):
+        layouts = [plan_layout(layer, mapping.arrays(layer)) for layer in mapping.layers]
+        demand = with_power(demand, mapping, layouts, dataflow_of(mapping), job.target)
     return _with_passes(job, replace(state, mapped=state.graph.with_demand(demand)), passes)
 
 

@@ -105,7 +105,7 @@ class Placing:
         chips: how many there are; None for as many as are needed.
         tiles: how many tiles may be filled; None for all.
         area_mm2: area of the tiles that may be filled; None for any.
-        power_w: of crossbar layers, that copies must not exceed; None for any.
+        power_w: all in all, that copies must not exceed; None for any.
         pack: small layers may share crossbars.
         reload: layers may be loaded in segments, one after another; None for no.
     """

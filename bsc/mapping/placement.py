@@ -7,10 +7,10 @@ each other: a placement takes no more memory for more copies. Layers of a model 
 are in segments, which are loaded one after another into the same slots.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import fsum, prod
+from math import fsum, inf, prod
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
@@ -51,7 +51,7 @@ class Rules(Record):
     policy: CopiesPolicy = Field(description="who chose the number of copies")
     slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = Field(description="places for crossbars at hand")
     power_w: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        description="modelled power that no copies were to exceed; null for any"
+        description="modelled power, all in all, that no copies were to exceed; null for any"
     )
     pack: bool = Field(description="small layers may share crossbars")
     reload: Reloading | None = Field(
@@ -178,6 +178,30 @@ class Floor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PowerDemand:
+    """What draws power besides crossbar layers.
+
+    Attributes:
+        work_j: of digital operators in one inference; None is unknown.
+        traffic_j: of what one inference carries; None is unknown.
+        tile_w: that a tile in use draws all the time.
+        chip_w: that a chip in use does.
+        carried_j: what one inference carries in a placement; None is unknown.
+    """
+
+    work_j: float | None
+    traffic_j: float | None
+    tile_w: float
+    chip_w: float
+    carried_j: Callable[[Mapping[str, Placed]], float | None]
+
+    @property
+    def beside_j(self) -> float | None:
+        """Work and traffic."""
+        return None if self.work_j is None or self.traffic_j is None else self.work_j + self.traffic_j
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChipDemand:
     """What a model asks of chips of one design.
 
@@ -191,6 +215,7 @@ class ChipDemand:
         tile: what the target calls one unit of the level below the chip, and several.
         tile_m2: area of one, all of its places filled; None where the target gives none.
         crossbar_cells: of one crossbar.
+        power: what more a power budget has to know; None where nobody asked for one.
     """
 
     floor: Floor
@@ -202,6 +227,7 @@ class ChipDemand:
     tile: tuple[str, str] = ("tile", "tiles")
     tile_m2: float | None = None
     crossbar_cells: int = 0
+    power: "PowerDemand | None" = None
 
     @cached_property
     def groups(self) -> tuple[tuple[LayerDemand, ...], ...]:
@@ -240,9 +266,29 @@ class ChipDemand:
         """Time in which the links of so many chips carry inputs and outputs; 0 where the design has no links."""
         return self.io_bits / (self.link_bits_per_s * chips) if self.link_bits_per_s else 0.0
 
-    def shortest_s(self, power_w: float | None) -> float:
-        """The interval over which the energy of an inference comes to a power; 0 for any power, or unknown energy."""
-        return self.energy_j / power_w if power_w is not None and self.energy_j is not None else 0.0
+    @property
+    def active_j(self) -> float | None:
+        """Energy of one inference without what is drawn all the time; of crossbar layers alone if `power` is None."""
+        beside = 0.0 if self.power is None else self.power.beside_j
+        return None if self.energy_j is None or beside is None else self.energy_j + beside
+
+    def static_w(self, slots: int) -> float:
+        """Power that the tiles and chips with so many places draw all the time."""
+        if self.power is None:
+            return 0.0
+        return self.power.tile_w * -(-slots // self.floor.slots_per_tile) + self.power.chip_w * self.chips(slots)
+
+    def shortest_s(self, power_w: float | None, slots: int) -> float:
+        """The interval over which an inference comes to a power; 0 for any power, or unknown energy.
+
+        Args:
+            power_w: all in all.
+            slots: places that are in use.
+        """
+        if power_w is None or self.active_j is None:
+            return 0.0
+        left_w = power_w - self.static_w(slots)
+        return self.active_j / left_w if left_w > 0 else inf
 
     def slots(self, copies: Mapping[str, int]) -> int:
         """Places up to the last one that is taken, those left free between layers included."""

@@ -304,7 +304,6 @@ def _chip_figures(found: Performance, dataflow: Dataflow) -> ChipFigures:
         inferences_per_s_bound=ratio(1.0, found.interval_bound_s),
         busy_share=found.busy_share,
         power_w=found.power_w,
-        layers_power_w=found.layers_power_w,
         ops_per_s=found.ops_per_s,
         ops_per_j=found.ops_per_j,
         ops_per_s_m2=found.ops_per_s_m2,

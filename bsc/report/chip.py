@@ -13,6 +13,7 @@ from bsc.report.document import (
     BASELINES,
     ChipFigures,
     LayerOnChip,
+    OperatorTotals,
     ReloadFigures,
     ReportDocument,
     TargetLevel,
@@ -186,8 +187,10 @@ def chip_notes(report: ReportDocument) -> list[tuple[str, str]]:
     if shared:
         words = "used several times, timed in the program's order, though a later use may be ready first"
         notes.append(("shared weights", f"{_and_more(shared)} {'is' if len(shared) == 1 else 'are'} {words}"))
-    words = "of crossbars, converters, links, buses and buffers; digital operators keep up with them"
-    notes.append(("times", words))
+    notes.append(("times", "of crossbars, converters, links, buses and buffers"))
+    untimed = [each.op_type for each in chip.operators if _computes(each)]
+    if untimed:
+        notes.append(("NOT TIMED", f"digital operators, as if they kept up: {', '.join(dict.fromkeys(untimed))}"))
     return [*notes, *energy_notes(report)]
 
 
@@ -241,11 +244,17 @@ def slowest(report: ReportDocument) -> str:
     return f"{link_name(report, chip.busiest_link)}, {longer}"
 
 
+def _computes(operator: OperatorTotals) -> bool:
+    """Whether an operator has work that takes time, or work that is not known."""
+    counts = (operator.products, operator.additions, operator.comparisons, operator.interpolations)
+    return None in counts or any(counts)
+
+
 def _power_words(report: ReportDocument, budget_w: float) -> str:
     """What a power budget means, and for whom it is too small."""
     columns = zip(("this plan", *BASELINES), report.chip.columns, strict=True)
-    over = [name for name, each in columns if (each.layers_power_w or 0.0) > budget_w * (1 + ROUNDING)]
-    words = f"{format_si(budget_w, 'W')} for crossbar layers of copies"
+    over = [name for name, each in columns if (each.power_w or 0.0) > budget_w * (1 + ROUNDING)]
+    words = f"{format_si(budget_w, 'W')} for all that copies draw"
     exceed = "exceeds" if len(over) == 1 else "exceed"
     return f"{words}; {' and '.join(over)} {exceed} it with one of each layer" if over else words
 

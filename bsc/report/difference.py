@@ -30,7 +30,6 @@ CHIP: Final = {
     "stall_s": ("stall by links", "s"),
     "batch_s": ("16 inferences", "s"),
     "power_w": ("power", "W"),
-    "layers_power_w": ("power of crossbar layers", "W"),
     "energy_delay_js": ("energy x delay", "Js"),
     "ops_per_s": ("operations/s", "OPS"),
     "ops_per_j": ("operations/s/W", "OPS/W"),

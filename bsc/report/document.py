@@ -543,9 +543,6 @@ class ChipFigures(FigureRecord):
         "share of the interval in which a crossbar works, mean over all", unit="1", source=TIMING
     )
     power_w: Amount | None = figure("all energy of an inference over the interval", unit="W", source=TIMING)
-    layers_power_w: Amount | None = figure(
-        "that of crossbar layers alone, which power budgets are about", unit="W", source=TIMING
-    )
     ops_per_s: Amount | None = figure(
         "two for each multiply-accumulate of layers that have crossbars", unit="1/s", source=TIMING
     )
