@@ -7,7 +7,7 @@ import pytest
 from bsc.errors import DoesNotFitError, ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.pipeline import parse_pipeline
-from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand, Part, Rules
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand, Part, PowerDemand, Rules
 from passes import PASSES
 from passes.assign_adc import AssignAdc
 from passes.place import Place
@@ -54,6 +54,28 @@ def test_by_hand() -> None:
 def test_power_ends_the_search() -> None:
     # 2 uJ an inference: at 1 W an inference every 2 us, for which five copies of a are enough.
     assert places(Place(copies="throughput", power=1.0), graph()) == {"a": (5, 0), "b": (1, 32)}
+
+
+def test_power_is_that_of_everything() -> None:
+    """Layers take 2 uJ, digital work and traffic one each; a tile draws 100 mW and the chip 200 mW."""
+    given = graph()
+    demand = given.demand
+    assert demand is not None
+
+    def copies(carried_j: float) -> int:
+        power = PowerDemand(
+            work_j=1e-6,
+            traffic_j=1e-6,
+            tile_w=0.1,
+            chip_w=0.2,
+            carried_j=lambda placed: 1e-6 + carried_j * (placed["a"].copies - 1),
+        )
+        return places(Place(copies="throughput", power=1.3), given.with_demand(replace(demand, power=power)))["a"][0]
+
+    # 1.3 W less two tiles and the chip leave 0.9 W: 4 uJ every 4.44 us, so that two copies of a (5 us) are enough.
+    assert copies(0.0) == 2
+    # Traffic of 2 uJ makes that 5.56 us, and one copy (10 us, in one tile) is what is left.
+    assert copies(1e-6) == 1
 
 
 @pytest.mark.parametrize("policy", ["isaac", "throughput", "latency"])
