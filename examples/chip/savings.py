@@ -30,7 +30,7 @@ from examples.chip.shapes import NETWORKS, SIDE
 
 COPIES: tuple[CopiesPolicy, ...] = ("none", "throughput")
 MNIST = Path(__file__).parent.parent / "mnist"
-BASELINES = ("uniform_8_bit", "isaac_offset_8_bit")
+BASELINES = ("uniform_8_bit", "isaac_offset_8_bit", "raella_7_bit")
 HEAD = (
     *("network", "plan", "copies", "over", "crossbar layers", "with traffic", "with digital work"),
     *("FULL TOTAL", "1 % static", "5 % static", "energy of an inference"),
@@ -144,9 +144,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [f"| {' | '.join(HEAD)} |", f"|{' --- |' * len(HEAD)}"]
     for row in rows:
-        for baseline in BASELINES:
+        for baseline in (each for each in BASELINES if each in row["chips"]):
             total = format_si(row["chips"]["plan"]["energy"]["total_j"], "J")
-            over = baseline.replace("_", " ").replace("isaac", "ISAAC")
+            over = baseline.replace("_", " ").replace("isaac", "ISAAC").replace("raella", "RAELLA")
             cells = (
                 row["network"],
                 row["plan"],
