@@ -105,13 +105,13 @@ def test_ten_random_models_in_segments(seed: int, tmp_path: Path) -> None:
     whole, _ = placed(random_network(seed), target, tmp_path)
     taken = [each.placed for each in whole.mapping.layers if each.placed is not None]
     per_tile = chip.crossbars * chip.imas
-    half = -(-max(each.end_slot for each in taken) // per_tile) // 2
-    tiles = max(half, *(-(-each.crossbars_per_copy // per_tile) for each in taken))
+    need = -(-max(each.end_slot for each in taken) // per_tile)
+    tiles = max(need // 2, *(-(-each.crossbars_per_copy // per_tile) for each in taken))
     reload = Reloading(batch=3, cell_s=1e-9, cell_j=1e-12, updates=1e6, device=None)
     policy = draw.choice(["none", "throughput"])
     plan, comparison = placed(random_network(seed), target, tmp_path, copies=policy, tiles=tiles, reload=reload)
     check_records(plan)
-    assert len(comparison.plan.segments) > 1
+    assert len(comparison.plan.segments) > 1 or need <= tiles  # all is on one tile
     cases: list[tuple[Performance, Baseline]] = [
         (comparison.plan, None),
         (comparison.filled, None),
