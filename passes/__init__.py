@@ -10,6 +10,7 @@ from passes.fold_batchnorm import FoldBatchNorm
 from passes.permute import Permute
 from passes.place import Place
 from passes.quantize import Quantize
+from passes.reload import Reload
 from passes.slice_bits import SliceBits
 from passes.tile import Tile
 
@@ -18,6 +19,6 @@ PASSES: dict[str, type[Pass]] = {
     for cls in (
         *(FoldBatchNorm, Quantize, SliceBits, Eliminate, Permute, CapColumns, Tile),
         *(AssignAdc, CalibrateAdc, BudgetAdc),
-        Place,
+        *(Place, Reload),
     )
 }

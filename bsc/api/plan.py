@@ -331,6 +331,9 @@ def compile(
     area_mm2: float | None = None,
     power_w: float | None = None,
     pack: bool | None = None,
+    reload: bool | None = None,
+    reload_batch: int | None = None,
+    cells: StrPath | None = None,
     max_accuracy_drop: float | None = None,
     noise: StrPath | None = None,
     read_at: float | None = None,
@@ -375,6 +378,9 @@ def compile(
         area_mm2: area of the tiles that may be filled, in mm².
         power_w: power that copies must not exceed, as modelled, in W.
         pack: small layers may share crossbars.
+        reload: load layers in segments, one after another, where that is needed or faster.
+        reload_batch: with reload, inferences between two writings; None for 16.
+        cells: with reload, device of the cells, whose writing takes time and energy; a name or a .toml file.
         max_accuracy_drop: points of accuracy, 0 to 100, that ADC resolutions may cost, with 95 % confidence.
         noise: device on whose chips that is tested, one drawn anew for each sample; a name or a .toml file.
         read_at: with noise, time of the read after programming, in s.
@@ -418,6 +424,9 @@ def compile(
             area_mm2=area_mm2,
             power_w=power_w,
             pack=pack,
+            reload=reload,
+            reload_batch=reload_batch,
+            cells=None if cells is None else os.fspath(cells),
             calib=data,
             max_accuracy_drop=max_accuracy_drop,
             held_out=judged,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import hw_models
 from bsc.api.data import Progress, quiet
 from bsc.cost.compare import Comparison, compare
-from bsc.cost.device import device_cost
+from bsc.cost.device import DeviceCost, device_cost
 from bsc.cost.offer import require_arrays
 from bsc.errors import UsageError
 from bsc.hardware.device import Device
@@ -13,8 +13,8 @@ from bsc.hardware.target import Target
 from bsc.plan.document import Plan
 from bsc.replay.dataset import Dataset
 from bsc.replay.driven import driven_rows
-from bsc.report.build import cell_costs, report_document
-from bsc.report.document import CellCosts, ReportDocument
+from bsc.report.build import report_document
+from bsc.report.document import ReportDocument
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,13 +58,15 @@ def compare_plan(plan: Plan, target: Target, law: str | None) -> Comparison:
 def plan_report(plan: Plan, target: Target, law: str | None, on: CellQuestion | None = None) -> ReportDocument:
     """The report of a plan, priced as by `compare_plan`, with what a device says of its cells if it is asked."""
     comparison = compare_plan(plan, target, law)
-    return report_document(plan, comparison, None if on is None else _cells(plan, comparison, on))
+    if on is None:
+        return report_document(plan, comparison)
+    return report_document(plan, comparison, _cells(plan, comparison, on), on.updates_per_day)
 
 
-def _cells(plan: Plan, comparison: Comparison, on: CellQuestion) -> CellCosts:
+def _cells(plan: Plan, comparison: Comparison, on: CellQuestion) -> DeviceCost:
     driven = None
     if on.data is not None:
         with on.progress("replaying", on.data.samples) as advance:
             driven = driven_rows(plan.mapping, on.data, advance=advance)
     samples = None if on.data is None else on.data.samples
-    return cell_costs(device_cost(plan.mapping, comparison, on.device, driven, samples), comparison, on.updates_per_day)
+    return device_cost(plan.mapping, comparison, on.device, driven, samples)

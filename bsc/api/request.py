@@ -8,11 +8,12 @@ from typing import Literal
 import hw_models
 from bsc.compiler.options import ADAPTIVE, CompileOptions, MappingOptions, Placing, resolve
 from bsc.compiler.policies import budget_words
+from bsc.cost.writing import cell_writing
 from bsc.errors import UsageError
 from bsc.hardware.device import Device
 from bsc.hardware.target import Target
 from bsc.ir.input_values import Values
-from bsc.mapping.placement import CopiesPolicy
+from bsc.mapping.placement import CopiesPolicy, Reloading
 from bsc.numeric.encoding import Encoding, Subtraction
 from bsc.numeric.quantizer import Scale
 
@@ -20,7 +21,12 @@ MAPPING = (
     *("xbar", "weight_bits", "activation_bits", "scale", "per_channel", "cell_bits", "dac_bits"),
     *("adc", "granularity", "encoding", "subtract", "flip", "cut", "active_rows", "permute", "cap"),
 )
-PLACING = ("copies", "chips", "tiles", "area_mm2", "power_w", "pack")
+PLACING = (
+    *("copies", "chips", "tiles", "area_mm2", "power_w", "pack"),
+    *("reload", "reload_batch", "cells"),
+)
+BATCH = 16
+"""Inferences between two writings where nobody says."""
 FLAGS = {
     "area_mm2": "--area",
     "power_w": "--power",
@@ -60,6 +66,9 @@ class Request:
         area_mm2: area of the tiles that may be filled, in mm².
         power_w: power that copies must not exceed, as modelled, in W.
         pack: small layers may share crossbars.
+        reload: load layers in segments, one after another, where that is needed or faster.
+        reload_batch: with reload, inferences between two writings.
+        cells: with reload, device of the cells, whose writing takes time and energy; a name or file.
         calib: .npz file of inputs that set ranges, and resolutions that rest on data.
         max_accuracy_drop: points of accuracy, 0 to 100, that ADC resolutions may cost.
         held_out: .npz file of labelled data to test the drop on.
@@ -100,6 +109,9 @@ class Request:
     area_mm2: float | None = None
     power_w: float | None = None
     pack: bool | None = None
+    reload: bool | None = None
+    reload_batch: int | None = None
+    cells: str | None = None
     calib: Path | None = None
     max_accuracy_drop: float | None = None
     held_out: Path | None = None
@@ -159,12 +171,7 @@ class Request:
             ("--noise", self.noise is not None, tests, tested),
         ):
             if said and not there:
-                raise UsageError(
-                    "BSC201",
-                    f"{option} means nothing without {needed}",
-                    seen=f"{option} alone",
-                    fix=f"add {needed}, or leave {option} out",
-                )
+                raise _alone(option, needed)
         if self.noise is None:
             return None
         device = hw_models.load_device(self.noise)
@@ -196,7 +203,46 @@ class Request:
                 area_mm2=self.area_mm2,
                 power_w=self.power_w,
                 pack=bool(self.pack),
+                reload=self._reloading(),
             ),
+        )
+
+    def _reloading(self) -> Reloading | None:
+        """What writing segments takes, or None where none are."""
+        if not self.reload:
+            said = next((name for name in ("reload_batch", "cells") if getattr(self, name) is not None), None)
+            if said is not None:
+                raise _alone(flag(said), "--reload")
+            return None
+        if self.power_w is not None:
+            raise UsageError(
+                "BSC201",
+                "--power and --reload cannot be used together",
+                seen="a power budget, which says nothing of writing",
+                fix="leave --power out, or --reload",
+            )
+        if self.cells is None:
+            raise UsageError(
+                "BSC201",
+                "--reload needs to know what writing a cell takes",
+                seen="no --cells",
+                fix="name the device of the cells, as --cells reram-isaac-model; bsc hw lists devices",
+            )
+        device = hw_models.load_device(self.cells)
+        cell = None if device.writing is None else cell_writing(device.writing)
+        if cell is None or cell.time_s is None:
+            raise UsageError(
+                "BSC201",
+                f"device '{device.name}' does not say how long writing a cell takes",
+                seen="no [writing]" if cell is None else "no verify_s in its [writing]",
+                fix="choose another device with --cells, or add the figure to its description",
+            )
+        return Reloading(
+            batch=self.reload_batch or BATCH,
+            cell_s=cell.time_s,
+            cell_j=cell.energy_j,
+            updates=cell.updates,
+            device=device.name,
         )
 
     def _policy(self) -> str | None:
@@ -224,6 +270,15 @@ class Request:
             seen=f"--passes {self.passes!r}",
             fix=f"write what {option} says into the pipeline text, or leave --passes out",
         )
+
+
+def _alone(option: str, needed: str) -> UsageError:
+    return UsageError(
+        "BSC201",
+        f"{option} means nothing without {needed}",
+        seen=f"{option} alone",
+        fix=f"add {needed}, or leave {option} out",
+    )
 
 
 def flag(name: str) -> str:

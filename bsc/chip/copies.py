@@ -32,13 +32,13 @@ class Room:
         demand: of the model; one copy of each layer finds room.
         slots: places that may be filled.
         fastest_s: an interval that need not be undercut, such as what links allow; 0 for none.
-        shortest_s: an interval that copies must not undercut, such as what a power budget allows; 0 for none.
+        power_w: what all of it may draw; None for any power.
     """
 
     demand: ChipDemand
     slots: int
     fastest_s: float = 0.0
-    shortest_s: float = 0.0
+    power_w: float | None = None
 
     @classmethod
     def of(cls, demand: ChipDemand, rules: Rules) -> "Room":
@@ -47,7 +47,7 @@ class Room:
             demand=demand,
             slots=rules.slots,
             fastest_s=demand.io_s(demand.chips(rules.slots)),
-            shortest_s=demand.shortest_s(rules.power_w),
+            power_w=rules.power_w,
         )
 
     @property
@@ -56,11 +56,12 @@ class Room:
         return self.demand.layers
 
     def takes(self, copies: Mapping[str, int]) -> bool:
-        """Whether so many copies find room and keep what must not be undercut."""
-        return self.demand.slots(copies) <= self.slots and self._slow_enough(copies)
-
-    def _slow_enough(self, copies: Mapping[str, int]) -> bool:
-        return max(interval_with(self.layers, copies), self.fastest_s) >= self.shortest_s * (1 - ROUNDING)
+        """Whether so many copies find room and power."""
+        slots = self.demand.slots(copies)
+        if slots > self.slots:
+            return False
+        shortest_s = self.demand.shortest_s(self.power_w, slots)
+        return max(interval_with(self.layers, copies), self.fastest_s) >= shortest_s * (1 - ROUNDING)
 
 
 def choose_copies(policy: CopiesPolicy, room: Room, dataflow: Callable[[], Dataflow]) -> Copies:

@@ -64,6 +64,7 @@ class Use:
         input_row_values: values of one row of that tensor.
         input_shape: of that tensor; None where it is unknown, or does not fit the layer.
         home: number of the use at which that tensor is, or `PORT`.
+        tensor: its name.
     """
 
     layer: str
@@ -75,11 +76,17 @@ class Use:
     input_row_values: int
     input_shape: Shape | None = None
     home: int = PORT
+    tensor: str = ""
 
     @property
     def values(self) -> int:
         """Of the whole output."""
         return self.rows * self.row_values
+
+    @property
+    def input_values(self) -> int | None:
+        """Of the whole tensor that it reads; None is unknown."""
+        return None if self.input_shape is None else math.prod(self.input_shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +97,13 @@ class Move:
         values: of the tensor; None where its shape is unknown.
         source: number of the use at which it is, or `PORT`.
         target: likewise, at which it is needed.
+        tensor: its name.
     """
 
     values: int | None
     source: int
     target: int
+    tensor: str = ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -203,7 +212,7 @@ def dataflow_of(mapping: MappedModel) -> Dataflow:
         else:
             _segment(walk, step)
     for tensor in mapping.outputs:
-        _move(walk, walk.flows[tensor.name], PORT)
+        _move(walk, tensor.name, PORT)
     results = [_reads(walk.flows[tensor.name].needs) for tensor in mapping.outputs]
     factors = Counter[int]()
     for number, values in walk.factors.values():
@@ -257,6 +266,7 @@ def _use(walk: _Walk, layer: MappedLayer, step: LayerStep) -> None:
             input_row_values=source.row_values if source.shape else min(layer.input_values, MAX_VALUES),
             input_shape=None if shape is None else source.shape,
             home=source.home,
+            tensor=step.inputs[0],
         )
     )
     flow = _Flow(shape, axis, {})
@@ -367,10 +377,10 @@ def _shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape | None]) -> dict[
 
 def _carry_out(walk: _Walk, node: onnx.NodeProto, shapes: Mapping[str, Shape], known: _Constants) -> None:
     """Note an operator, and bring its operands to one place."""
-    flows = [walk.flows[name] for name in (*node.input, *_captured(node)) if name in walk.flows]
-    home = max((flow.home for flow in flows), default=PORT)
-    for flow in flows:
-        _move(walk, flow, home)
+    names = [name for name in (*node.input, *_captured(node)) if name in walk.flows]
+    home = max((walk.flows[name].home for name in names), default=PORT)
+    for name in names:
+        _move(walk, name, home)
     inputs = [
         known.values[name].shape if name in known.values else walk.flows[name].shape if name in walk.flows else None
         for name in node.input
@@ -385,11 +395,12 @@ def _carry_out(walk: _Walk, node: onnx.NodeProto, shapes: Mapping[str, Shape], k
     walk.work.append(work_of(site))
 
 
-def _move(walk: _Walk, flow: _Flow, target: int) -> None:
+def _move(walk: _Walk, name: str, target: int) -> None:
     """Bring a tensor to a place, unless it is there."""
+    flow = walk.flows[name]
     if target not in {flow.home, *flow.sent}:
         flow.sent.add(target)
-        walk.moves.append(Move(values=flow.values, source=flow.home, target=target))
+        walk.moves.append(Move(values=flow.values, source=flow.home, target=target, tensor=name))
 
 
 @contextlib.contextmanager

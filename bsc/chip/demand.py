@@ -45,18 +45,22 @@ def chip_demand(
             vector_s=each.reads * read_s(each, target) / layer.vectors if crossbars else 0.0,
             energy_j=add(energy_by_action(each, target, law).values()),
             part=_part(layer, each, target, baseline) if crossbars else None,
+            weight_bits=layer.rows * layer.columns * (layer.weight_bits + 1),
         )
 
     carried = sum(math.prod(tensor.shape) for tensor in (*mapping.inputs, *mapping.outputs) if tensor.shape is not None)
+    value_bits = max((layer.input_bits for layer in mapping.layers), default=0)
     tile = target.level[-2]
     links = [link.count * link.bandwidth_bit_per_s.value / link.shared_by for link in target.level[-1].link.values()]
     return ChipDemand(
         floor=floor_of(target),
         layers=tuple(demand(layer, each) for layer, each in zip(mapping.layers, counts, strict=True)),
-        io_bits=carried * max((layer.input_bits for layer in mapping.layers), default=0),
+        io_bits=carried * value_bits,
+        value_bits=value_bits,
         link_bits_per_s=math.fsum(links) or None,
         tile=(tile.name, tile.several),
         tile_m2=tile_area_m2(target),
+        crossbar_cells=max((layer.tile_rows * layer.tile_cols for layer in mapping.layers), default=0),
     )
 
 

@@ -1,9 +1,10 @@
-"""What one inference takes in all: crossbars and their tiles, traffic, digital work, and power that never stops.
+"""What one inference takes in all: crossbars and their tiles, traffic, digital work, power that never stops, writing.
 
 Power that a component draws whatever it does is charged for the interval between inferences, for every unit in use:
 chips and tiles without a crossbar are off. Where nobody published how much of a component's power that is, it is within
 the prices of its actions, which hold for full activity. `at_rest` then says what more it would be if a share of that
-power went on while nothing is done.
+power went on while nothing is done. Cells are written once and then for nothing, but for those of models that are
+loaded in segments: an inference has its share of a batch's writing.
 """
 
 import math
@@ -29,6 +30,7 @@ class ChipEnergy:
         static_w: power that is drawn all the time, as published; None where nobody did.
         static_j: what that comes to.
         at_rest_j: what more it would be if all power without a published static part went on at rest.
+        writing_j: of segments that are written anew for every batch; None where nothing is.
     """
 
     layers_j: float | None
@@ -38,6 +40,7 @@ class ChipEnergy:
     static_w: float | None
     static_j: float | None
     at_rest_j: float | None
+    writing_j: float | None = None
 
     @property
     def active_j(self) -> float | None:
@@ -47,7 +50,7 @@ class ChipEnergy:
     @property
     def total_j(self) -> float | None:
         """All of it."""
-        return add((self.active_j, self.static_j or 0.0))
+        return add((self.active_j, self.static_j or 0.0, self.writing_j or 0.0))
 
     def at_rest(self, share: float) -> float | None:
         """All of it, if a share of the power without a published static part went on at rest."""
@@ -63,6 +66,7 @@ def chip_energy(
     tiles: int,
     chips: int,
     idle_share: float,
+    writing_j: float | None = None,
 ) -> ChipEnergy:
     """Price an inference.
 
@@ -74,6 +78,7 @@ def chip_energy(
         tiles: in use.
         chips: in use.
         idle_share: of the places for crossbars in these tiles, on average over the interval.
+        writing_j: of cells that are written again and again; None where none is.
     """
     actions = chip_actions(target)
     by_action = {
@@ -91,6 +96,7 @@ def chip_energy(
         static_w=drawn_w,
         static_j=None if drawn_w is None else drawn_w * interval_s,
         at_rest_j=resting_w * tiles * idle_share * interval_s if target.components() else None,
+        writing_j=writing_j,
     )
 
 

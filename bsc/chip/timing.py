@@ -46,6 +46,16 @@ class UseTime:
     waiting_s: Seconds
     busy_until_s: Seconds
 
+    def later(self, by_s: float) -> "UseTime":
+        """The same if everything began later."""
+        return UseTime(
+            start_s=self.start_s + by_s,
+            end_s=self.end_s + by_s,
+            ready_s=self.ready_s + by_s,
+            waiting_s=self.waiting_s + by_s,
+            busy_until_s=self.busy_until_s + by_s,
+        )
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Timing:

@@ -112,9 +112,26 @@ OPTIONS = (
         "--power",
         type=click.FloatRange(0, min_open=True),
         metavar="W",
-        help="Power of crossbar layers that copies must not exceed.",
+        help="Power that copies must not exceed, with traffic, digital work and what is drawn all the time.",
     ),
     click.option("--pack", is_flag=True, help="Let small layers share crossbars, on rows and columns of their own."),
+    click.option(
+        "--reload",
+        is_flag=True,
+        help="Load layers in segments, one after another, where the chips at hand are too few, or that is faster.",
+    ),
+    click.option(
+        "--reload-batch",
+        type=click.IntRange(1, 1_000_000_000),
+        metavar="N",
+        help="With --reload: inferences between two writings.  [default: 16]",
+    ),
+    click.option(
+        "--cells",
+        shell_complete=device_names,
+        metavar="NAME|FILE.toml",
+        help="With --reload: device of the cells, whose writing takes time and energy.",
+    ),
     click.option(
         "--adc-law",
         shell_complete=law_names,

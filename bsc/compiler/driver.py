@@ -11,6 +11,8 @@ from pathlib import Path
 
 import hw_models
 from bsc.chip.demand import chip_demand
+from bsc.chip.outline import outline_of
+from bsc.chip.performance import with_power
 from bsc.compiler.accuracy_budget import budget_record, keep_budget, measure_accuracy, require_held_out, require_labels
 from bsc.compiler.fault_avoidance import MOMENT_VECTORS, avoid_faults
 from bsc.compiler.input_moments import with_moments
@@ -40,6 +42,7 @@ from bsc.replay.calibrate import FloatRun, calibrate
 from bsc.replay.dataset import Dataset, load_dataset
 from bsc.replay.import_check import check_import, unchecked
 from bsc.replay.paired import PairedAccuracy
+from passes.place import Place
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -243,6 +246,8 @@ def place(job: Job, state: State) -> State:
         return state
     mapping = mapping_of(state.graph)
     demand = chip_demand(mapping.record, count_mapping(mapping), job.target, job.law)
+    if any(isinstance(step, Place) and step.power for step in passes):
+        demand = with_power(demand, outline_of(mapping), job.target)
     return _with_passes(job, replace(state, mapped=state.graph.with_demand(demand)), passes)
 
 

@@ -1,7 +1,7 @@
 """What can be said about a plan in words, as the options of `bsc compile` and the axes of `bsc explore` do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from bsc.chip.budget import tile_area_m2, tiles_within
@@ -15,12 +15,13 @@ from bsc.hardware.target import Target
 from bsc.ir.input_values import Values
 from bsc.ir.passbase import Pass
 from bsc.ir.pipeline import format_pipeline, parse_pipeline
-from bsc.mapping.placement import CopiesPolicy
+from bsc.mapping.placement import CopiesPolicy, Reloading
 from bsc.numeric.encoding import Encoding, Subtraction
 from bsc.numeric.quantizer import Scale
 from passes import PASSES
 from passes.permute import RowOrder
 from passes.place import Place
+from passes.reload import Reload
 
 SEARCH = "search"
 ADAPTIVE = "adaptive"
@@ -104,8 +105,9 @@ class Placing:
         chips: how many there are; None for as many as are needed.
         tiles: how many tiles may be filled; None for all.
         area_mm2: area of the tiles that may be filled; None for any.
-        power_w: of crossbar layers, that copies must not exceed; None for any.
+        power_w: all in all, that copies must not exceed; None for any.
         pack: small layers may share crossbars.
+        reload: layers may be loaded in segments, one after another; None for no.
     """
 
     copies: CopiesPolicy = "none"
@@ -114,6 +116,7 @@ class Placing:
     area_mm2: float | None = None
     power_w: float | None = None
     pack: bool = False
+    reload: Reloading | None = None
 
     def step(self, target: Target) -> Place:
         """The pass.
@@ -123,13 +126,24 @@ class Placing:
         """
         if self.area_mm2 is not None:
             tiles_within(self.area_mm2 * 1e-6, tile_area_m2(target))  # refused before any work is done
-        return Place(
+        place = Place(
             copies=self.copies,
             chips=self.chips or 0,
             tiles=self.tiles or 0,
             area=self.area_mm2 or 0.0,
             power=self.power_w or 0.0,
             pack="yes" if self.pack else "no",
+        )
+        if self.reload is None:
+            return place
+        words = self.reload
+        return Reload(
+            **asdict(place),
+            batch=words.batch,
+            cell_s=words.cell_s,
+            cell_j=words.cell_j,
+            updates=words.updates or 0.0,
+            device=() if words.device is None else (words.device,),
         )
 
 

@@ -123,13 +123,14 @@ def count_raella(mapping: MappedModel, bits: int, cell_bits: int) -> list[LayerC
     Slices are those of most layers there, where codes have 8 bits and cells hold 4, and else those of `count_uniform`.
     Inputs are summed on unit columns, as in every encoding with centres here. Inputs are not speculated on.
     """
+    return [_count_dense(layer, raella_format(layer, cell_bits), bits) for layer in mapping.layers]
 
-    def cells(layer: MappedLayer) -> CellFormat:
-        even = baseline_format(layer, "centre", cell_bits)
-        wide = layer.weight_bits == sum(RAELLA_CUT) and cell_bits >= max(RAELLA_CUT)
-        return replace(even, subtraction="analog", cut=RAELLA_CUT if wide else ())
 
-    return [_count_dense(layer, cells(layer), bits) for layer in mapping.layers]
+def raella_format(layer: MappedLayer, cell_bits: int) -> CellFormat:
+    """The format of cells that `count_raella` counts."""
+    even = baseline_format(layer, "centre", cell_bits)
+    wide = layer.weight_bits == sum(RAELLA_CUT) and cell_bits >= max(RAELLA_CUT)
+    return replace(even, subtraction="analog", cut=RAELLA_CUT if wide else ())
 
 
 def baseline_format(layer: MappedLayer, encoding: Encoding, cell_bits: int) -> CellFormat:

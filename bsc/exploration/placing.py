@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import bsc
 from bsc.chip.demand import chip_demand
-from bsc.chip.performance import Performance, Prices, performance
+from bsc.chip.performance import Performance, Prices, performance, with_power
 from bsc.errors import BscError
 from bsc.exploration.designs import area_law, evaluate
 from bsc.exploration.mapping import NOT_THE_DESIGNS, MappingResult
@@ -57,6 +57,8 @@ class PlacingJob:
         counted, outline = self.counted, self.counted.outline
         assert outline is not None  # no error
         demand = chip_demand(outline.record, counted.counts, self.target, self.law)
+        if self.place.power:
+            demand = with_power(demand, outline, self.target)
         placed = self.place.places(demand, lambda: outline.dataflow)
         prices = Prices(target=self.target, law=self.law, area_law=area_law(self.law, self.own_law))
         rules = next(each.rules for each in placed.values())

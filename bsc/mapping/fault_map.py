@@ -67,7 +67,7 @@ class FaultMap:
             for each in record.layers
             if each.placed is not None
             and each.placed.crossbars_per_copy
-            and each.placed.first_slot == layer.placed.first_slot
+            and (each.placed.segment, each.placed.first_slot) == (layer.placed.segment, layer.placed.first_slot)
         ]
         if len(sharing) > 1:  # then there is a place for each slice and polarity
             places = index[:, 2] * layer.cells.polarities + index[:, 3]

@@ -85,16 +85,21 @@ class MappingRecord(Record):
             return self
         if len(placed) < len(self.layers) or any(each.rules != placed[0].rules for each in placed):
             raise ValueError("layers are not placed together")
-        taken = sorted({(each.first_slot, each.end_slot) for each in placed if each.crossbars_per_copy})
-        if any(end > start for (_, end), (start, _) in pairwise(taken)):
+        segments = [each.segment for each in placed]
+        if segments[0] or any(after - before not in (0, 1) for before, after in pairwise(segments)):
+            raise ValueError("segments are not runs of layers, counted from 0")
+        if segments[-1] and placed[0].rules.reload is None:
+            raise ValueError("segments are reloaded that nobody asked for")
+        taken = sorted({(each.segment, each.first_slot, each.end_slot) for each in placed if each.crossbars_per_copy})
+        if any(one == other and end > start for (one, _, end), (other, start, _) in pairwise(taken)):
             raise ValueError("two layers have crossbars in one place")
-        sharing: dict[int, list[MappedLayer]] = {}
+        sharing: dict[tuple[int, int], list[MappedLayer]] = {}
         for layer in self.layers:
             if layer.placed is not None and layer.placed.crossbars_per_copy:
-                sharing.setdefault(layer.placed.first_slot, []).append(layer)
+                sharing.setdefault((layer.placed.segment, layer.placed.first_slot), []).append(layer)
         if not all(map(_lie_apart, sharing.values())):
             raise ValueError("two layers have rows or columns of a crossbar in one place")
-        if taken and taken[-1][1] > placed[0].rules.slots:
+        if any(end > placed[0].rules.slots for _, _, end in taken):
             raise ValueError("crossbars lie beyond the places at hand")
         return self
 

@@ -3,13 +3,14 @@
 A slot is the place of one crossbar. Slots are numbered so that those of one IMA follow each other, then those of one
 tile, of one chip, and so on through whatever levels a target has: slot 100 of an ISAAC is place 4 of IMA 0 of tile 1.
 Layers lie in the order they run, so that those that feed each other are neighbours, and the copies of a layer follow
-each other: a placement takes no more memory for more copies.
+each other: a placement takes no more memory for more copies. Layers of a model that is larger than the chips at hand
+are in segments, which are loaded one after another into the same slots.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import fsum, prod
+from math import fsum, inf, prod
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
@@ -25,15 +26,37 @@ Slot = Annotated[int, Field(ge=0, le=MAX_SLOTS)]
 Line = Annotated[int, Field(ge=0, le=MAX_LINES)]
 
 
+class Reloading(Record):
+    """What it takes to write the next segment of a model over the one before it.
+
+    All cells of a crossbar are written, also those that hold no weight, since others were there before.
+    """
+
+    batch: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = Field(
+        description="inferences that a segment computes before the next one is written"
+    )
+    cell_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        description="time that a cell adds to that of writing its crossbar"
+    )
+    cell_j: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(description="energy of writing a cell")
+    updates: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        description="times that a cell can be written before it wears out; null is unknown"
+    )
+    device: str | None = Field(description="of the cells; null where nobody said")
+
+
 class Rules(Record):
     """What copies of all layers are chosen by; baselines, and reports on other hardware, are placed by the same."""
 
     policy: CopiesPolicy = Field(description="who chose the number of copies")
     slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = Field(description="places for crossbars at hand")
     power_w: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        description="modelled power that no copies were to exceed; null for any"
+        description="modelled power, all in all, that no copies were to exceed; null for any"
     )
     pack: bool = Field(description="small layers may share crossbars")
+    reload: Reloading | None = Field(
+        default=None, description="layers may be loaded in segments, one after another; null if all are there together"
+    )
 
 
 class Placed(Record):
@@ -50,10 +73,12 @@ class Placed(Record):
     crossbars_per_copy: NonNegativeInt = Field(description="places that a copy takes")
     row: Line = Field(description="wordline of its crossbars that the layer begins on; above 0 where it shares them")
     column: Line = Field(description="bitline, likewise")
+    segment: NonNegativeInt = Field(default=0, description="which of the segments that are loaded one after another")
 
     def __str__(self) -> str:
+        segment = f"segment {self.segment}, " if self.segment else ""
         shared = f" from row {self.row}, column {self.column} on" if self.row else ""
-        return f"placed at {self.first_slot}, {self.copies} x {self.crossbars_per_copy} crossbars{shared}"
+        return f"{segment}placed at {self.first_slot}, {self.copies} x {self.crossbars_per_copy} crossbars{shared}"
 
     @property
     def end_slot(self) -> int:
@@ -91,6 +116,7 @@ class LayerDemand:
         vector_s: time that one copy needs for one vector, all its input cycles and row groups.
         energy_j: of one inference; None is unknown.
         part: of a crossbar that it takes, if it may share its crossbars with other layers; None if not.
+        weight_bits: of its weights, signs included, as they come to the chip.
     """
 
     name: str
@@ -99,6 +125,7 @@ class LayerDemand:
     vector_s: float
     energy_j: float | None = None
     part: "Part | None" = None
+    weight_bits: int = 0
 
     @property
     def busy_s(self) -> float:
@@ -151,6 +178,30 @@ class Floor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PowerDemand:
+    """What draws power besides crossbar layers.
+
+    Attributes:
+        work_j: of digital operators in one inference; None is unknown.
+        traffic_j: of what one inference carries; None is unknown.
+        tile_w: that a tile in use draws all the time.
+        chip_w: that a chip in use does.
+        carried_j: what one inference carries in a placement; None is unknown.
+    """
+
+    work_j: float | None
+    traffic_j: float | None
+    tile_w: float
+    chip_w: float
+    carried_j: Callable[[Mapping[str, Placed]], float | None]
+
+    @property
+    def beside_j(self) -> float | None:
+        """Work and traffic."""
+        return None if self.work_j is None or self.traffic_j is None else self.work_j + self.traffic_j
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChipDemand:
     """What a model asks of chips of one design.
 
@@ -158,19 +209,25 @@ class ChipDemand:
         floor: the places of a chip.
         layers: in the order they run.
         io_bits: of inputs and outputs of one inference.
+        value_bits: of one value that is carried.
         link_bits_per_s: that the links of one chip carry; None where the design has none.
         pack: small layers may share crossbars.
         tile: what the target calls one unit of the level below the chip, and several.
         tile_m2: area of one, all of its places filled; None where the target gives none.
+        crossbar_cells: of one crossbar.
+        power: what more a power budget has to know; None where nobody asked for one.
     """
 
     floor: Floor
     layers: tuple[LayerDemand, ...]
     io_bits: int = 0
+    value_bits: int = 0
     link_bits_per_s: float | None = None
     pack: bool = False
     tile: tuple[str, str] = ("tile", "tiles")
     tile_m2: float | None = None
+    crossbar_cells: int = 0
+    power: "PowerDemand | None" = None
 
     @cached_property
     def groups(self) -> tuple[tuple[LayerDemand, ...], ...]:
@@ -209,9 +266,29 @@ class ChipDemand:
         """Time in which the links of so many chips carry inputs and outputs; 0 where the design has no links."""
         return self.io_bits / (self.link_bits_per_s * chips) if self.link_bits_per_s else 0.0
 
-    def shortest_s(self, power_w: float | None) -> float:
-        """The interval over which the energy of an inference comes to a power; 0 for any power, or unknown energy."""
-        return self.energy_j / power_w if power_w is not None and self.energy_j is not None else 0.0
+    @property
+    def active_j(self) -> float | None:
+        """Energy of one inference without what is drawn all the time; of crossbar layers alone if `power` is None."""
+        beside = 0.0 if self.power is None else self.power.beside_j
+        return None if self.energy_j is None or beside is None else self.energy_j + beside
+
+    def static_w(self, slots: int) -> float:
+        """Power that the tiles and chips with so many places draw all the time."""
+        if self.power is None:
+            return 0.0
+        return self.power.tile_w * -(-slots // self.floor.slots_per_tile) + self.power.chip_w * self.chips(slots)
+
+    def shortest_s(self, power_w: float | None, slots: int) -> float:
+        """The interval over which an inference comes to a power; 0 for any power, or unknown energy.
+
+        Args:
+            power_w: all in all.
+            slots: places that are in use.
+        """
+        if power_w is None or self.active_j is None:
+            return 0.0
+        left_w = power_w - self.static_w(slots)
+        return self.active_j / left_w if left_w > 0 else inf
 
     def slots(self, copies: Mapping[str, int]) -> int:
         """Places up to the last one that is taken, those left free between layers included."""
@@ -222,13 +299,14 @@ class ChipDemand:
         return self.floor.first_slots(crossbars_of(group) * copies[group[0].name] for group in self.groups)
 
 
-def lay_down(demand: ChipDemand, rules: Rules, copies: Mapping[str, int]) -> dict[str, Placed]:
+def lay_down(demand: ChipDemand, rules: Rules, copies: Mapping[str, int], segment: int = 0) -> dict[str, Placed]:
     """Put the copies of every layer onto the chips.
 
     Args:
-        demand: of the model.
+        demand: of the model, or of one segment of it.
         rules: by which the copies were chosen.
         copies: by layer.
+        segment: which.
     """
     placed = {}
     for group, start in zip(demand.groups, demand.starts(copies), strict=False):
@@ -241,6 +319,7 @@ def lay_down(demand: ChipDemand, rules: Rules, copies: Mapping[str, int]) -> dic
                 crossbars_per_copy=crossbars_of(group),
                 row=row,
                 column=column,
+                segment=segment,
             )
             if layer.part is not None:
                 row, column = row + layer.part.rows, column + layer.part.columns

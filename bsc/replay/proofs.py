@@ -78,6 +78,7 @@ def check_records(plan: Plan) -> None:
     document = plan.document
     _check_operators(plan.mapping)
     _check_first_slots(plan)
+    _check_segments(plan.mapping)
     samples = 0 if document.calibration is None else document.calibration.samples
     for layer in document.layers:
         if layer.observed is not None:
@@ -121,10 +122,13 @@ def _check_operators(mapping: MappedModel) -> None:
 
 
 def _check_first_slots(plan: Plan) -> None:
-    """Layers lie in their order, each from the next smallest part on, or beside the one before it on its crossbars."""
+    """Layers lie in their order, each from the next smallest part on, or beside the one before it on its crossbars.
+
+    The first layer of a segment that is loaded over another one begins anew.
+    """
     counts = [level.count for level in plan.target.level if level.count is not None]
     part, tile = counts[0] if len(counts) > 1 else 1, math.prod(counts[:-1])
-    start = end = row = column = 0
+    start = end = row = column = segment = 0
     for layer in plan.document.layers:
         placed = layer.placed
         if placed is None:
@@ -133,7 +137,9 @@ def _check_first_slots(plan: Plan) -> None:
             raise _refused(layer, "the places at hand are not those of whole tiles", f"{placed.rules.slots} places")
         if placed.rules.policy == "none" and placed.copies > 1:
             raise _refused(layer, "it has copies that nobody chose", f"{placed.copies} copies")
-        shares = placed.rules.pack and placed.row > 0
+        shares = placed.rules.pack and placed.row > 0 and placed.segment == segment
+        if placed.segment != segment:
+            segment, end = placed.segment, 0
         if not shares:
             start, row, column = math.ceil(end / part) * part, 0, 0
         recorded = placed.first_slot, placed.row, placed.column
@@ -146,6 +152,21 @@ def _check_first_slots(plan: Plan) -> None:
             )
         end, row = placed.end_slot, row + layer.mapped_rows
         column += layer.mapped_columns + (layer.encoding != "differential")
+
+
+def _check_segments(mapping: MappedModel) -> None:
+    """No layer reads what a segment that is loaded later gives."""
+    layers = {layer.name: layer for layer in mapping.layers}
+    there = dict.fromkeys((tensor.name for tensor in mapping.inputs), 0)
+    for step in mapping.program():
+        given = max((there[name] for name in step.inputs), default=0)
+        if not isinstance(step, Segment):
+            layer = layers[step.layer]
+            own = 0 if layer.placed is None else layer.placed.segment
+            if given > own:
+                raise _refused(layer, "it reads what a later segment gives", f"segment {own} reads of segment {given}")
+            given = own
+        there |= dict.fromkeys(step.outputs, given)
 
 
 def check_vectors(mapping: MappedModel, feeds: Mapping[str, NDArray[Any]]) -> None:

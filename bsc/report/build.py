@@ -16,7 +16,7 @@ from bsc.chip.buffers import buffer_bits
 from bsc.chip.dataflow import Dataflow
 from bsc.chip.energy import static_w_by_kind
 from bsc.chip.performance import Performance, chip_comparison, energy_by_kind, work_around
-from bsc.chip.timing import critical_path
+from bsc.chip.segments import waiting_values
 from bsc.chip.work import KINDS, NOTHING, Work
 from bsc.cost.compare import BASELINE_BITS, RAELLA_BITS, Comparison, LawCosts
 from bsc.cost.counters import CHIP_COUNTERS, CONVERSIONS, COUNTERS, WRITING_CELLS, counted, not_modelled
@@ -53,7 +53,9 @@ from bsc.report.document import (
     OperatorTotals,
     PlanCost,
     PlanTotals,
+    ReloadFigures,
     ReportDocument,
+    SegmentFigures,
     SliceTotals,
     Spend,
     TargetAction,
@@ -78,21 +80,25 @@ _ADDED = (
 _ADDED_BITS = ("crossbars_by_adc_bits", "proved_bits", "assigned_bits")
 
 
-def report_document(plan: Plan, comparison: Comparison, cells: CellCosts | None = None) -> ReportDocument:
+def report_document(
+    plan: Plan, comparison: Comparison, on_device: DeviceCost | None = None, updates_per_day: float = 1.0
+) -> ReportDocument:
     """The report of a plan.
 
     Args:
         plan: the plan; its arrays are read once.
         comparison: its cost beside the baselines.
-        cells: what a device says of it, or None.
+        on_device: what a device says of it, or None.
+        updates_per_day: times that the plan is written anew.
     """
     layers = {layer.name: layer_totals(layer, plan.mapping.arrays(layer)) for layer in plan.mapping.layers}
     chip = chip_report(plan, comparison)
     cost = plan_cost(comparison, chip)
+    cells = None if on_device is None else cell_costs(on_device, chip.plan.energy.total_j, updates_per_day)
     not_modelled = [
         each if each != WRITING_CELLS else f"programming of {_cells_to_write(plan, layers)} cells (--cells)"
         for each in cost.not_modelled
-        if each != WRITING_CELLS or cells is None or cells.writes is None
+        if each != WRITING_CELLS or not (chip.plan.energy.writing_j or (cells is not None and cells.writes is not None))
     ]
     return ReportDocument(
         schema_version=SCHEMA_VERSION,
@@ -184,12 +190,12 @@ def plan_cost(comparison: Comparison, chip: ChipReport) -> PlanCost:
     )
 
 
-def cell_costs(cost: DeviceCost, comparison: Comparison, updates_per_day: float) -> CellCosts:
+def cell_costs(cost: DeviceCost, inference_j: float | None, updates_per_day: float) -> CellCosts:
     """What a device says of a plan.
 
     Args:
         cost: its energies.
-        comparison: the plan's cost on the hardware.
+        inference_j: all energy of an inference, `InferenceEnergy.total_j`.
         updates_per_day: times that the plan is written anew.
     """
     reads, writing = cost.reads, cost.writing
@@ -220,7 +226,7 @@ def cell_costs(cost: DeviceCost, comparison: Comparison, updates_per_day: float)
             energy_j=writing.energy_j,
             time_s=writing.time_s,
             parallel_s=writing.parallel_s,
-            inferences=writing.inferences(comparison.plan.total_energy_j),
+            inferences=writing.inferences(inference_j),
             updates=writing.updates,
             updates_per_day=updates_per_day,
             lifetime_s=writing.lifetime_s(updates_per_day),
@@ -232,7 +238,7 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
     """The plan and its baselines on chips."""
     mapping, target = plan.mapping, comparison.target
     found = chip_comparison(mapping, plan.target, comparison)
-    critical = critical_path(found.dataflow, found.plan.timing, found.plan.demand.layers, found.plan.copies)
+    critical = found.critical_s
     starts: dict[str, float] = {}
     ends: dict[str, float] = {}
     for use, time in zip(found.dataflow.uses, found.plan.timing.uses, strict=True):
@@ -248,6 +254,7 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
             copies=placed.copies,
             crossbars_per_copy=placed.crossbars_per_copy,
             crossbars=placed.copies * placed.crossbars_per_copy,
+            segment=placed.segment,
             first_slot=placed.first_slot,
             first_place=list(floor.position(placed.first_slot)),
             start_s=starts[layer.name],
@@ -262,10 +269,11 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
         )
 
     return ChipReport(
-        plan=_chip_figures(found.plan),
-        filled=_chip_figures(found.filled),
-        uniform_8_bit=_chip_figures(found.uniform),
-        isaac_offset_8_bit=_chip_figures(found.offset),
+        plan=_chip_figures(found.plan, found.dataflow),
+        filled=_chip_figures(found.filled, found.dataflow),
+        uniform_8_bit=_chip_figures(found.uniform, found.dataflow),
+        isaac_offset_8_bit=_chip_figures(found.offset, found.dataflow),
+        raella_7_bit=_chip_figures(found.raella, found.dataflow),
         layers={layer.name: on_chip(layer) for layer in mapping.layers},
         actions=_actions(target, CHIP_COUNTERS),
         operators=_operators(mapping.layers, found.dataflow),
@@ -275,7 +283,7 @@ def chip_report(plan: Plan, comparison: Comparison) -> ChipReport:
     )
 
 
-def _chip_figures(found: Performance) -> ChipFigures:
+def _chip_figures(found: Performance, dataflow: Dataflow) -> ChipFigures:
     return ChipFigures(
         copies_policy=found.rules.policy,
         chips=found.chips,
@@ -285,10 +293,10 @@ def _chip_figures(found: Performance) -> ChipFigures:
         slots_taken=found.slots_taken,
         crossbars=found.crossbars,
         area_m2=found.area_m2,
-        latency_s=found.timing.latency_s,
+        latency_s=found.latency_s,
         interval_s=found.interval_s,
         links_s={str(link): seconds for link, seconds in found.links_s.items()},
-        stall_s=found.interval_s - found.timing.interval_s,
+        stall_s=found.stall_s,
         busiest_link=found.busiest_link,
         bottleneck=found.timing.bottleneck,
         batch_s=found.batch_s(16),
@@ -296,12 +304,44 @@ def _chip_figures(found: Performance) -> ChipFigures:
         inferences_per_s_bound=ratio(1.0, found.interval_bound_s),
         busy_share=found.busy_share,
         power_w=found.power_w,
-        layers_power_w=found.layers_power_w,
         ops_per_s=found.ops_per_s,
         ops_per_j=found.ops_per_j,
         ops_per_s_m2=found.ops_per_s_m2,
         energy_delay_js=found.energy_delay_js,
         energy=_inference_energy(found),
+        reload=_reload_figures(found, dataflow),
+    )
+
+
+def _reload_figures(found: Performance, dataflow: Dataflow) -> ReloadFigures | None:
+    reload = found.rules.reload
+    if reload is None:
+        return None
+    segments = {name: placed.segment for name, placed in found.placed.items()}
+    return ReloadFigures(
+        batch=reload.batch,
+        device=reload.device,
+        segments=[
+            SegmentFigures(
+                first_layer=each.load.layers[0],
+                last_layer=each.load.layers[-1],
+                layers=len(each.load.layers),
+                crossbars=each.load.crossbars,
+                write_s=each.write_s,
+                write_j=each.write_j,
+                latency_s=each.load.timing.latency_s,
+                interval_s=each.interval_s,
+                batch_s=each.batch_s,
+                port_bits=each.load.demand.io_bits,
+            )
+            for each in found.segments
+        ],
+        cycle_s=found.cycle_s,
+        writing_share=found.writing_share,
+        writing_j=(found.writing_j or 0.0) * reload.batch,
+        waiting_bits=waiting_values(dataflow, segments) * found.demand.value_bits * reload.batch,
+        updates=reload.updates,
+        lifetime_s=found.lifetime_s,
     )
 
 
@@ -315,6 +355,7 @@ def _inference_energy(found: Performance) -> InferenceEnergy:
         active_j=energy.active_j,
         static_j=energy.static_j,
         static_w=energy.static_w,
+        writing_j=energy.writing_j,
         at_rest_1_percent_j=energy.at_rest(0.01),
         at_rest_5_percent_j=energy.at_rest(0.05),
         idle_share=found.idle_share,
@@ -543,7 +584,7 @@ def _law_saving(costs: LawCosts, chip: ChipReport) -> LawSaving:
 
 def _beside_layers_j(energy: InferenceEnergy) -> float | None:
     """What an inference takes besides crossbar layers, which is the same under every ADC law."""
-    return add((*energy.by_action_j.values(), energy.static_j or 0.0))
+    return add((*energy.by_action_j.values(), energy.static_j or 0.0, energy.writing_j or 0.0))
 
 
 def _bits_of(bits: NDArray[np.integer]) -> BitCounts:

@@ -63,7 +63,7 @@ def _writes(writes: CellWrites) -> Iterator[str]:
         yield "time n/a: the device does not say how long a verify read takes"
     else:
         yield (
-            f"{_duration(writes.time_s)} crossbar by crossbar, {_duration(writes.parallel_s)} on all crossbars at once"
+            f"{duration(writes.time_s)} crossbar by crossbar, {duration(writes.parallel_s)} on all crossbars at once"
         )
     if writes.inferences is None:
         yield "inferences to amortise n/a: their energy is not known"
@@ -73,12 +73,12 @@ def _writes(writes: CellWrites) -> Iterator[str]:
         yield "endurance n/a"
     else:
         yield (
-            f"{writes.updates:.3g} updates until cells wear out: {_duration(writes.lifetime_s)} at "
+            f"{writes.updates:.3g} updates until cells wear out: {duration(writes.lifetime_s)} at "
             f"{writes.updates_per_day:g} a day"
         )
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     """A time that may be years."""
     if seconds is None or seconds < DAY_S:
         return format_si(seconds, "s")

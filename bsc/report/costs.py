@@ -1,43 +1,46 @@
 """Tables of what a plan costs, beside its baselines and under every ADC law."""
 
-from typing import Final
-
+from bsc.report.beside import BesideRow, beside_table
 from bsc.report.document import PlanCost, ReportDocument
 from bsc.report.table import Table
 from bsc.report.text import new_table
 from bsc.units import format_ratio, format_si, ratio
 
-BASELINES: Final = ("uniform 8 bit", "ISAAC 8 bit", "RAELLA 7 bit")
-"""What there is room for."""
-
 
 def cost_table(cost: PlanCost) -> Table:
-    """Energy by action, latency, and area by part."""
-    names = ("one inference", "this plan", *(name for each in BASELINES for name in (each, "ratio")))
-    table = new_table(f"Cost, ADC law '{cost.adc_law}'", names)
+    """Energy by action, latency, and area by part; ratios say how many times less the plan takes."""
     spends = (cost.plan, *cost.baselines)
 
-    def row(name: str, values: list[float | None], unit: str) -> None:
+    def row(label: str, values: list[float | None], unit: str) -> BesideRow:
         ours, *baselines = values
-        cells = [format_si(ours, unit)]
-        for baseline in baselines:
-            cells += [format_si(baseline, unit), format_ratio(ratio(baseline, ours))]
-        table.add_row(name, *cells)
+        beside = tuple((format_si(each, unit), ratio(each, ours)) for each in baselines)
+        return BesideRow(label=label, plan=format_si(ours, unit), baselines=beside)
 
-    for action in cost.actions:
-        row(action.label, [spend.energy_by_action_j.get(action.name) for spend in spends], "J")
-    table.add_section()
-    row("energy", [spend.energy_j for spend in spends], "J")
-    row("latency", [spend.latency_s for spend in spends], "s")
-    table.add_section()
-    for part in cost.areas:
-        if part.name in (cost.plan.area_by_part_m2 or {}):
-            row(part.label, [(spend.area_by_part_m2 or {}).get(part.name) for spend in spends], "m²")
-    row("area", [spend.area_m2 for spend in spends], "m²")
     levels = cost.levels[:-1]
     ours, *others = (" / ".join(str(spend.units[level.name]) for level in levels) for spend in spends)
-    table.add_row(" / ".join(level.plural for level in levels), ours, *(cell for each in others for cell in (each, "")))
-    return table
+    units = BesideRow(
+        label=" / ".join(level.plural for level in levels),
+        plan=ours,
+        baselines=tuple((each, None) for each in others),
+        has_ratios=False,
+    )
+    sections = (
+        [row(each.label, [spend.energy_by_action_j.get(each.name) for spend in spends], "J") for each in cost.actions],
+        [
+            row("energy", [spend.energy_j for spend in spends], "J"),
+            row("latency", [spend.latency_s for spend in spends], "s"),
+        ],
+        [
+            *(
+                row(part.label, [(spend.area_by_part_m2 or {}).get(part.name) for spend in spends], "m²")
+                for part in cost.areas
+                if part.name in (cost.plan.area_by_part_m2 or {})
+            ),
+            row("area", [spend.area_m2 for spend in spends], "m²"),
+            units,
+        ],
+    )
+    return beside_table(f"Cost, ADC law '{cost.adc_law}'", "one inference", sections)
 
 
 def layer_cost_table(report: ReportDocument) -> Table:

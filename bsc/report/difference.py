@@ -30,7 +30,6 @@ CHIP: Final = {
     "stall_s": ("stall by links", "s"),
     "batch_s": ("16 inferences", "s"),
     "power_w": ("power", "W"),
-    "layers_power_w": ("power of crossbar layers", "W"),
     "energy_delay_js": ("energy x delay", "Js"),
     "ops_per_s": ("operations/s", "OPS"),
     "ops_per_j": ("operations/s/W", "OPS/W"),
@@ -45,6 +44,7 @@ CHIP: Final = {
 """Figures of the plan on chips by their field: what they are called, and their unit; the target names its levels."""
 LAYER_ON_CHIP: Final = {
     "copies": ("copies", "copies"),
+    "segment": ("segment", "segments"),
     "crossbars": ("crossbars, all copies", "crossbars"),
     "start_s": ("works from", "s"),
     "end_s": ("works to", "s"),

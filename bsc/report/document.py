@@ -410,7 +410,9 @@ class InferenceEnergy(FigureRecord):
     """Where the energy of one inference of many goes."""
 
     total_j: Amount | None = figure(
-        "all of it: crossbars and their tiles, traffic, digital work, static power", unit="J", source=PRICES
+        "all of it: crossbars and their tiles, traffic, digital work, static power, writing of segments",
+        unit="J",
+        source=PRICES,
     )
     layers_j: Amount | None = figure(
         "crossbars and their tiles, as in the costs of one inference", unit="J", source=PRICES
@@ -436,6 +438,9 @@ class InferenceEnergy(FigureRecord):
         source=STATIC,
     )
     static_w: Amount | None = figure("that power", unit="W", source=HARDWARE)
+    writing_j: Amount | None = figure(
+        "an inference's share of writing segments for a batch; null where nothing is reloaded", unit="J", source=WRITING
+    )
     at_rest_1_percent_j: Amount | None = figure(
         "the total, if 1 % of the power without a published static part went on while nothing is done",
         unit="J",
@@ -455,6 +460,45 @@ class InferenceEnergy(FigureRecord):
     )
 
 
+class SegmentFigures(FigureRecord):
+    """One segment of a model that is loaded in several."""
+
+    first_layer: str = Field(description="name")
+    last_layer: str = Field(description="name")
+    layers: PositiveInt = figure("from the first to the last one", unit="layers", source=PLACEMENT)
+    crossbars: Count = figure("that are written, of all copies", unit="crossbars", source=PLACEMENT)
+    write_s: Amount = figure(
+        "writing: all crossbars at once, each cell after cell, and no sooner than links bring weights",
+        unit="s",
+        source=WRITING,
+    )
+    write_j: Amount = figure("of all cells of these crossbars", unit="J", source=WRITING)
+    latency_s: Amount = figure("of one inference through it, once it is written", unit="s", source=TIMING)
+    interval_s: Amount = figure("between two inferences of a batch", unit="s", source=TIMING)
+    batch_s: Amount = figure("writing and a batch", unit="s", source=TIMING)
+    port_bits: Count = figure(
+        "of one inference that come in from outside of the chips and go out", unit="bit", source=TRAFFIC
+    )
+
+
+class ReloadFigures(FigureRecord):
+    """A model whose layers are loaded in segments, one after another."""
+
+    batch: PositiveInt = figure("between two writings", unit="inferences", source=PLACEMENT)
+    device: str | None = Field(description="of the cells, as recorded; null where nobody said")
+    segments: list[SegmentFigures] = Field(description="in the order they are loaded; none where the model is there")
+    cycle_s: Amount = figure("of a batch through all segments, writing included", unit="s", source=TIMING)
+    writing_share: Amount = figure("of that is writing", unit="1", source=TIMING)
+    writing_j: Amount = figure("of writing all segments once", unit="J", source=WRITING)
+    waiting_bits: Count = figure(
+        "of a batch that wait between two segments outside of the chips, at most", unit="bit", source=TRAFFIC
+    )
+    updates: Amount | None = figure("that a cell endures, as recorded; null is unknown", unit="updates", source=WRITING)
+    lifetime_s: Amount | None = figure(
+        "until the most written cells wear out, without a pause; null is unknown", unit="s", source=WRITING
+    )
+
+
 class ChipFigures(FigureRecord):
     """A model on chips: how much of them it takes, and what it does over time."""
 
@@ -471,10 +515,13 @@ class ChipFigures(FigureRecord):
         "whole units of every level that all copies fill, the last level left out", unit="m²", source=PRICES
     )
     latency_s: Amount = figure(
-        "one inference on an empty chip, layers following each other row by row", unit="s", source=TIMING
+        "one inference on an empty chip, layers following each other row by row; of a reloaded model, a batch",
+        unit="s",
+        source=TIMING,
     )
     interval_s: Amount = figure(
-        "between inferences that follow each other without end: of the busiest layer, or of the busiest link",
+        "between inferences that follow each other without end: of the busiest layer, or of the busiest link; of a "
+        "reloaded model, on average over a batch",
         unit="s",
         source=TIMING,
     )
@@ -496,9 +543,6 @@ class ChipFigures(FigureRecord):
         "share of the interval in which a crossbar works, mean over all", unit="1", source=TIMING
     )
     power_w: Amount | None = figure("all energy of an inference over the interval", unit="W", source=TIMING)
-    layers_power_w: Amount | None = figure(
-        "that of crossbar layers alone, which power budgets are about", unit="W", source=TIMING
-    )
     ops_per_s: Amount | None = figure(
         "two for each multiply-accumulate of layers that have crossbars", unit="1/s", source=TIMING
     )
@@ -506,6 +550,7 @@ class ChipFigures(FigureRecord):
     ops_per_s_m2: Amount | None = figure("operations a second over the area", unit="1/(s m²)", source=TIMING)
     energy_delay_js: Amount | None = figure("all energy of an inference times its latency", unit="J s", source=TIMING)
     energy: InferenceEnergy
+    reload: ReloadFigures | None = Field(description="null unless layers may be loaded in segments")
 
 
 class LayerOnChip(FigureRecord):
@@ -514,6 +559,7 @@ class LayerOnChip(FigureRecord):
     copies: PositiveInt = figure("that share its input vectors", unit="copies", source=PLACEMENT)
     crossbars_per_copy: Count = figure("of one copy", unit="crossbars", source=PLACEMENT)
     crossbars: Count = figure("of all copies", unit="crossbars", source=PLACEMENT)
+    segment: Count = figure("that it is loaded with, counted from 0", unit="segments", source=PLACEMENT)
     first_slot: Count = figure("place of the first crossbar", unit="places", source=PLACEMENT)
     first_place: list[Count] = figure(
         "the same by level: chip, tile and so on, each counted from 0", unit="places", source=PLACEMENT
@@ -564,6 +610,7 @@ class ChipReport(FigureRecord):
     filled: ChipFigures = Field(description="the plan with the copies that make the interval shortest on that place")
     uniform_8_bit: ChipFigures
     isaac_offset_8_bit: ChipFigures
+    raella_7_bit: ChipFigures
     layers: dict[str, LayerOnChip] = Field(description="of the plan, by name of the layer")
     actions: list[TargetAction] = Field(description="traffic and digital work, in the order of reports")
     operators: list[OperatorTotals] = Field(description="digital operators by type, and what is around the crossbars")
@@ -581,8 +628,13 @@ class ChipReport(FigureRecord):
 
     @property
     def columns(self) -> tuple[ChipFigures, ...]:
-        """The plan, and both baselines."""
-        return self.plan, self.uniform_8_bit, self.isaac_offset_8_bit
+        """The plan, and its baselines."""
+        return self.plan, *self.baselines
+
+    @property
+    def baselines(self) -> tuple[ChipFigures, ...]:
+        """In the order of reports, that of their costs."""
+        return self.uniform_8_bit, self.isaac_offset_8_bit, self.raella_7_bit
 
 
 class ReportDocument(FigureRecord):

@@ -1,10 +1,11 @@
 """Where the energy of an inference goes, beside the baselines, with and without traffic, digital work, static power."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bsc.report.document import InferenceEnergy, ReportDocument
+from bsc.report.beside import BesideRow, beside_table
+from bsc.report.document import BASELINES, InferenceEnergy, ReportDocument
 from bsc.report.table import Table
 from bsc.report.text import new_table
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
@@ -25,19 +26,22 @@ class Part:
     adds: bool
 
 
+WRITING: Final = Part(label="writing segments", value=lambda each: each.writing_j, adds=True)
+"""Of models that are reloaded; others have no row for it."""
+FULL: Final = Part(label="FULL TOTAL", value=lambda each: each.total_j, adds=False)
+
 PARTS: Final = (
     Part(label="crossbar layers", value=lambda each: each.layers_j, adds=True),
     Part(label="traffic", value=lambda each: each.traffic_j, adds=True),
     Part(label="digital work", value=lambda each: each.work_j, adds=True),
     Part(label="without static power", value=lambda each: each.active_j, adds=False),
     Part(label="static power", value=lambda each: each.static_j, adds=True),
-    Part(label="FULL TOTAL", value=lambda each: each.total_j, adds=False),
+    WRITING,
+    FULL,
     Part(label="if 1 % is static", value=lambda each: each.at_rest_1_percent_j, adds=False),
     Part(label="if 5 % is static", value=lambda each: each.at_rest_5_percent_j, adds=False),
 )
 """Each total includes all parts above it."""
-FULL: Final = 5
-"""Place of the full total."""
 GONE: Final = 0.5
 """A saving that is less than this share of itself on the full total is pointed out."""
 
@@ -60,32 +64,39 @@ class EnergyRow:
 def energy_rows(report: ReportDocument) -> list[EnergyRow]:
     """All parts and totals."""
     rows = []
-    for part in PARTS:
+    for part in parts_of([each.energy for each in report.chip.columns]):
         ours, *others = (part.value(each.energy) for each in report.chip.columns)
         baselines = tuple((each, ratio(each, ours)) for each in others)
         rows.append(EnergyRow(part=part, plan=ours, baselines=baselines))
     return rows
 
 
+def parts_of(energies: Sequence[InferenceEnergy]) -> list[Part]:
+    """The parts that there are."""
+    return [part for part in PARTS if part is not WRITING or any(part.value(each) is not None for each in energies)]
+
+
+def full_saving(report: ReportDocument) -> float | None:
+    """How many times less the plan takes than uniform 8 bit, all in all."""
+    return next(row.baselines[0][1] for row in energy_rows(report) if row.part is FULL)
+
+
 def energy_table(report: ReportDocument) -> Table:
     """Parts and totals."""
-    names = ("one inference of many", "this plan", "uniform 8 bit", "ratio", "ISAAC offset 8 bit", "ratio")
-    table = new_table("Where the energy goes", names)
-    for number, row in enumerate(energy_rows(report)):
-        cells = [format_si(row.plan, "J")]
-        for theirs, better in row.baselines:
-            cells += [format_si(theirs, "J"), format_ratio(better)]
-        table.add_row(row.part.label, *cells)
-        if not row.part.adds and number <= FULL:
-            table.add_section()
-    return table
+    sections: list[list[BesideRow]] = [[]]
+    whole = False
+    for row in energy_rows(report):
+        beside = tuple((format_si(theirs, "J"), better) for theirs, better in row.baselines)
+        sections[-1].append(BesideRow(label=row.part.label, plan=format_si(row.plan, "J"), baselines=beside))
+        if not row.part.adds and not whole:
+            sections.append([])
+        whole = whole or row.part is FULL
+    return beside_table("Where the energy goes", "one inference of many", sections)
 
 
 def action_table(report: ReportDocument) -> Table:
     """Traffic and digital work, action by action."""
-    table = new_table(
-        "Traffic and digital work", ("action", "counted", "energy", "uniform 8 bit", "ISAAC offset 8 bit")
-    )
+    table = new_table("Traffic and digital work", ("action", "counted", "energy", *BASELINES))
     ours, *others = (each.energy for each in report.chip.columns)
     for action in report.chip.actions:
         count = ours.counters.get(action.counter)
@@ -117,16 +128,15 @@ def energy_notes(report: ReportDocument) -> Iterator[tuple[str, str]]:
     """What stands out: a label, and the words about it."""
     energy, chip = report.chip.plan.energy, report.chip
     rows = energy_rows(report)
-    for name, (_, before), (_, after) in zip(
-        ("uniform 8 bit", "ISAAC offset 8 bit"), rows[0].baselines, rows[FULL].baselines, strict=True
-    ):
+    full = next(row for row in rows if row.part is FULL)
+    for name, (_, before), (_, after) in zip(BASELINES, rows[0].baselines, full.baselines, strict=True):
         if before is not None and after is not None and before > 1 and after - 1 < GONE * (before - 1):
             yield (
                 "SAVING SHRINKS",
                 f"over {name} from {format_ratio(before)} of crossbar layers to {format_ratio(after)} of the full "
                 f"total, the largest part of which is {_largest(energy)}",
             )
-    left_out = [part.label for part in PARTS if part.adds and part.value(energy) is None]
+    left_out = [part.label for part in parts_of([energy]) if part.adds and part.value(energy) is None]
     if left_out and energy.total_j is not None:
         yield "LEFT OUT", f"of the full total: {', '.join(left_out)}, of which {report.cost.target} says nothing"
     unpriced = [

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from bsc.report.basis import recorded
 from bsc.report.chip import ROWS as CHIP_ROWS
 from bsc.report.document import PROVED, LawSaving, LayerSpend, ReportDocument, SlicedTotals, Spend
-from bsc.report.energy import PARTS
+from bsc.report.energy import parts_of
 from bsc.report.pipelines import pipeline_difference
 from bsc.report.table import Table
 from bsc.report.text import new_table, pairs, plain_text
@@ -227,7 +227,7 @@ def _add_chip(rows: _Rows) -> None:
         values = [row.value(each) for each in chips]
         name = f"{row.label} on the chip" if row.label == "latency" else row.label
         rows.add(name, values, partial(format_si, unit=row.unit), more_is_better=row.more_is_better)
-    for part in PARTS:
+    for part in parts_of([each.energy for each in chips]):
         rows.add(f"energy, {part.label}", [part.value(each.energy) for each in chips], _joules)
     rows.add_alone("chips", [each.chips for each in chips], _count)
     rows.add_alone("tiles", [each.tiles for each in chips], _count)

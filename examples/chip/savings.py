@@ -28,9 +28,10 @@ from bsc.report.document import ReportDocument
 from bsc.units import format_ratio, format_si, ratio
 from examples.chip.shapes import NETWORKS, SIDE
 
+NAMES = ("MNIST example", "ResNet-18", "VGG-16")
 COPIES: tuple[CopiesPolicy, ...] = ("none", "throughput")
 MNIST = Path(__file__).parent.parent / "mnist"
-BASELINES = ("uniform_8_bit", "isaac_offset_8_bit")
+BASELINES = ("uniform_8_bit", "isaac_offset_8_bit", "raella_7_bit")
 HEAD = (
     *("network", "plan", "copies", "over", "crossbar layers", "with traffic", "with digital work"),
     *("FULL TOTAL", "1 % static", "5 % static", "energy of an inference"),
@@ -74,7 +75,7 @@ def main(out: Path, only: tuple[str, ...], kinds: tuple[str, ...]) -> None:
     known = out / "savings.json"
     rows = json.loads(known.read_text(encoding="utf-8")) if only and known.exists() else []
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("MNIST example", "ResNet-18", "VGG-16"):
+        for name in NAMES:
             if only and name not in only:
                 continue
             rows = [row for row in rows if row["network"] != name or (kinds and row["plan"] not in kinds)]
@@ -84,6 +85,7 @@ def main(out: Path, only: tuple[str, ...], kinds: tuple[str, ...]) -> None:
                     continue
                 rows += [_row(name, kind, copies, _report(model, data, kind, copies)) for copies in COPIES]
                 click.echo(f"{name}, {kind.name} done")
+    rows.sort(key=lambda row: NAMES.index(row["network"]))
     known.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     (out / "savings.md").write_text(table(rows), encoding="utf-8")
 
@@ -144,9 +146,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [f"| {' | '.join(HEAD)} |", f"|{' --- |' * len(HEAD)}"]
     for row in rows:
-        for baseline in BASELINES:
+        for baseline in (each for each in BASELINES if each in row["chips"]):
             total = format_si(row["chips"]["plan"]["energy"]["total_j"], "J")
-            over = baseline.replace("_", " ").replace("isaac", "ISAAC")
+            over = baseline.replace("_", " ").replace("isaac", "ISAAC").replace("raella", "RAELLA")
             cells = (
                 row["network"],
                 row["plan"],

@@ -118,6 +118,22 @@ def mobilenet_v2() -> onnx.ModelProto:
     return net.model(net.linear(_pooled(net, x), 1280, 1000))
 
 
+def squeezenet() -> onnx.ModelProto:
+    """SqueezeNet 1.1 of Iandola et al., 2016."""
+    net = Net()
+    x, ins = net.op("Relu", net.conv("image", 3, 64, 3, stride=2)), 64
+    for narrow, wide, pooled in (
+        *((16, 64, True), (16, 64, False), (32, 128, True), (32, 128, False)),
+        *((48, 192, True), (48, 192, False), (64, 256, False), (64, 256, False)),
+    ):
+        if pooled:
+            x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2])
+        squeezed = net.op("Relu", net.conv(x, ins, narrow, 1))
+        x = net.op("Concat", *(net.conv(squeezed, narrow, wide, kernel) for kernel in (1, 3)), axis=1)
+        x, ins = net.op("Relu", x), 2 * wide
+    return net.model(_pooled(net, net.op("Relu", net.conv(x, ins, 1000, 1))))
+
+
 def _stem(net: Net) -> str:
     x = net.op("Relu", net.conv("image", 3, 64, 7, stride=2))
     return net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])

@@ -83,7 +83,10 @@ def _row(name: str, policy: CopiesPolicy, report: ReportDocument, placing_s: flo
         "serial_latency_s": report.cost.plan.latency_s,
         "placing_s": round(placing_s, 2),
         "overflowing_buffers": sum(layer.overflows for layer in chip.layers.values()),
-        **{key: each.model_dump() for key, each in zip(("plan", "uniform", "offset"), chip.columns, strict=True)},
+        **{
+            key: each.model_dump()
+            for key, each in zip(("plan", "uniform", "offset", "raella"), chip.columns, strict=True)
+        },
     }
 
 

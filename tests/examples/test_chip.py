@@ -62,7 +62,7 @@ def test_savings_of_the_example(tmp_path: Path) -> None:
     assert [f"{each:.2f}" for each in savings(many, "uniform_8_bit")][3] == "1.07"
     assert (list(savings(many, "isaac_offset_8_bit"))[3] or 0) < 1
     shipped = (SHIPPED / "savings.md").read_text().splitlines()
-    assert (tmp_path / "savings.md").read_text().splitlines() == shipped[:6]
+    assert (tmp_path / "savings.md").read_text().splitlines() == shipped[:8]  # two plans over three baselines
 
 
 def test_the_shipped_savings_are_of_the_shipped_results() -> None:

@@ -7,7 +7,7 @@ import pytest
 from bsc.errors import DoesNotFitError, ModelError, UsageError
 from bsc.ir.graph import Graph
 from bsc.ir.pipeline import parse_pipeline
-from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand, Part, Rules
+from bsc.mapping.placement import ChipDemand, CopiesPolicy, Floor, LayerDemand, Part, PowerDemand, Rules
 from passes import PASSES
 from passes.assign_adc import AssignAdc
 from passes.place import Place
@@ -54,6 +54,28 @@ def test_by_hand() -> None:
 def test_power_ends_the_search() -> None:
     # 2 uJ an inference: at 1 W an inference every 2 us, for which five copies of a are enough.
     assert places(Place(copies="throughput", power=1.0), graph()) == {"a": (5, 0), "b": (1, 32)}
+
+
+def test_power_is_that_of_everything() -> None:
+    """Layers take 2 uJ, digital work and traffic one each; a tile draws 100 mW and the chip 200 mW."""
+    given = graph()
+    demand = given.demand
+    assert demand is not None
+
+    def copies(carried_j: float) -> int:
+        power = PowerDemand(
+            work_j=1e-6,
+            traffic_j=1e-6,
+            tile_w=0.1,
+            chip_w=0.2,
+            carried_j=lambda placed: 1e-6 + carried_j * (placed["a"].copies - 1),
+        )
+        return places(Place(copies="throughput", power=1.3), given.with_demand(replace(demand, power=power)))["a"][0]
+
+    # 1.3 W less two tiles and the chip leave 0.9 W: 4 uJ every 4.44 us, so that two copies of a (5 us) are enough.
+    assert copies(0.0) == 2
+    # Traffic of 2 uJ makes that 5.56 us, and one copy (10 us, in one tile) is what is left.
+    assert copies(1e-6) == 1
 
 
 @pytest.mark.parametrize("policy", ["isaac", "throughput", "latency"])
@@ -103,7 +125,8 @@ def test_an_area_is_that_of_whole_tiles_and_what_is_needed_is_enough() -> None:
         "[BSC404] the model needs more crossbars than there are\n"
         "  seen: one copy of each layer takes 18 crossbars in 1 core, and 0 crossbars in 0 cores are at hand; the "
         "largest layer is 'b' with 10 crossbars\n"
-        "  fix:  give it --area 0.373, or map fewer weight bits or --encoding offset"
+        "  fix:  give it --area 0.373, or load its layers one after another with --reload, or map fewer weight bits or "
+        "--encoding offset"
     )
     assert places(Place(area=0.373, chips=1), tiled) == {"a": (1, 0), "b": (1, 8)}
     with pytest.raises(UsageError, match="--area needs a target that gives areas"):
@@ -128,7 +151,8 @@ def test_a_layer_larger_than_a_chip_goes_on_on_the_next() -> None:
         "[BSC404] the model needs more crossbars than there are\n"
         "  seen: one copy of each layer takes 208 crossbars in 9 tiles, and 192 crossbars in 8 tiles are at hand; the "
         "largest layer is 'b' with 200 crossbars\n"
-        "  fix:  give it --chips 3, or map fewer weight bits or --encoding offset"
+        "  fix:  give it --chips 3, or load its layers one after another with --reload, or map fewer weight bits or "
+        "--encoding offset"
     )
 
 

@@ -51,8 +51,12 @@ class Floorplan:
 
     @classmethod
     def of(cls, mapping: MappedModel, report: ReportDocument) -> "Floorplan":
-        """Of a mapping, placed as its report says; reads each layer's arrays once."""
-        tables = tuple(mapping_crossbars(mapping))
+        """Of a mapping, placed as its report says; reads each layer's arrays once.
+
+        Of layers that are loaded in segments, those of the first.
+        """
+        on = report.chip.layers
+        tables = tuple(table for table in mapping_crossbars(mapping) if on[table.layer.name].segment == 0)
         return cls(tables=tables, levels=tuple(report.cost.levels), placed=report.chip.layers)
 
     def data(self) -> dict[str, Any]:
@@ -89,7 +93,11 @@ class Floorplan:
         """
         name = table.layer.name
         on = self.placed[name]
-        others = [each for other, each in self.placed.items() if other != name and each.crossbars_per_copy]
+        others = [
+            each
+            for other, each in self.placed.items()
+            if other != name and each.segment == on.segment and each.crossbars_per_copy
+        ]
         if all(each.first_slot != on.first_slot for each in others):
             return None
         return [int(each) for each in table.index[:, 2] * table.layer.cells.polarities + table.index[:, 3]]

@@ -65,10 +65,10 @@ def test_what_never_happens_costs_nothing_and_what_has_no_price_is_unknown() -> 
 
 
 def test_energies_re_add(tmp_path: Path) -> None:
-    """Parts of the plan and of both baselines, from counters and prices alone."""
+    """Parts of the plan and of its baselines, from counters and prices alone."""
     report = report_of(model_plan(residual(), tmp_path))
     prices = {name: action.energy_j.value for name, action in chip_actions(ISAAC).items() if action.energy_j}
-    spends = (report.cost.plan, report.cost.uniform_8_bit, report.cost.isaac_offset_8_bit)
+    spends = (report.cost.plan, *report.cost.baselines)
     for chip, spend in zip(report.chip.columns, spends, strict=True):
         energy: Any = chip.energy
         again = sum(

@@ -7,15 +7,17 @@ import onnx
 import pytest
 
 import hw_models
-from bsc.chip.performance import ChipComparison, chip_comparison
+from bsc.chip.performance import ChipComparison, Performance, chip_comparison
 from bsc.compiler.driver import compile_model
 from bsc.compiler.options import CompileOptions, MappingOptions, Placing, resolve
 from bsc.cost.compare import compare
 from bsc.hardware.target import Target
+from bsc.mapping.placement import Reloading
 from bsc.plan.document import Plan
+from bsc.replay.proofs import check_records
 from bsc.testing import random_weights, save, tiny_model
 from tests.bsc.chip.networks import attention, branch, chain, dense, residual
-from tests.bsc.chip.traffic_by_loops import Baseline, Chip, traffic
+from tests.bsc.chip.traffic_by_loops import Baseline, Chip, traffic, traffic_in_segments
 from tests.bsc.plans import ISAAC
 
 LAWS = hw_models.laws()
@@ -74,6 +76,7 @@ def agrees(plan: Plan, comparison: ChipComparison, chip: Chip) -> None:
         ("filled", None),
         ("uniform", "differential"),
         ("offset", "offset"),
+        ("raella", "raella"),
     ]
     for name, baseline in cases:
         found = getattr(comparison, name)
@@ -91,6 +94,66 @@ def test_ten_random_models(seed: int, tmp_path: Path) -> None:
     policy = draw.choice(["none", "throughput", "latency"])
     plan, comparison = placed(random_network(seed), target, tmp_path, copies=policy, chips=draw.choice([0, 0, 12]))
     agrees(plan, comparison, chip)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_ten_random_models_in_segments(seed: int, tmp_path: Path) -> None:
+    """On half of the tiles that they need, or a little more."""
+    draw = random.Random(200 + seed)
+    chip = Chip(draw.choice([4, 8]), draw.choice([2, 3]), draw.choice([4, 6, 9]), draw.choice([1, 2, 4]))
+    target = small(chip.crossbars, chip.imas, chip.tiles, chip.shared)
+    whole, _ = placed(random_network(seed), target, tmp_path)
+    taken = [each.placed for each in whole.mapping.layers if each.placed is not None]
+    per_tile = chip.crossbars * chip.imas
+    need = -(-max(each.end_slot for each in taken) // per_tile)
+    tiles = max(need // 2, *(-(-each.crossbars_per_copy // per_tile) for each in taken))
+    reload = Reloading(batch=3, cell_s=1e-9, cell_j=1e-12, updates=1e6, device=None)
+    policy = draw.choice(["none", "throughput"])
+    plan, comparison = placed(random_network(seed), target, tmp_path, copies=policy, tiles=tiles, reload=reload)
+    check_records(plan)
+    assert len(comparison.plan.segments) > 1 or need <= tiles  # all is on one tile
+    cases: list[tuple[Performance, Baseline]] = [
+        (comparison.plan, None),
+        (comparison.filled, None),
+        (comparison.uniform, "differential"),
+        (comparison.offset, "offset"),
+    ]
+    for found, baseline in cases:
+        judged = traffic_in_segments(plan.mapping, found.placed, chip, baseline)
+        parts = [each.traffic for each in found.segments] or [found.traffic]
+        assert len(judged) == len(parts)
+        for part, judge in zip(parts, judged, strict=True):
+            assert part is not None
+            assert dict(part.counters) == judge.rounded_up()
+            ours = (part.mesh_bits, part.link_bits, part.bus_bits, part.buffer_bits)
+            assert ours == pytest.approx(judge.busiest())
+        adds_up(found)
+
+
+def adds_up(found: Performance) -> None:
+    """Times and energies of a batch from those of its segments."""
+    reload = found.rules.reload
+    assert reload is not None
+    if not found.segments:
+        assert (found.writing_j, found.lifetime_s) == (None, None)
+        return
+    batch_s = writing_j = 0.0
+    for each in found.segments:
+        crossbars = sum(found.placed[name].copies * found.placed[name].crossbars_per_copy for name in each.load.layers)
+        batch_s += each.write_s + each.load.timing.latency_s + (reload.batch - 1) * each.interval_s
+        writing_j += crossbars * 16 * 16 * reload.cell_j
+        assert each.write_s >= (16 * 16 * reload.cell_s if crossbars else 0.0)
+    assert found.latency_s == pytest.approx(batch_s)
+    assert found.interval_s * reload.batch == pytest.approx(batch_s)
+    assert found.batch_s(reload.batch + 1) == pytest.approx(
+        batch_s + sum(each.write_s + each.load.timing.latency_s for each in found.segments)
+    )
+    assert found.writing_j == pytest.approx(writing_j / reload.batch)
+    assert found.lifetime_s == pytest.approx(1e6 * batch_s / len(found.segments))
+    energy = found.energy
+    parts = [energy.layers_j, *energy.by_action_j.values(), energy.static_j, energy.writing_j]
+    assert energy.total_j == pytest.approx(sum(each or 0.0 for each in parts))
+    assert max(each.end_s for each in found.timing.uses) <= found.latency_s
 
 
 @pytest.mark.parametrize("model", [chain, branch, residual, dense, attention])

@@ -18,7 +18,7 @@ from bsc.mapping.layer import MappedLayer
 from bsc.mapping.model import MappedModel
 from bsc.mapping.placement import Placed
 
-Baseline = Literal["differential", "offset"] | None
+Baseline = Literal["differential", "offset", "raella"] | None
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def crossbars_of(mapping: MappedModel, layer: MappedLayer, baseline: Baseline) -
                         if arrays.allocated[row_tile, column_tile, part, sign]:
                             yield row_tile, column_tile, kept, columns
         return
-    stored = layer.weight_bits + (baseline == "offset")
+    stored = layer.weight_bits + (baseline == "offset")  # pairs around centres hold signed differences
     planes = math.ceil(stored / layer.slice_bits[0]) * (1 if baseline == "offset" else 2)
     for row_tile in range(math.ceil(layer.rows / layer.tile_rows)):
         for column_tile in range(math.ceil(layer.columns / layer.tile_cols)):
@@ -165,14 +165,52 @@ def tensors_of(mapping: MappedModel) -> Iterator[Any]:
 
 def traffic(mapping: MappedModel, placed: Mapping[str, Placed], chip: Chip, baseline: Baseline = None) -> Found:
     """Everything that one inference carries."""
+    (found,) = traffic_in_segments(mapping, placed, chip, baseline)
+    return found
+
+
+def traffic_in_segments(
+    mapping: MappedModel, placed: Mapping[str, Placed], chip: Chip, baseline: Baseline = None
+) -> list[Found]:
+    """The same segment by segment: what a later one reads goes out, and comes in from there."""
     *steps, shapes = tensors_of(mapping)
-    layers = {each.name: seated(mapping, each, placed, baseline) for each in mapping.layers}
+    segments: defaultdict[int, dict[str, Placed]] = defaultdict(dict)
+    for name, each in placed.items():
+        segments[each.segment][name] = each
+    layers = {
+        each.name: seated(mapping, each, segments[placed[each.name].segment], baseline) for each in mapping.layers
+    }
     bits = max(layer.input_bits for layer in mapping.layers)
-    chips = math.ceil(max(each.end_slot for each in placed.values()) / (chip.crossbars * chip.imas * chip.tiles))
-    found = Found()
+    per_chip = chip.crossbars * chip.imas * chip.tiles
+    chips_of = [
+        math.ceil(max(each.end_slot for each in segments[number].values()) / per_chip) for number in sorted(segments)
+    ]
+    results = [Found() for _ in segments]
     uses: list[Layer] = []
     at: dict[str, int | None] = {tensor.name: None for tensor in mapping.inputs}  # None: outside
     moved: set[tuple[str, int | None]] = set()
+    left: set[tuple[str, int]] = set()
+
+    def of(number: int) -> int:
+        return placed[uses[number].record.name].segment
+
+    def take_out(name: str, source: int) -> None:
+        """To where outputs of the model go, once."""
+        if (name, source) in left:
+            return
+        left.add((name, source))
+        for tile, share in homes(uses[source], chip).items():
+            size = Fraction(math.prod(shapes[name]) * bits) * share
+            leave(results[of(source)], chip, tile, size)
+            outside(results[of(source)], chip.chip(tile), size)
+
+    def fetch(name: str, source: int | None, segment: int) -> dict[int, Fraction] | None:
+        """The tiles that a segment finds a tensor in; None outside."""
+        if source is None or of(source) == segment:
+            return None if source is None else homes(uses[source], chip)
+        take_out(name, source)
+        return None
+
     for layer, read, written in steps:
         if layer is None:
             known = [at[name] for name in read if at[name] is not None]
@@ -183,28 +221,25 @@ def traffic(mapping: MappedModel, placed: Mapping[str, Placed], chip: Chip, base
                     assert place is not None
                     size = Fraction(math.prod(shapes[name]) * bits)
                     sinks = {tile: size * share for tile, share in homes(uses[place], chip).items()}
-                    source = at[name]
-                    from_where = None if source is None else homes(uses[source], chip)
-                    send(found, chip, chips, from_where, sinks, whole=size)
+                    from_where = fetch(name, at[name], of(place))
+                    send(results[of(place)], chip, chips_of[of(place)], from_where, sinks, whole=size)
             at |= dict.fromkeys(written, place)
             continue
         use = layers[layer.name]
-        source = at[read]
-        from_where = None if source is None else homes(uses[source], chip)
+        segment = placed[layer.name].segment
+        from_where = fetch(read, at[read], segment)
         sinks = {tile: values * bits for tile, values in needed(use, chip, shapes[read]).items()}
-        send(found, chip, chips, from_where, sinks, whole=Fraction(math.prod(shapes[read]) * bits))
+        whole = Fraction(math.prod(shapes[read]) * bits)
+        send(results[segment], chip, chips_of[segment], from_where, sinks, whole=whole)
         at[written] = len(uses)
         uses.append(use)
     for tensor in mapping.outputs:
         source = at[tensor.name]
         if source is not None:
-            for tile, share in homes(uses[source], chip).items():
-                size = Fraction(math.prod(shapes[tensor.name]) * bits) * share
-                leave(found, chip, tile, size)
-                outside(found, chip.chip(tile), size)
-    for use in layers.values():
-        within(found, chip, chips, use)
-    return found
+            take_out(tensor.name, source)
+    for name, use in layers.items():
+        within(results[placed[name].segment], chip, chips_of[placed[name].segment], use)
+    return results
 
 
 def homes(use: Layer, chip: Chip) -> dict[int, Fraction]:

@@ -107,7 +107,7 @@ def budgeted(folder: Path) -> Plan:
 def placed(folder: Path) -> Plan:
     """Copies within a power budget; three layers, two of which share crossbars."""
     pipeline = default_pipeline(ISAAC, rows=16, cols=16, policy="lossless", granularity="column")
-    options = CompileOptions(pipeline=f"{pipeline},place{{copies=throughput chips=1 power=10.0 pack=yes}}")
+    options = CompileOptions(pipeline=f"{pipeline},place{{copies=throughput chips=1 power=20.0 pack=yes}}")
     model = tiny_model(
         """(float[N,6] x) => (float[N,20] y) {
             [a] h = MatMul (x, u)

@@ -260,20 +260,43 @@ PLACES = {"a": (0, 2), "b": (16, 3)}
 """First slots and copies of two layers of eight crossbars, on an ISAAC with IMAs of eight."""
 
 
-def placed_plan(places: dict[str, tuple[int, int]], **rules: Any) -> Plan:
+def placed_plan(places: dict[str, tuple[int, int]], segments: tuple[int, int] = (0, 0), **rules: Any) -> Plan:
     """Two layers of eight crossbars in these places."""
     plan = plan_around(mapped(coded([[3, 0]], name="a", output="h"), coded([[2], [1]], name="b", input="h")))
     written = Rules.model_validate({"policy": "throughput", "slots": 96, "power_w": None, "pack": False} | rules)
     layers = tuple(
         layer.model_copy(
             update={
-                "placed": Placed(rules=written, first_slot=slot, copies=copies, crossbars_per_copy=8, row=0, column=0)
+                "placed": Placed(
+                    rules=written,
+                    first_slot=slot,
+                    copies=copies,
+                    crossbars_per_copy=8,
+                    row=0,
+                    column=0,
+                    segment=segment,
+                )
             }
         )
-        for layer, (slot, copies) in zip(plan.mapping.layers, places.values(), strict=True)
+        for layer, (slot, copies), segment in zip(plan.mapping.layers, places.values(), segments, strict=True)
     )
     record = plan.mapping.record.model_copy(update={"layers": layers})
     return replace(plan, mapping=replace(plan.mapping, record=record))
+
+
+def test_segments_begin_anew_and_read_of_earlier_ones() -> None:
+    reload = {"batch": 4, "cell_s": 0.0, "cell_j": 0.0, "updates": None, "device": None}
+    check_records(placed_plan({"a": (0, 2), "b": (0, 3)}, (0, 1), reload=reload))
+    with pytest.raises(GateError, match="'b': it is not where the layers before it end"):
+        check_records(placed_plan(PLACES, (0, 1), reload=reload))
+    plan = placed_plan({"a": (0, 2), "b": (0, 3)}, (0, 1), reload=reload)
+    steps = plan.mapping.record.steps
+    again = steps[0].model_copy(update={"inputs": steps[-1].outputs, "outputs": ("again",)})  # a, b and a once more
+    record = plan.mapping.record.model_copy(update={"steps": (*steps, again)})
+    with pytest.raises(
+        GateError, match="'a': it reads what a later segment gives\n  seen: segment 0 reads of segment 1"
+    ):
+        check_records(replace(plan, mapping=replace(plan.mapping, record=record)))
 
 
 NOT_THERE = "it is not where the layers before it end\n  seen: place"

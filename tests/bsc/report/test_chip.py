@@ -53,7 +53,10 @@ def test_no_row_of_the_table_is_wrapped(width: int, example: Path, monkeypatch: 
     start = next(at for at, line in enumerate(lines) if line.startswith("The chip, copies"))
     narrow = [line.split() for line in lines[start:]]
     for row in ("power", "operations/s/mm²", "of them at work", "area, all copies", "chips / tiles"):
-        assert next(line.split() for line in wide if line.startswith(f" {row} ")) in narrow
+        whole = next(line.split() for line in wide if line.startswith(f" {row} "))
+        if width == 80 and any("×" in cell for cell in whole):  # figures of the baselines are left out, ratios are not
+            whole = [*whole[: len(row.split()) + 2], *(cell for cell in whole if "×" in cell)]
+        assert whole in narrow
 
 
 @pytest.mark.parametrize(
