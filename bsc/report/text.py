@@ -80,7 +80,7 @@ def new_table(title: str, columns: Sequence[str], left: int = 1, *, numbers: Col
     """A table whose first `left` columns are text, except for those in `numbers`, and the others numbers."""
     text = {*range(left)} - {*numbers}
     justify: list[Justify] = ["left" if position in text else "right" for position in range(len(columns))]
-    return Table(title=title, columns=tuple(map(visible, columns)), justify=tuple(justify))
+    return Table(title=title, columns=tuple(map(visible, columns)), justify=tuple(justify), stacks=True)
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> RenderableType:

@@ -18,7 +18,7 @@ from bsc.units import UNKNOWN, format_ratio, format_si, ratio
 
 Word = Literal["win", "even", "LOSS", "n/a"]
 
-EVEN: Final = 0.005
+EVEN: Final = 0.005 + 1e-9
 """By how much two figures may differ, relatively, to be called even."""
 
 _SHOWN: Final = ("latency", "inferences", "power", "operations/s/W", "area, all copies")
