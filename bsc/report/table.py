@@ -87,8 +87,11 @@ class Table:
     def _parts(self, available: int) -> list["Table"]:
         """Tables below each other, none of whose numbers is broken; this one alone where it fits, or nothing helps."""
         least = self._least(available // 3) if self.stacks else []
-        if sum(least) + len(least) + 1 <= available:
+        if not least or sum(self._least(available)) + len(least) + 1 <= available:
             return [self]
+        left = available - len(least) - 1 - sum(least[1:]) - sum(self._padding(0))
+        if left >= available // 3:
+            return [self._only(range(len(self.columns)), left, titled=True)]
         parts: list[list[int]] = [[0]]
         for unit in self._units():
             taken = sum(least[column] + 1 for column in (*parts[-1], *unit)) + 1
