@@ -61,7 +61,7 @@ class Table:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         parts = self._parts(options.max_width)
-        if len(parts) > 1:
+        if parts[0] is not self:
             for part in parts:
                 yield from part.__rich_console__(console, options)
             return
