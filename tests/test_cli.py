@@ -280,7 +280,8 @@ def test_compile_writes_the_report_it_prints(model: Path) -> None:
     result = run("compile", model.name, "--time-passes")
     assert result.exit_code == 0
     assert result.stdout == Path("mlp.bsc/report.txt").read_text(encoding="utf-8")
-    assert result.stderr.endswith("wrote mlp.bsc/\n")
+    assert "\nwrote mlp.bsc/\n" in result.stderr
+    assert result.stderr.splitlines()[-1] == "next  bsc verify mlp.bsc --data FILE.npz --model mlp.onnx"
     assert [line.split()[0] for line in result.stderr.splitlines()[:6]] == [
         "fold-batchnorm",
         "quantize",

@@ -162,9 +162,8 @@ def test_every_column_is_described(column: Column) -> None:
     assert column.unit or column.name in ("layer", "operator")
 
 
-def test_readme_shows_what_is_printed() -> None:
-    readme = text("README.md")
-    report, verified = re.findall(r"^```text\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+def test_guide_shows_what_is_printed() -> None:
+    report, verified = re.findall(r"^```text\n(.*?)^```$", text("GUIDE.md"), re.MULTILINE | re.DOTALL)
     printed = (GOLDEN / "mnist" / "report.txt").read_text(encoding="utf-8").splitlines()
     assert [line for line in report.splitlines() if line not in [*printed, "..."]] == []
     assert verified == (GOLDEN / "mnist" / "verify.txt").read_text(encoding="utf-8")
@@ -176,8 +175,8 @@ def test_ci_runs_the_readme_commands() -> None:
     assert text(".ci/run").splitlines().count(commands[1]) == 1
 
 
-def test_readme_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"^```python\n(import bsc\n.*?)^```$", text("README.md"), re.MULTILINE | re.DOTALL)
+def test_guide_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"^```python\n(import bsc\n.*?)^```$", text("GUIDE.md"), re.MULTILINE | re.DOTALL)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     exec(code, {})

@@ -1,5 +1,6 @@
 """`bsc compile`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,9 @@ def compile_command(ctx: click.Context, /, model: Path, **options: Any) -> None:
         print_report(cost)
         say("", err=True)
         say(f"wrote {output}/", err=True)
+        data = options["calib"] or "FILE.npz"
+        words = ["verify", str(output), "--data", str(data), "--model", str(model)]
+        say(f"next  bsc {shlex.join(words)}", err=True)
 
 
 def _describe(choice: "LayoutChoice") -> str:

@@ -19,9 +19,9 @@ def hw() -> None:
 def hw_list() -> None:
     """Name the shipped hardware descriptions."""
     import hw_models
+    from bsc.report.text import plain_text
 
-    for name in hw_models.names():
-        say(f"{name:12} {hw_models.load(name).description}")
+    print_report(plain_text(*(f"{name:12} {hw_models.load(name).description}" for name in hw_models.names())))
 
 
 @hw.command("show")
@@ -48,12 +48,13 @@ def hw_devices(name: str | None, *, as_json: bool) -> None:
     import hw_models
     from bsc.plan.folder import to_json
     from bsc.report.simulation import DeviceReport
+    from bsc.report.text import plain_text
 
     if name is None:
         if as_json:
             raise UsageError("BSC201", "--json needs the name of a device", seen="no name", fix="add a name")
-        for each in hw_models.device_names():
-            say(f"{each:18} {hw_models.load_device(each).description}")
+        devices = hw_models.device_names()
+        print_report(plain_text(*(f"{each:18} {hw_models.load_device(each).description}" for each in devices)))
         return
     device = hw_models.load_device(name)
     if as_json:

@@ -48,12 +48,14 @@ class _Use(Record):
     input_row_values: Values
     input_shape: tuple[Rows, ...] | None
     home: Place
+    tensor: str
 
 
 class _Move(Record):
     values: Values | None
     source: Place
     target: Place
+    tensor: str
 
 
 class _Work(Record):
@@ -110,11 +112,12 @@ def outline_to_json(outline: Outline) -> str:
                 input_row_values=use.input_row_values,
                 input_shape=use.input_shape,
                 home=use.home,
+                tensor=use.tensor,
             )
             for use in flow.uses
         ),
         outputs=flow.outputs,
-        moves=tuple(_Move(values=move.values, source=move.source, target=move.target) for move in flow.moves),
+        moves=tuple(_Move(**{name: getattr(move, name) for name in _Move.model_fields}) for move in flow.moves),
         work=tuple(
             _OperatorWork(
                 op_type=each.op_type,

@@ -21,6 +21,7 @@ from bsc.report.places import Places
 from bsc.report.table import Table
 from bsc.report.text import new_table, plain_text
 from bsc.report.timeline import timeline_text
+from bsc.report.verdict import verdict_section
 from bsc.units import UNKNOWN, format_ratio, format_si
 
 Resolutions = Literal["assigned", "observed", "proved"]
@@ -275,6 +276,7 @@ SECTIONS: Final[tuple[Callable[[ReportDocument], RenderableType], ...]] = (
     timeline_text,
     _laws,
     _notes,
+    verdict_section,
 )
 """What reports show, in this order."""
 

@@ -33,6 +33,7 @@ class Table:
         rows: the cells of every row, one for each column.
         sections: numbers of rows that a blank line comes before.
         short: a table that stands for this one where numbers in several rows would be wrapped; None for none.
+        stacks: where numbers would be broken over lines, columns are continued below, beside the first column again.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Table:
     rows: list[tuple[str, ...]] = field(default_factory=list)
     sections: set[int] = field(default_factory=set)
     short: "Table | None" = None
+    stacks: bool = False
 
     def add_row(self, *cells: str) -> None:
         """Add a row; cells that are not given are empty. Names in cells are untrusted and made visible."""
@@ -89,6 +91,11 @@ class Table:
         if self.short is not None and not self._fits_within(options.max_width):
             yield from self.short.__rich_console__(console, options)
             return
+        parts = self._parts(options.max_width)
+        if parts[0] is not self:
+            for part in parts:
+                yield from part.__rich_console__(console, options)
+            return
         shape = box.SIMPLE_HEAD.substitute(options, safe=console.safe_box)
         widths = self._widths(options.max_width)
         if self.title:
@@ -107,6 +114,55 @@ class Table:
         yield Segment("".join(self._rows(console, widths, shape)))
         yield Segment(shape.get_bottom(widths))
         yield newline
+
+    def _parts(self, available: int) -> list["Table"]:
+        """Tables below each other, none of whose numbers is broken; this one alone where it fits, or nothing helps."""
+        least = self._least(available // 3) if self.stacks else []
+        if not least or sum(self._least(available)) + len(least) + 1 <= available:
+            return [self]
+        left = available - len(least) - 1 - sum(least[1:]) - sum(self._padding(0))
+        if left >= available // 3:
+            return [self._only(range(len(self.columns)), left, titled=True)]
+        parts: list[list[int]] = [[0]]
+        for unit in self._units():
+            taken = sum(least[column] + 1 for column in (*parts[-1], *unit)) + 1
+            if taken > available and len(parts[-1]) > 1:
+                parts.append([0])
+            parts[-1] += unit
+        if len(parts) == 1:
+            return [self]
+        return [self._only(columns, available // 3, titled=not number) for number, columns in enumerate(parts)]
+
+    def _least(self, most_of_names: int) -> list[int]:
+        """Of every column the width, padding included, that breaks no number, and no word but names."""
+        widths = []
+        for column, (heading, justify) in enumerate(zip(self.columns, self.justify, strict=True)):
+            cells = {row[column] for row in self.rows}
+            whole = [word for cell in cells for word in cell.split()] if justify == "left" else cells
+            width = max(map(_width, {"", *heading.split(), *whole}))
+            widths.append((min(width, most_of_names) if column == 0 else width) + sum(self._padding(column)))
+        return widths
+
+    def _units(self) -> list[list[int]]:
+        """Columns behind the first that stay together: a repeated heading, such as "ratio", with its own."""
+        units: list[list[int]] = []
+        for column, heading in enumerate(self.columns[1:], 1):
+            if units and self.columns.count(heading) > 1:
+                units[-1].append(column)
+            else:
+                units.append([column])
+        return units
+
+    def _only(self, columns: Sequence[int], most_of_names: int, *, titled: bool) -> "Table":
+        """Some of the columns, names in the first shortened."""
+        rows = [(shortened(row[0], most_of_names), *(row[column] for column in columns[1:])) for row in self.rows]
+        return Table(
+            title=self.title if titled else "",
+            columns=tuple(self.columns[column] for column in columns),
+            justify=tuple(self.justify[column] for column in columns),
+            rows=rows,
+            sections=self.sections,
+        )
 
     def _rows(self, console: Console, widths: Sequence[int], shape: box.Box) -> Iterator[str]:
         """Every line below the headings, ended."""
@@ -207,6 +263,18 @@ class Table:
             blank = [" " * width] * (height - len(lines))
             lines[:] = [*blank, *lines] if at_bottom else [*lines, *blank]
         return zip(*columns, strict=True)
+
+
+def shortened(text: str, width: int) -> str:
+    """The text with words that are wider cut in the middle, where names of layers are most alike."""
+
+    def short(word: str) -> str:
+        if _width(word) <= width or not word.isascii():
+            return word
+        left = (width - 1) // 2
+        return f"{word[:left]}…{word[len(word) - (width - 1 - left) :]}"
+
+    return " ".join(map(short, text.split(" ")))
 
 
 def _is_plain(cell: str, room: int) -> bool:

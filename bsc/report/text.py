@@ -85,7 +85,7 @@ def new_table(
     """
     text = {*range(left)} - {*numbers}
     justify: list[Justify] = ["left" if position in text else "right" for position in range(len(columns))]
-    return Table(title=title, columns=tuple(map(visible, columns)), justify=tuple(justify), short=short)
+    return Table(title=title, columns=tuple(map(visible, columns)), justify=tuple(justify), short=short, stacks=True)
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> RenderableType:

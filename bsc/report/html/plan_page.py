@@ -27,6 +27,7 @@ from bsc.report.html.page import data_block, render
 from bsc.report.layer_rows import layer_rows
 from bsc.report.network import digital_operators, operators_text
 from bsc.report.timeline import timeline
+from bsc.report.verdict import judged, verdict_notes
 
 COLOURS = 9
 """Of the style sheet, k0 to k8."""
@@ -99,6 +100,8 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "digital_steps": sum(step.digital is not None for step in report.plan.steps),
             "filled": cost.levels[:-1],
             "grouping": _grouping(cost.levels),
+            "judged": judged(report),
+            "verdict_notes": list(verdict_notes(report)),
             "chip": report.chip,
             "chip_rows": chip_rows(report),
             "chip_notes": chip_notes(report),
