@@ -11,7 +11,7 @@ from typing import Final, Literal
 from rich.console import Group, RenderableType
 
 from bsc.report.chip import ROWS, Row
-from bsc.report.document import PROVED, ChipFigures, ReportDocument
+from bsc.report.document import BASELINES, PROVED, ChipFigures, ReportDocument
 from bsc.report.table import Table
 from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
@@ -21,6 +21,7 @@ Word = Literal["win", "even", "LOSS", "n/a"]
 EVEN: Final = 0.005 + 1e-9
 """By how much two figures may differ, relatively, to be called even."""
 
+OFFSET: Final = BASELINES.index("ISAAC offset 8 bit")
 _SHOWN: Final = ("latency", "inferences", "power", "operations/s/W", "area, all copies")
 VERDICT_ROWS: Final = (
     Row(label="energy, full total", value=lambda each: each.energy.total_j, unit="J", more_is_better=False),
@@ -74,7 +75,7 @@ def _judged(row: Row, columns: tuple[ChipFigures, ...]) -> Judged:
 
 def verdict_table(report: ReportDocument) -> Table:
     """A row for each figure."""
-    table = new_table("Verdict: times better than", ("", "this plan", "uniform 8 bit", "ISAAC offset 8 bit"))
+    table = new_table("Verdict: times better than", ("", "this plan", *BASELINES))
     for each in judged(report):
         table.add_row(each.label, format_si(each.plan, each.unit), *each.words)
     return table
@@ -85,7 +86,7 @@ def verdict_notes(report: ReportDocument) -> Iterator[tuple[str, str]]:
     yield "resolutions", basis_words(report)
     yield from _more_copies(report)
     energies = judged(report)[:2]
-    if any(word(each.better[-1]) == "LOSS" for each in energies) and not _has_pairs(report):
+    if any(word(each.better[OFFSET]) == "LOSS" for each in energies) and not _has_pairs(report):
         yield (
             "not priced",
             "pairs around centres, which often win where this encoding loses: --subtract analog --encoding centre",

@@ -61,7 +61,7 @@ def _mapped(name: str) -> tuple[ChipDemand, Dataflow]:
         pipeline = resolve(MappingOptions(), target, law).pipeline
         plan = compile_model(model, target, CompileOptions(pipeline=pipeline, import_check=False)).plan
         assert plan is not None
-        return chip_demand(plan.mapping, count_mapping(plan.mapping), target, law), dataflow_of(plan.mapping)
+        return chip_demand(plan.mapping.record, count_mapping(plan.mapping), target, law), dataflow_of(plan.mapping)
 
 
 def _row(name: str, demand: ChipDemand, dataflow: Dataflow, device: str, share: float) -> str:

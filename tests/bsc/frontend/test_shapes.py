@@ -40,8 +40,8 @@ def test_shapes_behind_operators_of_onnxruntime_beside_some_that_it_does_not_hav
     )
     weights = {
         "w": np.random.default_rng(0).integers(-127, 128, (4, 3, 3, 3), np.int8),
-        "s": np.float32(0.02),
-        "z": np.int8(0),
+        "s": np.array(0.02, np.float32),
+        "z": np.array(0, np.int8),
     }
     path = save(tiny_model(text, weights, domains=("com.microsoft",)), tmp_path / "model.onnx")
     graph = import_model(path)

@@ -428,7 +428,7 @@ def test_moments_of_a_converter_s_offset_and_gain(*, shared: bool) -> None:
 def test_a_shared_converter_errs_alike_in_all_columns(effect: str) -> None:
     size = "sigma" if effect == "adc_gain" else "sigma_cells"
     own, shared = (
-        program(np.ones((3, 5)), 1, device(**{effect: {size: 0.5, "shared": shared}}), rng(3))
+        program(np.ones((3, 5), np.int64), 1, device(**{effect: {size: 0.5, "shared": shared}}), rng(3))
         for shared in (False, True)
     )
     errors = [crossbar.adc_offset if effect == "adc_offset" else crossbar.adc_gain for crossbar in (own, shared)]
