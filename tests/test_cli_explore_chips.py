@@ -287,7 +287,7 @@ def test_a_design_that_kills_its_workers_is_given_up(compilations: list[str]) ->
 def test_what_does_not_fit_is_told_as_compile_tells_it() -> None:
     write_space(
         'objectives = ["throughput"]\n[axes]\nxbar = ["16x16", "2x2"]\ntiles = [1]\narea = [0.001, 5]\n'
-        "power = [1e-6, 5]\n"
+        "power = [1e-6, 100]\n"
     )
     result = run("explore", "mlp.onnx", "space.toml", "--jobs", 1, "--html", "page.html")
     assert result.exit_code == 0, result.output

@@ -89,7 +89,7 @@ def verdict_notes(report: ReportDocument) -> Iterator[tuple[str, str]]:
     if any(word(each.better[OFFSET]) == "LOSS" for each in energies) and not _has_pairs(report):
         yield (
             "not priced",
-            "pairs around centres, which often win where this encoding loses: --subtract analog --encoding centre",
+            "pairs around centres, which have one conversion for both signs: --subtract analog --encoding centre",
         )
 
 
