@@ -58,6 +58,7 @@ class Worker:
     process: Any
     pipe: Connection
     number: int = -1
+    cases: int = 0
     last_cpu: float = 0.0
     last_wall: float = 0.0
 
@@ -78,6 +79,7 @@ class Worker:
     def take(self, number: int) -> None:
         """Give it a case."""
         self.number = number
+        self.cases += 1
         self.last_cpu = self.cpu_seconds() + KILL_CPU_SECONDS
         self.last_wall = time.monotonic() + KILL_WALL_SECONDS
         self.pipe.send(number)
@@ -112,6 +114,10 @@ def outcomes(numbers: Iterator[int], workers: int, folder: Path) -> Iterator[dic
                 worker.process.kill()
                 outcome = lost(worker, "no answer")
             if outcome is None:
+                continue
+            if outcome["problem"].startswith("memory") and worker.cases > 1:  # earlier cases may have left some
+                worker.pipe.send(None)
+                pool[pool.index(worker)] = Worker.start(folder, worker.number)
                 continue
             yield outcome
             following = next(numbers, None)
