@@ -76,11 +76,6 @@ def parts_of(energies: Sequence[InferenceEnergy]) -> list[Part]:
     return [part for part in PARTS if part is not WRITING or any(part.value(each) is not None for each in energies)]
 
 
-def full_saving(report: ReportDocument) -> float | None:
-    """How many times less the plan takes than uniform 8 bit, all in all."""
-    return next(row.baselines[0][1] for row in energy_rows(report) if row.part is FULL)
-
-
 def energy_table(report: ReportDocument) -> Table:
     """Parts and totals."""
     sections: list[list[BesideRow]] = [[]]

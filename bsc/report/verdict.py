@@ -10,8 +10,9 @@ from typing import Final, Literal
 
 from rich.console import Group, RenderableType
 
+from bsc.report.beside import BASELINES
 from bsc.report.chip import ROWS, Row
-from bsc.report.document import BASELINES, PROVED, ChipFigures, ReportDocument
+from bsc.report.document import PROVED, ChipFigures, ReportDocument
 from bsc.report.table import Table
 from bsc.report.text import new_table, plain_text
 from bsc.units import UNKNOWN, format_ratio, format_si, ratio
@@ -21,7 +22,7 @@ Word = Literal["win", "even", "LOSS", "n/a"]
 EVEN: Final = 0.005 + 1e-9
 """By how much two figures may differ, relatively, to be called even."""
 
-OFFSET: Final = BASELINES.index("ISAAC offset 8 bit")
+OFFSET: Final = BASELINES.index("ISAAC 8 bit")
 _SHOWN: Final = ("latency", "inferences", "power", "operations/s/W", "area, all copies")
 VERDICT_ROWS: Final = (
     Row(label="energy, full total", value=lambda each: each.energy.total_j, unit="J", more_is_better=False),

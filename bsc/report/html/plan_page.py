@@ -8,10 +8,10 @@ from markupsafe import Markup
 
 from bsc.plan.document import Plan
 from bsc.report.basis import recorded
+from bsc.report.beside import BASELINES
 from bsc.report.cells import cells_lines
 from bsc.report.chip import chip_notes, chip_rows, link_name, place_name, slowest
 from bsc.report.document import (
-    BASELINES,
     PlanTotals,
     ReportDocument,
     SliceTotals,
@@ -19,7 +19,7 @@ from bsc.report.document import (
     TargetArea,
     TargetLevel,
 )
-from bsc.report.energy import energy_rows, full_saving, unpriced_actions
+from bsc.report.energy import energy_rows, unpriced_actions
 from bsc.report.html.charts import RatioAxis, bit_histogram
 from bsc.report.html.floorplan import Floorplan, cells
 from bsc.report.html.network import network
@@ -108,7 +108,6 @@ def _render(report: ReportDocument, floorplan: Floorplan, shown: dict[str, dict[
             "slowest": slowest(report),
             "links": [(link_name(report, link), seconds) for link, seconds in sorted(report.chip.plan.links_s.items())],
             "energy_rows": energy_rows(report),
-            "full_saving": full_saving(report),
             "on_chip": {row.layer.name: report.chip.layers[row.layer.name] for row in rows},
             "place_name": place_name(report),
             "timeline": timeline(report),
