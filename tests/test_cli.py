@@ -168,7 +168,7 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "error [BSC205] pipeline: unknown pass 'quantise'\n"
         "  seen: passes are fold-batchnorm, quantize, slice-bits, eliminate, permute, cap-columns, tile, assign-adc, "
-        "calibrate-adc, budget-adc, place\n"
+        "calibrate-adc, budget-adc, place, reload\n"
         "  fix:  did you mean 'quantize'?\n",
     ),
     "pass order": (

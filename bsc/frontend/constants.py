@@ -142,7 +142,11 @@ def values_of(tensor: ir.TensorProtocol) -> NDArray[Any]:
 def serialised(value: ir.Value) -> onnx.TensorProto:
     """A constant under its name."""
     tensor = tensor_of(value)
-    return ir.serde.serialize_tensor(ir.tensor(values_of(tensor), dtype=tensor.dtype, name=value.name))
+    values = values_of(tensor)
+    if tensor.dtype == ir.DataType.STRING:  # which onnx-ir does not serialise out of an array
+        texts = [text.encode() for text in values.ravel().tolist()]
+        return onnx.helper.make_tensor(value.name or "", onnx.TensorProto.STRING, values.shape, texts)
+    return ir.serde.serialize_tensor(ir.tensor(values, dtype=tensor.dtype, name=value.name))
 
 
 def check_bytes(value: ir.Value | None) -> None:
@@ -167,6 +171,8 @@ def tensor_sizes(tensor: ir.TensorProtocol) -> tuple[int, ...]:
 
 def bytes_of(tensor: ir.TensorProtocol) -> int:
     """Bytes that a tensor's values take up."""
+    if tensor.dtype == ir.DataType.STRING:
+        return sum(map(len, tensor.numpy().ravel().tolist()))
     return math.ceil(math.prod(tensor_sizes(tensor)) * tensor.dtype.itemsize)
 
 

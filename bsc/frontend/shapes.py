@@ -11,7 +11,7 @@ from bsc.errors import UsageError
 from bsc.execution.session import quiet_session
 from bsc.frontend.attributes import all_nodes, inner_graphs
 from bsc.frontend.bounds import HIDDEN, MAKE_LISTS, MAX_FOLDED_VALUES, is_long_list, may_fold
-from bsc.frontend.constants import known_shape, serialised
+from bsc.frontend.constants import bytes_of, known_shape, serialised
 from bsc.frontend.inference import Inference
 from bsc.frontend.ml_shapes import learn_shapes
 from bsc.frontend.model_file import quiet
@@ -273,7 +273,7 @@ def _ask_onnxruntime(model: ir.Model, nodes: Sequence[ir.Node]) -> None:
             graph.node.append(ir.serde.serialize_node(node))
     for value in constants:
         tensor = value.const_value
-        if tensor is not None and tensor.nbytes <= SMALL_CONSTANT:
+        if tensor is not None and bytes_of(tensor) <= SMALL_CONSTANT:
             graph.initializer.append(serialised(value))
         elif tensor is not None:
             inputs[id(value)] = ir.Value(

@@ -1,4 +1,4 @@
-"""Tables of a plan beside its baselines: figures and ratios, or where there is little room, ratios alone."""
+"""Tables of a plan beside its baselines: figures and ratios."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,23 +31,18 @@ class BesideRow:
 
 
 def beside_table(title: str, first: str, sections: Iterable[Sequence[BesideRow]]) -> Table:
-    """A table, and the narrower one that stands for it where it does not fit.
+    """A table beside the baselines.
 
     Args:
-        title: of both.
+        title: of it.
         first: heading of the labels.
         sections: rows; a blank line is between two sections.
     """
-    short = new_table(title, (first, "this plan", *(f"over {name}" for name in BASELINES)))
-    table = new_table(
-        title, (first, "this plan", *(text for name in BASELINES for text in (name, "ratio"))), short=short
-    )
+    table = new_table(title, (first, "this plan", *(text for name in BASELINES for text in (name, "ratio"))))
     for rows in sections:
         table.add_section()
-        short.add_section()
         for row in rows:
             ratios = [format_ratio(better) if row.has_ratios else "" for _, better in row.baselines]
             theirs = [text for text, _ in row.baselines]
             table.add_row(row.label, row.plan, *(cell for pair in zip(theirs, ratios, strict=True) for cell in pair))
-            short.add_row(row.label, row.plan, *(ratios if row.has_ratios else theirs))
     return table

@@ -32,7 +32,6 @@ class Table:
         justify: how the cells of each column, and its heading, are set.
         rows: the cells of every row, one for each column.
         sections: numbers of rows that a blank line comes before.
-        short: a table that stands for this one where numbers in several rows would be wrapped; None for none.
         stacks: where numbers would be broken over lines, columns are continued below, beside the first column again.
     """
 
@@ -41,7 +40,6 @@ class Table:
     justify: tuple[Justify, ...]
     rows: list[tuple[str, ...]] = field(default_factory=list)
     sections: set[int] = field(default_factory=set)
-    short: "Table | None" = None
     stacks: bool = False
 
     def add_row(self, *cells: str) -> None:
@@ -88,9 +86,6 @@ class Table:
             yield from console.render(Text("  ", style="bold") + line, options.update(justify="left"))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self.short is not None and not self._fits_within(options.max_width):
-            yield from self.short.__rich_console__(console, options)
-            return
         parts = self._parts(options.max_width)
         if parts[0] is not self:
             for part in parts:
@@ -202,13 +197,6 @@ class Table:
     def _padding(self, column: int) -> tuple[int, int]:
         """Blanks left and right of a column's cells."""
         return PADDING if column else 0, PADDING if column + 1 < len(self.columns) else 0
-
-    def _fits_within(self, available: int) -> bool:
-        """Whether numbers are wrapped in one row at most; headings and text may be."""
-        rooms = [self._room(column, width) for column, width in enumerate(self._widths(available))]
-        numbers = [column for column, justify in enumerate(self.justify) if justify == "right"]
-        wrapped = sum(any(_width(row[column]) > rooms[column] for column in numbers) for row in self.rows)
-        return wrapped <= 1
 
     def _widths(self, available: int) -> list[int]:
         """Of every column with its padding, narrower until the table fits.

@@ -76,16 +76,11 @@ def plain_text(*lines: str, title: str | None = None) -> PlainText:
     return PlainText(lines, title)
 
 
-def new_table(
-    title: str, columns: Sequence[str], left: int = 1, *, numbers: Collection[int] = (), short: Table | None = None
-) -> Table:
-    """A table whose first `left` columns are text, except for those in `numbers`, and the others numbers.
-
-    Where it does not fit, `short` stands for it.
-    """
+def new_table(title: str, columns: Sequence[str], left: int = 1, *, numbers: Collection[int] = ()) -> Table:
+    """A table whose first `left` columns are text, except for those in `numbers`, and the others numbers."""
     text = {*range(left)} - {*numbers}
     justify: list[Justify] = ["left" if position in text else "right" for position in range(len(columns))]
-    return Table(title=title, columns=tuple(map(visible, columns)), justify=tuple(justify), short=short, stacks=True)
+    return Table(title=title, columns=tuple(map(visible, columns)), justify=tuple(justify), stacks=True)
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> RenderableType:

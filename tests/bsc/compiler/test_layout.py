@@ -183,7 +183,8 @@ def pipeline(folder: str = "a.bsc") -> str:
 )
 def test_without_a_search(options: tuple[str, ...], step: str, model: Path) -> None:
     result = run("compile", model.name, "--xbar", "16x16", "-o", "a.bsc", *options)
-    assert (result.exit_code, result.stderr) == (0, "\nwrote a.bsc/\n")
+    written = f"\nwrote a.bsc/\nnext  bsc verify a.bsc --data FILE.npz --model {model.name}\n"
+    assert (result.exit_code, result.stderr) == (0, written)
     assert step in pipeline()
 
 

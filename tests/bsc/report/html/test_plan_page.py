@@ -72,7 +72,7 @@ def test_figures_are_those_of_the_report() -> None:
     cost = compare(plan.mapping, ISAAC, LAWS["isaac"], LAWS)
     text = page(plan)
     full_j = report_of(plan).chip.plan.energy.total_j
-    assert f"<b>{format_si(full_j, 'J')}</b>an inference" in text
+    assert f"<b>{format_si(full_j, 'J')}</b>energy, full total" in text
     assert f"{format_si(cost.plan.total_energy_j, 'J')} of it for crossbar layers" in text
     isaac = next(each for each in cost.spread if each.law.name == "isaac")
     assert f"<b>{format_ratio(isaac.adc)}</b>less ADC energy" in text
@@ -122,7 +122,7 @@ def test_crossbars_left_out_are_of_the_same_mapping(options: dict[str, object]) 
 def test_unknown_costs_are_not_zero() -> None:
     target = without_areas(without_price(ISAAC, "bus_bit"))
     text = page(small(target=target), target)
-    assert "<b>n/a</b>an inference" in text
+    assert "<b>n/a</b>energy, full total" in text
     assert "<b>n/a</b>area" in text
     assert "the hardware description gives no areas" in text
     assert "of the known energy without static power, without bus;" in text
