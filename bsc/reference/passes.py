@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -53,7 +52,8 @@ class PassRecord:
 def pass_record(cls: type[Pass]) -> PassRecord:
     """What is to be known of a pass to use it."""
     text = inspect.getdoc(cls) or ""
-    types, meanings = get_type_hints(cls), ChainMap(*(_meanings(inspect.getdoc(base) or "") for base in cls.__mro__))
+    docstrings = [inspect.getdoc(base) or "" for base in reversed(cls.__mro__)]
+    types, meanings = get_type_hints(cls), {name: of for each in docstrings for name, of in _meanings(each).items()}
     options = tuple(
         Option(
             name=field.name.replace("_", "-"),
