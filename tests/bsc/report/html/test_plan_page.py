@@ -73,10 +73,10 @@ def test_figures_are_those_of_the_report() -> None:
     text = page(plan)
     full_j = report_of(plan).chip.plan.energy.total_j
     assert f"<b>{format_si(full_j, 'J')}</b>energy, full total" in text
-    assert f"{format_si(cost.plan.total_energy_j, 'J')} of it for crossbar layers" in text
+    assert f"<b>{format_si(cost.plan.total_energy_j, 'J')}</b>energy, crossbar layers" in text
     isaac = next(each for each in cost.spread if each.law.name == "isaac")
     assert f"<b>{format_ratio(isaac.adc)}</b>less ADC energy" in text
-    assert f"<b>{format_ratio(isaac.total)}</b>less energy of crossbar layers" in text
+    assert f"uniform 8 bit <i>{format_ratio(isaac.total)} win</i>" in text
     assert "<strong>24</strong> of 24 slice columns proved lossless for any input" in text
 
 
